@@ -1,0 +1,34 @@
+# Every target sets up what it needs: a virtual environment, uv in it, and all packages under
+# constraints.txt. `make clean` removes it.
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+.PHONY: setup test check demo bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --constraint constraints.txt \
+		--editable '.[all]' --group dev
+	touch $@
+
+test: $(READY)
+	$(PYTHON) -m pytest -m 'not benchmark' $(ARGS)
+
+check: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pyright
+
+demo: $(READY)
+	$(VENV)/bin/trivec demo $(ARGS)
+
+bench: $(READY)
+	$(PYTHON) -m pytest -m benchmark -s tests/benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) dist build

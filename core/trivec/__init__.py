@@ -1,0 +1,29 @@
+"""BGE-M3's dense, sparse and ColBERT vectors in Qdrant, Milvus and Vespa, with one score."""
+
+from trivec._version import __version__
+from trivec.document import Document
+from trivec.errors import TrivecError
+from trivec.filter import F, Filter
+from trivec.hit import Hit
+from trivec.registry import open_store
+from trivec.schema import Schema
+from trivec.scores import Scores, Weights, score
+from trivec.store import Store
+from trivec.vectors import Vector, Vectors
+
+__all__ = [
+    "Document",
+    "F",
+    "Filter",
+    "Hit",
+    "Schema",
+    "Scores",
+    "Store",
+    "TrivecError",
+    "Vector",
+    "Vectors",
+    "Weights",
+    "__version__",
+    "open_store",
+    "score",
+]

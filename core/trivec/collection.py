@@ -1,0 +1,55 @@
+"""What a store says of its collection: its shape, its pages, what it can do and what it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from trivec.document import Document
+from trivec.fields import FieldType
+from trivec.schema import Schema
+from trivec.vectors import Vectors
+
+__all__ = ["Capability", "Collection", "Page", "UpsertReport"]
+
+
+class Page(NamedTuple):
+    """Documents with their vectors, which are None where they were not asked for."""
+
+    documents: list[Document]
+    vectors: Vectors | None
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What is known of a collection that exists."""
+
+    schema: Schema
+    fields: Mapping[str, FieldType] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """How a store does something, and why so."""
+
+    name: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpsertReport:
+    """What one `upsert` wrote.
+
+    Args:
+        documents: How many documents.
+        requests: In how many requests.
+        bytes: The bytes of text, metadata and vectors.
+        overflowed: The ids whose ColBERT rows were longer than the database can hold.
+    """
+
+    documents: int
+    requests: int
+    bytes: int
+    overflowed: tuple[str, ...]

@@ -1,0 +1,25 @@
+"""One result of a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trivec.document import Document
+from trivec.scores import Scores
+
+__all__ = ["Hit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document that a search found.
+
+    Args:
+        document: The document as it was stored.
+        score: The number that the mode ranks by.
+        scores: The parts that the mode computed.
+    """
+
+    document: Document
+    score: float
+    scores: Scores

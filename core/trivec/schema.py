@@ -1,0 +1,59 @@
+"""Which vectors a collection holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trivec.errors import InvalidOptionError
+
+__all__ = ["Schema"]
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Which vectors a collection holds.
+
+    Args:
+        dense: The dense dimension, or None for no dense vectors.
+        sparse: Whether there are lexical weights.
+        colbert: The dimension of a token vector, or None for no ColBERT vectors.
+        model: The name of the model that makes the vectors; "" when unknown.
+
+    Raises:
+        InvalidOptionError: If a dimension is not positive, or there is no part at all.
+
+    Example:
+        >>> Schema(dense=1024, sparse=True, colbert=1024, model="BAAI/bge-m3").parts
+        ('dense', 'sparse', 'colbert')
+    """
+
+    dense: int | None
+    sparse: bool
+    colbert: int | None
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in (("dense", self.dense), ("colbert", self.colbert)):
+            if value is not None and value < 1:
+                raise InvalidOptionError(f"schema: {name}={value} must be a dimension or None")
+        if not self.parts:
+            raise InvalidOptionError("schema: give at least one of dense, sparse and colbert")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the parts that are there."""
+        present = (self.dense is not None, self.sparse, self.colbert is not None)
+        return tuple(
+            n for n, there in zip(("dense", "sparse", "colbert"), present, strict=True) if there
+        )
+
+    def differences(self, other: Schema) -> list[str]:
+        """Return one sentence for each thing in which `other` differs; an unknown model fits."""
+        found = [
+            f"{name} is {getattr(other, name)}, expected {getattr(self, name)}"
+            for name in ("dense", "sparse", "colbert")
+            if getattr(self, name) != getattr(other, name)
+        ]
+        if self.model and other.model and self.model != other.model:
+            found.append(f"the model is {other.model!r}, expected {self.model!r}")
+        return found

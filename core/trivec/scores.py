@@ -1,0 +1,223 @@
+"""BGE-M3's three scores and their weighted mean, in numpy: the definition for every store.
+
+As in FlagEmbedding (`BGEM3FlagModel.compute_score`, its key `colbert+sparse+dense`), except
+that a text's padding never counts, so that negative similarities stay negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.errors import InvalidOptionError, InvalidVectorsError
+from trivec.rows import Float, SparseRows, TokenRows, Tokens
+from trivec.vectors import Vector, Vectors
+
+__all__ = ["PartScores", "Scores", "Weights", "score", "score_many"]
+
+# Similarities computed at once in `_colbert`: 64 MiB of float32.
+_MAX_SIMILARITIES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weights of the three parts in the hybrid score.
+
+    Args:
+        dense: Weight of the dense score, at least 0.
+        sparse: Weight of the lexical score, at least 0.
+        colbert: Weight of the ColBERT score, at least 0.
+
+    Raises:
+        InvalidOptionError: If a weight is negative or not finite, or all are 0.
+
+    Example:
+        >>> Weights.GENERAL
+        Weights(dense=1.0, sparse=0.3, colbert=1.0)
+        >>> Weights(1, 0, 0).total
+        1.0
+    """
+
+    GENERAL: ClassVar[Weights]
+    """FlagEmbedding's training and its examples: 1 / 0.3 / 1."""
+    MODEL_CARD: ClassVar[Weights]
+    """The model card of BAAI/bge-m3: 0.4 / 0.2 / 0.4."""
+    LONG_DOCUMENTS: ClassVar[Weights]
+    """FlagEmbedding's evaluation on MLDR: 0.15 / 0.5 / 0.35."""
+
+    dense: float
+    sparse: float
+    colbert: float
+
+    def __post_init__(self) -> None:
+        for name in ("dense", "sparse", "colbert"):
+            value = float(getattr(self, name))
+            if not 0 <= value < np.inf:
+                raise InvalidOptionError(f"weight {name}={value} must be finite and at least 0")
+            object.__setattr__(self, name, value)
+        if self.total == 0:
+            raise InvalidOptionError("at least one weight must be above 0")
+
+    @property
+    def total(self) -> float:
+        """The sum of the three weights, which the hybrid score is divided by."""
+        return self.dense + self.sparse + self.colbert
+
+
+Weights.GENERAL = Weights(1, 0.3, 1)
+Weights.MODEL_CARD = Weights(0.4, 0.2, 0.4)
+Weights.LONG_DOCUMENTS = Weights(0.15, 0.5, 0.35)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The parts of one score; None means that a part was not computed.
+
+    Args:
+        dense: Dot product of the two unit vectors.
+        sparse: Dot product of the lexical weights.
+        colbert: Mean over the query's tokens of the best dot product with a document token.
+        hybrid: The weighted mean of the three.
+    """
+
+    dense: float | None = None
+    sparse: float | None = None
+    colbert: float | None = None
+    hybrid: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartScores:
+    """The scores of one query for n documents, as columns; None means not computed."""
+
+    dense: NDArray[np.float64] | None = None
+    sparse: NDArray[np.float64] | None = None
+    colbert: NDArray[np.float64] | None = None
+
+    def hybrid(self, weights: Weights) -> NDArray[np.float64]:
+        """Return the weighted mean, float64 (n,); a part with a weight above 0 must be there."""
+        parts = ((weights.dense, self.dense), (weights.sparse, self.sparse))
+        total: NDArray[np.float64] | float = 0.0
+        for weight, part in (*parts, (weights.colbert, self.colbert)):
+            if weight > 0:
+                if part is None:
+                    raise InvalidOptionError(f"a part with the weight {weight} was not computed")
+                total = total + weight * part
+        return np.asarray(total / weights.total, np.float64)
+
+    def row(self, index: int, *, hybrid: float | None = None) -> Scores:
+        """Return document `index` as `Scores`."""
+        return Scores(
+            dense=None if self.dense is None else float(self.dense[index]),
+            sparse=None if self.sparse is None else float(self.sparse[index]),
+            colbert=None if self.colbert is None else float(self.colbert[index]),
+            hybrid=hybrid,
+        )
+
+
+def score(query: Vector, document: Vector, weights: Weights = Weights.GENERAL) -> Scores:
+    """Score one document for one query.
+
+    Args:
+        query: The encoded question.
+        document: The encoded document.
+        weights: The weights of the hybrid score; a part with weight 0 is not computed.
+
+    Returns:
+        The parts and the hybrid score. A part that either side lacks scores 0.
+
+    Raises:
+        InvalidVectorsError: If the dimensions differ.
+
+    Example:
+        >>> import numpy as np
+        >>> query = Vector(dense=np.array([0.6, 0.8]), sparse={7: 0.5})
+        >>> document = Vector(dense=np.array([1.0, 0.0]), sparse={7: 0.5, 9: 0.1})
+        >>> round(score(query, document, Weights(1, 1, 0)).hybrid, 3)
+        0.425
+    """
+    batch = Vectors(
+        # A document without any part still has a place to score 0.
+        dense=np.zeros((1, 0), np.float32) if document.dense is None else document.dense[None],
+        sparse=SparseRows.from_dicts([document.sparse or {}]),
+        colbert=None if document.colbert is None else TokenRows.from_arrays([document.colbert]),
+    )
+    if document.dense is None:
+        query = Vector(sparse=query.sparse, colbert=query.colbert)
+    parts = score_many(query, batch, weights)
+    return parts.row(0, hybrid=float(parts.hybrid(weights)[0]))
+
+
+def score_many(query: Vector, documents: Vectors, weights: Weights = Weights.GENERAL) -> PartScores:
+    """Score many documents for one query.
+
+    Args:
+        query: The encoded question.
+        documents: The encoded documents.
+        weights: Parts with weight 0 are not computed.
+
+    Returns:
+        Each part as float64 (n,), computed in float32 products; 0 where either side lacks it.
+
+    Raises:
+        InvalidVectorsError: If the dimensions differ.
+    """
+    none = np.zeros(len(documents))
+    dense = sparse = colbert = none
+    if weights.dense > 0 and query.dense is not None and documents.dense is not None:
+        dense = _dense(query.dense, documents.dense)
+    if weights.sparse > 0 and query.sparse and documents.sparse is not None:
+        sparse = _sparse(query.sparse, documents.sparse)
+    if weights.colbert > 0 and query.colbert is not None and documents.colbert is not None:
+        colbert = _colbert(query.colbert, documents.colbert)
+    return PartScores(
+        dense=dense if weights.dense > 0 else None,
+        sparse=sparse if weights.sparse > 0 else None,
+        colbert=colbert if weights.colbert > 0 else None,
+    )
+
+
+def _dense(query: Float, documents: Float) -> NDArray[np.float64]:
+    if documents.shape[1] != query.shape[0]:
+        raise InvalidVectorsError(
+            f"the query has {query.shape[0]} dense dimensions, the documents {documents.shape[1]}"
+        )
+    return np.asarray(documents @ query, np.float64)
+
+
+def _sparse(query: Mapping[int, float], documents: SparseRows) -> NDArray[np.float64]:
+    ids = np.fromiter(sorted(query), np.uint32, len(query))
+    weights = np.fromiter((query[i] for i in ids.tolist()), np.float64, len(query))
+    place = np.minimum(np.searchsorted(ids, documents.indices), len(ids) - 1)
+    products = np.where(ids[place] == documents.indices, weights[place] * documents.values, 0.0)
+    sums = np.concatenate([[0.0], np.cumsum(products)])
+    # A row without a common token is exactly 0, whatever the running sum has lost before it.
+    shared = np.concatenate([[0], np.cumsum(products > 0)])
+    start, stop = documents.indptr[:-1], documents.indptr[1:]
+    return np.where(shared[stop] > shared[start], sums[stop] - sums[start], 0.0)
+
+
+def _colbert(query: Tokens, documents: TokenRows) -> NDArray[np.float64]:
+    scores = np.zeros(len(documents))
+    if not len(query):
+        return scores
+    if documents.dim != query.shape[1]:
+        raise InvalidVectorsError(
+            f"the query has {query.shape[1]} ColBERT dimensions, the documents {documents.dim}"
+        )
+    columns = np.ascontiguousarray(query.astype(np.float32, copy=False).T)
+    rows = np.flatnonzero(np.diff(documents.indptr))  # reduceat cannot take empty rows
+    step = max(1, _MAX_SIMILARITIES // len(query))
+    while len(rows):
+        first = documents.indptr[rows[0]]
+        fit = np.searchsorted(documents.indptr[rows + 1], first + step, side="right")
+        chunk, rows = rows[: max(1, fit)], rows[max(1, fit) :]
+        tokens = documents.values[first : documents.indptr[chunk[-1] + 1]]
+        similarities = tokens.astype(np.float32, copy=False) @ columns
+        best = np.maximum.reduceat(similarities, documents.indptr[chunk] - first, axis=0)
+        scores[chunk] = best.mean(axis=1, dtype=np.float64)
+    return scores

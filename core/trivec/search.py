@@ -1,0 +1,88 @@
+"""One search as every store receives it: the mode, its sources of candidates and its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from trivec.errors import InvalidOptionError
+from trivec.filter import Filter
+from trivec.hit import Hit
+from trivec.scores import Weights
+from trivec.vectors import Vector
+
+__all__ = ["RRF_K", "Mode", "Part", "Search", "rank_hits"]
+
+Mode = Literal["dense", "sparse", "colbert", "hybrid", "rrf"]
+Part = Literal["dense", "sparse", "colbert"]
+
+RRF_K = 60
+"""Reciprocal rank fusion scores 1 / (60 + rank), rank from 1 (Cormack, Clarke, Büttcher, 2009)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to search for, apart from the query itself.
+
+    Args:
+        mode: What hits are ranked by.
+        k: How many hits at most.
+        weights: The weights of `hybrid`; a weight of 0 also takes its part out of the sources.
+        candidates: How many documents each source gives to `colbert`, `hybrid` and `rrf`;
+            raised to k where it is lower.
+        filter: A condition on the metadata of hits and candidates.
+
+    Raises:
+        InvalidOptionError: If one of them is out of range.
+    """
+
+    mode: Mode = "hybrid"
+    k: int = 10
+    weights: Weights = Weights.GENERAL
+    candidates: int = 100
+    filter: Filter | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise InvalidOptionError(f"mode={self.mode!r}; expected one of {get_args(Mode)}")
+        for name in ("k", "candidates"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InvalidOptionError(f"{name}={value!r} must be an integer of at least 1")
+        if not isinstance(self.weights, Weights):
+            raise InvalidOptionError(f"weights={self.weights!r} must be Weights")
+        if self.filter is not None and not isinstance(self.filter, Filter):
+            raise InvalidOptionError(f"filter={self.filter!r} must be made with F")
+        object.__setattr__(self, "candidates", max(self.k, self.candidates))
+
+    def sources(self, query: Vector) -> tuple[Part, ...]:
+        """Return where the candidates of this query come from, of "dense" and "sparse".
+
+        An empty tuple means that nothing can be found.
+        """
+        wanted: tuple[Part, ...]
+        if self.mode == "dense" or self.mode == "sparse":
+            wanted = (self.mode,)
+        else:
+            both: tuple[Part, ...] = ("dense", "sparse")
+            wanted = tuple(part for part in both if getattr(self.weights, part) > 0) or both
+        there = {"dense": query.dense is not None, "sparse": bool(query.sparse)}
+        return tuple(name for name in wanted if there[name])
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that are computed for every hit."""
+        if self.mode == "dense" or self.mode == "sparse" or self.mode == "colbert":
+            return (self.mode,)
+        weights = self.weights
+        names: tuple[Part, ...] = ("dense", "sparse", "colbert")
+        weighted = tuple(n for n in names if getattr(weights, n) > 0)
+        if self.mode == "hybrid":
+            return weighted
+        return tuple(n for n in weighted if n != "colbert") or ("dense", "sparse")
+
+
+def rank_hits(hits: Sequence[Hit], k: int) -> list[Hit]:
+    """Return the k best hits; those of equal score in the order of their ids."""
+    return sorted(hits, key=lambda hit: (-hit.score, hit.document.id))[:k]

@@ -1,0 +1,78 @@
+"""An encoder without a model, for the tests of programs that use trivec."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from trivec.rows import Float, SparseRows, TokenRows
+from trivec.schema import Schema
+from trivec.vectors import Vector, Vectors
+
+__all__ = ["HashEncoder"]
+
+_WORD = re.compile(r"\w+")
+
+
+class HashEncoder:
+    """Makes the three representations out of hashed words: fast, the same everywhere.
+
+    Texts that share words are near each other in all three. A text without a word has an empty
+    sparse row, and one ColBERT vector as every text has for its end.
+
+    Args:
+        dense: The dense dimension.
+        colbert: The dimension of a token vector.
+
+    Attributes:
+        encoded: How many texts were encoded so far.
+
+    Example:
+        >>> encoder = HashEncoder(dense=16, colbert=8)
+        >>> encoder.encode_documents(["blue whale", ""]).colbert.indptr
+        array([0, 3, 4])
+    """
+
+    def __init__(self, *, dense: int = 32, colbert: int = 16) -> None:
+        self.schema = Schema(dense=dense, sparse=True, colbert=colbert, model="hash")
+        self.encoded = 0
+        self._dense = dense
+        self._colbert = colbert
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to be stored."""
+        return self._encode(texts)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Encode questions."""
+        return self._encode(texts)
+
+    def encode_query(self, text: str) -> Vector:
+        """Encode one question."""
+        return self._encode([text])[0]
+
+    def _encode(self, texts: Sequence[str]) -> Vectors:
+        self.encoded += len(texts)
+        words = [_WORD.findall(text.lower()) for text in texts]
+        dense = [sum((_unit(w, self._dense) for w in row), _unit("", self._dense)) for row in words]
+        sparse = [{_word_id(w): 0.1 + 0.05 * (len(w) % 5) for w in row} for row in words]
+        colbert = [np.stack([_unit(w, self._colbert) for w in [*row, ""]]) for row in words]
+        stacked = np.stack(dense) if dense else np.zeros((0, self._dense), np.float32)
+        norms = np.linalg.norm(stacked, axis=1, keepdims=True)
+        return Vectors(
+            dense=(stacked / np.maximum(norms, 1e-12)).astype(np.float32),
+            sparse=SparseRows.from_dicts(sparse),
+            colbert=TokenRows.from_arrays(colbert, dim=self._colbert),
+        )
+
+
+def _word_id(word: str) -> int:
+    return int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little") % 250_002
+
+
+def _unit(word: str, dim: int) -> Float:
+    values = np.random.default_rng(_word_id(word)).standard_normal(dim)
+    return (values / np.linalg.norm(values)).astype(np.float32)

@@ -1,0 +1,275 @@
+"""Batches of dense, sparse and ColBERT vectors, kept as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.errors import InvalidVectorsError
+from trivec.rows import Float, SparseRows, TokenRows, Tokens, first_not_finite
+
+__all__ = ["Vector", "Vectors"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vector:
+    """The three representations of one text.
+
+    Args:
+        dense: float32 (dimension,), or None.
+        sparse: `{vocabulary id: weight}` with weights above 0, or None.
+        colbert: float32 or float16 (tokens, dimension), or None.
+
+    Raises:
+        InvalidVectorsError: If a shape is wrong or a value is not finite.
+    """
+
+    dense: Float | None = None
+    sparse: Mapping[int, float] | None = None
+    colbert: Tokens | None = None
+
+    def __post_init__(self) -> None:
+        batch = Vectors(
+            dense=None if self.dense is None else np.asarray(self.dense, np.float32)[None],
+            sparse=None if self.sparse is None else SparseRows.from_dicts([self.sparse]),
+            colbert=None if self.colbert is None else TokenRows.from_arrays([self.colbert]),
+        )
+        if batch.dense is not None:
+            object.__setattr__(self, "dense", batch.dense[0])
+        if batch.sparse is not None:
+            object.__setattr__(self, "sparse", MappingProxyType(batch.sparse.row(0)))
+        if batch.colbert is not None:
+            object.__setattr__(self, "colbert", batch.colbert.values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vectors:
+    """The three representations of n texts, as columns.
+
+    A text without one of them has, where the others of the batch have it, a row of zeros
+    (dense) or an empty row (sparse, ColBERT): its score for that part is 0.
+
+    Args:
+        dense: float32 (n, dimension), or None when the batch has none.
+        sparse: n rows of lexical weights, or None.
+        colbert: n rows of token vectors, or None.
+
+    Raises:
+        InvalidVectorsError: If the parts disagree on n, or a value is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> batch = Vectors(dense=np.eye(2), sparse=SparseRows.from_dicts([{5: 0.5}, {}]))
+        >>> len(batch), batch[0].sparse[5], batch[1].colbert is None
+        (2, 0.5, True)
+    """
+
+    dense: Float | None = None
+    sparse: SparseRows | None = None
+    colbert: TokenRows | None = None
+
+    def __post_init__(self) -> None:
+        if self.dense is not None:
+            dense = np.asarray(self.dense, np.float32)
+            object.__setattr__(self, "dense", dense)
+            if dense.ndim != 2:
+                raise InvalidVectorsError(f"dense has shape {dense.shape}, expected (n, dimension)")
+            bad = first_not_finite(dense)
+            if bad is not None:
+                raise InvalidVectorsError(f"dense row {bad} holds a value that is not finite")
+        lengths = {
+            name: len(part)
+            for name, part in (
+                ("dense", self.dense),
+                ("sparse", self.sparse),
+                ("colbert", self.colbert),
+            )
+            if part is not None
+        }
+        if len(set(lengths.values())) > 1:
+            raise InvalidVectorsError(f"the parts disagree on the number of texts: {lengths}")
+        if not lengths:
+            raise InvalidVectorsError("give at least one of dense, sparse and colbert")
+
+    def __len__(self) -> int:
+        part = next(p for p in (self.dense, self.sparse, self.colbert) if p is not None)
+        return len(part)
+
+    def __getitem__(self, index: int) -> Vector:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"row {index} of {len(self)}")
+        index %= len(self)
+        return Vector(
+            dense=None if self.dense is None else self.dense[index],
+            sparse=None if self.sparse is None else self.sparse.row(index),
+            colbert=None if self.colbert is None else self.colbert.row(index),
+        )
+
+    def __iter__(self) -> Iterator[Vector]:
+        return (self[i] for i in range(len(self)))
+
+    def slice(self, start: int, stop: int) -> Vectors:
+        """Return rows `start` to `stop` (exclusive)."""
+        return self.take(np.arange(*slice(start, stop).indices(len(self)), dtype=np.int64))
+
+    def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Vectors:
+        """Return the rows at these positions, in this order."""
+        rows = np.asarray(rows, np.int64)
+        return Vectors(
+            dense=None if self.dense is None else self.dense[rows],
+            sparse=None if self.sparse is None else self.sparse.take(rows),
+            colbert=None if self.colbert is None else self.colbert.take(rows),
+        )
+
+    @staticmethod
+    def concatenate(batches: Sequence[Vectors]) -> Vectors:
+        """Join batches that hold the same parts.
+
+        Raises:
+            InvalidVectorsError: If there is no batch, or one lacks a part that another has.
+        """
+        if not batches:
+            raise InvalidVectorsError("nothing to concatenate")
+        dense = _same_parts([b.dense for b in batches], "dense")
+        sparse = _same_parts([b.sparse for b in batches], "sparse")
+        colbert = _same_parts([b.colbert for b in batches], "colbert")
+        return Vectors(
+            dense=np.concatenate(dense) if dense else None,
+            sparse=SparseRows(
+                _join_indptr([s.indptr for s in sparse]),
+                np.concatenate([s.indices for s in sparse]),
+                np.concatenate([s.values for s in sparse]),
+            )
+            if sparse
+            else None,
+            colbert=TokenRows(
+                _join_indptr([c.indptr for c in colbert]),
+                np.concatenate([c.values for c in colbert]),
+            )
+            if colbert
+            else None,
+        )
+
+    @staticmethod
+    def from_rows(
+        rows: Sequence[Vector], *, dense: int | None, sparse: bool, colbert: int | None
+    ) -> Vectors:
+        """Stack single vectors; a part that a row lacks becomes zeros or an empty row.
+
+        Args:
+            rows: The vectors of n texts.
+            dense: The dense dimension, or None to leave that part out.
+            sparse: Whether the batch has lexical weights.
+            colbert: The ColBERT dimension, or None to leave that part out.
+
+        Raises:
+            InvalidVectorsError: If a row has another dimension.
+        """
+        stacked = None
+        if dense is not None:
+            stacked = np.zeros((len(rows), dense), np.float32)
+            for i, row in enumerate(rows):
+                if row.dense is not None:
+                    _expect_dim(row.dense, dense, f"dense row {i}")
+                    stacked[i] = row.dense
+        tokens = None
+        if colbert is not None:
+            none = np.zeros((0, colbert), np.float32)
+            arrays = [none if row.colbert is None else row.colbert for row in rows]
+            for i, array in enumerate(arrays):
+                _expect_dim(array, colbert, f"ColBERT row {i}")
+            tokens = TokenRows.from_arrays(arrays, dim=colbert)
+        return Vectors(
+            dense=stacked,
+            sparse=SparseRows.from_dicts([row.sparse or {} for row in rows]) if sparse else None,
+            colbert=tokens,
+        )
+
+    def row_bytes(self) -> NDArray[np.int64]:
+        """Return the bytes that each text takes in these columns, int64 (n,)."""
+        total = np.zeros(len(self), np.int64)
+        if self.dense is not None:
+            total += self.dense.shape[1] * self.dense.itemsize
+        if self.sparse is not None:
+            total += np.diff(self.sparse.indptr) * 8
+        if self.colbert is not None:
+            total += np.diff(self.colbert.indptr) * self.colbert.dim * self.colbert.values.itemsize
+        return total
+
+    def save(self, path: str | Path) -> None:
+        """Write the columns to a safetensors file."""
+        from safetensors.numpy import save_file
+
+        columns: dict[str, NDArray[np.generic]] = {}
+        if self.dense is not None:
+            columns["dense"] = self.dense
+        if self.sparse is not None:
+            columns["sparse.indptr"] = self.sparse.indptr
+            columns["sparse.indices"] = self.sparse.indices
+            columns["sparse.values"] = self.sparse.values
+        if self.colbert is not None:
+            columns["colbert.indptr"] = self.colbert.indptr
+            columns["colbert.values"] = self.colbert.values
+        save_file({k: np.ascontiguousarray(v) for k, v in columns.items()}, path)
+
+    @staticmethod
+    def load(path: str | Path, *, start: int = 0, stop: int | None = None) -> Vectors:
+        """Read rows `start` to `stop` of a file that `save` wrote; the rest is not read.
+
+        Example:
+            >>> import tempfile, numpy as np
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     Vectors(dense=np.eye(3)).save(folder + "/v.safetensors")
+            ...     Vectors.load(folder + "/v.safetensors", start=2).dense
+            array([[0., 0., 1.]], dtype=float32)
+        """
+        from safetensors import safe_open
+
+        with safe_open(path, framework="numpy") as file:
+            names = set(file.keys())
+
+            def ragged(part: str) -> tuple[NDArray[np.int64], int, int]:
+                indptr = file.get_tensor(f"{part}.indptr")
+                first, last, _ = slice(start, stop).indices(len(indptr) - 1)
+                indptr = indptr[first : max(first, last) + 1]
+                return indptr - indptr[0], int(indptr[0]), int(indptr[-1])
+
+            dense = sparse = colbert = None
+            if "dense" in names:
+                rows = file.get_slice("dense")
+                first, last, _ = slice(start, stop).indices(rows.get_shape()[0])
+                dense = rows[first : max(first, last)]
+            if "sparse.indptr" in names:
+                indptr, first, last = ragged("sparse")
+                indices = file.get_slice("sparse.indices")[first:last]
+                sparse = SparseRows(indptr, indices, file.get_slice("sparse.values")[first:last])
+            if "colbert.indptr" in names:
+                indptr, first, last = ragged("colbert")
+                colbert = TokenRows(indptr, file.get_slice("colbert.values")[first:last])
+        return Vectors(dense=dense, sparse=sparse, colbert=colbert)
+
+
+def _join_indptr(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(np.concatenate([np.diff(p) for p in parts]))])
+
+
+def _same_parts(parts: Sequence[T | None], name: str) -> list[T]:
+    present = [part for part in parts if part is not None]
+    if present and len(present) < len(parts):
+        raise InvalidVectorsError(
+            f"only {len(present)} of {len(parts)} batches hold {name} vectors"
+        )
+    return present
+
+
+def _expect_dim(array: NDArray[Any], dim: int, what: str) -> None:
+    if array.shape[-1] != dim:
+        raise InvalidVectorsError(f"{what} has dimension {array.shape[-1]}, expected {dim}")
