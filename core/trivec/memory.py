@@ -162,7 +162,8 @@ def _answer(
     parts = _score(query, vectors.take(union), search)
     hybrid = None
     if search.mode == "hybrid":
-        ranking = hybrid = parts.hybrid(search.weights)
+        hybrid = parts.hybrid(search.weights)
+        ranking = hybrid
     elif search.mode == "rrf":
         ranking = np.zeros(len(union))
         for found in lists:
@@ -170,10 +171,10 @@ def _answer(
     else:
         only = {"dense": parts.dense, "sparse": parts.sparse, "colbert": parts.colbert}
         ranking = np.asarray(only[search.mode])
-    best = np.argsort(-ranking, kind="stable")[: search.k]
+    best = np.argsort(-ranking, kind="stable")[: search.k].tolist()
     return [
         Hit(
-            documents[union[i]],
+            documents[int(union[i])],
             float(ranking[i]),
             parts.row(i, hybrid=None if hybrid is None else float(hybrid[i])),
         )

@@ -13,7 +13,7 @@ from trivec.errors import InvalidVectorsError
 
 __all__ = ["Float", "SparseRows", "TokenRows", "Tokens", "first_not_finite"]
 
-Float = NDArray[np.float32]
+Float = NDArray[np.floating]
 Tokens = NDArray[np.floating]
 
 

@@ -21,6 +21,10 @@ RRF_K = 60
 """Reciprocal rank fusion scores 1 / (60 + rank), rank from 1 (Cormack, Clarke, Büttcher, 2009)."""
 
 
+_SOURCES: tuple[Part, ...] = ("dense", "sparse")
+_PARTS: tuple[Part, ...] = ("dense", "sparse", "colbert")
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
     """What to search for, apart from the query itself.
@@ -65,8 +69,7 @@ class Search:
         if self.mode == "dense" or self.mode == "sparse":
             wanted = (self.mode,)
         else:
-            both: tuple[Part, ...] = ("dense", "sparse")
-            wanted = tuple(part for part in both if getattr(self.weights, part) > 0) or both
+            wanted = tuple(p for p in _SOURCES if getattr(self.weights, p) > 0) or _SOURCES
         there = {"dense": query.dense is not None, "sparse": bool(query.sparse)}
         return tuple(name for name in wanted if there[name])
 
@@ -76,11 +79,9 @@ class Search:
         if self.mode == "dense" or self.mode == "sparse" or self.mode == "colbert":
             return (self.mode,)
         weights = self.weights
-        names: tuple[Part, ...] = ("dense", "sparse", "colbert")
-        weighted = tuple(n for n in names if getattr(weights, n) > 0)
         if self.mode == "hybrid":
-            return weighted
-        return tuple(n for n in weighted if n != "colbert") or ("dense", "sparse")
+            return tuple(part for part in _PARTS if getattr(weights, part) > 0)
+        return tuple(part for part in _SOURCES if getattr(weights, part) > 0) or _SOURCES
 
 
 def rank_hits(hits: Sequence[Hit], k: int) -> list[Hit]:

@@ -45,7 +45,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 BATCH_BYTES = 32 * 1024 * 1024
-ASYNC_THREADS = 8
+ASYNC_THREADS = 4
 
 
 class Store(ABC):
@@ -84,7 +84,7 @@ class Store(ABC):
         if batch_bytes < 1:
             raise InvalidOptionError(f"batch_bytes={batch_bytes} must be at least 1")
         self.name = name
-        self._overflow = check_overflow(colbert_overflow)
+        self._overflow: Overflow = check_overflow(colbert_overflow)
         self._batch_bytes = batch_bytes
         self._collection: Collection | None = None
         self._threads: ThreadPoolExecutor | None = None
@@ -559,7 +559,7 @@ class Store(ABC):
             fitted, changed = fit_rows(vectors.colbert, limit, self._overflow)
         except OverflowingRowError as error:
             raise InvalidDocumentError(f"{names[error.row]!r}: {error}") from error
-        return replace(vectors, colbert=fitted), tuple(names[i] for i in changed)
+        return replace(vectors, colbert=fitted), tuple(names[int(i)] for i in changed)
 
     def _write_in_parts(self, documents: Sequence[Document], vectors: Vectors) -> int:
         """Write one batch, by halves if the database finds it too large; return the requests."""

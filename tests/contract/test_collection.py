@@ -1,0 +1,125 @@
+"""Creating, describing and dropping a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from trivec import Document, Schema, Store, Vector, Vectors
+from trivec.errors import CollectionNotFoundError, InvalidOptionError, SchemaMismatchError
+from trivec.search import Mode
+
+
+@pytest.fixture
+def fresh(case: object, folder: Path) -> Iterator[Store]:
+    """Yield a store whose collection does not exist yet."""
+    store = case.open(folder, f"fresh_{uuid4().hex[:12]}")  # type: ignore[attr-defined]
+    yield store
+    store.drop()
+    store.close()
+
+
+SMALL = Schema(dense=4, sparse=True, colbert=4, model="small")
+
+
+def test_nothing_works_before_create(fresh: Store) -> None:
+    with pytest.raises(CollectionNotFoundError, match="create"):
+        fresh.search(Vector(dense=np.ones(4, np.float32)), mode="dense")
+    with pytest.raises(CollectionNotFoundError):
+        fresh.upsert([Document("a", "")], Vectors(dense=np.ones((1, 4))))
+    with pytest.raises(CollectionNotFoundError):
+        fresh.count()
+
+
+def test_create_is_refused_for_what_exists_and_differs(fresh: Store) -> None:
+    fresh.create(SMALL, fields={"lang": str})
+    assert fresh.schema == SMALL
+    assert dict(fresh.fields) == {"lang": "str"}
+    with pytest.raises(SchemaMismatchError, match="exist_ok"):
+        fresh.create(SMALL)
+    fresh.create(SMALL, fields={"lang": str}, exist_ok=True)
+    with pytest.raises(SchemaMismatchError, match="dense is 4, expected 8"):
+        fresh.create(Schema(dense=8, sparse=True, colbert=4), exist_ok=True)
+    with pytest.raises(SchemaMismatchError, match="model"):
+        fresh.create(Schema(dense=4, sparse=True, colbert=4, model="other"), exist_ok=True)
+    with pytest.raises(SchemaMismatchError, match="'lang' is str, expected int"):
+        fresh.create(SMALL, fields={"lang": int}, exist_ok=True)
+    with pytest.raises(SchemaMismatchError, match="'year' is not declared"):
+        fresh.create(SMALL, fields={"year": int}, exist_ok=True)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        Schema(dense=4, sparse=False, colbert=None),
+        Schema(dense=None, sparse=True, colbert=None),
+        Schema(dense=4, sparse=True, colbert=None),
+        Schema(dense=4, sparse=False, colbert=4),
+    ],
+    ids=lambda schema: "+".join(schema.parts),
+)
+def test_a_collection_may_hold_only_some_parts(fresh: Store, schema: Schema) -> None:
+    fresh.create(schema)
+    vectors = Vectors.from_rows(
+        [Vector(dense=np.eye(4)[0], sparse={3: 0.5}, colbert=np.eye(4)[:2])],
+        dense=schema.dense,
+        sparse=schema.sparse,
+        colbert=schema.colbert,
+    )
+    fresh.upsert([Document("a", "text")], vectors)
+    mode: Mode = "dense" if schema.dense else "sparse"
+    query = Vector(dense=np.eye(4)[0], sparse={3: 1.0}, colbert=np.eye(4)[:1])
+    assert [hit.document.id for hit in fresh.search(query, mode=mode)] == ["a"]
+    hit = fresh.search(query, mode="hybrid")[0]
+    assert hit.scores.dense == pytest.approx(1.0 if schema.dense else 0.0, abs=2e-3)
+    assert hit.scores.sparse == pytest.approx(0.5 if schema.sparse else 0.0, abs=2e-3)
+    assert hit.scores.colbert == pytest.approx(1.0 if schema.colbert else 0.0, abs=2e-3)
+
+
+def test_an_unknown_field_type_is_refused(fresh: Store) -> None:
+    with pytest.raises(InvalidOptionError, match="complex"):
+        fresh.create(SMALL, fields={"z": complex})
+
+
+def test_drop_removes_everything_and_may_be_repeated(fresh: Store) -> None:
+    fresh.create(SMALL)
+    fresh.upsert([Document("a", "")], Vectors(dense=np.ones((1, 4))))
+    fresh.drop()
+    fresh.drop()
+    with pytest.raises(CollectionNotFoundError):
+        fresh.count()
+    fresh.create(SMALL)
+    assert fresh.count() == 0
+
+
+def test_closed_and_reopened_everything_is_found(case: object, folder: Path) -> None:
+    name = f"again_{uuid4().hex[:12]}"
+    documents = [Document(f"d{i}", f"text {i}", {"lang": "en", "n": i}) for i in range(5)]
+    with case.open(folder, name) as store:  # type: ignore[attr-defined]
+        store.create(SMALL, fields={"lang": str})
+        store.upsert(documents, Vectors(dense=np.eye(5, 4, dtype=np.float32)))
+    with case.open(folder, name) as store:  # type: ignore[attr-defined]
+        assert store.schema == SMALL
+        assert dict(store.fields) == {"lang": "str"}
+        assert store.get([d.id for d in documents]).documents == documents
+        hits = store.search(Vector(dense=np.eye(4, dtype=np.float32)[2]), mode="dense", k=1)
+        assert [hit.document for hit in hits] == [documents[2]]
+        store.drop()
+
+
+def test_two_handles_see_the_same_collection(case: object, folder: Path) -> None:
+    name = f"two_{uuid4().hex[:12]}"
+    with (
+        case.open(folder, name) as one,  # type: ignore[attr-defined]
+        case.open(folder, name) as two,  # type: ignore[attr-defined]
+    ):
+        one.create(SMALL)
+        one.upsert([Document("a", "from one")], Vectors(dense=np.ones((1, 4))))
+        assert two.get(["a"]).documents[0].text == "from one"
+        two.upsert([Document("a", "from two")], Vectors(dense=np.ones((1, 4))))
+        assert one.get(["a"]).documents[0].text == "from two"
+        one.drop()
