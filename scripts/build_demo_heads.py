@@ -45,7 +45,7 @@ MODULES = (
     " multiprocessing operator os pathlib pickle queue random re sched secrets shutil socket"
     " sqlite3 ssl statistics string subprocess tarfile tempfile textwrap threading time tokenize"
     " traceback types typing unittest urllib uuid warnings wave weakref xml zipfile zlib"
-).split()  # noqa: SIM905
+).split()
 
 MAX_TOKENS = 256
 BATCH = 16
