@@ -6,6 +6,7 @@ from trivec.encoder import Encoder
 from trivec.errors import TrivecError
 from trivec.filter import F, Filter
 from trivec.hit import Hit
+from trivec.ingest import IngestReport, aingest, ingest
 from trivec.registry import open_store
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights, score
@@ -18,6 +19,7 @@ __all__ = [
     "F",
     "Filter",
     "Hit",
+    "IngestReport",
     "Schema",
     "Scores",
     "Store",
@@ -26,6 +28,8 @@ __all__ = [
     "Vectors",
     "Weights",
     "__version__",
+    "aingest",
+    "ingest",
     "open_store",
     "score",
 ]
