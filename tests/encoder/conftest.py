@@ -73,7 +73,7 @@ def _save_sparse_linear(path: Path, model: torch.nn.Module) -> None:
     with torch.no_grad():
         words = torch.arange(4, 4 + len(WORDS))[None]
         weights = layer(model.eval()(input_ids=words).last_hidden_state)
-        layer.bias -= weights.quantile(0.3)
+        layer.bias.sub_(weights.quantile(0.3))
     torch.save(layer.half().state_dict(), path)
 
 

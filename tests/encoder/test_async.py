@@ -41,6 +41,7 @@ async def test_concurrent_callers_share_forward_passes(
     assert passes[0].startswith("trivec-encoder")
     assert expected.dense is not None
     for vector, dense in zip(found, expected.dense, strict=True):
+        assert vector.dense is not None
         np.testing.assert_allclose(vector.dense, dense, atol=1e-5)
 
 

@@ -59,7 +59,7 @@ def test_scores(golden: Any, encoded: dict[str, Vectors], parts: str) -> None:
         **{part: weight if part in parts else 0.0 for part, weight in golden["weights"].items()}
     )
     found = [
-        score(query, document, weights).hybrid
+        score(query, document, weights).hybrid or 0.0
         for query in encoded["queries"]
         for document in encoded["documents"]
     ]
