@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from trivec import Store, open_store
+from trivec.registry import store_schemes
 from trivec.testing import HashEncoder
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
@@ -54,3 +59,25 @@ def loop_gap() -> LoopGap:
         return best
 
     return measure
+
+
+STORES = {
+    "memory": "memory:/{name}",
+    "qdrant+edge": "qdrant+edge:{folder}/{name}",
+    "qdrant+memory": "qdrant+memory:/{name}",
+    "milvus+lite": "milvus+lite:{folder}/lite.db/{name}",
+}
+"""Stores that the tests of the framework classes run on, as far as they are installed."""
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Yield a store whose collection does not exist yet."""
+    scheme = request.param
+    entry = store_schemes().get(scheme)
+    if entry is None or find_spec(entry.module.split(".")[0]) is None:
+        pytest.skip(f"no connector for {scheme} is installed")
+    url = STORES[scheme].format(folder=tmp_path, name=f"frameworks_{uuid4().hex[:12]}")
+    with open_store(url) as opened:
+        yield opened
+        opened.drop()
