@@ -11,7 +11,16 @@ except ImportError as error:
 
 from trivec_langchain.embeddings import TrivecEmbeddings
 from trivec_langchain.filters import TrivecTranslator
+from trivec_langchain.reranker import TrivecReranker
 from trivec_langchain.retriever import TrivecRetriever
+from trivec_langchain.sparse import sparse_embeddings
 from trivec_langchain.vector_store import TrivecVectorStore
 
-__all__ = ["TrivecEmbeddings", "TrivecRetriever", "TrivecTranslator", "TrivecVectorStore"]
+__all__ = [
+    "TrivecEmbeddings",
+    "TrivecReranker",
+    "TrivecRetriever",
+    "TrivecTranslator",
+    "TrivecVectorStore",
+    "sparse_embeddings",
+]
