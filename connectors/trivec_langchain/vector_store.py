@@ -29,8 +29,9 @@ from trivec_langchain.options import SearchOptions, merged, relevance_of
 
 __all__ = ["BATCH_SIZE", "TrivecVectorStore"]
 
-BATCH_SIZE = 256
-"""How many documents are encoded and written at once."""
+BATCH_SIZE = 64
+"""How many documents are encoded and written at once: 64 MiB of ColBERT vectors in float16 if
+each has 512 tokens."""
 
 
 class TrivecVectorStore(VectorStore):
@@ -408,8 +409,7 @@ class TrivecVectorStore(VectorStore):
         """
         search = self._search(max(k, fetch_k), options)
         vector = self._encoder.encode_query(query)
-        hits = self._collection.search_diverse(vector, search, k=k, relevance=lambda_mult)
-        return _only_documents(hits)
+        return self._diverse(vector, search, k, lambda_mult)
 
     async def amax_marginal_relevance_search(
         self,
@@ -422,8 +422,7 @@ class TrivecVectorStore(VectorStore):
         """Return diverse documents; see `max_marginal_relevance_search`."""
         search = self._search(max(k, fetch_k), options)
         vector = await self._encoder.aencode_query(query)
-        hits = await self._collection.asearch_diverse(vector, search, k=k, relevance=lambda_mult)
-        return _only_documents(hits)
+        return await self._adiverse(vector, search, k, lambda_mult)
 
     def max_marginal_relevance_search_by_vector(
         self,
@@ -435,9 +434,7 @@ class TrivecVectorStore(VectorStore):
     ) -> list[LangChainDocument]:
         """Return diverse documents near to a dense vector; the mode is "dense"."""
         search = self._dense_search(max(k, fetch_k), options)
-        return _only_documents(
-            self._collection.search_diverse(_vector(embedding), search, k=k, relevance=lambda_mult)
-        )
+        return self._diverse(_vector(embedding), search, k, lambda_mult)
 
     async def amax_marginal_relevance_search_by_vector(
         self,
@@ -449,9 +446,20 @@ class TrivecVectorStore(VectorStore):
     ) -> list[LangChainDocument]:
         """Return diverse documents near to a dense vector; the mode is "dense"."""
         search = self._dense_search(max(k, fetch_k), options)
-        vector = _vector(embedding)
-        hits = await self._collection.asearch_diverse(vector, search, k=k, relevance=lambda_mult)
-        return _only_documents(hits)
+        return await self._adiverse(_vector(embedding), search, k, lambda_mult)
+
+    def _diverse(
+        self, query: Vector, search: Search, k: int, relevance: float
+    ) -> list[LangChainDocument]:
+        hits = self._collection.search_many([query], search)[0]
+        return _only_documents(self._collection.diverse(query, hits, k=k, relevance=relevance))
+
+    async def _adiverse(
+        self, query: Vector, search: Search, k: int, relevance: float
+    ) -> list[LangChainDocument]:
+        hits = (await self._collection.asearch_many([query], search))[0]
+        chosen = await self._collection.adiverse(query, hits, k=k, relevance=relevance)
+        return _only_documents(chosen)
 
     # --- relevance -----------------------------------------------------------------------------
 

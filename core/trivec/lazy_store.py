@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TypedDict
 
 import numpy as np
 
 from trivec.collection import Page
 from trivec.document import Document
-from trivec.errors import CollectionNotFoundError, InvalidVectorsError, SchemaMismatchError
+from trivec.errors import (
+    CollectionNotFoundError,
+    InvalidOptionError,
+    InvalidVectorsError,
+    SchemaMismatchError,
+)
 from trivec.fields import FieldType
 from trivec.filter import Filter
 from trivec.hit import Hit
+from trivec.memory import rank
 from trivec.mmr import diverse
 from trivec.schema import Schema
 from trivec.scores import Weights
-from trivec.search import Mode, Search
+from trivec.search import Mode, Search, rank_hits
 from trivec.store import Store
 from trivec.vectors import Vector, Vectors
 
@@ -26,6 +33,7 @@ __all__ = ["LazyStore"]
 
 # Two first writes at the same time create one collection.
 _creating = threading.Lock()
+_PAGE = 256
 
 
 class _Options(TypedDict):
@@ -126,29 +134,44 @@ class LazyStore:
         except CollectionNotFoundError:
             return [[] for _ in queries]
 
-    def search_diverse(
-        self, query: Vector, search: Search, *, k: int, relevance: float
-    ) -> list[Hit]:
-        """Choose k of the hits of a search that differ from each other; see `mmr.diverse`.
+    def search_among(self, query: Vector, search: Search, ids: Iterable[str]) -> list[Hit]:
+        """Answer a query from the documents with these ids only, ranked in this process.
+
+        Raises:
+            InvalidOptionError: If the mode is "rrf", whose ranks would need all at once.
+        """
+        hits: list[Hit] = []
+        for some in _chunks(ids):
+            hits += _ranked(query, self.get(some, with_vectors=True), search)
+        return rank_hits(hits, search.k)
+
+    async def asearch_among(self, query: Vector, search: Search, ids: Iterable[str]) -> list[Hit]:
+        """Answer a query from some documents only; see `search_among`."""
+        hits: list[Hit] = []
+        for some in _chunks(ids):
+            page = await self.aget(some, with_vectors=True)
+            hits += await asyncio.to_thread(_ranked, query, page, search)
+        return rank_hits(hits, search.k)
+
+    def diverse(self, query: Vector, hits: Sequence[Hit], *, k: int, relevance: float) -> list[Hit]:
+        """Choose k hits that differ from each other, by their stored dense vectors.
 
         Args:
-            query: Its dense vector is compared with those that the collection holds.
-            search: How the candidates are found; its `k` says how many.
+            query: What the hits were found for.
+            hits: What to choose from.
             k: How many to choose at most.
-            relevance: 1 asks for the nearest only, 0 for the most different.
+            relevance: 1 asks for the nearest only, 0 for the most different; see `mmr.diverse`.
 
         Raises:
             InvalidVectorsError: If the query or the collection has no dense vectors.
         """
-        hits = self.search_many([query], search)[0]
         page = self.get([hit.document.id for hit in hits], with_vectors=True)
         return _chosen(query, hits, page, k, relevance)
 
-    async def asearch_diverse(
-        self, query: Vector, search: Search, *, k: int, relevance: float
+    async def adiverse(
+        self, query: Vector, hits: Sequence[Hit], *, k: int, relevance: float
     ) -> list[Hit]:
-        """Choose k hits that differ from each other; see `search_diverse`."""
-        hits = (await self.asearch_many([query], search))[0]
+        """Choose k hits that differ from each other; see `diverse`."""
         page = await self.aget([hit.document.id for hit in hits], with_vectors=True)
         return await asyncio.to_thread(_chosen, query, hits, page, k, relevance)
 
@@ -233,6 +256,27 @@ def _options(search: Search) -> _Options:
         "candidates": search.candidates,
         "filter": search.filter,
     }
+
+
+def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Yield ids in runs whose vectors fit in memory together."""
+    rest = iter(ids)
+    while some := list(islice(rest, _PAGE)):
+        yield some
+
+
+def _ranked(query: Vector, page: Page, search: Search) -> list[Hit]:
+    if search.mode == "rrf":
+        raise InvalidOptionError("mode='rrf' cannot be asked of some documents only")
+    if page.vectors is None:
+        return []
+    rows = [
+        i
+        for i, document in enumerate(page.documents)
+        if search.filter is None or search.filter.matches(document.metadata)
+    ]
+    rows.sort(key=lambda i: page.documents[i].id)
+    return rank(query, [page.documents[i] for i in rows], page.vectors.take(rows), search)
 
 
 def _chosen(query: Vector, hits: Sequence[Hit], page: Page, k: int, relevance: float) -> list[Hit]:
