@@ -5,6 +5,7 @@ from trivec.document import Document
 from trivec.errors import TrivecError
 from trivec.filter import F, Filter
 from trivec.hit import Hit
+from trivec.ingest import IngestReport, aingest, ingest
 from trivec.registry import open_store
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights, score
@@ -16,6 +17,7 @@ __all__ = [
     "F",
     "Filter",
     "Hit",
+    "IngestReport",
     "Schema",
     "Scores",
     "Store",
@@ -24,6 +26,8 @@ __all__ = [
     "Vectors",
     "Weights",
     "__version__",
+    "aingest",
+    "ingest",
     "open_store",
     "score",
 ]

@@ -236,6 +236,13 @@ class Vectors:
         with safe_open(path, framework="numpy") as file:
             names = set(file.keys())
 
+            def rows(name: str, first: int, last: int) -> NDArray[Any]:
+                column = file.get_slice(name)
+                if first >= last:  # safetensors refuses to slice nothing
+                    dtype = np.float16 if column.get_dtype() == "F16" else np.float32
+                    return np.zeros((0, *column.get_shape()[1:]), dtype)
+                return np.asarray(column[first:last])
+
             def ragged(part: str) -> tuple[NDArray[np.int64], int, int]:
                 indptr = file.get_tensor(f"{part}.indptr")
                 first, last, _ = slice(start, stop).indices(len(indptr) - 1)
@@ -244,16 +251,16 @@ class Vectors:
 
             dense = sparse = colbert = None
             if "dense" in names:
-                rows = file.get_slice("dense")
-                first, last, _ = slice(start, stop).indices(rows.get_shape()[0])
-                dense = rows[first : max(first, last)]
+                n = file.get_slice("dense").get_shape()[0]
+                first, last, _ = slice(start, stop).indices(n)
+                dense = rows("dense", first, last)
             if "sparse.indptr" in names:
                 indptr, first, last = ragged("sparse")
-                indices = file.get_slice("sparse.indices")[first:last]
-                sparse = SparseRows(indptr, indices, file.get_slice("sparse.values")[first:last])
+                indices = rows("sparse.indices", first, last)
+                sparse = SparseRows(indptr, indices, rows("sparse.values", first, last))
             if "colbert.indptr" in names:
                 indptr, first, last = ragged("colbert")
-                colbert = TokenRows(indptr, file.get_slice("colbert.values")[first:last])
+                colbert = TokenRows(indptr, rows("colbert.values", first, last))
         return Vectors(dense=dense, sparse=sparse, colbert=colbert)
 
 

@@ -1,0 +1,78 @@
+"""Whether documents and queries fit a collection, asked before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trivec.collection import Collection
+from trivec.document import Document
+from trivec.errors import InvalidDocumentError, InvalidVectorsError
+from trivec.fields import check_values
+from trivec.rows import SparseRows, TokenRows
+from trivec.schema import Schema
+from trivec.search import Search
+from trivec.vectors import Vector, Vectors
+
+__all__ = ["check_documents", "check_query"]
+
+
+def check_documents(
+    name: str, collection: Collection, documents: Sequence[Document], vectors: Vectors
+) -> None:
+    """Check that documents and their vectors can be written.
+
+    Raises:
+        InvalidDocumentError: If an id is there twice or metadata does not fit a declared field.
+        InvalidVectorsError: If the vectors have other dimensions, or parts that it lacks.
+    """
+    if len(documents) != len(vectors):
+        raise InvalidVectorsError(
+            f"{len(documents)} documents came with {len(vectors)} rows of vectors"
+        )
+    seen: set[str] = set()
+    for document in documents:
+        if document.id in seen:
+            raise InvalidDocumentError(f"document {document.id!r} is there twice")
+        seen.add(document.id)
+        check_values(document, collection.fields)
+    if vectors.sparse is not None and not collection.schema.sparse:
+        raise InvalidVectorsError(f"collection {name!r} holds no sparse vectors")
+    _check_dims(name, collection.schema, vectors, "the documents have")
+
+
+def check_query(name: str, schema: Schema, query: Vector, search: Search) -> Vectors:
+    """Return one query, as a batch of one, with only the parts that the collection holds.
+
+    Raises:
+        InvalidVectorsError: If the query or the collection lacks the part of the mode, or the
+            dimensions differ.
+    """
+    if search.mode not in ("hybrid", "rrf"):
+        if search.mode not in schema.parts:
+            raise InvalidVectorsError(f"mode {search.mode!r}: collection {name!r} lacks this part")
+        if getattr(query, search.mode) is None:
+            raise InvalidVectorsError(f"mode {search.mode!r}: the query lacks this part")
+    dense = None if schema.dense is None else query.dense
+    tokens = None if schema.colbert is None else query.colbert
+    lexical = query.sparse if schema.sparse else None
+    batch = Vectors(
+        dense=None if dense is None else dense[None],
+        sparse=SparseRows.from_dicts([lexical or {}]),
+        colbert=None if tokens is None else TokenRows.from_arrays([tokens]),
+    )
+    _check_dims(name, schema, batch, "the query has")
+    return batch
+
+
+def _check_dims(name: str, schema: Schema, vectors: Vectors, whose: str) -> None:
+    dense = None if vectors.dense is None else vectors.dense.shape[1]
+    colbert = None if vectors.colbert is None else vectors.colbert.dim
+    for part, got, expected in (
+        ("dense", dense, schema.dense),
+        ("ColBERT", colbert, schema.colbert),
+    ):
+        if got is not None and got != expected:
+            raise InvalidVectorsError(
+                f"{whose} {part} vectors of dimension {got}; "
+                f"collection {name!r} holds {expected or 'none'}"
+            )

@@ -1,0 +1,46 @@
+"""What a document may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trivec import Document
+from trivec.errors import InvalidDocumentError
+
+
+@pytest.mark.parametrize("one", ["", "a" * 513, "ż" * 257, "a\nb", "a\x00", "a\x7f", "\ud800", 7])
+def test_bad_ids(one: Any) -> None:
+    with pytest.raises(InvalidDocumentError):
+        Document(one, "text")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "where"),
+    [
+        ({"a": float("inf")}, "metadata.a = inf"),
+        ({"a": [1, {"b": float("nan")}]}, r"metadata.a\[1\].b"),
+        ({"a": 2**63}, "64 bits"),
+        ({1: "a"}, "key 1"),
+        ({"a": object()}, "object"),
+        ({"a": b"bytes"}, "bytes"),
+        ({"a": "\ud800"}, "UTF-8"),
+        ({"a": "x" * 65_536}, "65544 bytes"),
+        ([1], "mapping"),
+    ],
+)
+def test_bad_metadata_names_the_document_and_the_place(metadata: Any, where: str) -> None:
+    with pytest.raises(InvalidDocumentError, match=where) as caught:
+        Document("doc-7", "text", metadata)
+    assert "'doc-7'" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [None, "\ud800"])
+def test_bad_text(text: Any) -> None:
+    with pytest.raises(InvalidDocumentError, match="'a'"):
+        Document("a", text)
+
+
+def test_size_in_utf8() -> None:
+    assert Document("ż", "北", {"k": "ó"}).size_bytes == 2 + 3 + len('{"k":"ó"}'.encode())
