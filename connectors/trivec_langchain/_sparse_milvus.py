@@ -19,7 +19,7 @@ class MilvusSparse(BaseSparseEmbedding):
 
     def embed_documents(self, texts: list[str]) -> list[dict[int, float]]:
         """Return the lexical weights of each text."""
-        return _rows(self._encoder.encode_documents(texts))
+        return _rows(self._encoder.encode_documents(texts, colbert=False))
 
     def embed_query(self, query: str) -> dict[int, float]:
         """Return the lexical weights of a question."""
@@ -27,7 +27,7 @@ class MilvusSparse(BaseSparseEmbedding):
 
     async def aembed_documents(self, texts: list[str]) -> list[dict[int, float]]:
         """Return the lexical weights of each text."""
-        return _rows(await self._encoder.aencode_documents(texts))
+        return _rows(await self._encoder.aencode_documents(texts, colbert=False))
 
     async def aembed_query(self, query: str) -> dict[int, float]:
         """Return the lexical weights of a question."""

@@ -58,7 +58,7 @@ class TrivecEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return the dense vector of each text."""
-        return _lists(self.encoder.encode_documents(texts))
+        return _lists(self.encoder.encode_documents(texts, colbert=False))
 
     def embed_query(self, text: str) -> list[float]:
         """Return the dense vector of a question."""
@@ -66,7 +66,7 @@ class TrivecEmbeddings(Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return the dense vector of each text."""
-        return _lists(await self.encoder.aencode_documents(texts))
+        return _lists(await self.encoder.aencode_documents(texts, colbert=False))
 
     async def aembed_query(self, text: str) -> list[float]:
         """Return the dense vector of a question."""

@@ -132,10 +132,10 @@ class TrivecSparseEmbedding(BaseSparseEmbedding):
         return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[SparseEmbedding]:
-        return _sparse(self._encoder.encode_documents(texts))
+        return _sparse(self._encoder.encode_documents(texts, colbert=False))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[SparseEmbedding]:
-        return _sparse(await self._encoder.aencode_documents(texts))
+        return _sparse(await self._encoder.aencode_documents(texts, colbert=False))
 
 
 def _dense(vectors: Vectors) -> list[Embedding]:

@@ -22,8 +22,8 @@ from trivec.vectors import Vector, Vectors
 __all__ = ["CACHE_BYTES", "CachingEncoder"]
 
 CACHE_BYTES = 256 * 1024 * 1024
-# What Python and numpy take for one remembered text besides its numbers, by tracemalloc.
-_ENTRY_BYTES = 2048
+# What Python and numpy take for one remembered text besides its numbers: 760 bytes by tracemalloc.
+_ENTRY_BYTES = 1024
 
 Role = Literal["documents", "queries"]
 Key = tuple[Role, str]
@@ -39,6 +39,8 @@ class _Plan:
 
     role: Role
     texts: list[str]
+    keep: bool
+    colbert: bool
     found: dict[str, Vectors] = field(default_factory=dict)
     waiting: dict[str, tuple[Future[Vectors], int]] = field(default_factory=dict)
     mine: list[str] = field(default_factory=list)
@@ -108,38 +110,46 @@ class CachingEncoder:
     def __repr__(self) -> str:
         return f"CachingEncoder({self._encoder!r}, max_bytes={self._max_bytes})"
 
-    def encode_documents(self, texts: Sequence[str], *, keep: bool = True) -> Vectors:
+    def encode_documents(
+        self, texts: Sequence[str], *, keep: bool = True, colbert: bool = True
+    ) -> Vectors:
         """Encode texts to be stored.
 
         Args:
             texts: Any number; one that occurs twice is encoded once.
             keep: Whether to remember them; if not, what is known of them is used and forgotten,
                 which suits whoever stores them for good.
+            colbert: Whether the ColBERT vectors are wanted; without them 150 times as many texts
+                of 512 tokens are remembered.
         """
-        return self._encode("documents", texts, keep)
+        return self._encode("documents", texts, keep, colbert)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode questions."""
-        return self._encode("queries", texts, True)
+        return self._encode("queries", texts)
 
     def encode_query(self, text: str) -> Vector:
         """Encode one question."""
         return self.encode_queries([text])[0]
 
-    async def aencode_documents(self, texts: Sequence[str], *, keep: bool = True) -> Vectors:
+    async def aencode_documents(
+        self, texts: Sequence[str], *, keep: bool = True, colbert: bool = True
+    ) -> Vectors:
         """Encode texts to be stored; see `encode_documents`."""
-        return await self._aencode("documents", texts, keep)
+        return await self._aencode("documents", texts, keep, colbert)
 
     async def aencode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode questions."""
-        return await self._aencode("queries", texts, True)
+        return await self._aencode("queries", texts)
 
     async def aencode_query(self, text: str) -> Vector:
         """Encode one question."""
         return (await self.aencode_queries([text]))[0]
 
-    def _encode(self, role: Role, texts: Sequence[str], keep: bool) -> Vectors:
-        plan = self._claim(role, texts)
+    def _encode(
+        self, role: Role, texts: Sequence[str], keep: bool = True, colbert: bool = True
+    ) -> Vectors:
+        plan = self._claim(_Plan(role, list(texts), keep, colbert))
         fresh = None
         if plan.mine or not plan.texts:
             try:
@@ -147,16 +157,18 @@ class CachingEncoder:
             except BaseException:
                 self._abandon(plan)
                 raise
-        self._settle(plan, fresh, keep)
+        self._settle(plan, fresh)
         for text, (promise, row) in plan.waiting.items():
             try:
                 plan.found[text] = promise.result().take([row])
             except _AbandonedError:
-                plan.found[text] = self._encode(role, [text], keep)
+                plan.found[text] = self._encode(role, [text], keep, colbert)
         return _assemble(plan, fresh)
 
-    async def _aencode(self, role: Role, texts: Sequence[str], keep: bool) -> Vectors:
-        plan = self._claim(role, texts)
+    async def _aencode(
+        self, role: Role, texts: Sequence[str], keep: bool = True, colbert: bool = True
+    ) -> Vectors:
+        plan = self._claim(_Plan(role, list(texts), keep, colbert))
         fresh = None
         if plan.mine or not plan.texts:
             try:
@@ -165,12 +177,12 @@ class CachingEncoder:
                 self._abandon(plan)
                 raise
         # Copying rows of many token vectors takes longer than an event loop should wait.
-        await asyncio.to_thread(self._settle, plan, fresh, keep)
+        await asyncio.to_thread(self._settle, plan, fresh)
         for text, (promise, row) in plan.waiting.items():
             try:
                 plan.found[text] = (await asyncio.wrap_future(promise)).take([row])
             except _AbandonedError:
-                plan.found[text] = await self._aencode(role, [text], keep)
+                plan.found[text] = await self._aencode(role, [text], keep, colbert)
         return await asyncio.to_thread(_assemble, plan, fresh)
 
     def _forward(self, role: Role) -> Callable[[Sequence[str]], Vectors]:
@@ -186,16 +198,16 @@ class CachingEncoder:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._forward(role), texts)
 
-    def _claim(self, role: Role, texts: Sequence[str]) -> _Plan:
-        """Sort texts into those remembered, those that another call encodes, and the rest."""
-        plan = _Plan(role, list(texts))
+    def _claim(self, plan: _Plan) -> _Plan:
+        """Sort the texts into those remembered, those that another call encodes, and the rest."""
         plan.promise.set_running_or_notify_cancel()  # so that no one who waits can cancel it
         with self._lock:
             for text in dict.fromkeys(plan.texts):
-                key = role, text
-                if key in self._rows:
+                key = plan.role, text
+                row = self._rows.get(key)
+                if row is not None and (row[0].colbert is not None or not self._lacks(plan)):
                     self._rows.move_to_end(key)
-                    plan.found[text] = self._rows[key][0]
+                    plan.found[text] = row[0]
                 elif key in self._pending:
                     plan.waiting[text] = self._pending[key]
                 else:
@@ -203,14 +215,19 @@ class CachingEncoder:
                     plan.mine.append(text)
         return plan
 
-    def _settle(self, plan: _Plan, fresh: Vectors | None, keep: bool) -> None:
+    def _lacks(self, plan: _Plan) -> bool:
+        """Return whether a row without ColBERT vectors lacks what a call wants."""
+        return plan.colbert and self.schema.colbert is not None
+
+    def _settle(self, plan: _Plan, fresh: Vectors | None) -> None:
         """Hand the fresh vectors to whoever waits, and remember or forget the texts."""
         rows: list[tuple[Key, Vectors, int]] = []
-        if fresh is not None and keep:
-            sizes = (fresh.row_bytes() + _ENTRY_BYTES).tolist()
+        if fresh is not None and plan.keep:
+            wanted = _wanted(fresh, plan)
+            sizes = (wanted.row_bytes() + _ENTRY_BYTES).tolist()
             for i, text in enumerate(plan.mine):
                 if sizes[i] <= self._max_bytes:
-                    rows.append(((plan.role, text), _copy(fresh.take([i])), sizes[i]))
+                    rows.append(((plan.role, text), _copy(wanted.take([i])), sizes[i]))
         with self._lock:
             for text in plan.mine:
                 self._pending.pop((plan.role, text), None)
@@ -218,7 +235,7 @@ class CachingEncoder:
                 self._forget(key)
                 self._rows[key] = row, size
                 self._bytes += size
-            if not keep:
+            if not plan.keep:
                 for text in plan.found:
                     self._forget((plan.role, text))
             while self._bytes > self._max_bytes:
@@ -237,6 +254,13 @@ class CachingEncoder:
         plan.promise.set_exception(_AbandonedError())
 
 
+def _wanted(vectors: Vectors, plan: _Plan) -> Vectors:
+    """Return the parts that a call asks for; ColBERT alone is never left out."""
+    if plan.colbert or (vectors.dense is None and vectors.sparse is None):
+        return vectors
+    return Vectors(dense=vectors.dense, sparse=vectors.sparse)
+
+
 def _copy(vectors: Vectors) -> Vectors:
     """Return the same rows in arrays of their own, which keep no batch alive."""
     sparse, colbert = vectors.sparse, vectors.colbert
@@ -250,8 +274,9 @@ def _copy(vectors: Vectors) -> Vectors:
 def _assemble(plan: _Plan, fresh: Vectors | None) -> Vectors:
     """Return one row per text, in order."""
     if fresh is not None and len(plan.mine) == len(plan.texts):
-        return fresh
-    parts = [*plan.found.values(), *([fresh] if plan.mine and fresh is not None else [])]
+        return _wanted(fresh, plan)
+    given = [*plan.found.values(), *([fresh] if plan.mine and fresh is not None else [])]
+    parts = [_wanted(part, plan) for part in given]
     place = {text: i for i, text in enumerate([*plan.found, *plan.mine])}
     order = np.fromiter((place[text] for text in plan.texts), np.int64, len(plan.texts))
     return Vectors.concatenate(parts).take(order)

@@ -84,8 +84,9 @@ def test_questions_and_documents_are_apart(encoder: HashEncoder) -> None:
 
 
 def test_memory_is_bounded_and_the_oldest_go_first(encoder: HashEncoder) -> None:
-    one = int(encoder.encode_queries(["w0"]).row_bytes()[0]) + 2048
-    cached = CachingEncoder(encoder, max_bytes=3 * one)
+    probe = CachingEncoder(HashEncoder())
+    probe.encode_query("w0")
+    cached = CachingEncoder(encoder, max_bytes=3 * probe._bytes)
     for i in range(4):
         cached.encode_query(f"w{i}")
     before = encoder.encoded
@@ -112,6 +113,19 @@ def test_the_last_user_of_a_text_takes_it_out(encoder: HashEncoder) -> None:
     assert encoder.encoded == 3
     cached.encode_documents(["a"])
     assert encoder.encoded == 4
+
+
+def test_texts_without_colbert_take_less_and_answer_what_they_can(encoder: HashEncoder) -> None:
+    cached = CachingEncoder(encoder)
+    without = cached.encode_documents(["a b", "c"], colbert=False)
+    assert without.colbert is None
+    assert cached.encode_documents(["c", "d"], colbert=False).colbert is None
+    assert encoder.encoded == 3
+    same(cached.encode_documents(["c", "e"]), HashEncoder().encode_documents(["c", "e"]))
+    assert encoder.encoded == 5
+    cached.encode_documents(["c", "e"], colbert=False)
+    cached.encode_documents(["c", "e"])
+    assert encoder.encoded == 5
 
 
 def test_what_is_remembered_keeps_no_batch_alive(encoder: HashEncoder) -> None:

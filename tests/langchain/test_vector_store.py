@@ -170,7 +170,7 @@ async def test_afrom_texts_and_afrom_documents(store: Store, encoder: HashEncode
 def test_deleting_takes_exactly_one_thing(filled: TrivecVectorStore) -> None:
     for arguments in ({}, {"ids": ["0"], "filter": {"n": 1}}, {"ids": ["0"], "delete_all": True}):
         with pytest.raises(InvalidOptionError, match="exactly one"):
-            filled.delete(**arguments)  # type: ignore[arg-type]
+            filled.delete(**arguments)
     with pytest.raises(InvalidFilterError):
         filled.delete(filter={})
     assert filled.delete(ids=[])
