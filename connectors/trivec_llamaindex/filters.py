@@ -115,12 +115,11 @@ def _group(group: MetadataFilters, fields: Mapping[str, FieldType]) -> Filter:
     )
     if not parts:
         return _ALWAYS
-    match group.condition:
-        case FilterCondition.OR:
-            return Or(parts)
-        case FilterCondition.NOT:
-            return Not(Or(parts))
-    return And(parts)
+    if group.condition is FilterCondition.NOT:
+        return Not(Or(parts))
+    if len(parts) == 1:
+        return parts[0]
+    return Or(parts) if group.condition is FilterCondition.OR else And(parts)
 
 
 def _one(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filter:

@@ -25,21 +25,23 @@ _MODES: Mapping[VectorStoreQueryMode, Mode] = {
     VectorStoreQueryMode.HYBRID: "hybrid",
     VectorStoreQueryMode.MMR: "dense",
 }
-_FETCH_FACTOR = 4
+_PREFETCH_FACTOR = 4
 
 
 class QueryOptions(TypedDict, total=False):
     """What a query takes beside LlamaIndex's own options, through `vector_store_kwargs`.
 
     `weights` are those of HYBRID, as `Weights` or as a dict of them; `candidates` is how many
-    documents the dense and the sparse search give each to HYBRID; `fetch_k` is how many MMR
-    chooses from (4 times `similarity_top_k` without it); `filter` holds together with the
-    query's own filters.
+    documents the dense and the sparse search give each to HYBRID; `mmr_threshold` is how MMR
+    weighs nearness (1) against difference (0), here since LlamaIndex's retriever does not set the
+    query's own; `mmr_prefetch_k` is how many MMR chooses from (4 times `similarity_top_k` without
+    it); `filter` holds together with the query's own filters.
     """
 
     weights: Weights | Mapping[str, float]
     candidates: int
-    fetch_k: int
+    mmr_threshold: float
+    mmr_prefetch_k: int
     filter: LlamaIndexFilter
 
 
@@ -113,8 +115,9 @@ def make_plan(
         candidates = max(candidates, k, query.sparse_top_k or 0)
         k = found = query.hybrid_top_k or k
     elif query.mode is VectorStoreQueryMode.MMR:
-        found = max(k, options.get("fetch_k", _FETCH_FACTOR * k))
-        relevance = 0.5 if query.mmr_threshold is None else query.mmr_threshold
+        found = max(k, options.get("mmr_prefetch_k", _PREFETCH_FACTOR * k))
+        own = 0.5 if query.mmr_threshold is None else query.mmr_threshold
+        relevance = options.get("mmr_threshold", own)
     conditions = [to_filter(query.filters, fields), to_filter(options.get("filter"), fields)]
     if query.doc_ids:
         conditions.append(F(REF_DOC_ID).in_(query.doc_ids))
