@@ -81,7 +81,7 @@ def http_server() -> Iterator[ScriptedHttp]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = _answer
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -115,22 +115,22 @@ def grpc_server() -> Iterator[ScriptedGrpc]:
     script = ScriptedGrpc()
 
     class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
-        def service(self, details: Any) -> Any:
+        def service(self, handler_call_details: Any) -> Any:
             def answer(request: bytes, context: Any) -> bytes:
-                script.requests.append((details.method, request))
+                script.requests.append((handler_call_details.method, request))
                 script.metadata.append(dict(context.invocation_metadata()))
                 reply = script.answers.pop(0)
-                if isinstance(reply, tuple):
-                    code, text, trailing = reply
-                    context.set_trailing_metadata(tuple(trailing.items()))
-                    context.abort(code, text)
-                return bytes(reply.SerializeToString())
+                if not isinstance(reply, tuple):
+                    return bytes(reply.SerializeToString())
+                code, text, trailing = reply
+                context.set_trailing_metadata(tuple(trailing.items()))
+                return bytes(context.abort(code, text))
 
             return grpc.unary_unary_rpc_method_handler(answer)
 
     server = grpc.server(
         ThreadPoolExecutor(2),
-        handlers=(Handler(),),
+        handlers=[Handler()],
         options=[("grpc.max_receive_message_length", -1)],
     )
     script.port = server.add_insecure_port("127.0.0.1:0")

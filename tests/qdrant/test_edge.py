@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +41,9 @@ def test_acknowledged_writes_survive_a_kill(tmp_path: Path) -> None:
         command = [sys.executable, "-c", WRITER, url]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
-            for _ in range(10):
-                acknowledged = int(writer.stdout.readline())
+            lines = [writer.stdout.readline() for _ in range(10)]
             os.kill(writer.pid, signal.SIGKILL)
-            rest = writer.stdout.read().split()
-            acknowledged = int(rest[-1]) if rest else acknowledged
+            acknowledged = int([*lines, *writer.stdout.read().split()][-1])
         with open_store(url) as store:
             count = store.count()
             assert acknowledged <= count
@@ -126,7 +123,7 @@ def test_a_shard_of_another_program_is_read(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def optimized(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def optimized(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the engine build indexes of a few documents, which it does from 20 MB on."""
     whole = edge.EdgeConfig
 
@@ -135,7 +132,6 @@ def optimized(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return whole(**options, optimizers=small)
 
     monkeypatch.setattr(edge, "EdgeConfig", eager)
-    yield
 
 
 @pytest.mark.parametrize("quantization", ["int8", "binary", "turbo4", "turbo2", "turbo1"])
@@ -185,9 +181,11 @@ def test_precisions_that_do_not_exist_are_refused(tmp_path: Path) -> None:
         open_store(f"qdrant+edge:{tmp_path}/x", precision="uint8")
     with pytest.raises(InvalidOptionError, match="quantization='x4'"):
         open_store(f"qdrant+edge:{tmp_path}/x", quantization="x4")
-    with open_store(f"qdrant+edge:{tmp_path}/x", precision="turbo4") as store:
-        with pytest.raises(StoreError, match="no precision 'turbo4'"):
-            store.create(SCHEMA)
+    with (
+        open_store(f"qdrant+edge:{tmp_path}/x", precision="turbo4") as store,
+        pytest.raises(StoreError, match="no precision 'turbo4'"),
+    ):
+        store.create(SCHEMA)
 
 
 def test_more_token_vectors_than_a_server_takes_are_pooled(tmp_path: Path) -> None:

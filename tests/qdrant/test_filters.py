@@ -134,7 +134,7 @@ def test_filters_mean_what_the_definition_says(store: Store, condition: Filter) 
 def test_integers_beyond_float64_are_told_apart(store: Store) -> None:
     def ids(condition: Filter) -> list[Any]:
         pages = store.scan(filter=condition)
-        return sorted(d.metadata["i"] for page in pages for d in page.documents)  # type: ignore[type-var]
+        return sorted(d.metadata["i"] for page in pages for d in page.documents)
 
     assert ids(F("i") == P + 1) == [P + 1]
     assert ids(F("i") > P + 1) == [P + 2, P + 3, 10**16, 2**63 - 1]

@@ -47,17 +47,7 @@ def test_a_packed_point_equals_the_clients(make_vectors: Any, dims: tuple[int, i
 
 def test_what_was_packed_is_read_back(make_vectors: Any) -> None:
     vectors = make_vectors(1, dense=16, colbert=4, tokens=5)
-    named = _packed(vectors).vectors.vectors.vectors
-    stored = grpc.VectorsOutput(
-        vectors=grpc.NamedVectorsOutput(
-            vectors={
-                "dense": grpc.VectorOutput(dense=named["dense"].dense),
-                "sparse": grpc.VectorOutput(sparse=named["sparse"].sparse),
-                "colbert": grpc.VectorOutput(multi_dense=named["colbert"].multi_dense),
-            }
-        )
-    )
-    back = unpack_vectors(stored, Names())
+    back = unpack_vectors(_as_stored(_packed(vectors).vectors), Names())
     np.testing.assert_array_equal(back.dense, vectors.dense[0])
     np.testing.assert_array_equal(back.indices, vectors.sparse.indices)
     np.testing.assert_array_equal(back.weights, vectors.sparse.values)
@@ -97,7 +87,7 @@ def test_a_store_over_grpc_packs_and_unpacks(make_vectors: Any, grpc_server: Any
             grpc.RetrievedPoint(
                 id=p.id,
                 payload=p.payload,
-                vectors=grpc.VectorsOutput.FromString(_as_output(p.vectors)),
+                vectors=_as_stored(p.vectors),
             )
             for p in request.points
         ]
@@ -118,18 +108,10 @@ def test_a_store_over_grpc_packs_and_unpacks(make_vectors: Any, grpc_server: Any
         assert last.with_vectors.include.names == ["dense", "sparse", "colbert"]
 
 
-def _as_output(vectors: grpc.Vectors) -> bytes:
-    """Return the vectors of a write as those of an answer."""
-    return grpc.VectorsOutput(
-        vectors=grpc.NamedVectorsOutput(
-            vectors={
-                name: grpc.VectorOutput(
-                    **{vector.WhichOneof("vector"): getattr(vector, vector.WhichOneof("vector"))}
-                )
-                for name, vector in vectors.vectors.vectors.items()
-            }
-        )
-    ).SerializeToString()
+def _as_stored(vectors: grpc.Vectors) -> grpc.VectorsOutput:
+    """Return the vectors of a write as those of an answer, whose messages are the same bytes."""
+    stored: grpc.VectorsOutput = grpc.VectorsOutput.FromString(vectors.SerializeToString())
+    return stored
 
 
 def _assert_equal(found: Vectors | None, expected: Vectors) -> None:
