@@ -76,6 +76,9 @@ class StoreCase:
 
 CASES = [
     StoreCase("memory", "memory:/{name}"),
+    StoreCase(
+        "milvus-lite", "milvus+lite:{folder}/milvus.db/{name}", 2e-3, package="pymilvus"
+    ),
 ]
 
 

@@ -1,0 +1,468 @@
+"""The steps of a search: which requests to send, and what to make of their answers.
+
+A search is a generator that yields the requests of one step, which do not depend on each other,
+and receives their answers; so one text serves the blocking and the asynchronous client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from pymilvus import AnnSearchRequest, WeightedRanker
+from pymilvus.client.embedding_list import EmbeddingList
+
+from trivec.hit import Hit
+from trivec.scores import PartScores, Scores, Weights, score_many
+from trivec.search import RRF_K, Part, Search
+from trivec.vectors import Vector
+from trivec_milvus.filters import all_of, any_of_ids, render
+from trivec_milvus.mapping import Row, document, split_rows, sparse_query, vectors_of
+from trivec_milvus.schema import Layout
+
+__all__ = ["FETCH_BYTES", "Request", "Steps", "answer", "fetch", "fields_of"]
+
+T = TypeVar("T")
+
+MAX_LIMIT = 16_384  # hits of one search; the server's quotaAndLimits.limits.topK
+FETCH_BYTES = 32 * 1024 * 1024  # of packed vectors in one answer; servers send at most 100 MiB
+_GROUP_BYTES = 256 * 1024 * 1024  # of packed vectors held at once
+_SPARE = 8  # hits beyond k, since the server adds in float32 and we rank by exact sums
+_LARGE = 64  # hits with vectors that an event loop should not have to parse
+_NEAR = 1e-6  # scores that float32 may have put in the wrong order
+
+_MODES: tuple[Part, ...] = ("dense", "sparse", "colbert")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of a client.
+
+    Args:
+        method: The method of both clients.
+        options: Its arguments, apart from those that are the same for every request.
+        large: Whether the answer holds vectors, which take long to parse.
+    """
+
+    method: Literal["search", "hybrid_search", "query"]
+    options: Mapping[str, Any]
+    large: bool = False
+
+
+Steps = Generator[list[Request], list[Any], T]
+
+
+class _Found(NamedTuple):
+    """One document in the answer of a search."""
+
+    id: str
+    score: float
+    row: Mapping[str, Any]
+
+
+def answer(queries: Sequence[Vector], search: Search, layout: Layout) -> Steps[list[list[Hit]]]:
+    """Search for every query, in as few steps as the mode needs."""
+    expression = render(search.filter, layout.columns, id_field=layout.names.id)
+    plan = _Plan(queries, search, layout, expression)
+    if search.mode == "dense" or search.mode == "sparse":
+        return plan.single(search.mode)
+    return plan.fused()
+
+
+def fetch(
+    layout: Layout, tokens: Mapping[str, int], output: Sequence[str]
+) -> Steps[dict[str, Row]]:
+    """Read rows by their ids, in answers of at most `FETCH_BYTES`.
+
+    Args:
+        layout: The layout of the collection.
+        tokens: The ids, with the number of ColBERT vectors that each row brings along.
+        output: The fields to read.
+    """
+    names = layout.names
+    if not tokens:
+        return {}
+    runs = split_rows(_sizes(layout, tokens, names.colbert in output), FETCH_BYTES)
+    large = any(f in output for f in (names.dense, names.sparse, names.colbert))
+    answers = yield [
+        Request(
+            "query",
+            {"filter": any_of_ids(names.id, ids), "output_fields": list(output)},
+            large,
+        )
+        for ids in runs
+    ]
+    return {row[names.id]: row for rows in answers for row in rows}
+
+
+def fields_of(layout: Layout, parts: Iterable[str], *, documents: bool = True) -> list[str]:
+    """Return the fields that hold the document and these parts, without those not there."""
+    names = layout.names
+    fields = [names.id]
+    if documents:
+        fields += [names.text, names.text_more, names.metadata]
+    return fields + [getattr(names, part) for part in layout.schema.parts if part in parts]
+
+
+def _sizes(layout: Layout, tokens: Mapping[str, int], with_colbert: bool) -> dict[str, int]:
+    """Return about how many bytes each row takes in an answer."""
+    per_token = (layout.schema.colbert or 0) * (4 if layout.native else 3) if with_colbert else 0
+    other = 4 * (layout.schema.dense or 0) + 8 * 1024
+    return {one: other + count * per_token for one, count in tokens.items()}
+
+
+class _Plan:
+    """The search of several queries in one collection."""
+
+    def __init__(
+        self, queries: Sequence[Vector], search: Search, layout: Layout, expression: str
+    ) -> None:
+        self._queries = queries
+        self._search = search
+        self._layout = layout
+        self._expression = expression
+        self._sources = [self._usable(search.sources(query), query) for query in queries]
+
+    # --- modes ---------------------------------------------------------------------------------
+
+    def single(self, part: Part) -> Steps[list[list[Hit]]]:
+        """Rank by one part: one step."""
+        output = fields_of(self._layout, ())
+        lists = yield from self._ranked(self._search.k, output)
+        return [
+            [_hit(found, part, self._layout) for found in ranked.get(part, ())] for ranked in lists
+        ]
+
+    def fused(self) -> Steps[list[list[Hit]]]:
+        """Rank the union of the candidates: two or three steps."""
+        names, layout = self._layout.names, self._layout
+        output = [names.id] + ([names.tokens] if layout.schema.colbert is not None else [])
+        lists = yield from self._ranked(self._search.candidates, output)
+        unions: list[dict[str, int]] = [
+            {f.id: f.row.get(names.tokens, 0) for ranked in by_part.values() for f in ranked}
+            for by_part in lists
+        ]
+        if self._search.mode == "rrf":
+            return (yield from self._rrf(lists))
+        if self._search.mode == "colbert":
+            unions = [{i: n for i, n in union.items() if n > 0} for union in unions]
+        answers: list[list[Hit]] = [[] for _ in unions]
+        server = {i: u for i, u in enumerate(unions) if u and self._on_server(self._queries[i])}
+        here = {i: u for i, u in enumerate(unions) if u and i not in server}
+        if server:
+            rank = self._colbert if self._search.mode == "colbert" else self._hybrid
+            answers = _merge(answers, (yield from rank(server)))
+        for group in _groups(here, layout):
+            answers = _merge(answers, (yield from self._rescored(group)))
+        return answers
+
+    def _rrf(self, lists: Sequence[Mapping[Part, list[_Found]]]) -> Steps[list[list[Hit]]]:
+        ranked = []
+        for by_part in lists:
+            scores: dict[str, float] = {}
+            for found in by_part.values():
+                for rank, one in enumerate(found, 1):
+                    scores[one.id] = scores.get(one.id, 0.0) + 1 / (RRF_K + rank)
+            best = sorted(scores, key=lambda i: (-scores[i], i))[: self._search.k]
+            ranked.append({i: scores[i] for i in best})
+        rows = yield from self._rows(dict.fromkeys((i for r in ranked for i in r), 0))
+        return [
+            self._hits(query, {i: rows[i] for i in best if i in rows}, fused=best)
+            for query, best in zip(self._queries, ranked, strict=True)
+        ]
+
+    def _rescored(self, unions: Mapping[int, Mapping[str, int]]) -> Steps[dict[int, list[Hit]]]:
+        """Read the stored vectors of all candidates and compute the scores here."""
+        rows = yield from self._rows({i: n for union in unions.values() for i, n in union.items()})
+        return {
+            place: self._hits(self._queries[place], {i: rows[i] for i in union if i in rows})
+            for place, union in unions.items()
+        }
+
+    def _rows(self, tokens: Mapping[str, int]) -> Steps[dict[str, Row]]:
+        wanted = fields_of(self._layout, self._search.parts)
+        return (yield from fetch(self._layout, tokens, wanted))
+
+    def _colbert(self, unions: Mapping[int, Mapping[str, int]]) -> Steps[dict[int, list[Hit]]]:
+        """Rank the candidates by the ColBERT score that Milvus computes."""
+        output = fields_of(self._layout, ())
+        answers = yield from self._scored("colbert", unions, self._search.k, output)
+        return {
+            place: [_hit(one, "colbert", self._layout) for one in found]
+            for place, found in answers.items()
+        }
+
+    def _hybrid(self, unions: Mapping[int, Mapping[str, int]]) -> Steps[dict[int, list[Hit]]]:
+        """Let Milvus rank the candidates, then compute the parts of the best ones exactly."""
+        best = yield from self._fused_rows(unions)
+        colbert: dict[int, list[_Found]] = {}
+        if "colbert" in self._search.parts:
+            ids = {place: dict.fromkeys(rows, 1) for place, rows in best.items()}
+            asked = {p: i for p, i in ids.items() if i and _has_tokens(self._queries[p])}
+            if asked:
+                colbert = yield from self._scored("colbert", asked, None, [self._layout.names.id])
+        return {
+            place: self._hits(
+                self._queries[place], rows, colbert={f.id: f.score for f in colbert.get(place, ())}
+            )
+            for place, rows in best.items()
+        }
+
+    def _fused_rows(
+        self, unions: Mapping[int, Mapping[str, int]]
+    ) -> Steps[dict[int, dict[str, Row]]]:
+        k, names = self._search.k, self._layout.names
+        parts = [part for part in self._search.parts if part != "colbert"]
+        output = fields_of(self._layout, parts)
+        limits = {place: min(len(union), k + _SPARE) for place, union in unions.items()}
+        best: dict[int, dict[str, Row]] = {}
+        while limits:
+            answers = yield [
+                self._fused_request(self._queries[place], unions[place], limit, output)
+                for place, limit in limits.items()
+            ]
+            again = {}
+            for (place, limit), (found,) in zip(limits.items(), answers, strict=True):
+                scores = [hit.distance for hit in found]
+                if limit < len(unions[place]) and len(found) == limit > k:
+                    if scores[k - 1] - scores[-1] < _NEAR:
+                        again[place] = len(unions[place])
+                        continue
+                best[place] = {hit[names.id]: hit["entity"] for hit in found}
+            limits = again
+        return best
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def _ranked(self, k: int, output: Sequence[str]) -> Steps[list[dict[Part, list[_Found]]]]:
+        """Return the k best documents of every source of every query; equal scores in id order.
+
+        One step, or more while the scores of those left out equal that of the last one.
+        """
+        lists: list[dict[Part, list[_Found]]] = [{} for _ in self._queries]
+        pending = {(part, i) for i, parts in enumerate(self._sources) for part in parts}
+        limit = min(k + 1, MAX_LIMIT)
+        while pending:
+            jobs = {
+                part: sorted(i for p, i in pending if p == part)
+                for part in sorted({part for part, _ in pending})
+            }
+            answers = yield [
+                self._search_request(p, [self._queries[i] for i in places], limit, output)
+                for p, places in jobs.items()
+            ]
+            pending = set()
+            for (part, places), answered in zip(jobs.items(), answers, strict=True):
+                for i, hits in zip(places, answered, strict=True):
+                    found = self._found(hits, positive=part == "sparse")
+                    lists[i][part] = found[:k]
+                    if len(found) == limit < MAX_LIMIT and found[k - 1].score == found[-1].score:
+                        pending.add((part, i))
+            limit = min(limit * 4, MAX_LIMIT)
+        return lists
+
+    def _scored(
+        self,
+        part: Part,
+        unions: Mapping[int, Mapping[str, int]],
+        k: int | None,
+        output: Sequence[str],
+    ) -> Steps[dict[int, list[_Found]]]:
+        """Return the k best of given documents by one part, or all of them."""
+        found: dict[int, list[_Found]] = {}
+        limits = {p: len(u) if k is None else min(len(u), k + 1) for p, u in unions.items()}
+        while limits:
+            answers = yield [
+                self._search_request(part, [self._queries[p]], limit, output, unions[p])
+                for p, limit in limits.items()
+            ]
+            again = {}
+            for (place, limit), (hits,) in zip(limits.items(), answers, strict=True):
+                ranked = self._found(hits)
+                cut = len(ranked) == limit < len(unions[place]) and k is not None
+                if cut and ranked[-2].score == ranked[-1].score:
+                    again[place] = len(unions[place])
+                found[place] = ranked[:k]
+            limits = again
+        return found
+
+    def _search_request(
+        self,
+        part: Part,
+        queries: Sequence[Vector],
+        limit: int,
+        output: Sequence[str],
+        among: Iterable[str] | None = None,
+    ) -> Request:
+        name, expression, params = self._leg(part, limit, among)
+        return Request(
+            "search",
+            {
+                "data": [_data(part, query, self._layout) for query in queries],
+                "anns_field": name,
+                "filter": expression,
+                "limit": limit,
+                "output_fields": list(output),
+                "search_params": params,
+            },
+        )
+
+    def _fused_request(
+        self, query: Vector, union: Mapping[str, int], limit: int, output: Sequence[str]
+    ) -> Request:
+        legs, weights = [], []
+        for part in self._legs(query):
+            name, expression, params = self._leg(part, len(union), union)
+            data = [_data(part, query, self._layout)]
+            # The filter belongs to each request: pymilvus ignores one of the whole search.
+            legs.append(AnnSearchRequest(data, name, params, len(union), expr=expression))
+            weights.append(getattr(self._search.weights, part))
+        largest = max(weights)  # servers take weights from 0 to 1
+        ranker = WeightedRanker(*(weight / largest for weight in weights), norm_score=False)
+        return Request(
+            "hybrid_search",
+            {"reqs": legs, "ranker": ranker, "limit": limit, "output_fields": list(output)},
+            large=limit > _LARGE,
+        )
+
+    def _leg(
+        self, part: Part, limit: int, among: Iterable[str] | None
+    ) -> tuple[str, str, dict[str, Any]]:
+        """Return the field, the expression and the parameters of a search for one part."""
+        names = self._layout.names
+        chosen = self._expression if among is None else any_of_ids(names.id, among)
+        if part == "sparse":
+            return names.sparse, chosen, {"metric_type": "IP", "params": {}}
+        ef = {"ef": max(64, limit)}  # a search list of at least the hits wanted
+        if part == "dense":
+            present = all_of(f"{names.has_dense} == true", chosen)
+            return names.dense, present, {"metric_type": "IP", "params": ef}
+        present = all_of(f"{names.tokens} > 0", chosen)
+        return self._layout.token_field, present, {"metric_type": "MAX_SIM_IP", "params": ef}
+
+    def _legs(self, query: Vector) -> list[Part]:
+        """Return the parts of the score that this query has and the collection holds."""
+        there = {
+            "dense": query.dense is not None,
+            "sparse": bool(sparse_query(query.sparse)),
+            "colbert": _has_tokens(query),
+        }
+        schema = self._layout.schema
+        return [p for p in _MODES if p in self._search.parts and p in schema.parts and there[p]]
+
+    def _on_server(self, query: Vector) -> bool:
+        """Return whether Milvus can rank the candidates of this query."""
+        legs = self._legs(query)
+        return bool(legs) and (self._layout.native or "colbert" not in legs)
+
+    def _usable(self, sources: Iterable[Part], query: Vector) -> list[Part]:
+        return [
+            part
+            for part in sources
+            if part in self._layout.schema.parts and (part == "dense" or sparse_query(query.sparse))
+        ]
+
+    # --- answers -------------------------------------------------------------------------------
+
+    def _found(self, hits: Iterable[Any], *, positive: bool = False) -> list[_Found]:
+        name = self._layout.names.id
+        found = [_Found(hit[name], float(hit["distance"]), hit["entity"]) for hit in hits]
+        found = [one for one in found if one.score > 0] if positive else found
+        return sorted(found, key=lambda one: (-one.score, one.id))
+
+    def _hits(
+        self,
+        query: Vector,
+        rows: Mapping[str, Mapping[str, Any]],
+        *,
+        fused: Mapping[str, float] | None = None,
+        colbert: Mapping[str, float] | None = None,
+    ) -> list[Hit]:
+        """Score rows whose vectors were read.
+
+        Args:
+            query: The query.
+            rows: The rows by their ids.
+            fused: The scores that rank them, where those are not the mode's own.
+            colbert: The ColBERT scores, where Milvus has computed them.
+        """
+        if not rows:
+            return []
+        found, search = list(rows.values()), self._search
+        known = None if colbert is None else [colbert.get(i, 0.0) for i in rows]
+        parts = self._part_scores(query, found, known)
+        hybrid = parts.hybrid(search.weights) if search.mode == "hybrid" else None
+        if fused is not None:
+            ranking = np.array([fused[i] for i in rows])
+        else:
+            ranking = np.asarray(parts.colbert if hybrid is None else hybrid)
+        order = sorted(range(len(found)), key=lambda i: (-ranking[i], found[i][self._layout.names.id]))
+        return [
+            Hit(
+                document(found[i], self._layout),
+                float(ranking[i]),
+                parts.row(i, hybrid=None if hybrid is None else float(hybrid[i])),
+            )
+            for i in order[: search.k]
+        ]
+
+    def _part_scores(
+        self, query: Vector, rows: Sequence[Mapping[str, Any]], colbert: Sequence[float] | None
+    ) -> PartScores:
+        wanted = self._search.parts
+        read = [p for p in self._layout.schema.parts if p in wanted]
+        if colbert is not None or self._layout.native:
+            read = [part for part in read if part != "colbert"]
+        computed = PartScores()
+        if read:
+            ones = Weights(*(float(part in read) for part in _MODES))
+            computed = score_many(query, vectors_of(rows, self._layout, read), ones)
+        none = np.zeros(len(rows))
+        got = {
+            "dense": computed.dense,
+            "sparse": computed.sparse,
+            "colbert": computed.colbert if colbert is None else np.array(colbert),
+        }
+        return PartScores(**{p: none if got[p] is None else got[p] for p in wanted})
+
+
+def _hit(found: _Found, part: Part, layout: Layout) -> Hit:
+    return Hit(document(found.row, layout), found.score, Scores(**{part: found.score}))
+
+
+def _merge(answers: list[list[Hit]], more: Mapping[int, list[Hit]]) -> list[list[Hit]]:
+    return [more.get(i, hits) for i, hits in enumerate(answers)]
+
+
+def _groups(
+    unions: Mapping[int, Mapping[str, int]], layout: Layout
+) -> Iterable[dict[int, Mapping[str, int]]]:
+    """Split queries so that the vectors of their candidates fit into memory together."""
+    group: dict[int, Mapping[str, int]] = {}
+    held: dict[str, int] = {}
+    for place, union in unions.items():
+        more = _sizes(layout, union, True)
+        if group and sum((held | more).values()) > _GROUP_BYTES:
+            yield group
+            group, held = {}, {}
+        group[place] = union
+        held |= more
+    if group:
+        yield group
+
+
+def _has_tokens(query: Vector) -> bool:
+    return query.colbert is not None and len(query.colbert) > 0
+
+
+def _data(part: Part, query: Vector, layout: Layout) -> Any:  # noqa: ANN401 - what pymilvus takes
+    if part == "dense":
+        return query.dense
+    if part == "sparse":
+        return sparse_query(query.sparse)
+    tokens = np.asarray(query.colbert, np.float32)
+    # Milvus adds the best products of the query's tokens; their mean is the score.
+    scaled = tokens / len(tokens)
+    return EmbeddingList(scaled.astype(np.float16 if layout.half else np.float32))
