@@ -12,7 +12,7 @@ from trivec.hit import Hit
 from trivec.scores import Weights
 from trivec.vectors import Vector
 
-__all__ = ["RRF_K", "Mode", "Part", "Search", "rank_hits"]
+__all__ = ["MODES", "RRF_K", "Mode", "Part", "Search", "as_mode", "rank_hits"]
 
 Mode = Literal["dense", "sparse", "colbert", "hybrid", "rrf"]
 Part = Literal["dense", "sparse", "colbert"]
@@ -21,8 +21,18 @@ RRF_K = 60
 """Reciprocal rank fusion scores 1 / (60 + rank), rank from 1 (Cormack, Clarke, Büttcher, 2009)."""
 
 
+MODES: tuple[Mode, ...] = get_args(Mode)
+
 _SOURCES: tuple[Part, ...] = ("dense", "sparse")
 _PARTS: tuple[Part, ...] = ("dense", "sparse", "colbert")
+
+
+def as_mode(text: str) -> Mode:
+    """Return the mode of this name, or raise `InvalidOptionError` for an unknown one."""
+    for mode in MODES:
+        if text == mode:
+            return mode
+    raise InvalidOptionError(f"mode={text!r}; expected one of {', '.join(MODES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +58,7 @@ class Search:
     filter: Filter | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(Mode):
-            raise InvalidOptionError(f"mode={self.mode!r}; expected one of {get_args(Mode)}")
+        as_mode(self.mode)
         for name in ("k", "candidates"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:

@@ -1,0 +1,5 @@
+"""The command line: `trivec`."""
+
+from trivec.cli.app import main
+
+__all__ = ["main"]

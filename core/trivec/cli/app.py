@@ -1,0 +1,64 @@
+"""The commands together, and how they end: errors in one line, exit codes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from trivec import __version__
+from trivec.cli import demo, doctor, encode, ingest, search
+from trivec.errors import TrivecError
+
+__all__ = ["app", "main"]
+
+
+class Commands(TyperGroup):
+    """Prints what trivec raises on purpose in one line, unless `--debug` asks for the trace."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the signature of click
+        """Run the command; exit with 1 where it fails, 130 where it is interrupted."""
+        try:
+            return super().invoke(ctx)
+        except (TrivecError, OSError) as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.secho(f"error: {' '.join(str(error).split())}", fg="red", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            typer.secho("interrupted", fg="red", err=True)
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="BGE-M3's dense, sparse and ColBERT vectors in Qdrant, Milvus and Vespa.",
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option(help="Show the trace of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+for command in (demo.demo, encode.encode, ingest.ingest, search.search, doctor.doctor):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app()

@@ -1,0 +1,104 @@
+"""`trivec doctor`: what is installed, what this machine can do, what the databases support."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from trivec import __version__
+from trivec.cli.options import AsJson, print_json
+from trivec.errors import TrivecError
+from trivec.registry import open_store, store_class, store_schemes
+
+__all__ = ["doctor"]
+
+PACKAGES = (
+    *("torch", "transformers", "numpy", "safetensors", "qdrant-client", "qdrant-edge-py"),
+    *("pymilvus", "milvus-lite", "pyvespa", "langchain-core", "llama-index-core", "ray"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at, and what was found."""
+
+    subject: str
+    name: str
+    value: str
+    ok: bool = True
+
+
+def doctor(
+    stores: Annotated[
+        list[str] | None, typer.Argument(help="URLs of collections to look at.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is installed, what this machine can do, and what each store supports."""
+    findings = [*_versions(), *_machine(), *_schemes()]
+    for url in stores or []:
+        findings += _store(url)
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        table = Table("", "", "", box=None, show_header=False, pad_edge=False)
+        for finding in findings:
+            style = "" if finding.ok else "red"
+            table.add_row(finding.subject, finding.name, finding.value, style=style)
+        Console().print(table)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def _versions() -> Iterable[Finding]:
+    yield Finding("version", "trivec", __version__)
+    yield Finding("version", "python", platform.python_version())
+    for package in PACKAGES:
+        try:
+            yield Finding("version", package, version(package))
+        except PackageNotFoundError:
+            yield Finding("version", package, "not installed")
+
+
+def _machine() -> Iterable[Finding]:
+    import torch
+
+    from trivec.precision import cpu_features, explain_precision
+
+    yield Finding("machine", "processors", f"{os.cpu_count()}, {torch.get_num_threads()} threads")
+    yield Finding("machine", "cpu features", ", ".join(cpu_features()) or "none that matter")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            yield Finding("machine", f"gpu {index}", torch.cuda.get_device_name(index))
+    else:
+        yield Finding("machine", "gpu", "none")
+    yield Finding("machine", "precision auto", explain_precision())
+
+
+def _schemes() -> Iterable[Finding]:
+    for scheme in sorted(store_schemes()):
+        try:
+            yield Finding("store", scheme, f"{store_class(scheme).__module__}, installed")
+        except TrivecError as error:
+            yield Finding("store", scheme, str(error))
+
+
+def _store(url: str) -> Iterable[Finding]:
+    try:
+        with open_store(url) as store:
+            count = store.count()
+            yield Finding(url, "documents", str(count))
+            yield Finding(url, "schema", repr(store.schema))
+            yield Finding(url, "fields", ", ".join(f"{k}: {v}" for k, v in store.fields.items()))
+            for capability in store.capabilities:
+                yield Finding(url, capability.name, f"{capability.value} ({capability.reason})")
+    except TrivecError as error:
+        yield Finding(url, type(error).__name__, str(error), ok=False)

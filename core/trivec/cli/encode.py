@@ -1,0 +1,34 @@
+"""`trivec encode`: vectors of a file of texts, without a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trivec.cli.options import AsJson, Device, Model, Precision, load_encoder, notes, print_json
+from trivec.sources import read_jsonl
+
+__all__ = ["encode"]
+
+
+def encode(
+    source: Annotated[str, typer.Argument(help="JSON Lines with id and text; - for stdin.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .safetensors file.")],
+    model: Model = "BAAI/bge-m3",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    queries: Annotated[bool, typer.Option(help="Encode as questions.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Encode texts into a safetensors file of dense, sparse and ColBERT columns."""
+    texts = [document.text for document in read_jsonl(source)]
+    encoder = load_encoder(model, device, precision)
+    vectors = encoder.encode_queries(texts) if queries else encoder.encode_documents(texts)
+    vectors.save(output)
+    size = output.stat().st_size
+    if as_json:
+        print_json({"texts": len(texts), "bytes": size, "output": str(output)})
+    else:
+        notes.print(f"{len(texts)} texts, {size / 1e6:.1f} MB in {output}")

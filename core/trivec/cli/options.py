@@ -1,0 +1,91 @@
+"""Options that several commands take, and how they are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from trivec.errors import InvalidOptionError
+from trivec.fields import FieldType
+from trivec.scores import Weights
+
+if TYPE_CHECKING:
+    from trivec.encoder import Encoder
+
+__all__ = [
+    "AsJson",
+    "Device",
+    "Model",
+    "Precision",
+    "StoreArgument",
+    "fields_of",
+    "load_encoder",
+    "notes",
+    "print_json",
+    "weights_of",
+]
+
+Model = Annotated[
+    str, typer.Option(help="Hub id or folder of the model; 'demo' for the small demo model.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
+Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+StoreArgument = Annotated[
+    str, typer.Argument(help="URL of the collection, such as qdrant+edge:./data/articles.")
+]
+
+notes = Console(stderr=True, highlight=False)
+"""Where commands say what they do; results go to standard output."""
+
+_PRESETS = {
+    "general": Weights.GENERAL,
+    "model_card": Weights.MODEL_CARD,
+    "long_documents": Weights.LONG_DOCUMENTS,
+}
+
+
+def load_encoder(model: str, device: str, precision: str) -> Encoder:
+    """Load a model, building the demo model where its name is "demo"."""
+    from trivec.encoder import Encoder
+
+    if model == "demo":
+        from trivec.demo.model import demo_model
+
+        model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
+    return Encoder.load(model, device=device, precision=precision)
+
+
+def weights_of(text: str) -> Weights:
+    """Read a preset's name, or three numbers with commas: dense, sparse, ColBERT."""
+    if text.lower() in _PRESETS:
+        return _PRESETS[text.lower()]
+    try:
+        dense, sparse, colbert = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidOptionError(
+            f"weights {text!r}: expected {', '.join(_PRESETS)}, or three numbers such as 1,0.3,1"
+        ) from error
+    return Weights(dense, sparse, colbert)
+
+
+def fields_of(declarations: Iterable[str]) -> dict[str, FieldType]:
+    """Read `name:type` for each declared field."""
+    fields = {}
+    for declaration in declarations:
+        path, _, kind = declaration.partition(":")
+        if kind not in list(FieldType):
+            raise InvalidOptionError(
+                f"field {declaration!r}: expected name:type with one of {', '.join(FieldType)}"
+            )
+        fields[path] = FieldType(kind)
+    return fields
+
+
+def print_json(value: object) -> None:
+    """Print a value as one line of JSON on standard output."""
+    typer.echo(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,1 @@
+"""A small multilingual collection and a small model to try trivec with."""
