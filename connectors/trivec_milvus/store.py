@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -402,6 +403,10 @@ class MilvusStore(Store):
         return self._run(answer(queries, search, self._opened()))
 
     async def _asearch(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+        lite = self._connection.lite
+        if lite is not None:
+            call = partial(self._retrying, self._search, queries, search)
+            return await asyncio.get_running_loop().run_in_executor(lite.searcher, call)
         if self._connection.async_client() is None:
             return await super()._asearch(queries, search)
         return await aretrying()(self._arun, lambda: answer(queries, search, self._opened()))

@@ -53,7 +53,8 @@ HOSTILE = [
 class StoreCase:
     """One store under contract.
 
-    `url` may hold {folder} and {name}; `tolerance` is that of its stored vectors.
+    `url` may hold {folder}, {name} and {server}; `tolerance` is that of its stored vectors.
+    {server} comes from an environment variable, which a `fixture` may set.
     """
 
     name: str
@@ -63,6 +64,7 @@ class StoreCase:
     server: str = ""
     options: dict[str, object] = field(default_factory=dict)
     persistent: bool = True
+    fixture: str = ""
 
     def open(self, folder: Path, name: str) -> Store:
         if importlib.util.find_spec(self.package) is None:
@@ -76,9 +78,16 @@ class StoreCase:
 
 CASES = [
     StoreCase("memory", "memory:/{name}"),
+    StoreCase("milvus-lite", "milvus+lite:{folder}/milvus.db/{name}", 2e-3, "pymilvus"),
     StoreCase(
-        "milvus-lite", "milvus+lite:{folder}/milvus.db/{name}", 2e-3, package="pymilvus"
+        "milvus-double",
+        "{server}/{name}",
+        1e-6,
+        "pymilvus",
+        "TRIVEC_TEST_MILVUS_DOUBLE",
+        fixture="milvus_double",
     ),
+    StoreCase("milvus", "{server}/{name}", 2e-3, "pymilvus", "TRIVEC_TEST_MILVUS"),
 ]
 
 
@@ -93,7 +102,10 @@ class Corpus:
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name, scope="module")
 def case(request: pytest.FixtureRequest) -> StoreCase:
-    return request.param  # type: ignore[no-any-return]
+    case: StoreCase = request.param
+    if case.fixture:
+        request.getfixturevalue(case.fixture)
+    return case
 
 
 @pytest.fixture(scope="module")
