@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from trivec.errors import (
     StoreUnavailableError,
 )
 from trivec.url import StoreUrl
+from trivec_milvus.requests import Request
 
 __all__ = ["Address", "Connection", "LiteFile", "translated"]
 
@@ -219,6 +220,17 @@ class Connection:
             self._loops[loop] = AsyncMilvusClient(**self._address.options, dedicated=True)
         return self._loops[loop]
 
+    def call(self, request: Request, name: str, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """Send a request with the arguments that all have in common, and wait."""
+        with translated(name):
+            return getattr(self.client, request.method)(**common, **request.options)
+
+    async def acall(self, request: Request, name: str, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """Send a request with the client of the running loop."""
+        with translated(name):
+            method = getattr(self.async_client(), request.method)
+            return await method(**common, **request.options)
+
     async def aclose(self) -> None:
         """Close the client of the running loop."""
         client = self._loops.pop(asyncio.get_running_loop(), None)
@@ -243,5 +255,3 @@ def _open(address: Address) -> MilvusClient:
         ) from error
     except (MilvusException, grpc.RpcError) as error:
         raise _translate(error, "") from error
-
-

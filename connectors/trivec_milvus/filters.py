@@ -86,38 +86,33 @@ class _Renderer:
 
     def _any(self, expressions: Iterable[str]) -> str:
         given = list(expressions)
-        return given[0] if len(given) == 1 else " or ".join(f"({e})" for e in given) or self._nothing
+        return (
+            given[0] if len(given) == 1 else " or ".join(f"({e})" for e in given) or self._nothing
+        )
 
     def _comparison(self, condition: Comparison) -> str:
-        path, value = condition.path, condition.value
-        match condition.op:
-            case Op.EXISTS:
-                kinds = (Kind.STRINGS, Kind.NUMBERS, Kind.BOOLS)
-                return self._any(dict.fromkeys(self._place(path, k).there for k in kinds))
-            case Op.IN if isinstance(value, tuple):
-                return self._is_in(path, value)
-        if value is None or isinstance(value, tuple):
-            raise InvalidFilterError(f"{path} {condition.op} {value!r} cannot be evaluated")
-        if not _encodable(value):
-            return self._nothing  # no document holds such a string
+        path, op, value = condition.path, condition.op, condition.value
+        if op is Op.EXISTS:
+            kinds = (Kind.STRINGS, Kind.NUMBERS, Kind.BOOLS)
+            return self._any(dict.fromkeys(self._place(path, k).there for k in kinds))
+        if isinstance(value, tuple):
+            return self._is_in(path, value)
+        if value is None or not _encodable(value):
+            return self._nothing  # no document holds a string that UTF-8 cannot encode
         place = self._place(path, kind_of(value))
-        match condition.op:
+        match op:
             case Op.EQ:
                 return _equal(place, value)
             case Op.TEXT:
                 return _guarded(place, f'{place.value} like "%{plain(str(value))}%"')
-            case Op.LT:
-                return _guarded(place, f'{place.value} < "{key(value)}"')
-            case Op.LTE:
-                return _guarded(place, f'{place.value} < "{after(value)}"')
-            case Op.GT:
-                bound = f'> "{after(value)}"'
-            case Op.GTE:
-                bound = f'>= "{key(value)}"'
-            case _:
-                raise InvalidFilterError(f"{condition.op} was not simplified")
-        largest = self._largest(path, kind_of(value))
-        return self._any(_guarded(place, f"{place.value} {bound}") for place in largest)
+            case Op.LT | Op.LTE:
+                bound = key(value) if op is Op.LT else after(value)
+                return _guarded(place, f'{place.value} < "{bound}"')
+            case Op.GT | Op.GTE:
+                bound = key(value) if op is Op.GTE else after(value)
+                largest = self._largest(path, kind_of(value))
+                return self._any(_guarded(p, f'{p.value} >= "{bound}"') for p in largest)
+        raise InvalidFilterError(f"{op} was not simplified")
 
     def _is_in(self, path: str, values: Iterable[Scalar]) -> str:
         wanted = [value for value in values if _encodable(value)]

@@ -40,6 +40,8 @@ EMPTY_SPARSE = {SENTINEL: 1e-6}
 
 MAX_DYNAMIC_BYTES = 65_536  # of one JSON value, and so of the dynamic field of one row
 
+_NO_TOKENS = np.zeros((0, 1), np.float32)
+
 # The most bytes whose base64 form fits one string: 4 characters for every 3 bytes.
 _CHUNK_BYTES = MAX_VARCHAR_BYTES // 4 * 3
 
@@ -136,7 +138,7 @@ def pack_tokens(tokens: Tokens) -> list[str]:
     return [
         f"float16 {values.shape[0]} {values.shape[1]}",
         *(
-            base64.b64encode(values[start : start + step]).decode("ascii")
+            base64.b64encode(values[start : start + step].data).decode("ascii")
             for start in range(0, len(values), step)
         ),
     ]
@@ -200,15 +202,14 @@ def _add_vectors(row: Row, one: str, vectors: Vectors, i: int, layout: Layout) -
             )
         row[names.sparse] = weights or EMPTY_SPARSE
     if schema.colbert is not None:
-        tokens = () if vectors.colbert is None else vectors.colbert.row(i)
+        kind = np.float16 if layout.half else np.float32
+        tokens = _NO_TOKENS if vectors.colbert is None else vectors.colbert.row(i)
         row[names.tokens] = len(tokens)
-        if not layout.native:
-            row[names.colbert] = pack_tokens(tokens) if len(tokens) else []
-        elif len(tokens):
-            cast = tokens.astype(np.float16 if layout.half else np.float32, copy=False)
-            row[names.colbert] = [{TOKEN: vector} for vector in cast]
-        else:
-            row[names.colbert] = []
+        row[names.colbert] = (
+            [{TOKEN: vector} for vector in tokens.astype(kind, copy=False)]
+            if layout.native
+            else pack_tokens(tokens)
+        )
 
 
 def _pieces(text: str) -> list[str]:
@@ -240,11 +241,14 @@ def _weights(stored: Mapping[int, float]) -> Mapping[int, float]:
 
 
 def _tokens(stored: Sequence[Any], layout: Layout) -> Tokens:
-    if layout.native:
-        kind = np.float16 if layout.half else np.float32
-        values = np.array([token[TOKEN] for token in stored], kind)
-        return values.reshape(len(stored), layout.schema.colbert or 0)
-    return unpack_tokens(stored) if stored else np.zeros((0, layout.schema.colbert or 0), np.float16)
+    kind = np.float32 if layout.native and not layout.half else np.float16
+    if not stored:
+        return np.zeros((0, layout.schema.colbert or 0), kind)
+    return (
+        np.array([token[TOKEN] for token in stored], kind)
+        if layout.native
+        else unpack_tokens(stored)
+    )
 
 
 def split_rows(sizes: Mapping[str, int], limit: int) -> Iterator[list[str]]:

@@ -24,6 +24,7 @@ __all__ = [
     "FilterColumn",
     "Layout",
     "Storage",
+    "is_lite",
     "supports_struct_arrays",
 ]
 
@@ -203,13 +204,9 @@ class Layout:
         made = MilvusClient.prepare_index_params()
         dense = ("FLAT", {}) if lite else ("HNSW", _HNSW)
         if self.schema.dense is not None:
-            made.add_index(
-                self.names.dense, index_type=dense[0], metric_type="IP", params=dense[1]
-            )
+            made.add_index(self.names.dense, index_type=dense[0], metric_type="IP", params=dense[1])
         if self.schema.sparse:
-            made.add_index(
-                self.names.sparse, index_type="SPARSE_INVERTED_INDEX", metric_type="IP"
-            )
+            made.add_index(self.names.sparse, index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
         if self.native:
             made.add_index(
                 self.token_field, index_type="HNSW", metric_type="MAX_SIM_IP", params=_HNSW
@@ -284,6 +281,11 @@ def supports_struct_arrays(version: str) -> bool:
     """
     found = _VERSION.search(version)
     return found is not None and tuple(int(part or 0) for part in found.groups()) >= NATIVE_SINCE
+
+
+def is_lite(version: str) -> bool:
+    """Return whether this is milvus-lite, which says so in place of a version."""
+    return "lite" in version
 
 
 def _about(description: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,52 +6,33 @@ and receives their answers; so one text serves the blocking and the asynchronous
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from pymilvus import AnnSearchRequest, WeightedRanker
-from pymilvus.client.embedding_list import EmbeddingList
 
 from trivec.hit import Hit
 from trivec.scores import PartScores, Scores, Weights, score_many
 from trivec.search import RRF_K, Part, Search
 from trivec.vectors import Vector
-from trivec_milvus.filters import all_of, any_of_ids, render
-from trivec_milvus.mapping import Row, document, split_rows, sparse_query, vectors_of
+from trivec_milvus.mapping import Row, document, vectors_of
+from trivec_milvus.requests import (
+    PARTS,
+    Requests,
+    Steps,
+    answer_bytes,
+    fetch,
+    fields_of,
+    has_tokens,
+)
 from trivec_milvus.schema import Layout
 
-__all__ = ["FETCH_BYTES", "Request", "Steps", "answer", "fetch", "fields_of"]
-
-T = TypeVar("T")
+__all__ = ["answer"]
 
 MAX_LIMIT = 16_384  # hits of one search; the server's quotaAndLimits.limits.topK
-FETCH_BYTES = 32 * 1024 * 1024  # of packed vectors in one answer; servers send at most 100 MiB
 _GROUP_BYTES = 256 * 1024 * 1024  # of packed vectors held at once
 _SPARE = 8  # hits beyond k, since the server adds in float32 and we rank by exact sums
-_LARGE = 64  # hits with vectors that an event loop should not have to parse
 _NEAR = 1e-6  # scores that float32 may have put in the wrong order
-
-_MODES: tuple[Part, ...] = ("dense", "sparse", "colbert")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One call of a client.
-
-    Args:
-        method: The method of both clients.
-        options: Its arguments, apart from those that are the same for every request.
-        large: Whether the answer holds vectors, which take long to parse.
-    """
-
-    method: Literal["search", "hybrid_search", "query"]
-    options: Mapping[str, Any]
-    large: bool = False
-
-
-Steps = Generator[list[Request], list[Any], T]
 
 
 class _Found(NamedTuple):
@@ -64,66 +45,21 @@ class _Found(NamedTuple):
 
 def answer(queries: Sequence[Vector], search: Search, layout: Layout) -> Steps[list[list[Hit]]]:
     """Search for every query, in as few steps as the mode needs."""
-    expression = render(search.filter, layout.columns, id_field=layout.names.id)
-    plan = _Plan(queries, search, layout, expression)
+    plan = _Plan(queries, search, layout)
     if search.mode == "dense" or search.mode == "sparse":
         return plan.single(search.mode)
     return plan.fused()
 
 
-def fetch(
-    layout: Layout, tokens: Mapping[str, int], output: Sequence[str]
-) -> Steps[dict[str, Row]]:
-    """Read rows by their ids, in answers of at most `FETCH_BYTES`.
-
-    Args:
-        layout: The layout of the collection.
-        tokens: The ids, with the number of ColBERT vectors that each row brings along.
-        output: The fields to read.
-    """
-    names = layout.names
-    if not tokens:
-        return {}
-    runs = split_rows(_sizes(layout, tokens, names.colbert in output), FETCH_BYTES)
-    large = any(f in output for f in (names.dense, names.sparse, names.colbert))
-    answers = yield [
-        Request(
-            "query",
-            {"filter": any_of_ids(names.id, ids), "output_fields": list(output)},
-            large,
-        )
-        for ids in runs
-    ]
-    return {row[names.id]: row for rows in answers for row in rows}
-
-
-def fields_of(layout: Layout, parts: Iterable[str], *, documents: bool = True) -> list[str]:
-    """Return the fields that hold the document and these parts, without those not there."""
-    names = layout.names
-    fields = [names.id]
-    if documents:
-        fields += [names.text, names.text_more, names.metadata]
-    return fields + [getattr(names, part) for part in layout.schema.parts if part in parts]
-
-
-def _sizes(layout: Layout, tokens: Mapping[str, int], with_colbert: bool) -> dict[str, int]:
-    """Return about how many bytes each row takes in an answer."""
-    per_token = (layout.schema.colbert or 0) * (4 if layout.native else 3) if with_colbert else 0
-    other = 4 * (layout.schema.dense or 0) + 8 * 1024
-    return {one: other + count * per_token for one, count in tokens.items()}
-
-
 class _Plan:
     """The search of several queries in one collection."""
 
-    def __init__(
-        self, queries: Sequence[Vector], search: Search, layout: Layout, expression: str
-    ) -> None:
+    def __init__(self, queries: Sequence[Vector], search: Search, layout: Layout) -> None:
         self._queries = queries
         self._search = search
         self._layout = layout
-        self._expression = expression
-        self._sources = [self._usable(search.sources(query), query) for query in queries]
+        self._requests = Requests(search, layout)
+        self._sources = [self._requests.sources(query) for query in queries]
 
     # --- modes ---------------------------------------------------------------------------------
 
@@ -149,7 +85,9 @@ class _Plan:
         if self._search.mode == "colbert":
             unions = [{i: n for i, n in union.items() if n > 0} for union in unions]
         answers: list[list[Hit]] = [[] for _ in unions]
-        server = {i: u for i, u in enumerate(unions) if u and self._on_server(self._queries[i])}
+        server = {
+            i: u for i, u in enumerate(unions) if u and self._requests.on_server(self._queries[i])
+        }
         here = {i: u for i, u in enumerate(unions) if u and i not in server}
         if server:
             rank = self._colbert if self._search.mode == "colbert" else self._hybrid
@@ -200,7 +138,7 @@ class _Plan:
         colbert: dict[int, list[_Found]] = {}
         if "colbert" in self._search.parts:
             ids = {place: dict.fromkeys(rows, 1) for place, rows in best.items()}
-            asked = {p: i for p, i in ids.items() if i and _has_tokens(self._queries[p])}
+            asked = {p: i for p, i in ids.items() if i and has_tokens(self._queries[p])}
             if asked:
                 colbert = yield from self._scored("colbert", asked, None, [self._layout.names.id])
         return {
@@ -220,21 +158,20 @@ class _Plan:
         best: dict[int, dict[str, Row]] = {}
         while limits:
             answers = yield [
-                self._fused_request(self._queries[place], unions[place], limit, output)
+                self._requests.fused(self._queries[place], unions[place], limit, output)
                 for place, limit in limits.items()
             ]
             again = {}
             for (place, limit), (found,) in zip(limits.items(), answers, strict=True):
                 scores = [hit.distance for hit in found]
-                if limit < len(unions[place]) and len(found) == limit > k:
-                    if scores[k - 1] - scores[-1] < _NEAR:
-                        again[place] = len(unions[place])
-                        continue
+                cut = len(found) == limit < len(unions[place]) and limit > k
+                if cut and scores[k - 1] - scores[-1] < _NEAR:
+                    again[place] = len(unions[place])
                 best[place] = {hit[names.id]: hit["entity"] for hit in found}
             limits = again
         return best
 
-    # --- requests ------------------------------------------------------------------------------
+    # --- lists ---------------------------------------------------------------------------------
 
     def _ranked(self, k: int, output: Sequence[str]) -> Steps[list[dict[Part, list[_Found]]]]:
         """Return the k best documents of every source of every query; equal scores in id order.
@@ -242,24 +179,23 @@ class _Plan:
         One step, or more while the scores of those left out equal that of the last one.
         """
         lists: list[dict[Part, list[_Found]]] = [{} for _ in self._queries]
-        pending = {(part, i) for i, parts in enumerate(self._sources) for part in parts}
+        pending = [(part, i) for i, parts in enumerate(self._sources) for part in parts]
         limit = min(k + 1, MAX_LIMIT)
         while pending:
-            jobs = {
-                part: sorted(i for p, i in pending if p == part)
-                for part in sorted({part for part, _ in pending})
-            }
+            jobs: dict[Part, list[int]] = {}
+            for part, i in pending:
+                jobs.setdefault(part, []).append(i)
             answers = yield [
-                self._search_request(p, [self._queries[i] for i in places], limit, output)
+                self._requests.ranked(p, [self._queries[i] for i in places], limit, output)
                 for p, places in jobs.items()
             ]
-            pending = set()
+            pending = []
             for (part, places), answered in zip(jobs.items(), answers, strict=True):
                 for i, hits in zip(places, answered, strict=True):
                     found = self._found(hits, positive=part == "sparse")
                     lists[i][part] = found[:k]
                     if len(found) == limit < MAX_LIMIT and found[k - 1].score == found[-1].score:
-                        pending.add((part, i))
+                        pending.append((part, i))
             limit = min(limit * 4, MAX_LIMIT)
         return lists
 
@@ -275,7 +211,7 @@ class _Plan:
         limits = {p: len(u) if k is None else min(len(u), k + 1) for p, u in unions.items()}
         while limits:
             answers = yield [
-                self._search_request(part, [self._queries[p]], limit, output, unions[p])
+                self._requests.ranked(part, [self._queries[p]], limit, output, unions[p])
                 for p, limit in limits.items()
             ]
             again = {}
@@ -287,82 +223,6 @@ class _Plan:
                 found[place] = ranked[:k]
             limits = again
         return found
-
-    def _search_request(
-        self,
-        part: Part,
-        queries: Sequence[Vector],
-        limit: int,
-        output: Sequence[str],
-        among: Iterable[str] | None = None,
-    ) -> Request:
-        name, expression, params = self._leg(part, limit, among)
-        return Request(
-            "search",
-            {
-                "data": [_data(part, query, self._layout) for query in queries],
-                "anns_field": name,
-                "filter": expression,
-                "limit": limit,
-                "output_fields": list(output),
-                "search_params": params,
-            },
-        )
-
-    def _fused_request(
-        self, query: Vector, union: Mapping[str, int], limit: int, output: Sequence[str]
-    ) -> Request:
-        legs, weights = [], []
-        for part in self._legs(query):
-            name, expression, params = self._leg(part, len(union), union)
-            data = [_data(part, query, self._layout)]
-            # The filter belongs to each request: pymilvus ignores one of the whole search.
-            legs.append(AnnSearchRequest(data, name, params, len(union), expr=expression))
-            weights.append(getattr(self._search.weights, part))
-        largest = max(weights)  # servers take weights from 0 to 1
-        ranker = WeightedRanker(*(weight / largest for weight in weights), norm_score=False)
-        return Request(
-            "hybrid_search",
-            {"reqs": legs, "ranker": ranker, "limit": limit, "output_fields": list(output)},
-            large=limit > _LARGE,
-        )
-
-    def _leg(
-        self, part: Part, limit: int, among: Iterable[str] | None
-    ) -> tuple[str, str, dict[str, Any]]:
-        """Return the field, the expression and the parameters of a search for one part."""
-        names = self._layout.names
-        chosen = self._expression if among is None else any_of_ids(names.id, among)
-        if part == "sparse":
-            return names.sparse, chosen, {"metric_type": "IP", "params": {}}
-        ef = {"ef": max(64, limit)}  # a search list of at least the hits wanted
-        if part == "dense":
-            present = all_of(f"{names.has_dense} == true", chosen)
-            return names.dense, present, {"metric_type": "IP", "params": ef}
-        present = all_of(f"{names.tokens} > 0", chosen)
-        return self._layout.token_field, present, {"metric_type": "MAX_SIM_IP", "params": ef}
-
-    def _legs(self, query: Vector) -> list[Part]:
-        """Return the parts of the score that this query has and the collection holds."""
-        there = {
-            "dense": query.dense is not None,
-            "sparse": bool(sparse_query(query.sparse)),
-            "colbert": _has_tokens(query),
-        }
-        schema = self._layout.schema
-        return [p for p in _MODES if p in self._search.parts and p in schema.parts and there[p]]
-
-    def _on_server(self, query: Vector) -> bool:
-        """Return whether Milvus can rank the candidates of this query."""
-        legs = self._legs(query)
-        return bool(legs) and (self._layout.native or "colbert" not in legs)
-
-    def _usable(self, sources: Iterable[Part], query: Vector) -> list[Part]:
-        return [
-            part
-            for part in sources
-            if part in self._layout.schema.parts and (part == "dense" or sparse_query(query.sparse))
-        ]
 
     # --- answers -------------------------------------------------------------------------------
 
@@ -398,7 +258,8 @@ class _Plan:
             ranking = np.array([fused[i] for i in rows])
         else:
             ranking = np.asarray(parts.colbert if hybrid is None else hybrid)
-        order = sorted(range(len(found)), key=lambda i: (-ranking[i], found[i][self._layout.names.id]))
+        ids = list(rows)
+        order = sorted(range(len(ids)), key=lambda i: (-ranking[i], ids[i]))
         return [
             Hit(
                 document(found[i], self._layout),
@@ -417,7 +278,7 @@ class _Plan:
             read = [part for part in read if part != "colbert"]
         computed = PartScores()
         if read:
-            ones = Weights(*(float(part in read) for part in _MODES))
+            ones = Weights(*(float(part in read) for part in PARTS))
             computed = score_many(query, vectors_of(rows, self._layout, read), ones)
         none = np.zeros(len(rows))
         got = {
@@ -443,7 +304,7 @@ def _groups(
     group: dict[int, Mapping[str, int]] = {}
     held: dict[str, int] = {}
     for place, union in unions.items():
-        more = _sizes(layout, union, True)
+        more = answer_bytes(layout, union, True)
         if group and sum((held | more).values()) > _GROUP_BYTES:
             yield group
             group, held = {}, {}
@@ -451,18 +312,3 @@ def _groups(
         held |= more
     if group:
         yield group
-
-
-def _has_tokens(query: Vector) -> bool:
-    return query.colbert is not None and len(query.colbert) > 0
-
-
-def _data(part: Part, query: Vector, layout: Layout) -> Any:  # noqa: ANN401 - what pymilvus takes
-    if part == "dense":
-        return query.dense
-    if part == "sparse":
-        return sparse_query(query.sparse)
-    tokens = np.asarray(query.colbert, np.float32)
-    # Milvus adds the best products of the query's tokens; their mean is the score.
-    scaled = tokens / len(tokens)
-    return EmbeddingList(scaled.astype(np.float16 if layout.half else np.float32))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -27,10 +25,12 @@ from trivec.store import BATCH_BYTES, Store
 from trivec.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 from trivec_milvus.client import Address, Connection, LiteFile, translated
+from trivec_milvus.creation import Creation, why
 from trivec_milvus.filters import all_of, any_of_ids, literal, render
 from trivec_milvus.mapping import document, row_bytes, rows, vectors_of
-from trivec_milvus.schema import MAX_TOKENS, FieldNames, Layout, supports_struct_arrays
-from trivec_milvus.search import Request, Steps, answer, fetch, fields_of
+from trivec_milvus.requests import Request, Steps, advance, fetch, fields_of
+from trivec_milvus.schema import MAX_TOKENS, FieldNames, Layout, is_lite
+from trivec_milvus.search import answer
 
 __all__ = ["Consistency", "MilvusStore"]
 
@@ -207,7 +207,7 @@ class MilvusStore(Store):
             return (Capability("hybrid", "server", "the collection holds no ColBERT vectors"),)
         layout = self._opened()
         kind = "float16" if layout.half or not layout.native else "float32"
-        reason = self._reason or self._why(layout)
+        reason = self._reason or why(layout, self._server())
         if layout.native:
             return (
                 Capability("colbert", f"native, {kind}", reason),
@@ -217,15 +217,6 @@ class MilvusStore(Store):
             Capability("colbert", f"payload, {kind}", reason),
             Capability("hybrid", "client", "candidates are read and scored here"),
         )
-
-    def _why(self, layout: Layout) -> str:
-        if layout.native:
-            return f"Milvus {self._server()} holds a vector per token"
-        if self._is_lite():
-            return f"{self._server()} drops arrays of structs"
-        if not supports_struct_arrays(self._server()):
-            return f"Milvus {self._server()} is older than 2.6.19"
-        return "the collection was created so"
 
     def _describe(self) -> Collection | None:
         names = {"collection_name": self.name, "timeout": self._common["timeout"]}
@@ -239,57 +230,13 @@ class MilvusStore(Store):
         return layout.collection
 
     def _create(self, collection: Collection) -> None:
-        layout = Layout(collection, self._names)
-        if collection.schema.colbert is not None and supports_struct_arrays(self._server()):
-            for half in (True, False) if self._half else (False,):
-                native = replace(layout, storage="native", half=half)
-                if self._made(native):
-                    self._layout = native
-                    return
-        if not (collection.schema.dense or collection.schema.sparse):
-            raise InvalidOptionError("Milvus needs dense or sparse vectors in every collection")
-        if not self._made(layout):
-            raise StoreError(f"Milvus did not create the fields of collection {self.name!r}")
-        self._layout = layout
-
-    def _made(self, layout: Layout) -> bool:
-        """Create a collection of this layout; drop it and return False if it came out otherwise."""
-        client, names = self._connection.client, {"collection_name": self.name}
-        names |= {"timeout": self._common["timeout"]}
-        try:
-            with translated(self.name):
-                client.create_collection(
-                    **names,
-                    schema=layout.milvus_schema(),
-                    properties=layout.properties,
-                    consistency_level=self._common["consistency_level"],
-                )
-        except StoreError as error:
-            # Servers 2.6 refuse half precision with "now only float vector is supported".
-            if layout.half and "only float vector" in str(error):
-                self._reason = f"Milvus {self._server()} takes only float32 in arrays of structs"
-                return False
-            raise
-        with translated(self.name):
-            # Who does not know arrays of structs leaves the field out and says nothing.
-            there = {f["name"]: f for f in client.describe_collection(**names)["fields"]}
-            colbert = there.get(self._names.colbert, {})
-            if layout.native and not colbert.get("struct_fields"):
-                client.drop_collection(**names)
-                self._reason = f"{self._server()} drops arrays of structs"
-                return False
-            # Not waiting saves the half second that pymilvus sleeps for each index; load waits.
-            client.create_index(
-                **names, index_params=layout.index_params(lite=self._is_lite()), sync=False
-            )
-            client.load_collection(**names)
-        return True
+        creation = Creation(self._connection.client, self.name, self._server(), self._common)
+        wanted = Layout(collection, self._names)
+        self._layout, self._reason = creation.run(wanted, half=self._half)
 
     def _drop(self) -> None:
         with translated(self.name), self._writing():
-            self._connection.client.drop_collection(
-                self.name, timeout=self._common["timeout"]
-            )
+            self._connection.client.drop_collection(self.name, timeout=self._common["timeout"])
         self._layout = None
         self._unflushed = 0
 
@@ -315,9 +262,7 @@ class MilvusStore(Store):
         made = rows(documents, vectors, self._opened())
         if made:
             with translated(self.name), self._writing():
-                self._connection.client.upsert(
-                    self.name, made, timeout=self._common["timeout"]
-                )
+                self._connection.client.upsert(self.name, made, timeout=self._common["timeout"])
             self._unflushed += len(made)
             self._flush_lite(at_least=_FLUSH_ROWS)
 
@@ -391,9 +336,7 @@ class MilvusStore(Store):
     def _count(self, condition: Filter | None) -> int:
         layout = self._opened()
         expression = render(condition, layout.columns, id_field=layout.names.id)
-        found = self._call(
-            Request("query", {"filter": expression, "output_fields": ["count(*)"]})
-        )
+        found = self._call(Request("query", {"filter": expression, "output_fields": ["count(*)"]}))
         return int(found[0]["count(*)"])
 
     # --- search --------------------------------------------------------------------------------
@@ -405,41 +348,40 @@ class MilvusStore(Store):
     async def _asearch(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
         lite = self._connection.lite
         if lite is not None:
-            call = partial(self._retrying, self._search, queries, search)
-            return await asyncio.get_running_loop().run_in_executor(lite.searcher, call)
+
+            def blocking() -> list[list[Hit]]:
+                return self._retrying(self._search, queries, search)
+
+            return await asyncio.wrap_future(lite.searcher.submit(blocking))
         if self._connection.async_client() is None:
             return await super()._asearch(queries, search)
-        return await aretrying()(self._arun, lambda: answer(queries, search, self._opened()))
+
+        async def once() -> list[list[Hit]]:
+            return await self._arun(answer(queries, search, self._opened()))
+
+        return await aretrying()(once)
 
     def _run(self, steps: Steps[T]) -> T:
-        answers: list[Any] | None = None
-        while True:
-            requests, result = _advance(steps, answers)
-            if requests is None:
-                return result
-            answers = [self._call(request) for request in requests]
+        requests, result = advance(steps, None)
+        while not result:
+            requests, result = advance(steps, [self._call(request) for request in requests])
+        return result[0]
 
-    async def _arun(self, begin: Callable[[], Steps[T]]) -> T:
-        """Run the steps with the asynchronous client; what computes or parses much, in threads."""
-        steps = begin()
-        answers: list[Any] | None = None
-        while True:
-            requests, result = await self._in_thread(_advance, steps, answers)
-            if requests is None:
-                return result
-            answers = await asyncio.gather(*map(self._acall, requests))
+    async def _arun(self, steps: Steps[T]) -> T:
+        """Run each step in a thread, and the requests between two of them all at once."""
+        requests, result = await self._in_thread(advance, steps, None)
+        while not result:
+            answers = list(await asyncio.gather(*map(self._acall, requests)))
+            requests, result = await self._in_thread(advance, steps, answers)
+        return result[0]
 
     def _call(self, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
-        method = getattr(self._connection.client, request.method)
-        with translated(self.name):
-            return method(**self._common, **request.options)
+        return self._connection.call(request, self.name, self._common)
 
     async def _acall(self, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
         if request.large:
             return await self._in_thread(self._call, request)
-        method = getattr(self._connection.async_client(), request.method)
-        with translated(self.name):
-            return await method(**self._common, **request.options)
+        return await self._connection.acall(request, self.name, self._common)
 
     # --- the server ----------------------------------------------------------------------------
 
@@ -457,25 +399,13 @@ class MilvusStore(Store):
                 self._version = str(self._connection.client.get_server_version())
         return self._version
 
-    def _is_lite(self) -> bool:
-        return "lite" in self._server()
-
     def _writing(self) -> AbstractContextManager[object]:
         """Return what a writer holds: milvus-lite takes one at a time."""
         lite = self._connection.lite
         return nullcontext() if lite is None else lite.lock
 
     def _flush_lite(self, *, at_least: int) -> None:
-        if self._unflushed >= at_least and self._is_lite():
+        if self._unflushed >= at_least and is_lite(self._server()):
             with translated(self.name), self._writing():
                 self._connection.client.flush(self.name, timeout=self._common["timeout"])
             self._unflushed = 0
-
-
-def _advance(steps: Steps[T], answers: list[Any] | None) -> tuple[list[Request] | None, Any]:
-    """Return the requests of the next step, or None and the result."""
-    try:
-        return (next(steps) if answers is None else steps.send(answers)), None
-    except StopIteration as end:
-        return None, end.value
-

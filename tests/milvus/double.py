@@ -156,7 +156,7 @@ class Servicer(lite_servicer.MilvusServicer):  # type: ignore[misc]
         super().__init__(db)
         self._indexed: dict[str, set[str]] = {}
 
-    def GetVersion(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def GetVersion(self, request: Any, context: Any) -> Any:
         return milvus_pb2.GetVersionResponse(
             status=common_pb2.Status(**success_status_kwargs()), version=VERSION
         )
@@ -175,7 +175,7 @@ class Servicer(lite_servicer.MilvusServicer):  # type: ignore[misc]
         indexed = self._indexed.setdefault(request.collection_name, set())
         return TokenCollection(inner, self._structs(request, context), indexed)
 
-    def CreateCollection(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def CreateCollection(self, request: Any, context: Any) -> Any:
         proto = schema_pb2.CollectionSchema.FromString(request.schema)
         try:
             _check_schema(proto)
@@ -194,7 +194,7 @@ class Servicer(lite_servicer.MilvusServicer):  # type: ignore[misc]
         self._indexed.pop(request.collection_name, None)
         return super().CreateCollection(changed, context)
 
-    def DescribeCollection(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def DescribeCollection(self, request: Any, context: Any) -> Any:
         answer = super().DescribeCollection(request, context)
         if answer.status.code == 0:
             answer.schema.CopyFrom(self._proto(request, context))
@@ -205,7 +205,7 @@ class Servicer(lite_servicer.MilvusServicer):  # type: ignore[misc]
             answer.properties.extend(kept)
         return answer
 
-    def LoadCollection(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def LoadCollection(self, request: Any, context: Any) -> Any:
         try:
             collection = self._get_collection(request, context)
             fields = self._proto(request, context).fields
@@ -220,13 +220,13 @@ class Servicer(lite_servicer.MilvusServicer):  # type: ignore[misc]
 
     # --- writes --------------------------------------------------------------------------------
 
-    def Insert(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Insert(self, request: Any, context: Any) -> Any:
         return self._checked(super().Insert, request, context)
 
-    def Upsert(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Upsert(self, request: Any, context: Any) -> Any:
         return self._checked(super().Upsert, request, context)
 
-    def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Delete(self, request: Any, context: Any) -> Any:
         if not request.expr:
             error = Refused("delete expression must not be empty")
             return milvus_pb2.MutationResult(status=common_pb2.Status(**to_status_kwargs(error)))
@@ -250,13 +250,13 @@ class Servicer(lite_servicer.MilvusServicer):  # type: ignore[misc]
 
     # --- reads ---------------------------------------------------------------------------------
 
-    def Query(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def Query(self, request: Any, context: Any) -> Any:
         answer = super().Query(request, context)
         if answer.status.code == 0:
             self._show_tokens(answer.fields_data, request, context)
         return answer
 
-    def HybridSearch(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def HybridSearch(self, request: Any, context: Any) -> Any:
         ranking = {pair.key: pair.value for pair in request.rank_params}
         weights = json.loads(ranking.get("params", "{}")).get("weights", [])
         problem = None
@@ -303,30 +303,31 @@ def _check_schema(proto: Any) -> None:
 
 def _check_rows(request: Any, proto: Any) -> None:
     given = {data.field_name: data for data in request.fields_data}
-    for field in proto.fields:
+    for field in [*proto.fields, *proto.struct_array_fields]:
         if field.name not in given:
             raise Refused(f"fieldSchema({field.name}) has no corresponding fieldData pass in")
-        data = given[field.name]
-        parameters = {pair.key: int(pair.value) for pair in field.type_params}
-        length = parameters.get("max_length", 0)
-        if field.data_type == Type.VarChar:
-            _check_strings(field.name, data.scalars.string_data.data, length)
-        elif field.data_type == Type.Array:
-            for row in data.scalars.array_data.data:
-                if len(row.string_data.data) > parameters["max_capacity"]:
-                    raise Refused(f"the length of array {field.name} exceeds max capacity")
-                _check_strings(field.name, row.string_data.data, length)
-        elif field.data_type == Type.JSON:
-            _check_json(field.name, data.scalars.json_data.data)
-        elif field.data_type == Type.SparseFloatVector:
-            if not all(data.vectors.sparse_float_vector.contents):
-                raise Refused("empty sparse float vector row")
+    for field in proto.fields:
+        _check_values(field, given[field.name])
     for data in request.fields_data:
         if data.is_dynamic:
             _check_json("$meta", data.scalars.json_data.data)
-    for struct in proto.struct_array_fields:
-        if struct.name not in given:
-            raise Refused(f"fieldSchema({struct.name}) has no corresponding fieldData pass in")
+
+
+def _check_values(field: Any, data: Any) -> None:
+    parameters = {pair.key: int(pair.value) for pair in field.type_params}
+    length = parameters.get("max_length", 0)
+    if field.data_type == Type.VarChar:
+        _check_strings(field.name, data.scalars.string_data.data, length)
+    elif field.data_type == Type.JSON:
+        _check_json(field.name, data.scalars.json_data.data)
+    elif field.data_type == Type.SparseFloatVector:
+        if not all(data.vectors.sparse_float_vector.contents):
+            raise Refused("empty sparse float vector row")
+    elif field.data_type == Type.Array:
+        for row in data.scalars.array_data.data:
+            if len(row.string_data.data) > parameters["max_capacity"]:
+                raise Refused(f"the length of array {field.name} exceeds max capacity")
+            _check_strings(field.name, row.string_data.data, length)
 
 
 def _check_strings(name: str, values: Iterable[str], limit: int) -> None:
@@ -354,7 +355,7 @@ def _hide_tokens(data: Any, struct: Struct) -> Any:
         if len(tokens) > struct.capacity:
             raise Refused(f"the length ({len(tokens)}) of array exceeds max capacity")
         hidden.scalars.array_data.data.add().string_data.data.extend(
-            base64.b64encode(token).decode() for token in tokens
+            base64.b64encode(token.tobytes()).decode() for token in tokens
         )
     return hidden
 
