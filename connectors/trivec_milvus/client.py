@@ -206,7 +206,12 @@ class Connection:
         self.lite = lite
         self.client: Any = client
         if client is None and address is not None:
-            self.client = _open(address)
+            try:
+                self.client = _open(address)
+            except StoreError:
+                if lite is not None:
+                    lite.close()
+                raise
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncMilvusClient] = (
             weakref.WeakKeyDictionary()
         )

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trivec.errors import InvalidOptionError
 from trivec.hit import Hit
 from trivec.scores import PartScores, Scores, Weights, score_many
 from trivec.search import RRF_K, Part, Search
@@ -44,7 +45,18 @@ class _Found(NamedTuple):
 
 
 def answer(queries: Sequence[Vector], search: Search, layout: Layout) -> Steps[list[list[Hit]]]:
-    """Search for every query, in as few steps as the mode needs."""
+    """Search for every query, in as few steps as the mode needs.
+
+    Raises:
+        InvalidOptionError: If more hits are asked for than Milvus returns at once.
+    """
+    single = search.mode in ("dense", "sparse")
+    most = search.k if single else 2 * search.candidates
+    if most > MAX_LIMIT:
+        raise InvalidOptionError(
+            f"Milvus returns at most {MAX_LIMIT} hits at once: k={search.k} and "
+            f"candidates={search.candidates} of two sources are too many"
+        )
     plan = _Plan(queries, search, layout)
     if search.mode == "dense" or search.mode == "sparse":
         return plan.single(search.mode)
@@ -125,33 +137,35 @@ class _Plan:
 
     def _colbert(self, unions: Mapping[int, Mapping[str, int]]) -> Steps[dict[int, list[Hit]]]:
         """Rank the candidates by the ColBERT score that Milvus computes."""
-        output = fields_of(self._layout, ())
-        answers = yield from self._scored("colbert", unions, self._search.k, output)
+        scores = yield from self._max_sim(unions)
+        best = {
+            place: dict(sorted(found.items(), key=lambda one: (-one[1], one[0]))[: self._search.k])
+            for place, found in scores.items()
+        }
+        rows = yield from self._rows(dict.fromkeys((i for ids in best.values() for i in ids), 0))
         return {
-            place: [_hit(one, "colbert", self._layout) for one in found]
-            for place, found in answers.items()
+            place: self._hits(
+                self._queries[place], {i: rows[i] for i in found if i in rows}, colbert=found
+            )
+            for place, found in best.items()
         }
 
     def _hybrid(self, unions: Mapping[int, Mapping[str, int]]) -> Steps[dict[int, list[Hit]]]:
         """Let Milvus rank the candidates, then compute the parts of the best ones exactly."""
         best = yield from self._fused_rows(unions)
-        colbert: dict[int, list[_Found]] = {}
+        scores: Mapping[int, Mapping[str, float]] = {}
         if "colbert" in self._search.parts:
-            ids = {place: dict.fromkeys(rows, 1) for place, rows in best.items()}
-            asked = {p: i for p, i in ids.items() if i and has_tokens(self._queries[p])}
-            if asked:
-                colbert = yield from self._scored("colbert", asked, None, [self._layout.names.id])
+            asked = {p: rows for p, rows in best.items() if rows and has_tokens(self._queries[p])}
+            scores = yield from self._max_sim(asked)
         return {
-            place: self._hits(
-                self._queries[place], rows, colbert={f.id: f.score for f in colbert.get(place, ())}
-            )
+            place: self._hits(self._queries[place], rows, colbert=scores.get(place, {}))
             for place, rows in best.items()
         }
 
     def _fused_rows(
         self, unions: Mapping[int, Mapping[str, int]]
     ) -> Steps[dict[int, dict[str, Row]]]:
-        k, names = self._search.k, self._layout.names
+        k = self._search.k
         parts = [part for part in self._search.parts if part != "colbert"]
         output = fields_of(self._layout, parts)
         limits = {place: min(len(union), k + _SPARE) for place, union in unions.items()}
@@ -163,11 +177,12 @@ class _Plan:
             ]
             again = {}
             for (place, limit), (found,) in zip(limits.items(), answers, strict=True):
-                scores = [hit.distance for hit in found]
+                hits = self._found(found)
+                scores = [one.score for one in hits]
                 cut = len(found) == limit < len(unions[place]) and limit > k
                 if cut and scores[k - 1] - scores[-1] < _NEAR:
                     again[place] = len(unions[place])
-                best[place] = {hit[names.id]: hit["entity"] for hit in found}
+                best[place] = {one.id: dict(one.row) for one in hits}
             limits = again
         return best
 
@@ -179,7 +194,9 @@ class _Plan:
         One step, or more while the scores of those left out equal that of the last one.
         """
         lists: list[dict[Part, list[_Found]]] = [{} for _ in self._queries]
-        pending = [(part, i) for i, parts in enumerate(self._sources) for part in parts]
+        pending: list[tuple[Part, int]] = [
+            (part, i) for i, parts in enumerate(self._sources) for part in parts
+        ]
         limit = min(k + 1, MAX_LIMIT)
         while pending:
             jobs: dict[Part, list[int]] = {}
@@ -199,36 +216,33 @@ class _Plan:
             limit = min(limit * 4, MAX_LIMIT)
         return lists
 
-    def _scored(
-        self,
-        part: Part,
-        unions: Mapping[int, Mapping[str, int]],
-        k: int | None,
-        output: Sequence[str],
-    ) -> Steps[dict[int, list[_Found]]]:
-        """Return the k best of given documents by one part, or all of them."""
-        found: dict[int, list[_Found]] = {}
-        limits = {p: len(u) if k is None else min(len(u), k + 1) for p, u in unions.items()}
-        while limits:
-            answers = yield [
-                self._requests.ranked(part, [self._queries[p]], limit, output, unions[p])
-                for p, limit in limits.items()
-            ]
-            again = {}
-            for (place, limit), (hits,) in zip(limits.items(), answers, strict=True):
-                ranked = self._found(hits)
-                cut = len(ranked) == limit < len(unions[place]) and k is not None
-                if cut and ranked[-2].score == ranked[-1].score:
-                    again[place] = len(unions[place])
-                found[place] = ranked[:k]
-            limits = again
-        return found
+    def _max_sim(self, asked: Mapping[int, Iterable[str]]) -> Steps[dict[int, dict[str, float]]]:
+        """Return the ColBERT scores of given documents that Milvus computes.
+
+        It computes them exactly because as many hits are asked for as there are documents: where
+        a filter leaves more, it begins with an approximate search.
+        """
+        if not asked:
+            return {}
+        answers = yield [
+            self._requests.ranked(
+                "colbert", [self._queries[place]], len(ids), [self._layout.names.id], ids
+            )
+            for place, ids in ((place, list(ids)) for place, ids in asked.items())
+        ]
+        return {
+            place: {one.id: one.score for one in self._found(hits)}
+            for place, (hits,) in zip(asked, answers, strict=True)
+        }
 
     # --- answers -------------------------------------------------------------------------------
 
     def _found(self, hits: Iterable[Any], *, positive: bool = False) -> list[_Found]:
         name = self._layout.names.id
-        found = [_Found(hit[name], float(hit["distance"]), hit["entity"]) for hit in hits]
+        found = [
+            _Found(hit[name], float(hit["distance"]), {**hit["entity"], name: hit[name]})
+            for hit in hits
+        ]
         found = [one for one in found if one.score > 0] if positive else found
         return sorted(found, key=lambda one: (-one.score, one.id))
 

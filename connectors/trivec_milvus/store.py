@@ -14,7 +14,7 @@ from pymilvus import MilvusClient
 
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
-from trivec.errors import InvalidOptionError, StoreError
+from trivec.errors import InvalidOptionError, StoreError, TrivecError
 from trivec.filter import Filter
 from trivec.hit import Hit
 from trivec.overflow import Overflow
@@ -66,8 +66,8 @@ class MilvusStore(Store):
     dense      1                                       1
     sparse     1                                       1
     rrf        2: both sources; the k documents        the same
-    colbert    2: both sources; MaxSim of the          2: both sources; the candidates with
-               candidates                              their ColBERT vectors
+    colbert    3: both sources; MaxSim of the          2: both sources; the candidates with
+               candidates; the k documents             their ColBERT vectors
     hybrid     3: both sources; one restricted         2: both sources; the candidates with
                hybrid search; MaxSim of the k best     all their vectors
                for their parts
@@ -180,22 +180,21 @@ class MilvusStore(Store):
                 tls=tls,
                 ca_file=ca_file,
             )
+        connection = Connection(address=address, lite=lite)
         try:
-            connection = Connection(address=address, lite=lite)
-        except BaseException:
-            if lite is not None:
-                lite.close()
+            return cls(
+                connection,
+                url.name,
+                consistency=consistency,
+                colbert_type=colbert_type,
+                field_names=field_names,
+                timeout_seconds=timeout_seconds,
+                colbert_overflow=colbert_overflow,
+                batch_bytes=batch_bytes,
+            )
+        except TrivecError:
+            connection.close()
             raise
-        return cls(
-            connection,
-            url.name,
-            consistency=consistency,
-            colbert_type=colbert_type,
-            field_names=field_names,
-            timeout_seconds=timeout_seconds,
-            colbert_overflow=colbert_overflow,
-            batch_bytes=batch_bytes,
-        )
 
     # --- the collection ------------------------------------------------------------------------
 
