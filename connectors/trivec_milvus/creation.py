@@ -40,9 +40,14 @@ class Creation:
             The layout that the collection has, and why.
 
         Raises:
-            InvalidOptionError: If the collection would have no vector field.
+            InvalidOptionError: If there would be no dense and no sparse vectors.
             StoreError: If Milvus refuses it.
         """
+        if wanted.schema.dense is None and not wanted.schema.sparse:
+            raise InvalidOptionError(
+                f"collection {self.name!r}: Milvus needs dense or sparse vectors, which candidates "
+                "come from, beside the ColBERT vectors"
+            )
         reason = ""
         if wanted.schema.colbert is not None and self._may_be_native():
             for kind in (True, False) if half else (False,):
@@ -52,11 +57,6 @@ class Creation:
                     return layout, reason or why(layout, self.version)
                 reason = problem
         packed = replace(wanted, storage="payload", half=False)
-        if packed.schema.dense is None and not packed.schema.sparse:
-            raise InvalidOptionError(
-                f"collection {self.name!r}: {self.version} needs dense or sparse vectors beside "
-                "the ColBERT vectors"
-            )
         problem = self._problem(packed)
         if problem:
             raise StoreError(f"collection {self.name!r}: {problem}")

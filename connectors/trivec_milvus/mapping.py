@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from trivec.document import Document
@@ -53,9 +53,9 @@ def rows(documents: Sequence[Document], vectors: Vectors, layout: Layout) -> lis
         InvalidDocumentError: If one does not fit; the message names it.
         InvalidVectorsError: If a sparse row uses the one index that is reserved here.
     """
-    made = []
+    made, columns = [], layout.columns
     for i, one in enumerate(documents):
-        row = _document_row(one, layout)
+        row = _document_row(one, layout, columns)
         _add_vectors(row, one.id, vectors, i, layout)
         made.append(row)
     return made
@@ -153,7 +153,7 @@ def unpack_tokens(packed: Sequence[str]) -> Tokens:
     return np.frombuffer(data, np.float16).reshape(int(count), int(dim))
 
 
-def _document_row(one: Document, layout: Layout) -> Row:
+def _document_row(one: Document, layout: Layout, columns: Mapping[str, FilterColumn]) -> Row:
     names = layout.names
     text, *more = _pieces(one.text)
     row: Row = {
@@ -162,10 +162,10 @@ def _document_row(one: Document, layout: Layout) -> Row:
         names.text_more: more,
         names.metadata: _plain_json(one.metadata),
     }
-    for path, column in layout.columns.items():
+    for path, column in columns.items():
         row.update(_column_values(one, path, column))
     found = metadata_terms(one.metadata, layout.collection.fields)
-    size = len(orjson.dumps(found))
+    size = len(json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode())
     if size > MAX_DYNAMIC_BYTES:
         raise InvalidDocumentError(
             f"document {one.id!r}: filters on its metadata need {size} bytes of JSON, Milvus holds "
@@ -228,7 +228,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def _plain_json(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return metadata of dicts and lists only, which is what orjson takes."""
+    """Return metadata of dicts and lists only, which is what pymilvus takes."""
     if isinstance(value, Mapping):
         return {name: _plain_json(item) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):

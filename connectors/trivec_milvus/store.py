@@ -260,8 +260,12 @@ class MilvusStore(Store):
     def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         made = rows(documents, vectors, self._opened())
         if made:
+            client = self._connection.client
+            # milvus-lite's upsert leaves what the old row had in the dynamic field; its insert
+            # replaces the row, which on a server would make a second one.
+            write = client.insert if is_lite(self._server()) else client.upsert
             with translated(self.name), self._writing():
-                self._connection.client.upsert(self.name, made, timeout=self._common["timeout"])
+                write(self.name, made, timeout=self._common["timeout"])
             self._unflushed += len(made)
             self._flush_lite(at_least=_FLUSH_ROWS)
 

@@ -221,10 +221,14 @@ class Servicer(lite_servicer.MilvusServicer):  # type: ignore[misc]
     # --- writes --------------------------------------------------------------------------------
 
     def Insert(self, request: Any, context: Any) -> Any:
-        return self._checked(super().Insert, request, context)
+        status = common_pb2.Status(**to_status_kwargs(Refused("inserts make duplicates; upsert")))
+        return milvus_pb2.MutationResult(status=status)
 
     def Upsert(self, request: Any, context: Any) -> Any:
-        return self._checked(super().Upsert, request, context)
+        # Of milvus-lite it is the insert that replaces whole rows, as the upsert of a server does.
+        answer = self._checked(super().Insert, request, context)
+        answer.upsert_cnt = answer.insert_cnt
+        return answer
 
     def Delete(self, request: Any, context: Any) -> Any:
         if not request.expr:
