@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def test_client_cost_of_writing(milvus_double: str) -> None:
         client.drop_collection(name)
     client.close()
     print(
-        f"\nclient ms per document of 200 x 1,024: lists {lists:.1f}, native {arrays:.1f} "  # noqa: T201
+        f"\nclient ms per document of 200 x 1,024: lists {lists:.1f}, native {arrays:.1f} "
         f"({lists / arrays:.1f} times less), payload {packed:.1f} ({lists / packed:.1f})"
     )
 
@@ -97,21 +97,15 @@ def test_time_of_a_query_on_milvus_lite(tmp_path: Path) -> None:
         store.create(Schema(dense=256, sparse=True, colbert=64))
         begin = time.perf_counter()
         store.upsert([Document(f"d{i}", f"text {i}") for i in range(n)], vectors)
-        print(f"\nwriting {n / (time.perf_counter() - begin):.0f} documents/s")  # noqa: T201
+        print(f"\nwriting {n / (time.perf_counter() - begin):.0f} documents/s")
         store.search(queries[0])
         for mode in MODES:
-            times = [_timed(lambda q=q, m=mode: store.search(q, mode=m)) for q in queries]
+            times = []
+            for query in queries:
+                begin = time.perf_counter()
+                store.search(query, mode=mode)
+                times.append(1000 * (time.perf_counter() - begin))
             begin = time.perf_counter()
             store.search_many(queries, mode=mode)
             many = 1000 * (time.perf_counter() - begin) / len(queries)
-            print(f"{mode}: {_median(times):.1f} ms, {many:.1f} ms in a batch of 20")  # noqa: T201
-
-
-def _timed(call: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    call()
-    return 1000 * (time.perf_counter() - begin)
-
-
-def _median(values: Sequence[float]) -> float:
-    return statistics.median(values)
+            print(f"{mode}: {statistics.median(times):.1f} ms, {many:.1f} ms in a batch of 20")

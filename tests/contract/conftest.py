@@ -76,6 +76,8 @@ class StoreCase:
         return open_store(url, **self.options)
 
 
+_EXACT: dict[str, object] = {"precision": "float32"}
+_REST: dict[str, object] = {"prefer_grpc": False}
 CASES = [
     StoreCase("memory", "memory:/{name}"),
     StoreCase("milvus-lite", "milvus+lite:{folder}/milvus.db/{name}", 2e-3, "pymilvus"),
@@ -88,6 +90,12 @@ CASES = [
         fixture="milvus_double",
     ),
     StoreCase("milvus", "{server}/{name}", 2e-3, "pymilvus", "TRIVEC_TEST_MILVUS"),
+    StoreCase("qdrant-edge", "qdrant+edge:{folder}/{name}", 2e-3, "qdrant_edge"),
+    StoreCase("qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", "", _EXACT),
+    StoreCase("qdrant-memory", "qdrant+memory:/{name}", 1e-6, "qdrant_client"),
+    StoreCase("qdrant-local", "qdrant+local:{folder}/{name}", 1e-6, "qdrant_client"),
+    StoreCase("qdrant", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT"),
+    StoreCase("qdrant-rest", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT", _REST),
 ]
 
 

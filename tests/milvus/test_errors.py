@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 from pymilvus.exceptions import MilvusException
@@ -16,7 +18,7 @@ from trivec.errors import (
 from trivec_milvus.client import translated
 
 
-class Refusal(grpc.RpcError):
+class Refusal(grpc.RpcError):  # type: ignore[misc]
     """What pymilvus lets through for a status that it does not repeat."""
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
@@ -30,12 +32,13 @@ class Refusal(grpc.RpcError):
         return self._details
 
 
+GONE: Any = grpc.StatusCode.UNAVAILABLE  # which pymilvus puts where an int belongs
 CASES = [
     (MilvusException(100, "can't find collection"), CollectionNotFoundError),
     (MilvusException(1400, "auth check failure, please check api key"), AuthenticationError),
     (MilvusException(8, "rate limit exceeded"), StoreUnavailableError),
     (MilvusException(65535, "node offline", retriable=True), StoreUnavailableError),
-    (MilvusException(grpc.StatusCode.UNAVAILABLE, "Retry run out of 75"), StoreUnavailableError),
+    (MilvusException(GONE, "Retry run out of 75"), StoreUnavailableError),
     (MilvusException(1, "[search] Retry timeout: 30.0s"), StoreUnavailableError),
     (MilvusException(1100, "invalid parameter"), StoreError),
     (Refusal(grpc.StatusCode.UNAUTHENTICATED, "missing authorization"), AuthenticationError),

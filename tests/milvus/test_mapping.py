@@ -77,7 +77,7 @@ def test_what_is_absent_is_marked() -> None:
 
 def test_the_reserved_index_is_refused() -> None:
     vectors = Vectors(sparse=SparseRows.from_dicts([{2**32 - 2: 1.0}]))
-    with pytest.raises(InvalidVectorsError, match="'a'.*reserved"):
+    with pytest.raises(InvalidVectorsError, match=r"'a'.*reserved"):
         rows(
             DOCUMENTS[:1],
             vectors,
@@ -110,14 +110,15 @@ def test_a_long_text_is_cut_between_characters_and_joined_again(text: str) -> No
 
 def test_metadata_that_filters_cannot_hold_names_the_document() -> None:
     long = Document("long", "", {"tags": ["_" * 30_000]})
-    with pytest.raises(InvalidDocumentError, match="'long'.*'tags' takes 9"):
+    with pytest.raises(InvalidDocumentError, match=r"'long'.*'tags' takes 9"):
         rows([long], VECTORS.slice(0, 1), _layout(tags=FieldType.LIST_STR))
     many = Document("many", "", {f"k{i}": i for i in range(3000)})
-    with pytest.raises(InvalidDocumentError, match="'many'.*65536"):
+    with pytest.raises(InvalidDocumentError, match=r"'many'.*65536"):
         rows([many], VECTORS.slice(0, 1), _layout())
 
 
 def test_row_bytes_are_those_on_the_wire() -> None:
     np.testing.assert_array_equal(row_bytes(VECTORS, _layout("native")), [16 + 8 + 60 * 4096, 16])
-    packed = sum(map(len, pack_tokens(VECTORS.colbert.row(0))))  # type: ignore[union-attr]
+    assert VECTORS.colbert is not None
+    packed = sum(len(string) for string in pack_tokens(VECTORS.colbert.row(0)))
     assert row_bytes(VECTORS, _layout())[0] == pytest.approx(packed, rel=0.01)
