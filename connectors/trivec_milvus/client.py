@@ -32,6 +32,8 @@ from trivec_milvus.requests import Request
 __all__ = ["Address", "Connection", "LiteFile", "translated"]
 
 CONNECT_SECONDS = 10.0
+# In one event loop, which parses their answers: 50 answers that come together would block it.
+SEARCHES_AT_ONCE = 8
 
 # pkg/util/merr of the server: 1400 to 1402 are its privilege errors; 2 unavailable, 4 too many
 # requests, 8 rate limit.
@@ -185,6 +187,14 @@ class Address:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class LoopClient:
+    """The client of one event loop, and how many searches use it at once."""
+
+    client: AsyncMilvusClient
+    turns: asyncio.Semaphore
+
+
 class Connection:
     """A client of pymilvus for blocking calls, and one for each event loop that searches.
 
@@ -212,17 +222,18 @@ class Connection:
                 if lite is not None:
                     lite.close()
                 raise
-        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncMilvusClient] = (
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClient] = (
             weakref.WeakKeyDictionary()
         )
 
-    def async_client(self) -> AsyncMilvusClient | None:
+    def of_loop(self) -> LoopClient | None:
         """Return the client of the running loop, made on its first use; None without an address."""
         if self._address is None:
             return None
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
-            self._loops[loop] = AsyncMilvusClient(**self._address.options, dedicated=True)
+            client = AsyncMilvusClient(**self._address.options, dedicated=True)
+            self._loops[loop] = LoopClient(client, asyncio.Semaphore(SEARCHES_AT_ONCE))
         return self._loops[loop]
 
     def call(self, request: Request, name: str, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
@@ -230,17 +241,11 @@ class Connection:
         with translated(name):
             return getattr(self.client, request.method)(**common, **request.options)
 
-    async def acall(self, request: Request, name: str, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        """Send a request with the client of the running loop."""
-        with translated(name):
-            method = getattr(self.async_client(), request.method)
-            return await method(**common, **request.options)
-
     async def aclose(self) -> None:
         """Close the client of the running loop."""
-        client = self._loops.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
+        mine = self._loops.pop(asyncio.get_running_loop(), None)
+        if mine is not None:
+            await mine.client.close()
 
     def close(self) -> None:
         """Close what was opened here."""

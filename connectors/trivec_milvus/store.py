@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import MilvusClient
+from pymilvus import AsyncMilvusClient, MilvusClient
 
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
@@ -356,13 +356,15 @@ class MilvusStore(Store):
                 return self._retrying(self._search, queries, search)
 
             return await asyncio.wrap_future(lite.searcher.submit(blocking))
-        if self._connection.async_client() is None:
+        mine = self._connection.of_loop()
+        if mine is None:
             return await super()._asearch(queries, search)
 
         async def once() -> list[list[Hit]]:
-            return await self._arun(answer(queries, search, self._opened()))
+            return await self._arun(answer(queries, search, self._opened()), mine.client)
 
-        return await aretrying()(once)
+        async with mine.turns:
+            return await aretrying()(once)
 
     def _run(self, steps: Steps[T]) -> T:
         requests, result = advance(steps, None)
@@ -370,21 +372,22 @@ class MilvusStore(Store):
             requests, result = advance(steps, [self._call(request) for request in requests])
         return result[0]
 
-    async def _arun(self, steps: Steps[T]) -> T:
+    async def _arun(self, steps: Steps[T], client: AsyncMilvusClient) -> T:
         """Run each step in a thread, and the requests between two of them all at once."""
         requests, result = await self._in_thread(advance, steps, None)
         while not result:
-            answers = list(await asyncio.gather(*map(self._acall, requests)))
-            requests, result = await self._in_thread(advance, steps, answers)
+            calls = (self._acall(client, request) for request in requests)
+            requests, result = await self._in_thread(advance, steps, await asyncio.gather(*calls))
         return result[0]
 
     def _call(self, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
         return self._connection.call(request, self.name, self._common)
 
-    async def _acall(self, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
+    async def _acall(self, client: AsyncMilvusClient, request: Request) -> Any:  # noqa: ANN401
         if request.large:
             return await self._in_thread(self._call, request)
-        return await self._connection.acall(request, self.name, self._common)
+        with translated(self.name):
+            return await getattr(client, request.method)(**self._common, **request.options)
 
     # --- the server ----------------------------------------------------------------------------
 

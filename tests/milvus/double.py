@@ -388,6 +388,8 @@ def main(folder: str) -> None:
         options=[
             ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
             ("grpc.max_send_message_length", 4 * MAX_RECEIVE_BYTES),
+            ("grpc.http2.min_ping_interval_without_data_ms", 5000),  # the client's is 10 s
+            ("grpc.http2.max_ping_strikes", 0),
         ],
     )
     milvus_pb2_grpc.add_MilvusServiceServicer_to_server(Servicer(database), server)

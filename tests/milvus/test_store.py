@@ -409,8 +409,8 @@ def test_every_loop_has_its_own_client(
     async def search() -> None:
         hits = await asyncio.gather(*(store.asearch(query) for _ in range(5)))
         assert all([h.document for h in found] == [h.document for h in expected] for found in hits)
-        clients.append(store._connection.async_client())
-        assert store._connection.async_client() is clients[-1]
+        clients.append(store._connection.of_loop())
+        assert store._connection.of_loop() is clients[-1]
         await store._connection.aclose()
 
     asyncio.run(search())
