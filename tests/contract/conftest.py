@@ -53,7 +53,8 @@ HOSTILE = [
 class StoreCase:
     """One store under contract.
 
-    `url` may hold {folder} and {name}; `tolerance` is that of its stored vectors.
+    `url` may hold {folder}, {name} and {server}; `tolerance` is that of its stored vectors.
+    {server} comes from an environment variable, which a `fixture` may set.
     """
 
     name: str
@@ -63,6 +64,7 @@ class StoreCase:
     server: str = ""
     options: dict[str, object] = field(default_factory=dict)
     persistent: bool = True
+    fixture: str = ""
 
     def open(self, folder: Path, name: str) -> Store:
         if importlib.util.find_spec(self.package) is None:
@@ -78,6 +80,16 @@ _EXACT: dict[str, object] = {"precision": "float32"}
 _REST: dict[str, object] = {"prefer_grpc": False}
 CASES = [
     StoreCase("memory", "memory:/{name}"),
+    StoreCase("milvus-lite", "milvus+lite:{folder}/milvus.db/{name}", 2e-3, "pymilvus"),
+    StoreCase(
+        "milvus-double",
+        "{server}/{name}",
+        1e-6,
+        "pymilvus",
+        "TRIVEC_TEST_MILVUS_DOUBLE",
+        fixture="milvus_double",
+    ),
+    StoreCase("milvus", "{server}/{name}", 2e-3, "pymilvus", "TRIVEC_TEST_MILVUS"),
     StoreCase("qdrant-edge", "qdrant+edge:{folder}/{name}", 2e-3, "qdrant_edge"),
     StoreCase("qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", "", _EXACT),
     StoreCase("qdrant-memory", "qdrant+memory:/{name}", 1e-6, "qdrant_client"),
@@ -98,7 +110,10 @@ class Corpus:
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name, scope="module")
 def case(request: pytest.FixtureRequest) -> StoreCase:
-    return request.param  # type: ignore[no-any-return]
+    case: StoreCase = request.param
+    if case.fixture:
+        request.getfixturevalue(case.fixture)
+    return case
 
 
 @pytest.fixture(scope="module")
