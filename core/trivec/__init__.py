@@ -3,6 +3,7 @@
 from trivec._version import __version__
 from trivec.document import Document
 from trivec.errors import TrivecError
+from trivec.explanation import Explanation, explain
 from trivec.filter import F, Filter
 from trivec.hit import Hit
 from trivec.ingest import IngestReport, aingest, ingest
@@ -14,6 +15,7 @@ from trivec.vectors import Vector, Vectors
 
 __all__ = [
     "Document",
+    "Explanation",
     "F",
     "Filter",
     "Hit",
@@ -27,6 +29,7 @@ __all__ = [
     "Weights",
     "__version__",
     "aingest",
+    "explain",
     "ingest",
     "open_store",
     "score",
