@@ -3,6 +3,7 @@
 from trivec._version import __version__
 from trivec.document import Document
 from trivec.errors import TrivecError
+from trivec.evaluation import Evaluation, evaluate
 from trivec.explanation import Explanation, explain
 from trivec.filter import F, Filter
 from trivec.hit import Hit
@@ -15,6 +16,7 @@ from trivec.vectors import Vector, Vectors
 
 __all__ = [
     "Document",
+    "Evaluation",
     "Explanation",
     "F",
     "Filter",
@@ -29,6 +31,7 @@ __all__ = [
     "Weights",
     "__version__",
     "aingest",
+    "evaluate",
     "explain",
     "ingest",
     "open_store",

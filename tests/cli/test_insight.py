@@ -18,7 +18,7 @@ TEXTS = {"a": "blue whale", "b": "red fox", "c": "a whale song", "d": "the fox a
 
 @pytest.fixture(autouse=True)
 def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in ("explain",):
+    for command in ("explain", "evaluate"):
         monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: HashEncoder())
 
 
@@ -53,3 +53,41 @@ def test_explain_needs_a_document_that_exists(url: str) -> None:
     done = run("explain", url, "whale", "nobody")
     assert done.exit_code == 1
     assert "holds no document 'nobody'" in done.stderr
+
+
+@pytest.fixture
+def beir(tmp_path: Path) -> Path:
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    queries = {"1": "whale song", "2": "red fox"}
+    rows = [json.dumps({"_id": one, "text": text}) for one, text in queries.items()]
+    (folder / "queries.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    judgements = "query-id\tcorpus-id\tscore\n1\tc\t1\n2\tb\t1\n"
+    (folder / "qrels" / "test.tsv").write_text(judgements, encoding="utf-8")
+    return folder
+
+
+def test_evaluate(url: str, beir: Path, tmp_path: Path) -> None:
+    page, runs = tmp_path / "chart.html", tmp_path / "runs"
+    done = run("evaluate", url, beir, "--json", "--html", page, "--runs", runs)
+    assert done.exit_code == 0, done.output
+    rows = {row["mode"]: row for row in json.loads(done.stdout)}
+    assert list(rows) == ["dense", "sparse", "colbert", "hybrid", "rrf"]
+    assert rows["hybrid"]["metrics"]["RR@10"]["mean"] == 1
+    assert rows["dense"]["metrics"]["RR@10"]["p"] is None
+    assert page.is_file()
+    assert (runs / "rrf.run").is_file()
+    table = run("evaluate", url, beir, "--mode", "dense", "--mode", "hybrid", "--metric", "AP")
+    assert "hybrid" in table.stdout
+    assert "sparse" not in table.stdout
+
+
+def test_evaluate_from_two_files(url: str, tmp_path: Path) -> None:
+    queries, qrels = tmp_path / "q.tsv", tmp_path / "qrels.tsv"
+    queries.write_text("1\twhale song\n", encoding="utf-8")
+    qrels.write_text("1\tc\t1\n", encoding="utf-8")
+    done = run("evaluate", url, queries, "--qrels", qrels, "--json", "--metric", "RR")
+    assert json.loads(done.stdout)[0]["queries"] == 1
+    missing = run("evaluate", url, queries)
+    assert missing.exit_code == 1
+    assert "give --qrels" in missing.stderr

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from trivec import __version__
-from trivec.cli import demo, doctor, encode, explain, ingest, search
+from trivec.cli import demo, doctor, encode, evaluate, explain, ingest, search
 from trivec.errors import TrivecError
 
 __all__ = ["app", "main"]
@@ -61,6 +61,7 @@ for command in (
     ingest.ingest,
     search.search,
     explain.explain,
+    evaluate.evaluate,
     doctor.doctor,
 ):
     app.command()(command)

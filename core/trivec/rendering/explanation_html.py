@@ -23,7 +23,7 @@ overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere}
 .trivec mark.met{text-decoration:underline;text-decoration-thickness:3px;
 text-underline-offset:3px;text-decoration-color:
 color-mix(in srgb,var(--colbert) var(--reach),transparent)}
-.trivec .key{font-size:12px}.trivec b.token{font-weight:600}
+.trivec .key{font-size:12px}.trivec .key mark{color:var(--fg)}.trivec b.token{font-weight:600}
 .trivec .meter{display:inline-block;height:.7em;background:var(--colbert);border-radius:2px}
 .trivec .meter.below{background:var(--hybrid)}
 .trivec .notes{border-left:3px solid var(--sparse);padding-left:.7em}
@@ -104,7 +104,7 @@ def _marked(pieces: Sequence[Piece]) -> str:
         classes, style = [], []
         if piece.lexical is not None:
             classes.append("lexical")
-            style.append(f"--strength:{25 + 50 * piece.lexical / most:.0f}%")
+            style.append(f"--strength:{15 + 40 * piece.lexical / most:.0f}%")
         if piece.similarity is not None:
             classes.append("met")
             style.append(f"--reach:{100 * min(1.0, max(0.15, piece.similarity)):.0f}%")
@@ -119,7 +119,7 @@ def _marked(pieces: Sequence[Piece]) -> str:
 def _key(explanation: Explanation) -> str:
     keys = []
     if explanation.lexical:
-        keys.append('<mark class="lexical" style="--strength:50%">shared token</mark>')
+        keys.append('<mark class="lexical" style="--strength:45%">shared token</mark>')
     if any(alignment.document_token for alignment in explanation.alignments):
         keys.append('<mark class="met" style="--reach:90%">met by a query token</mark>')
     return f'<p class="key muted">{" &nbsp; ".join(keys)}</p>' if keys else ""
