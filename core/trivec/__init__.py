@@ -2,6 +2,7 @@
 
 from trivec._version import __version__
 from trivec.document import Document
+from trivec.encoder import Encoder
 from trivec.errors import TrivecError
 from trivec.evaluation import Evaluation, evaluate
 from trivec.explanation import Explanation, explain
@@ -16,6 +17,7 @@ from trivec.vectors import Vector, Vectors
 
 __all__ = [
     "Document",
+    "Encoder",
     "Evaluation",
     "Explanation",
     "F",

@@ -265,7 +265,8 @@ def _paired(
     if len(rows):
         notes.append(
             f"the {side} has {len(rows)} ColBERT vectors for {len(tokens)} tokens: they were "
-            "merged or cut when it was stored, so which token a vector stands for is unknown"
+            "merged or cut when it was stored, or made of a longer text, so which token a vector "
+            "stands for is unknown"
         )
     return [None] * len(rows)
 
