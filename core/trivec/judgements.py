@@ -95,7 +95,8 @@ def judged_queries(queries: Mapping[str, str], qrels: Qrels) -> dict[str, str]:
     missing = [one for one in qrels if one not in queries]
     if missing:
         raise InvalidOptionError(
-            f"{len(missing)} of {len(qrels)} judged queries have no text, {missing[0]!r} first"
+            f"{len(missing)} of {len(qrels)} judged queries have no text, {missing[0]!r} first; "
+            "give their texts, or leave their judgements out"
         )
     judged = {one: text for one, text in queries.items() if qrels.get(one)}
     if not judged:

@@ -219,8 +219,8 @@ class TextTokenizer:
         room = _room(max_length, window)
         content = zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
         found = [_token(text, *one) for one in islice(content, room)]
-        end = len(text)
-        return [*found, Token(self.last, self._tokenizer.id_to_token(self.last), end, end)]
+        name, end = self._tokenizer.id_to_token(self.last) or "", len(text)
+        return [*found, Token(self.last, name, end, end)]
 
     def __call__(
         self, texts: Sequence[str], *, max_length: int, window: int | None = None
