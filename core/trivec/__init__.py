@@ -13,6 +13,7 @@ from trivec.registry import open_store
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights, score
 from trivec.store import Store
+from trivec.tuning import Tuning, tune
 from trivec.vectors import Vector, Vectors
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Scores",
     "Store",
     "TrivecError",
+    "Tuning",
     "Vector",
     "Vectors",
     "Weights",
@@ -38,4 +40,5 @@ __all__ = [
     "ingest",
     "open_store",
     "score",
+    "tune",
 ]

@@ -18,7 +18,7 @@ TEXTS = {"a": "blue whale", "b": "red fox", "c": "a whale song", "d": "the fox a
 
 @pytest.fixture(autouse=True)
 def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in ("explain", "evaluate"):
+    for command in ("explain", "evaluate", "tune"):
         monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: HashEncoder())
 
 
@@ -91,3 +91,41 @@ def test_evaluate_from_two_files(url: str, tmp_path: Path) -> None:
     missing = run("evaluate", url, queries)
     assert missing.exit_code == 1
     assert "give --qrels" in missing.stderr
+
+
+def test_tune(url: str, tmp_path: Path) -> None:
+    queries, qrels = tmp_path / "q.tsv", tmp_path / "qrels.tsv"
+    asked = {"1": "whale song", "2": "red fox", "3": "blue whale", "4": "the hen"}
+    queries.write_text("".join(f"{i}\t{q}\n" for i, q in asked.items()), encoding="utf-8")
+    qrels.write_text("1\tc\t1\n2\tb\t1\n3\ta\t1\n4\td\t1\n", encoding="utf-8")
+    found = json.loads(run("tune", url, queries, "--qrels", qrels, "--json").stdout)
+    assert found["queries"] == [2, 2]
+    assert found["warning"]
+    table = run("tune", url, queries, "--qrels", qrels, "--weights", "1,0,0", "--metric", "RR")
+    assert table.exit_code == 0
+    assert "1,0,0" in table.stdout
+
+
+def test_plan(url: str) -> None:
+    rows = json.loads(run("plan", "--tokens", 199, "--json").stdout)
+    colbert = [row for row in rows if row["storage"] == "float16 multivector"]
+    assert colbert[0]["bytes_per_thousand"] == 1000 * 200 * 1024 * 2
+    stored = json.loads(run("plan", url, "--json").stdout)
+    dense = [row for row in stored if row["storage"] == "FLOAT_VECTOR"]
+    assert dense[0]["document_bytes"] == 4 * 32
+    # The texts have 2, 2, 3 and 5 words, of which the last repeats one.
+    sparse = [row for row in stored if row["storage"] == "SPARSE_FLOAT_VECTOR"]
+    assert sparse[0]["document_bytes"] == pytest.approx(8 * (2 + 2 + 3 + 4) / 4)
+    done = run("plan", "--model", "demo")
+    assert "not measured" in done.stderr
+    assert "defaults" in done.stdout
+    assert run("plan", "--model", "nobody/model").exit_code == 1
+
+
+def test_plan_needs_a_document() -> None:
+    with open_store("memory:/empty") as store:
+        store.create(HashEncoder().schema)
+        done = run("plan", "memory:/empty")
+        store.drop()
+    assert done.exit_code == 1
+    assert "give --tokens" in done.stderr

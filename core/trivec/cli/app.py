@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from trivec import __version__
-from trivec.cli import demo, doctor, encode, evaluate, explain, ingest, search
+from trivec.cli import demo, doctor, encode, evaluate, explain, ingest, plan, search, tune
 from trivec.errors import TrivecError
 
 __all__ = ["app", "main"]
@@ -62,6 +62,8 @@ for command in (
     search.search,
     explain.explain,
     evaluate.evaluate,
+    tune.tune,
+    plan.plan,
     doctor.doctor,
 ):
     app.command()(command)
