@@ -4,6 +4,8 @@ from trivec._version import __version__
 from trivec.document import Document
 from trivec.encoder import Encoder
 from trivec.errors import TrivecError
+from trivec.evaluation import Evaluation, evaluate
+from trivec.explanation import Explanation, explain
 from trivec.filter import F, Filter
 from trivec.hit import Hit
 from trivec.ingest import IngestReport, aingest, ingest
@@ -11,11 +13,14 @@ from trivec.registry import open_store
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights, score
 from trivec.store import Store
+from trivec.tuning import Tuning, tune
 from trivec.vectors import Vector, Vectors
 
 __all__ = [
     "Document",
     "Encoder",
+    "Evaluation",
+    "Explanation",
     "F",
     "Filter",
     "Hit",
@@ -24,12 +29,16 @@ __all__ = [
     "Scores",
     "Store",
     "TrivecError",
+    "Tuning",
     "Vector",
     "Vectors",
     "Weights",
     "__version__",
     "aingest",
+    "evaluate",
+    "explain",
     "ingest",
     "open_store",
     "score",
+    "tune",
 ]
