@@ -1,0 +1,535 @@
+"""A collection in Vespa."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from vespa.application import Vespa
+
+from trivec.collection import Capability, Collection, Page
+from trivec.document import Document
+from trivec.errors import (
+    AuthenticationError,
+    InvalidOptionError,
+    SchemaMismatchError,
+    StoreError,
+    StoreUnavailableError,
+)
+from trivec.filter import Filter
+from trivec.hit import Hit
+from trivec.overflow import Overflow
+from trivec.search import Search
+from trivec.store import BATCH_BYTES, Store
+from trivec.url import StoreUrl
+from trivec.vectors import Vector, Vectors
+from trivec_vespa.connection import Connection, Method, NotFoundError, RefusedError, check_answer
+from trivec_vespa.deployment import active_schemas, deploy
+from trivec_vespa.filters import render
+from trivec_vespa.mapping import (
+    TextErrors,
+    check_text,
+    describe,
+    document_from,
+    document_path,
+    feed_fields,
+    read_description,
+    read_page,
+)
+from trivec_vespa.ranking import Request, answer, needs_more, probe, read_candidates, request
+from trivec_vespa.schema import APPLICATION, application_package, check_name
+
+__all__ = ["VespaStore"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_PAGE = 1000  # ids that one query of `delete_where` finds
+_VISITED = 1024  # the most documents that one visit may ask for
+_WAIT_SECONDS = 0.5
+_TOKEN, _CERT, _KEY = (
+    f"VESPA_CLI_DATA_PLANE_{name}" for name in ("TOKEN", "CERT_FILE", "KEY_FILE")
+)
+
+
+class VespaStore(Store):
+    """A collection in Vespa: one schema, which `create` deploys or checks.
+
+    One request answers a search: the content nodes find the candidates, compute all parts of their
+    scores from the tensors and return them; the order is computed from these parts. Lists of
+    candidates are cut by the parts too, since each content node gives as many as are asked for.
+
+    Args:
+        app: The application; only its address, certificate, token and headers are used.
+        name: The collection, which is the schema's name: a letter or `_`, then letters, digits
+            and `_`.
+        deploy: Whether `create` may deploy. If not, it checks what was deployed by other means.
+        config_server: Its address; by default port 19071 of the app's host.
+        content_cluster: The content cluster that holds the collection.
+        binary_colbert: Whether `create` stores the signs of the token vectors too, and searches
+            estimate ColBERT scores from them, without reading the token vectors.
+        text_errors: "error" refuses a text with characters that Vespa refuses, "replace" puts
+            U+FFFD in their place.
+        allow_partial: Whether an answer may stem from a part of the documents.
+        timeout: Seconds that Vespa may take for one request.
+        deploy_timeout: Seconds that a deployment may take until it serves.
+        connections: How many requests are sent at the same time.
+        http2: Whether to speak HTTP/2 on `http://`.
+        colbert_overflow: Has no effect here, since any number of token vectors fits.
+        batch_bytes: The most bytes of documents that are written at the same time.
+
+    Raises:
+        InvalidOptionError: If the name or an option is out of range.
+    """
+
+    declared_only = True
+
+    def __init__(
+        self,
+        app: Vespa,
+        name: str,
+        *,
+        deploy: bool = True,
+        config_server: str | None = None,
+        content_cluster: str = f"{APPLICATION}_content",
+        binary_colbert: bool = False,
+        text_errors: TextErrors = "error",
+        allow_partial: bool = False,
+        timeout: float = 30.0,
+        deploy_timeout: float = 300.0,
+        connections: int = 8,
+        http2: bool = False,
+        colbert_overflow: Overflow = "pool",
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
+        super().__init__(
+            check_name(name), colbert_overflow=colbert_overflow, batch_bytes=batch_bytes
+        )
+        if text_errors not in ("error", "replace"):
+            raise InvalidOptionError(f"text_errors={text_errors!r}; expected 'error' or 'replace'")
+        for option, value in (("timeout", timeout), ("connections", connections)):
+            if value <= 0:
+                raise InvalidOptionError(f"{option}={value} must be above 0")
+        self._app = app
+        self._deploys = deploy
+        self._config_address = config_server or _config_address(app)
+        self._cluster = content_cluster
+        self._binary = binary_colbert
+        self._stores_signs = False
+        self._text_errors = text_errors
+        self._allow_partial = allow_partial
+        self._timeout = timeout
+        self._deploy_timeout = deploy_timeout
+        self._connections = connections
+        self._vespa = Connection(app, timeout=timeout, http2=http2)
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = Lock()
+
+    @classmethod
+    def from_url(
+        cls,
+        url: StoreUrl,
+        *,
+        token: str | None = None,
+        cert: str | None = None,
+        key: str | None = None,
+        deploy: bool | None = None,
+        config_server: str | None = None,
+        content_cluster: str = f"{APPLICATION}_content",
+        binary_colbert: bool = False,
+        text_errors: TextErrors = "error",
+        allow_partial: bool = False,
+        timeout: float = 30.0,
+        deploy_timeout: float = 300.0,
+        connections: int = 8,
+        http2: bool = False,
+        colbert_overflow: Overflow = "pool",
+        batch_bytes: int = BATCH_BYTES,
+    ) -> Self:
+        """Open `vespa://host:8080/name`, or `vespas://host:443/name` for TLS.
+
+        Args:
+            url: The address of the container cluster, and the collection.
+            token: A data plane token, only for `vespas`; by default that of the environment
+                variable `VESPA_CLI_DATA_PLANE_TOKEN`.
+            cert: The file of the client certificate, only for `vespas`; by default
+                `VESPA_CLI_DATA_PLANE_CERT_FILE`.
+            key: The file of its key; by default `VESPA_CLI_DATA_PLANE_KEY_FILE`.
+            deploy: As for the class; by default only for `vespa`.
+            config_server: As for the class, as all options below.
+            content_cluster: See above.
+            binary_colbert: See above.
+            text_errors: See above.
+            allow_partial: See above.
+            timeout: See above.
+            deploy_timeout: See above.
+            connections: See above.
+            http2: See above.
+            colbert_overflow: See above.
+            batch_bytes: See above.
+
+        Raises:
+            InvalidOptionError: If the URL or an option is out of range.
+        """
+        if url.host is None:
+            raise InvalidOptionError(f"{url.scheme}: expected {url.scheme}://host:port/name")
+        secure = url.scheme == "vespas"
+        if not secure and (token or cert or key):
+            raise InvalidOptionError("a token or a certificate needs TLS: use vespas://")
+        if secure:
+            cert, key = cert or os.environ.get(_CERT), key or os.environ.get(_KEY)
+            token = token or (None if cert else os.environ.get(_TOKEN))
+        host = f"[{url.host}]" if ":" in url.host else url.host
+        app = Vespa(
+            f"{'https' if secure else 'http'}://{host}",
+            url.port or (443 if secure else 8080),
+            cert=cert,
+            key=key,
+            vespa_cloud_secret_token=token,
+        )
+        return cls(
+            app,
+            url.name,
+            deploy=not secure if deploy is None else deploy,
+            config_server=config_server,
+            content_cluster=content_cluster,
+            binary_colbert=binary_colbert,
+            text_errors=text_errors,
+            allow_partial=allow_partial,
+            timeout=timeout,
+            deploy_timeout=deploy_timeout,
+            connections=connections,
+            http2=http2,
+            colbert_overflow=colbert_overflow,
+            batch_bytes=batch_bytes,
+        )
+
+    @property
+    def capabilities(self) -> tuple[Capability, ...]:
+        """How Vespa does what databases differ in."""
+        return (
+            Capability("hybrid", "one request", "parts are match-features of its second phase"),
+            Capability(
+                "candidates", "approximate", "HNSW, and wand over rounded weights, find them"
+            ),
+            Capability("vectors", "bfloat16", "half of float32; scores within 2e-3"),
+            Capability(
+                "colbert",
+                "signs" if self._binary else "bfloat16",
+                "1 bit per dimension, estimated" if self._binary else "paged from disk",
+            ),
+        )
+
+    def _wire_bytes(self, vectors: Vectors) -> NDArray[np.int64]:
+        """Return the bytes of hex and numbers that a document's tensors take in JSON."""
+        total = np.full(len(vectors), 500, np.int64)
+        if vectors.dense is not None:
+            total += 4 * vectors.dense.shape[1]
+        if vectors.sparse is not None:
+            total += 50 * np.diff(vectors.sparse.indptr)  # two fields of "250001": 0.1234567890…
+        if vectors.colbert is not None:
+            per_token = 4 * vectors.colbert.dim + 10
+            if self._stores_signs:
+                per_token += vectors.colbert.dim // 4 + 10
+            total += per_token * np.diff(vectors.colbert.indptr)
+        return total
+
+    def _check_documents(self, documents: Sequence[Document]) -> None:
+        for document in documents:
+            check_text(document, self.fields, self._text_errors)
+
+    # --- the collection ------------------------------------------------------------------------
+
+    @property
+    def _description(self) -> str:
+        return f"/document/v1/{self.name}-collection/{self.name}/docid/collection"
+
+    def _describe(self) -> Collection | None:
+        try:
+            stored = self._vespa.request("GET", self._description)
+        except (NotFoundError, RefusedError):  # 400 for a schema that is not deployed
+            return None
+        except StoreUnavailableError:
+            # Until the first deployment nothing listens but the config server.
+            if self._deploys and not self._application_exists():
+                return None
+            raise
+        collection, self._stores_signs = read_description(stored["fields"])
+        if self._binary and not self._stores_signs:
+            raise SchemaMismatchError(
+                f"collection {self.name!r} was created without binary_colbert"
+            )
+        return collection
+
+    def _application_exists(self) -> bool:
+        server = self._config_server()
+        try:
+            return active_schemas(server) is not None
+        except StoreUnavailableError:
+            return True  # nothing is known
+        finally:
+            server.close()
+
+    def _config_server(self) -> Connection:
+        return Connection(self._app, timeout=self._timeout, address=self._config_address)
+
+    def _create(self, collection: Collection) -> None:
+        """Deploy the collection's schema if it is not there, and describe it in a document.
+
+        Tested with Vespa's own container and configuration model, and with a config server that
+        speaks this interface as documented; not with a real config server. There the answers to
+        schema changes that need a restart or a new feed were never seen.
+        """
+        problem = self._problem(collection)
+        if problem is not None:
+            if not self._deploys:
+                raise SchemaMismatchError(
+                    f"the schema {self.name!r} is not deployed, or does not fit: {problem}. Deploy "
+                    "what trivec_vespa.write_application writes, or pass deploy=True"
+                )
+            self._deploy(collection)
+        body = {"fields": describe(collection, binary=self._binary)}
+        self._vespa.request("POST", self._description, body=json.dumps(body).encode())
+        self._stores_signs = self._binary
+
+    def _problem(self, collection: Collection) -> str | None:
+        """Return what the deployed application lacks for this collection, or None."""
+        try:
+            self._query(probe(collection, binary=self._binary))
+            self._vespa.request("GET", self._description)
+        except NotFoundError:
+            return None  # the document that describes it is written when all else is there
+        except (StoreUnavailableError, RefusedError) as error:
+            return str(error)
+        return None
+
+    def _deploy(self, collection: Collection) -> None:
+        package = application_package(
+            collection.schema, collection.fields, self.name, binary_colbert=self._binary
+        )
+        server = self._config_server()
+        try:
+            active = active_schemas(server)
+            if active is not None and self.name in active and self._documents() > 0:
+                raise SchemaMismatchError(
+                    f"the schema {self.name!r} holds documents but does not fit, and deploying "
+                    "another one would drop their fields; use another name, or drop() it first"
+                )
+            deploy(server, package, timeout=self._deploy_timeout)
+        finally:
+            server.close()
+        end = time.monotonic() + self._deploy_timeout
+        while (problem := self._problem(collection)) is not None:
+            if time.monotonic() > end:
+                raise StoreError(
+                    f"the application was deployed, but after {self._deploy_timeout} s it does "
+                    f"not serve the collection {self.name!r}: {problem}"
+                )
+            time.sleep(_WAIT_SECONDS)
+
+    def _documents(self) -> int:
+        """Return how many documents the schema holds; 0 if it cannot be asked."""
+        try:
+            return self._total("true")
+        except RefusedError:
+            return 0
+
+    def _drop(self) -> None:
+        if self._describe() is None:
+            return
+        # The description goes last: until then the collection is there and drop can be repeated.
+        for namespace in (self.name, f"{self.name}-collection"):
+            path = f"/document/v1/{namespace}/{self.name}/docid"
+            where = {"selection": "true", "cluster": self._cluster, "timeout": self._seconds}
+            while True:
+                reply = self._vespa.request("DELETE", path, parameters=where)
+                if "continuation" not in reply:
+                    break
+                where["continuation"] = reply["continuation"]
+
+    def _close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+        self._vespa.close()
+
+    # --- documents -----------------------------------------------------------------------------
+
+    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        """Write documents at the same time; those that Vespa cannot take now again after a wait.
+
+        As long as some are taken, only the others are sent again. If none is, the whole call is
+        left to be repeated.
+        """
+        collection = self._known()
+
+        def put(row: int) -> StoreUnavailableError | None:
+            document = documents[row]
+            fields = feed_fields(document, vectors, row, collection, binary=self._stores_signs)
+            try:
+                self._send("POST", document.id, json.dumps({"fields": fields}).encode())
+            except StoreUnavailableError as error:
+                return error
+            return None
+
+        pending = list(range(len(documents)))
+        while pending:
+            failures = [(row, e) for row, e in zip(pending, self._each(put, pending), strict=True)
+                        if e is not None]  # fmt: skip
+            if len(failures) == len(pending):
+                raise failures[0][1]
+            pending = [row for row, _ in failures]
+            if pending:
+                time.sleep(max(e.retry_after or _WAIT_SECONDS for _, e in failures))
+
+    def _send(self, method: Method, id: str, body: bytes | None = None) -> None:
+        """Send one document, whose id errors name."""
+        path = document_path(self.name, id)
+        try:
+            self._vespa.request(method, path, body=body, parameters={"timeout": self._seconds})
+        except (AuthenticationError, StoreUnavailableError):
+            raise
+        except StoreError as error:
+            # Also for RequestTooLargeError: each document is a request, which half a batch makes
+            # no smaller.
+            raise StoreError(f"document {id!r}: {error}") from error
+
+    @property
+    def _seconds(self) -> str:
+        return f"{self._timeout:g}s"
+
+    def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
+        parameters = self._reading(with_vectors)
+
+        def read(id: str) -> Mapping[str, Any] | None:
+            try:
+                path = document_path(self.name, id)
+                answer = self._vespa.request("GET", path, parameters=parameters)
+            except NotFoundError:
+                return None
+            return answer["fields"]  # type: ignore[no-any-return]
+
+        stored = [fields for fields in self._each(read, ids) if fields is not None]
+        return read_page(stored, self.schema, with_vectors=with_vectors)
+
+    def _reading(self, with_vectors: bool) -> dict[str, str | int]:
+        """Return the parameters of reading documents."""
+        names = ["id", "text", "metadata"]
+        if with_vectors:
+            tensors = {"dense": "dense_rep", "sparse": "lexical_rep", "colbert": "colbert_rep"}
+            names += [tensors[part] for part in self.schema.parts]
+        return {
+            "fieldSet": f"{self.name}:{','.join(names)}",
+            "format.tensors": "hex",
+            "timeout": self._seconds,
+        }
+
+    def _scan(
+        self, batch_size: int, with_vectors: bool, condition: Filter | None
+    ) -> Iterator[Page]:
+        """Visit all documents, and read the vectors of those that are wanted in hex.
+
+        Visits return tensors as numbers whatever `format.tensors` says (seen in Vespa 8.700),
+        which take 4.5 instead of 0.8 MB for 200 x 1,024 values.
+        """
+        kept: list[Document] = []
+        for page in self._visit(batch_size):
+            kept += [d for d in page if condition is None or condition.matches(d.metadata)]
+            while len(kept) >= batch_size:
+                yield self._page(kept[:batch_size], with_vectors)
+                kept = kept[batch_size:]
+        if kept:
+            yield self._page(kept, with_vectors)
+
+    def _page(self, documents: list[Document], with_vectors: bool) -> Page:
+        if not with_vectors:
+            return Page(documents, None)
+        return self._retrying(self._get, [document.id for document in documents], True)
+
+    def _visit(self, count: int) -> Iterator[list[Document]]:
+        path = f"/document/v1/{self.name}/{self.name}/docid"
+        parameters = {**self._reading(False), "wantedDocumentCount": min(count, _VISITED)}
+        while True:
+            reply = self._retrying(self._vespa.request, "GET", path, parameters=parameters)
+            yield [document_from(found["fields"]) for found in reply.get("documents", [])]
+            if "continuation" not in reply:
+                return
+            parameters["continuation"] = reply["continuation"]
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        for _ in self._each(lambda id: self._send("DELETE", id), ids):
+            pass
+
+    def _delete_where(self, condition: Filter) -> None:
+        where = self._where(condition)
+        before: set[str] = set()
+        while True:
+            yql = f"select id from sources * where {where}"
+            root = self._query({"yql": yql, "hits": _PAGE, "ranking": "unranked"})
+            ids = {hit["fields"]["id"] for hit in root.get("children", []) if "fields" in hit}
+            if not ids:
+                return
+            if ids <= before:
+                raise StoreError(f"{len(ids)} documents were deleted but are found again")
+            self._delete(sorted(ids))
+            before = ids
+
+    def _count(self, condition: Filter | None) -> int:
+        return self._total(self._where(condition))
+
+    def _where(self, condition: Filter | None) -> str:
+        # The description lacks `parts`.
+        test = "parts >= 0"
+        return test if condition is None else f"{test} and {render(condition, self.fields)}"
+
+    def _total(self, where: str) -> int:
+        yql = f"select id from sources * where {where}"
+        root = self._query({"yql": yql, "hits": 0, "ranking": "unranked"})
+        return int(root["fields"]["totalCount"])
+
+    # --- search --------------------------------------------------------------------------------
+
+    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+        return list(self._each(lambda query: self._search_one(query, search), queries))
+
+    def _search_one(self, query: Vector, search: Search) -> list[Hit]:
+        condition = "" if search.filter is None else render(search.filter, self.fields)
+        size: Request | None = Request.of(search)
+        candidates = []
+        while size is not None:
+            body = request(query, search, self.schema, size, condition, binary=self._binary)
+            if body is None:
+                return []
+            root = self._query(body)
+            candidates = read_candidates(root)
+            total = int(root.get("fields", {}).get("totalCount", 0))
+            size = needs_more(query, search, size, total, candidates)
+        return answer(query, search, candidates)
+
+    def _query(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        whole = {**body, "model.restrict": self.name, "timeout": self._seconds}
+        answer = self._vespa.request("POST", "/search/", body=json.dumps(whole).encode())
+        return check_answer(answer, allow_partial=self._allow_partial)
+
+    def _each(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """Apply a function to items at the same time; results come in the order of the items."""
+        if len(items) == 1:
+            return iter([function(items[0])])
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._connections, f"vespa-{self.name}")
+        return self._pool.map(function, items)
+
+
+def _config_address(app: Vespa) -> str:
+    parts = urlsplit(app.end_point)
+    host = parts.hostname or "localhost"
+    return f"{parts.scheme or 'http'}://{f'[{host}]' if ':' in host else host}:19071"
