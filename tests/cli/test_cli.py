@@ -1,0 +1,180 @@
+"""The command line, with an encoder that needs no model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from trivec import Vectors, open_store
+from trivec.cli.app import app
+from trivec.cli.options import fields_of, weights_of
+from trivec.errors import InvalidOptionError, StoreError
+from trivec.scores import Weights
+from trivec.testing import HashEncoder
+
+ROWS: list[dict[str, Any]] = [
+    {"id": "a", "text": "blue whale", "lang": "en", "year": 2020},
+    {"id": "b", "text": "red fox", "lang": "en", "year": 2024},
+    {"id": "c", "text": "blauer Wal", "lang": "de", "year": 2024},
+]
+
+
+@pytest.fixture(autouse=True)
+def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in ("encode", "ingest", "search"):
+        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: HashEncoder())
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in ROWS) + "\n", encoding="utf-8")
+    return path
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def url(source: Path) -> Any:
+    url = "memory:/cli"
+    done = run("ingest", source, url, "--field", "lang:str", "--field", "year:int")
+    assert done.exit_code == 0, done.output
+    yield url
+    with open_store(url) as store:
+        store.drop()
+
+
+def test_ingest_then_search(url: str) -> None:
+    done = run("search", url, "whale", "--json", "-k", 2)
+    assert done.exit_code == 0
+    hits = json.loads(done.stdout)
+    assert hits[0]["document"] == {
+        "id": "a",
+        "text": "blue whale",
+        "metadata": {"lang": "en", "year": 2020},
+    }
+    assert set(hits[0]["scores"]) == {"dense", "sparse", "colbert", "hybrid"}
+    table = run("search", url, "whale").stdout
+    assert "blue whale" in table
+
+
+def test_search_options(url: str) -> None:
+    args = ("search", url, "whale", "--json", "--filter", 'year >= 2022 and lang in ["de"]')
+    hits = json.loads(run(*args, "--mode", "dense").stdout)
+    assert [hit["document"]["id"] for hit in hits] == ["c"]
+    assert hits[0]["scores"]["sparse"] is None
+    only_sparse = json.loads(run("search", url, "fox", "--json", "--weights", "0,1,0").stdout)
+    assert [hit["document"]["id"] for hit in only_sparse] == ["b"]
+
+
+def test_ingest_reports_as_json(source: Path) -> None:
+    done = run("ingest", source, "memory:/cli-json", "--json")
+    assert json.loads(done.stdout)["documents"] == 3
+    with open_store("memory:/cli-json") as store:
+        store.drop()
+
+
+def test_encode(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "vectors.safetensors"
+    done = run("encode", source, "-o", out, "--json")
+    assert json.loads(done.stdout) == {
+        "texts": 3,
+        "bytes": out.stat().st_size,
+        "output": str(out),
+    }
+    assert len(Vectors.load(out)) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 2: not JSON"),
+        ('{"id": "x"}', "line 2: expected an object with 'id' and 'text'"),
+        ('{"id": "", "text": "x"}', "line 2: document id ''"),
+        ('{"id": "x", "text": 3}', "line 2: document 'x'"),
+    ],
+)
+def test_a_bad_line_is_named(source: Path, line: str, message: str) -> None:
+    text = source.read_text(encoding="utf-8").splitlines()
+    source.write_text("\n".join([text[0], line, *text[1:]]), encoding="utf-8")
+    done = run("ingest", source, "memory:/cli-bad")
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    with open_store("memory:/cli-bad") as store:
+        store.drop()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("search", "memory:/nothing", "x"), "does not exist"),
+        (("search", "nope:/x", "x"), "unknown store scheme"),
+        (("ingest", "nothing.jsonl", "memory:/x"), "there is no file 'nothing.jsonl'"),
+    ],
+)
+def test_errors_in_one_line(args: tuple[str, ...], message: str) -> None:
+    done = run(*args)
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_errors_after_the_collection_is_known(url: str) -> None:
+    for option, value, message in (
+        ("--mode", "best", "mode='best'"),
+        ("--weights", "heavy", "expected general"),
+        ("--filter", "year >=", "expected a value"),
+        ("--filter", "year == 'x'", "declared int"),
+    ):
+        done = run("search", url, "x", option, value)
+        assert done.exit_code == 1
+        assert message in done.stderr
+
+
+def test_debug_shows_the_trace() -> None:
+    done = run("--debug", "search", "nope:/x", "x")
+    assert isinstance(done.exception, InvalidOptionError)
+
+
+def test_an_interrupt_has_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trivec.cli.search.open_store", interrupted)
+    assert run("search", "memory:/x", "x").exit_code == 130
+
+
+def test_secrets_of_an_error_are_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(url: str) -> None:
+        raise StoreError("refused\nby the server")
+
+    monkeypatch.setattr("trivec.cli.search.open_store", refused)
+    assert run("search", "memory:/x", "x").stderr == "error: refused by the server\n"
+
+
+def test_every_command_has_help() -> None:
+    overview = run("--help").output
+    for command in ("demo", "encode", "ingest", "search", "doctor"):
+        assert command in overview
+        done = run(command, "--help")
+        assert done.exit_code == 0
+        assert "--json" in done.output
+
+
+def test_version() -> None:
+    assert run("--version").stdout.strip() == __import__("trivec").__version__
+
+
+def test_weights_and_fields_as_text() -> None:
+    assert weights_of("model_card") == Weights.MODEL_CARD
+    assert weights_of("1, 0.5,0") == Weights(1, 0.5, 0)
+    assert fields_of(["tags:list[str]", "a.b:int"]) == {"tags": "list[str]", "a.b": "int"}
+    with pytest.raises(InvalidOptionError, match=r"lang.*name:type"):
+        fields_of(["lang"])
