@@ -11,7 +11,7 @@ from vespa.package import ApplicationPackage, Validation, ValidationID
 from trivec.errors import SchemaMismatchError
 from trivec_vespa.connection import Connection, NotFoundError
 
-__all__ = ["active_schemas", "deploy"]
+__all__ = ["active_schemas", "check_nothing_is_lost", "deploy"]
 
 _TENANT = "/application/v2/tenant/default"
 _CONTENT = (
@@ -25,6 +25,13 @@ _OURS = re.compile(r"m_\w+|id|text|metadata|parts|present|dense_rep|lexical_(?:w
 # What an empty collection may change, and Vespa asks to be told of.
 _CHANGES = (ValidationID.fieldTypeChange, ValidationID.tensorTypeChange,
             ValidationID.indexingChange)  # fmt: skip
+
+_OWN_FILES = frozenset({
+    "services.xml", "validation-overrides.xml",
+    "search/query-profiles/default.xml", "search/query-profiles/types/root.xml",
+    # What the config server itself adds to a package.
+    "hosts.xml", ".applicationMetaData",
+})  # fmt: skip
 
 
 def active_schemas(server: Connection) -> dict[str, str] | None:
@@ -40,42 +47,20 @@ def active_schemas(server: Connection) -> dict[str, str] | None:
     }
 
 
-def deploy(server: Connection, package: ApplicationPackage, *, timeout: float) -> None:
-    """Deploy a package as the application of the config server.
+def check_nothing_is_lost(server: Connection, package: ApplicationPackage) -> bool:
+    """Return whether the active application holds the package's schema, in whatever version.
 
     Args:
         server: The config server.
-        package: Of one schema, whose collection is empty.
-        timeout: Seconds that the deployment may take.
+        package: Of one collection.
 
     Raises:
         SchemaMismatchError: If the active application holds a schema, a field, a rank profile or a
-            file that the package lacks, which the deployment would drop.
+            file that the package lacks, which deploying the package would drop.
     """
     active = active_schemas(server)
-    if active is not None:
-        _check_nothing_is_lost(server, active, package)
-        until = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%d")
-        package.validations = [Validation(change, until) for change in _CHANGES]
-    body = package.to_zip().getvalue()
-    server.request(
-        "POST",
-        _TENANT + "/prepareandactivate",
-        body=body,
-        content_type="application/zip",
-        timeout=timeout,
-    )
-
-
-def _files(server: Connection) -> list[str]:
-    """Return the paths of the active application's files, sorted."""
-    paths = [urlsplit(url).path.partition("/content/")[2] for url in server.names(_CONTENT)]
-    return sorted(path for path in paths if path and not path.endswith("/"))
-
-
-def _check_nothing_is_lost(
-    server: Connection, active: dict[str, str], package: ApplicationPackage
-) -> None:
+    if active is None:
+        return False
     ours = {schema.name: schema.schema_to_text for schema in package.schemas}
     lost = [f"the schema {name!r}" for name in sorted(active.keys() - ours.keys())]
     for name in sorted(active.keys() & ours.keys()):
@@ -87,7 +72,7 @@ def _check_nothing_is_lost(
             lost.append(f"the file {path!r}")
     if not lost:
         services = server.text(_CONTENT + "services.xml")
-        if "".join(services.split()) != "".join(package.services_to_text.split()):
+        if services.split() != package.services_to_text.split():
             lost.append("a services.xml of your own")
     if lost:
         raise SchemaMismatchError(
@@ -95,11 +80,34 @@ def _check_nothing_is_lost(
             "drop that. Add `application_package(...).schemas` to your own application, deploy it, "
             "then call create() with deploy=False"
         )
+    return bool(active.keys() & ours.keys())
 
 
-_OWN_FILES = frozenset({
-    "services.xml", "validation-overrides.xml",
-    "search/query-profiles/default.xml", "search/query-profiles/types/root.xml",
-    # What the config server itself adds to a package.
-    "hosts.xml", ".applicationMetaData",
-})  # fmt: skip
+def deploy(
+    server: Connection, package: ApplicationPackage, *, changes: bool, timeout: float
+) -> None:
+    """Deploy a package as the application of the config server.
+
+    Args:
+        server: The config server.
+        package: Of one collection.
+        changes: Whether another version of its schema, without documents, is active: Vespa allows
+            changes of types only to those who say that they mean it.
+        timeout: Seconds that the deployment may take.
+    """
+    if changes:
+        until = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%d")
+        package.validations = [Validation(change, until) for change in _CHANGES]
+    server.request(
+        "POST",
+        _TENANT + "/prepareandactivate",
+        body=package.to_zip().getvalue(),
+        content_type="application/zip",
+        timeout=timeout,
+    )
+
+
+def _files(server: Connection) -> list[str]:
+    """Return the paths of the active application's files, sorted."""
+    paths = [urlsplit(url).path.partition("/content/")[2] for url in server.names(_CONTENT)]
+    return sorted(path for path in paths if path and not path.endswith("/"))

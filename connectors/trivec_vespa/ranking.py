@@ -139,7 +139,10 @@ def probe(collection: Collection, *, binary: bool) -> dict[str, Any]:
     """Return the body of a query that Vespa refuses unless all that a collection needs is there.
 
     It names every attribute that filters read, and gives every tensor that the rank profile
-    declares, in hex, which Vespa refuses in any other dimension.
+    declares in a form that Vespa 8.700 refuses in any other dimension. One vector in hex must
+    have its length. A vector by token may have fewer numbers, which are padded with zeros, or
+    twice as much hex, which is read as numbers of twice the size: so there are two, one as
+    numbers and one in the shortest hex.
     """
     schema = collection.schema
     query = Vector(
@@ -152,9 +155,13 @@ def probe(collection: Collection, *, binary: bool) -> dict[str, Any]:
         for path, kind in collection.fields.items()
     ]
     condition = " and ".join(["parts >= 0", *tests])
-    body = request(query, Search(), schema, Request(1, 1), condition, binary=binary) or {}
-    if not body:  # ColBERT alone is stored, but gives no candidates
-        body = {"yql": f"select id from sources * where {condition}", "ranking": UNION}
+    body = request(query, Search(), schema, Request(1, 1), condition, binary=binary) or {
+        # ColBERT vectors alone give no candidates.
+        "yql": f"select id from sources * where {condition}",
+        "ranking": HYBRID_BINARY if binary else HYBRID,
+    }
+    if schema.colbert is not None:
+        body["input.query(q_colbert)"] = {"0": [0.0] * schema.colbert, "1": "00" * schema.colbert}
     return {**body, "hits": 0}
 
 

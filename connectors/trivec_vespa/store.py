@@ -32,7 +32,7 @@ from trivec.store import BATCH_BYTES, Store
 from trivec.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 from trivec_vespa.connection import Connection, Method, NotFoundError, RefusedError, check_answer
-from trivec_vespa.deployment import active_schemas, deploy
+from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy
 from trivec_vespa.filters import render
 from trivec_vespa.mapping import (
     TextErrors,
@@ -317,13 +317,13 @@ class VespaStore(Store):
         )
         server = self._config_server()
         try:
-            active = active_schemas(server)
-            if active is not None and self.name in active and self._documents() > 0:
+            changes = check_nothing_is_lost(server, package)
+            if changes and self._documents() > 0:
                 raise SchemaMismatchError(
                     f"the schema {self.name!r} holds documents but does not fit, and deploying "
                     "another one would drop their fields; use another name, or drop() it first"
                 )
-            deploy(server, package, timeout=self._deploy_timeout)
+            deploy(server, package, changes=changes, timeout=self._deploy_timeout)
         finally:
             server.close()
         end = time.monotonic() + self._deploy_timeout

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-import vespa_standin
 
+import vespa_standin
 from trivec import Document, Hit, Schema, Store, Vectors, open_store
 from trivec.rows import SparseRows, TokenRows
 
