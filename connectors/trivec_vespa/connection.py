@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 import httpr
 from vespa.application import Vespa
@@ -42,13 +43,10 @@ class Connection:
         timeout: Seconds that Vespa may take for one answer.
         http2: Whether to speak HTTP/2 from the first byte on `http://`; on `https://` the two
             ends agree on it themselves.
-        address: Another address than the app's.
     """
 
-    def __init__(
-        self, app: Vespa, *, timeout: float, http2: bool = False, address: str | None = None
-    ) -> None:
-        self._address = (address or app.end_point).rstrip("/")
+    def __init__(self, app: Vespa, *, timeout: float, http2: bool = False) -> None:
+        self._address = app.end_point.rstrip("/")
         self._timeout = timeout
         if http2 and self._address.startswith("http:"):
             headers = dict(app.base_headers)
@@ -59,6 +57,31 @@ class Connection:
     def close(self) -> None:
         """Close all connections."""
         self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def query(
+        self, body: Mapping[str, Any], name: str, *, allow_partial: bool = False
+    ) -> Mapping[str, Any]:
+        """Search one schema and return the root of the answer; raises as `check_answer` too.
+
+        Args:
+            body: The parameters of the query.
+            name: The schema.
+            allow_partial: Whether the answer may stem from a part of the documents.
+        """
+        whole = {**body, "model.restrict": name, "timeout": f"{self._timeout:g}s"}
+        answer = self.request("POST", "/search/", body=json.dumps(whole).encode())
+        return check_answer(answer, allow_partial=allow_partial)
 
     def request(
         self,
@@ -103,7 +126,9 @@ class Connection:
         parameters: Mapping[str, str | int] | None,
         timeout: float | None,
     ) -> httpr.Response:
-        limit = (self._timeout if timeout is None else timeout) + _MARGIN_SECONDS
+        seconds = self._timeout if timeout is None else timeout
+        if path.startswith("/document/"):  # else Vespa itself tries for 175 s
+            parameters = {"timeout": f"{seconds:g}s", **(parameters or {})}
         where = f"{method} {self._address}{path}"
         try:
             response = self._client.request(
@@ -112,7 +137,7 @@ class Connection:
                 content=body,
                 headers={"Content-Type": content_type} if body is not None else None,
                 params=dict(parameters) if parameters else None,
-                timeout=limit,
+                timeout=seconds + _MARGIN_SECONDS,
             )
         except httpr.HTTPError as error:
             raise StoreUnavailableError(f"{where}: {_reason(error)}") from error

@@ -66,7 +66,7 @@ def _comparison(
     name = attribute_name(path)
     if op is Op.EXISTS:
         return _has(path)
-    listed = value if isinstance(value, tuple) else () if value is None else (value,)
+    listed = list(value) if isinstance(value, tuple) else [] if value is None else [value]
     if op is Op.TEXT:
         text = str(listed[0])
         # RE2 finds the pattern anywhere, and minds the case because the attribute is `cased`.

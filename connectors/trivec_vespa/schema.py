@@ -223,7 +223,7 @@ def _metadata_fields(declared: Mapping[str, FieldType]) -> list[vp.Field]:
 
 
 def _profiles(schema: Schema, binary: bool) -> list[vp.RankProfile]:
-    inputs: list[tuple[str, ...]] = [
+    inputs: list[tuple[str, str] | tuple[str, str, str]] = [
         ("query(w_dense)", "double", "1.0"),
         ("query(w_sparse)", "double", "1.0"),
     ]
@@ -296,7 +296,7 @@ def _check_identifiers(profile: vp.RankProfile, fields: list[str]) -> None:
     second = profile.second_phase.expression if profile.second_phase else ""
     for text in (
         *functions.values(),
-        profile.first_phase,
+        str(profile.first_phase),
         second,
         *(profile.match_features or []),
     ):

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,25 +26,24 @@ from trivec.errors import (
 from trivec.filter import Filter
 from trivec.hit import Hit
 from trivec.overflow import Overflow
+from trivec.retry import MAX_WAIT_SECONDS
 from trivec.search import Search
 from trivec.store import BATCH_BYTES, Store
 from trivec.url import StoreUrl
 from trivec.vectors import Vector, Vectors
-from trivec_vespa.connection import Connection, Method, NotFoundError, RefusedError, check_answer
-from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy
+from trivec_vespa.connection import Connection, Method, NotFoundError
 from trivec_vespa.filters import render
+from trivec_vespa.lifecycle import Lifecycle
 from trivec_vespa.mapping import (
     TextErrors,
     check_text,
-    describe,
     document_from,
     document_path,
     feed_fields,
-    read_description,
     read_page,
 )
-from trivec_vespa.ranking import Request, answer, needs_more, probe, read_candidates, request
-from trivec_vespa.schema import APPLICATION, application_package, check_name
+from trivec_vespa.ranking import Request, answer, needs_more, read_candidates, request
+from trivec_vespa.schema import APPLICATION, check_name
 
 __all__ = ["VespaStore"]
 
@@ -118,18 +116,22 @@ class VespaStore(Store):
         for option, value in (("timeout", timeout), ("connections", connections)):
             if value <= 0:
                 raise InvalidOptionError(f"{option}={value} must be above 0")
-        self._app = app
-        self._deploys = deploy
-        self._config_address = config_server or _config_address(app)
         self._cluster = content_cluster
         self._binary = binary_colbert
         self._stores_signs = False
-        self._text_errors = text_errors
+        self._text_errors: TextErrors = text_errors
         self._allow_partial = allow_partial
-        self._timeout = timeout
-        self._deploy_timeout = deploy_timeout
         self._connections = connections
         self._vespa = Connection(app, timeout=timeout, http2=http2)
+        self._lifecycle = Lifecycle(
+            app,
+            self._vespa,
+            name,
+            binary=binary_colbert,
+            config_server=config_server,
+            may_deploy=deploy,
+            timeout=deploy_timeout,
+        )
         self._pool: ThreadPoolExecutor | None = None
         self._lock = Lock()
 
@@ -164,17 +166,7 @@ class VespaStore(Store):
                 `VESPA_CLI_DATA_PLANE_CERT_FILE`.
             key: The file of its key; by default `VESPA_CLI_DATA_PLANE_KEY_FILE`.
             deploy: As for the class; by default only for `vespa`.
-            config_server: As for the class, as all options below.
-            content_cluster: See above.
-            binary_colbert: See above.
-            text_errors: See above.
-            allow_partial: See above.
-            timeout: See above.
-            deploy_timeout: See above.
-            connections: See above.
-            http2: See above.
-            colbert_overflow: See above.
-            batch_bytes: See above.
+            config_server: As for the class, like all that follow.
 
         Raises:
             InvalidOptionError: If the URL or an option is out of range.
@@ -248,112 +240,24 @@ class VespaStore(Store):
 
     # --- the collection ------------------------------------------------------------------------
 
-    @property
-    def _description(self) -> str:
-        return f"/document/v1/{self.name}-collection/{self.name}/docid/collection"
-
     def _describe(self) -> Collection | None:
-        try:
-            stored = self._vespa.request("GET", self._description)
-        except (NotFoundError, RefusedError):  # 400 for a schema that is not deployed
+        found = self._lifecycle.read()
+        if found is None:
             return None
-        except StoreUnavailableError:
-            # Until the first deployment nothing listens but the config server.
-            if self._deploys and not self._application_exists():
-                return None
-            raise
-        collection, self._stores_signs = read_description(stored["fields"])
+        collection, self._stores_signs = found
         if self._binary and not self._stores_signs:
             raise SchemaMismatchError(
                 f"collection {self.name!r} was created without binary_colbert"
             )
         return collection
 
-    def _application_exists(self) -> bool:
-        server = self._config_server()
-        try:
-            return active_schemas(server) is not None
-        except StoreUnavailableError:
-            return True  # nothing is known
-        finally:
-            server.close()
-
-    def _config_server(self) -> Connection:
-        return Connection(self._app, timeout=self._timeout, address=self._config_address)
-
     def _create(self, collection: Collection) -> None:
-        """Deploy the collection's schema if it is not there, and describe it in a document.
-
-        Tested with Vespa's own container and configuration model, and with a config server that
-        speaks this interface as documented; not with a real config server. There the answers to
-        schema changes that need a restart or a new feed were never seen.
-        """
-        problem = self._problem(collection)
-        if problem is not None:
-            if not self._deploys:
-                raise SchemaMismatchError(
-                    f"the schema {self.name!r} is not deployed, or does not fit: {problem}. Deploy "
-                    "what trivec_vespa.write_application writes, or pass deploy=True"
-                )
-            self._deploy(collection)
-        body = {"fields": describe(collection, binary=self._binary)}
-        self._vespa.request("POST", self._description, body=json.dumps(body).encode())
+        self._lifecycle.create(collection)
         self._stores_signs = self._binary
 
-    def _problem(self, collection: Collection) -> str | None:
-        """Return what the deployed application lacks for this collection, or None."""
-        try:
-            self._query(probe(collection, binary=self._binary))
-            self._vespa.request("GET", self._description)
-        except NotFoundError:
-            return None  # the document that describes it is written when all else is there
-        except (StoreUnavailableError, RefusedError) as error:
-            return str(error)
-        return None
-
-    def _deploy(self, collection: Collection) -> None:
-        package = application_package(
-            collection.schema, collection.fields, self.name, binary_colbert=self._binary
-        )
-        server = self._config_server()
-        try:
-            changes = check_nothing_is_lost(server, package)
-            if changes and self._documents() > 0:
-                raise SchemaMismatchError(
-                    f"the schema {self.name!r} holds documents but does not fit, and deploying "
-                    "another one would drop their fields; use another name, or drop() it first"
-                )
-            deploy(server, package, changes=changes, timeout=self._deploy_timeout)
-        finally:
-            server.close()
-        end = time.monotonic() + self._deploy_timeout
-        while (problem := self._problem(collection)) is not None:
-            if time.monotonic() > end:
-                raise StoreError(
-                    f"the application was deployed, but after {self._deploy_timeout} s it does "
-                    f"not serve the collection {self.name!r}: {problem}"
-                )
-            time.sleep(_WAIT_SECONDS)
-
-    def _documents(self) -> int:
-        """Return how many documents the schema holds; 0 if it cannot be asked."""
-        try:
-            return self._total("true")
-        except RefusedError:
-            return 0
-
     def _drop(self) -> None:
-        if self._describe() is None:
-            return
-        # The description goes last: until then the collection is there and drop can be repeated.
-        for namespace in (self.name, f"{self.name}-collection"):
-            path = f"/document/v1/{namespace}/{self.name}/docid"
-            where = {"selection": "true", "cluster": self._cluster, "timeout": self._seconds}
-            while True:
-                reply = self._vespa.request("DELETE", path, parameters=where)
-                if "continuation" not in reply:
-                    break
-                where["continuation"] = reply["continuation"]
+        if self._lifecycle.read() is not None:
+            self._lifecycle.drop(self._cluster)
 
     def _close(self) -> None:
         if self._pool is not None:
@@ -388,23 +292,20 @@ class VespaStore(Store):
                 raise failures[0][1]
             pending = [row for row, _ in failures]
             if pending:
-                time.sleep(max(e.retry_after or _WAIT_SECONDS for _, e in failures))
+                wait = max(e.retry_after or _WAIT_SECONDS for _, e in failures)
+                time.sleep(min(wait, MAX_WAIT_SECONDS))
 
     def _send(self, method: Method, id: str, body: bytes | None = None) -> None:
         """Send one document, whose id errors name."""
         path = document_path(self.name, id)
         try:
-            self._vespa.request(method, path, body=body, parameters={"timeout": self._seconds})
+            self._vespa.request(method, path, body=body)
         except (AuthenticationError, StoreUnavailableError):
             raise
         except StoreError as error:
             # Also for RequestTooLargeError: each document is a request, which half a batch makes
             # no smaller.
             raise StoreError(f"document {id!r}: {error}") from error
-
-    @property
-    def _seconds(self) -> str:
-        return f"{self._timeout:g}s"
 
     def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
         parameters = self._reading(with_vectors)
@@ -429,7 +330,6 @@ class VespaStore(Store):
         return {
             "fieldSet": f"{self.name}:{','.join(names)}",
             "format.tensors": "hex",
-            "timeout": self._seconds,
         }
 
     def _scan(
@@ -515,9 +415,7 @@ class VespaStore(Store):
         return answer(query, search, candidates)
 
     def _query(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        whole = {**body, "model.restrict": self.name, "timeout": self._seconds}
-        answer = self._vespa.request("POST", "/search/", body=json.dumps(whole).encode())
-        return check_answer(answer, allow_partial=self._allow_partial)
+        return self._vespa.query(body, self.name, allow_partial=self._allow_partial)
 
     def _each(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """Apply a function to items at the same time; results come in the order of the items."""
@@ -527,9 +425,3 @@ class VespaStore(Store):
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._connections, f"vespa-{self.name}")
         return self._pool.map(function, items)
-
-
-def _config_address(app: Vespa) -> str:
-    parts = urlsplit(app.end_point)
-    host = parts.hostname or "localhost"
-    return f"{parts.scheme or 'http'}://{f'[{host}]' if ':' in host else host}:19071"

@@ -213,7 +213,9 @@ def assert_same_hits(case: StoreCase) -> AssertSameHits:
 def _bfloat16(values: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
     """Round to 8 bits of precision, ties to even."""
     mantissa, exponent = np.frexp(values.astype(np.float64))
-    return np.ldexp(np.rint(mantissa * 256) / 256, exponent).astype(np.float32)
+    rounded: np.ndarray[Any, np.dtype[Any]]
+    rounded = np.ldexp(np.rint(mantissa * 256) / 256, exponent).astype(np.float32)
+    return rounded
 
 
 def _unit(rng: np.random.Generator, n: int, dim: int) -> np.ndarray[Any, np.dtype[np.float32]]:

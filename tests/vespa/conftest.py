@@ -134,7 +134,7 @@ def script() -> Iterator[Script]:
 
         do_GET = do_POST = do_DELETE = _serve
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -169,4 +169,5 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     monkeypatch.setattr("trivec.retry._wait", no_wait)
     clock = SimpleNamespace(sleep=asked.append, monotonic=time.monotonic)
     monkeypatch.setattr("trivec_vespa.store.time", clock)
+    monkeypatch.setattr("trivec_vespa.lifecycle.time", clock)
     return asked

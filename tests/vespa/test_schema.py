@@ -59,7 +59,7 @@ def test_vespa_refuses_what_it_should(tmp_path: Path) -> None:
         "attribute(dense_rep)": "attribute(dens)",
         "tensor<float>(x[1024])": "tensor<float>(x[512])",
     }
-    folders = []
+    folders: list[str] = []
     for old, new in wrong.items():
         folders.append(str(tmp_path / str(len(folders))))
         write_application(SCHEMAS[-1], {}, "good", folders[-1])

@@ -18,6 +18,7 @@ from trivec.errors import (
     StoreUnavailableError,
 )
 from trivec.rows import SparseRows, TokenRows
+from trivec.search import Mode
 from trivec_vespa import VespaStore
 from trivec_vespa.mapping import document_path
 
@@ -136,10 +137,14 @@ def test_what_is_stored_is_the_nearest_bfloat16(store: VespaStore) -> None:
     store.upsert([Document(str(i), "") for i in range(5)], vectors)
     back = store.get([str(i) for i in range(5)], with_vectors=True).vectors
     assert back is not None
-    for got, wanted in ((back.dense, vectors.dense),
-                        (back.colbert.values, vectors.colbert.values)):  # type: ignore[union-attr]  # fmt: skip
+    assert back.dense is not None
+    assert back.colbert is not None
+    assert vectors.dense is not None
+    assert vectors.colbert is not None
+    pairs = [(back.dense, vectors.dense), (back.colbert.values, vectors.colbert.values)]
+    for got, wanted in pairs:
         # Half a unit in the last of 8 bits; cutting bits off would miss by a whole one.
-        assert np.all(np.abs(got - wanted) <= np.abs(wanted) * 2.0**-8)  # type: ignore[operator]
+        assert np.all(np.abs(got - wanted) <= np.abs(wanted) * 2.0**-8)
 
 
 def test_signs_estimate_colbert_scores(store: VespaStore, open_vespa: Any) -> None:
@@ -185,8 +190,9 @@ def test_equal_scores_beyond_the_candidates_are_settled_by_id(store: VespaStore)
     same = _vectors(1).take([0] * 60)
     order = np.random.default_rng(2).permutation(60)
     store.upsert([Document(f"t{i:02d}", "") for i in order], same)
-    for mode in ("dense", "sparse", "hybrid", "rrf"):
-        hits = store.search(same[0], k=5, candidates=5, mode=mode)  # type: ignore[arg-type]
+    modes: tuple[Mode, ...] = ("dense", "sparse", "hybrid", "rrf")
+    for mode in modes:
+        hits = store.search(same[0], k=5, candidates=5, mode=mode)
         assert [hit.document.id for hit in hits] == [f"t{i:02d}" for i in range(5)], mode
 
 

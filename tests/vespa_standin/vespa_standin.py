@@ -270,7 +270,7 @@ def _config_handler(standin: StandIn) -> type[BaseHTTPRequestHandler]:
             with contextlib.suppress(OSError):  # who asked has gone
                 self.wfile.write(content)
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *_: object) -> None:
             pass
 
     return Handler
