@@ -166,7 +166,17 @@ class VespaStore(Store):
                 `VESPA_CLI_DATA_PLANE_CERT_FILE`.
             key: The file of its key; by default `VESPA_CLI_DATA_PLANE_KEY_FILE`.
             deploy: As for the class; by default only for `vespa`.
-            config_server: As for the class, like all that follow.
+            config_server: As for the class.
+            content_cluster: As for the class.
+            binary_colbert: As for the class.
+            text_errors: As for the class.
+            allow_partial: As for the class.
+            timeout: As for the class.
+            deploy_timeout: As for the class.
+            connections: As for the class.
+            http2: As for the class.
+            colbert_overflow: As for the class.
+            batch_bytes: As for the class.
 
         Raises:
             InvalidOptionError: If the URL or an option is out of range.

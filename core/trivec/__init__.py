@@ -2,6 +2,7 @@
 
 from trivec._version import __version__
 from trivec.document import Document
+from trivec.encoder import Encoder
 from trivec.errors import TrivecError
 from trivec.filter import F, Filter
 from trivec.hit import Hit
@@ -14,6 +15,7 @@ from trivec.vectors import Vector, Vectors
 
 __all__ = [
     "Document",
+    "Encoder",
     "F",
     "Filter",
     "Hit",

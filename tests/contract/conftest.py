@@ -106,8 +106,16 @@ class StandInCase(VespaCase):
 
 _standins: dict[int, vespa_standin.StandIn] = {}
 
+_EXACT: dict[str, object] = {"precision": "float32"}
+_REST: dict[str, object] = {"prefer_grpc": False}
 CASES = [
     StoreCase("memory", "memory:/{name}"),
+    StoreCase("qdrant-edge", "qdrant+edge:{folder}/{name}", 2e-3, "qdrant_edge"),
+    StoreCase("qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", "", _EXACT),
+    StoreCase("qdrant-memory", "qdrant+memory:/{name}", 1e-6, "qdrant_client"),
+    StoreCase("qdrant-local", "qdrant+local:{folder}/{name}", 1e-6, "qdrant_client"),
+    StoreCase("qdrant", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT"),
+    StoreCase("qdrant-rest", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT", _REST),
     StandInCase("vespa-standin-1", "", 2e-3, "trivec_vespa"),
     StandInCase("vespa-standin-h2c-1", "", 2e-3, "trivec_vespa", options={"http2": True}),
     StandInCase("vespa-standin-2", "", 2e-3, "trivec_vespa"),
