@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -22,6 +22,7 @@ __all__ = [
     "Model",
     "Precision",
     "StoreArgument",
+    "as_precision",
     "fields_of",
     "load_encoder",
     "notes",
@@ -49,6 +50,16 @@ _PRESETS = {
 }
 
 
+def as_precision(text: str) -> Literal["auto", "float32", "bfloat16", "float16", "int8"]:
+    """Return the precision of this name, or raise `InvalidOptionError` for an unknown one."""
+    match text:
+        case "auto" | "float32" | "bfloat16" | "float16" | "int8":
+            return text
+    raise InvalidOptionError(
+        f"precision={text!r}; expected auto, float32, bfloat16, float16 or int8"
+    )
+
+
 def load_encoder(model: str, device: str, precision: str) -> Encoder:
     """Load a model, building the demo model where its name is "demo"."""
     from trivec.encoder import Encoder
@@ -57,7 +68,7 @@ def load_encoder(model: str, device: str, precision: str) -> Encoder:
         from trivec.demo.model import demo_model
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
-    return Encoder.load(model, device=device, precision=precision)
+    return Encoder.load(model, device=device, precision=as_precision(precision))
 
 
 def weights_of(text: str) -> Weights:
