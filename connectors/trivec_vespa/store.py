@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock
 from typing import Any, Self, TypeVar
 
@@ -189,6 +190,9 @@ class VespaStore(Store):
         if secure:
             cert, key = cert or os.environ.get(_CERT), key or os.environ.get(_KEY)
             token = token or (None if cert else os.environ.get(_TOKEN))
+            for option, file in (("cert", cert), ("key", key)):
+                if file is not None and not Path(file).is_file():
+                    raise InvalidOptionError(f"{option}={file!r} is no file")
         host = f"[{url.host}]" if ":" in url.host else url.host
         app = Vespa(
             f"{'https' if secure else 'http'}://{host}",

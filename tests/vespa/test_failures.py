@@ -210,6 +210,11 @@ def test_only_tls_carries_credentials(
     assert "s3cret" not in str(caught.value)
 
 
+def test_a_certificate_that_is_not_there_is_told() -> None:
+    with pytest.raises(InvalidOptionError, match=r"cert='nothing\.pem' is no file"):
+        open_store("vespas://localhost/test", cert="nothing.pem")
+
+
 def test_a_token_is_sent_to_the_app_it_belongs_to(scripted: Any) -> None:
     app = Vespa(scripted.url, vespa_cloud_secret_token="s3cret")
     with VespaStore(app, "test", deploy=False) as store:
