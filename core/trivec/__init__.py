@@ -5,8 +5,9 @@ from trivec.document import Document
 from trivec.errors import TrivecError
 from trivec.filter import F, Filter
 from trivec.hit import Hit
-from trivec.ingest import IngestReport, aingest, ingest
+from trivec.ingest import aingest, ingest
 from trivec.registry import open_store
+from trivec.report import IngestReport
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights, score
 from trivec.store import Store

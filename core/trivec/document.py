@@ -71,9 +71,11 @@ class Document:
         return len(self.id.encode()) + len(self.text.encode()) + self.metadata_bytes
 
 
-def metadata_json(metadata: Mapping[str, Json]) -> str:
+def metadata_json(metadata: Mapping[str, Json], *, sort_keys: bool = False) -> str:
     """Return metadata as compact JSON with its characters unescaped."""
-    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return json.dumps(
+        metadata, ensure_ascii=False, separators=(",", ":"), default=_plain, sort_keys=sort_keys
+    )
 
 
 def check_id(value: str) -> None:

@@ -10,7 +10,8 @@ from trivec.demo.collection import FIELDS, DemoCollection
 from trivec.document import Document
 from trivec.errors import MissingDependencyError
 from trivec.hit import Hit
-from trivec.ingest import IngestReport, ingest
+from trivec.ingest import ingest
+from trivec.report import IngestReport
 from trivec.search import MODES, Mode
 from trivec.store import Store
 from trivec.text_encoder import TextEncoder
