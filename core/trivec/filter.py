@@ -12,16 +12,24 @@ through lists of objects.
 from __future__ import annotations
 
 import math
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
+from trivec.metadata import (
+    Scalar,
+    comparable,
+    equal,
+    in_utc,
+    metadata_values,
+    parse_datetime,
+    split_path,
+)
 
 __all__ = [
     "And",
@@ -36,13 +44,6 @@ __all__ = [
     "parse_datetime",
     "split_path",
 ]
-
-Scalar = str | int | float | bool | datetime
-
-_SEGMENT = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_DATETIME = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?)?", re.ASCII
-)
 
 
 class Op(StrEnum):
@@ -260,15 +261,15 @@ class Comparison(Filter):
             case Op.IS_NULL:
                 return not found
             case Op.IN | Op.ANY:
-                return any(_equal(v, w) for v in found for w in listed)
+                return any(equal(v, w) for v in found for w in listed)
             case Op.NIN:
-                return not any(_equal(v, w) for v in found for w in listed)
+                return not any(equal(v, w) for v in found for w in listed)
             case Op.ALL:
-                return all(any(_equal(v, w) for v in found) for w in listed)
+                return all(any(equal(v, w) for v in found) for w in listed)
         assert self.value is not None
         assert not isinstance(self.value, tuple)
         if self.op is Op.NE:
-            return not any(_equal(v, self.value) for v in found)
+            return not any(equal(v, self.value) for v in found)
         test = _TESTS[self.op]
         return any(test(v, self.value) for v in found)
 
@@ -375,54 +376,10 @@ class F:
         return Comparison(self.path, Op.EXISTS)
 
 
-def split_path(path: str) -> list[str]:
-    """Return the segments of a metadata path.
-
-    Raises:
-        InvalidFilterError: If a segment is not a letter or `_` followed by letters, digits, `_`.
-    """
-    segments = path.split(".")
-    if not all(_SEGMENT.fullmatch(segment) for segment in segments):
-        raise InvalidFilterError(
-            f"{path!r} cannot be the path of a field; each segment is a letter or '_' followed by "
-            "letters, digits and '_', with dots between them"
-        )
-    return segments
-
-
-def metadata_values(metadata: Mapping[str, Json], path: str) -> list[Scalar]:
-    """Return the values at a path: none, one, or the elements of a list."""
-    value: Json = metadata
-    for segment in split_path(path):
-        if not isinstance(value, Mapping):
-            return []
-        value = value.get(segment)
-    items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    return [item for item in items if isinstance(item, str | int | float)]
-
-
-def parse_datetime(text: str) -> datetime | None:
-    """Read an ISO 8601 date or date and time as an instant, UTC where no zone is given.
-
-    >>> parse_datetime("2026-01-31T12:00:00+02:00").isoformat()
-    '2026-01-31T10:00:00+00:00'
-    """
-    if not _DATETIME.fullmatch(text):
-        return None
-    try:
-        return _utc(datetime.fromisoformat(text))
-    except (ValueError, OverflowError):  # the 31st of February; year 1 moved to UTC
-        return None
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
 def _scalar(path: str, op: Op, value: object) -> Scalar:
     what = f"{path} {op} {value!r}"
     if isinstance(value, datetime):
-        value = _utc(value)
+        value = in_utc(value)
     if not isinstance(value, str | int | float | datetime):
         raise InvalidFilterError(f"{what}: expected a str, int, float, bool or datetime")
     if isinstance(value, float) and not math.isfinite(value):
@@ -436,31 +393,17 @@ def _scalar(path: str, op: Op, value: object) -> Scalar:
     return value
 
 
-def _comparable(found: Scalar, wanted: Scalar) -> Scalar | None:
-    """Return `found` in the kind of `wanted`, or None where the two cannot be compared."""
-    if isinstance(wanted, datetime):
-        return parse_datetime(found) if isinstance(found, str) else None
-    if isinstance(wanted, bool) or isinstance(found, bool):
-        return found if isinstance(wanted, bool) and isinstance(found, bool) else None
-    return found if isinstance(found, str) == isinstance(wanted, str) else None
-
-
-def _equal(found: Scalar, wanted: Scalar) -> bool:
-    comparable = _comparable(found, wanted)
-    return comparable is not None and comparable == wanted
-
-
 def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Scalar, Scalar], bool]:
     def compare(found: Scalar, wanted: Scalar) -> bool:
-        comparable = _comparable(found, wanted)
-        return comparable is not None and test(comparable, wanted)
+        value = comparable(found, wanted)
+        return value is not None and test(value, wanted)
 
     return compare
 
 
 _TESTS: dict[Op, Callable[[Scalar, Scalar], bool]] = {
-    Op.EQ: _equal,
-    Op.CONTAINS: _equal,
+    Op.EQ: equal,
+    Op.CONTAINS: equal,
     Op.GT: _ordered(lambda a, b: a > b),
     Op.GTE: _ordered(lambda a, b: a >= b),
     Op.LT: _ordered(lambda a, b: a < b),

@@ -74,8 +74,16 @@ class StoreCase:
         return open_store(url, **self.options)
 
 
+_EXACT: dict[str, object] = {"precision": "float32"}
+_REST: dict[str, object] = {"prefer_grpc": False}
 CASES = [
     StoreCase("memory", "memory:/{name}"),
+    StoreCase("qdrant-edge", "qdrant+edge:{folder}/{name}", 2e-3, "qdrant_edge"),
+    StoreCase("qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", "", _EXACT),
+    StoreCase("qdrant-memory", "qdrant+memory:/{name}", 1e-6, "qdrant_client"),
+    StoreCase("qdrant-local", "qdrant+local:{folder}/{name}", 1e-6, "qdrant_client"),
+    StoreCase("qdrant", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT"),
+    StoreCase("qdrant-rest", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT", _REST),
 ]
 
 

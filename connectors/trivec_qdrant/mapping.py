@@ -1,0 +1,231 @@
+"""Documents and vectors as points and payloads, and back; no input or output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.collection import Page
+from trivec.document import Document, metadata_json
+from trivec.errors import InvalidDocumentError
+from trivec.rows import SparseRows, TokenRows
+from trivec.schema import Schema
+from trivec.search import Part
+from trivec.vectors import Vector, Vectors
+from trivec_qdrant.schema import Names
+
+__all__ = [
+    "PointVectors",
+    "Row",
+    "columns",
+    "document",
+    "document_id",
+    "page",
+    "payload",
+    "point_id",
+    "point_vectors",
+    "query_part",
+    "read_vectors",
+    "stored_id",
+]
+
+NAMESPACE = uuid5(NAMESPACE_URL, "https://pypi.org/project/trivec")
+"""The namespace of point ids; changing it would orphan every stored point."""
+
+Payload = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PointVectors:
+    """The vectors of one point; None where the document lacks a part.
+
+    Args:
+        dense: float32 (dimension,).
+        indices: uint32 (n,), ascending vocabulary ids.
+        weights: float32 (n,), those of `indices`.
+        colbert: float32 (tokens, dimension).
+    """
+
+    dense: NDArray[np.float32] | None = None
+    indices: NDArray[np.uint32] | None = None
+    weights: NDArray[np.float32] | None = None
+    colbert: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One point as it was read."""
+
+    id: str
+    payload: Mapping[str, Any]
+    vectors: PointVectors
+
+
+def point_id(document_id: str, names: Names) -> str | int:
+    """Return the id of a document's point: always the same one, so that writing again replaces.
+
+    Args:
+        document_id: Any document id.
+        names: Where `names.id` is "", the document's id must itself be a point's.
+
+    Raises:
+        InvalidDocumentError: If the id would have to be a UUID or an integer, and is neither.
+
+    Example:
+        >>> point_id("a-1", Names())
+        '4d2764ca-8b20-563d-b4bf-6ee28d12a1f9'
+    """
+    if names.id:
+        return str(uuid5(NAMESPACE, document_id))
+    if document_id.isascii() and document_id.isdigit() and int(document_id) < 2**64:
+        return int(document_id)
+    try:
+        return str(UUID(document_id))
+    except ValueError as error:
+        raise InvalidDocumentError(
+            f"document {document_id!r}: with names.id='' an id must be a UUID or an integer from 0 "
+            "to 2**64 - 1"
+        ) from error
+
+
+def payload(document: Document, names: Names) -> Payload:
+    """Return the payload of a document's point.
+
+    Raises:
+        InvalidDocumentError: If metadata that lies beside the text would replace it.
+
+    Example:
+        >>> payload(Document("a", "text", {"lang": "en"}), Names())
+        {'id': 'a', 'text': 'text', 'metadata': {'lang': 'en'}}
+    """
+    own: Payload = {names.id: document.id} if names.id else {}
+    own[names.text] = document.text
+    # Mappings and sequences of any kind become dicts and lists.
+    metadata = json.loads(metadata_json(document.metadata))
+    if names.metadata:
+        return {**own, names.metadata: metadata}
+    if taken := own.keys() & metadata.keys():
+        raise InvalidDocumentError(
+            f"document {document.id!r}: the metadata keys {sorted(taken)} are taken by the id and "
+            "the text; set names.metadata to keep the metadata apart"
+        )
+    return {**metadata, **own}
+
+
+def stored_id(text: str) -> str | int:
+    """Return the id of a point that was read as text.
+
+    >>> stored_id("7")
+    7
+    """
+    return int(text) if text.isdigit() else text
+
+
+def document_id(row: Row, names: Names) -> str:
+    """Return the id of the document that a point holds."""
+    known = row.payload.get(names.id) if names.id else None
+    return row.id if known is None else str(known)
+
+
+def document(row: Row, names: Names) -> Document:
+    """Return the document that a point holds; what another program left out is empty."""
+    stored = row.payload
+    text = stored.get(names.text)
+    if names.metadata:
+        metadata = stored.get(names.metadata) or {}
+    else:
+        metadata = {k: v for k, v in stored.items() if k not in (names.id, names.text)}
+    return Document(document_id(row, names), "" if text is None else str(text), metadata)
+
+
+def point_vectors(vectors: Vectors) -> Iterator[PointVectors]:
+    """Yield each row; a dense row of zeros and rows without values become None."""
+    dense = None if vectors.dense is None else np.ascontiguousarray(vectors.dense, np.float32)
+    present = None if dense is None else dense.any(axis=1)
+    sparse = vectors.sparse
+    tokens = vectors.colbert
+    for i in range(len(vectors)):
+        indices = weights = colbert = None
+        if sparse is not None and sparse.indptr[i] < sparse.indptr[i + 1]:
+            place = slice(sparse.indptr[i], sparse.indptr[i + 1])
+            indices = sparse.indices[place]
+            weights = sparse.values[place].astype(np.float32, copy=False)
+        if tokens is not None and tokens.indptr[i] < tokens.indptr[i + 1]:
+            colbert = tokens.row(i).astype(np.float32, copy=False)
+        yield PointVectors(
+            dense=dense[i] if dense is not None and present is not None and present[i] else None,
+            indices=indices,
+            weights=weights,
+            colbert=colbert,
+        )
+
+
+def read_vectors(stored: Any, names: Names) -> PointVectors:
+    """Return the vectors of a point as a client returns them: by name, or the unnamed one."""
+    if stored is None:
+        return PointVectors()
+    named = stored if isinstance(stored, Mapping) else {"": stored}
+    dense, colbert = named.get(names.dense), named.get(names.colbert)
+    sparse = named.get(names.sparse)
+    return PointVectors(
+        dense=None if dense is None else np.asarray(dense, np.float32),
+        indices=None if sparse is None else np.asarray(sparse.indices, np.uint32),
+        weights=None if sparse is None else np.asarray(sparse.values, np.float32),
+        colbert=None if colbert is None else np.asarray(colbert, np.float32),
+    )
+
+
+def query_part(query: Vector, part: Part) -> PointVectors:
+    """Return one part of a query as a point's vectors."""
+    if part == "dense":
+        return PointVectors(dense=np.asarray(query.dense, np.float32))
+    if part == "colbert":
+        return PointVectors(colbert=np.asarray(query.colbert, np.float32))
+    row = SparseRows.from_dicts([query.sparse or {}])
+    return PointVectors(indices=row.indices, weights=row.values.astype(np.float32, copy=False))
+
+
+def page(rows: Sequence[Row], names: Names, schema: Schema | None) -> Page:
+    """Return points as documents, with the vectors of `schema`, or without where it is None."""
+    documents = [document(row, names) for row in rows]
+    return Page(documents, None if schema is None else columns([r.vectors for r in rows], schema))
+
+
+def columns(rows: Sequence[PointVectors], schema: Schema) -> Vectors:
+    """Return vectors of single points as columns."""
+    dense = sparse = colbert = None
+    if schema.dense is not None:
+        dense = np.zeros((len(rows), schema.dense), np.float32)
+        for i, row in enumerate(rows):
+            if row.dense is not None:
+                dense[i] = row.dense
+    if schema.sparse:
+        sparse = _sparse_columns(rows)
+    if schema.colbert is not None:
+        none = np.zeros((0, schema.colbert), np.float32)
+        colbert = TokenRows.from_arrays(
+            [none if row.colbert is None else row.colbert for row in rows], dim=schema.colbert
+        )
+    return Vectors(dense=dense, sparse=sparse, colbert=colbert)
+
+
+def _sparse_columns(rows: Sequence[PointVectors]) -> SparseRows:
+    indices = _join((row.indices for row in rows), np.uint32)
+    weights = _join((row.weights for row in rows), np.float32)
+    lengths = [0 if row.indices is None else len(row.indices) for row in rows]
+    owner = np.repeat(np.arange(len(rows)), lengths)
+    # Another program may have written them in any order, and zeros, which match nothing.
+    order = np.lexsort((indices, owner))
+    order = order[weights[order] > 0]
+    counts = np.bincount(owner[order], minlength=len(rows))
+    return SparseRows(np.concatenate([[0], np.cumsum(counts)]), indices[order], weights[order])
+
+
+def _join(parts: Iterable[NDArray[Any] | None], dtype: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype), *(part for part in parts if part is not None)])

@@ -1,0 +1,43 @@
+"""The Python in README and docs runs, unless it says that it needs a server.
+
+A block after the comment `<!-- needs a server -->` is only compiled. Blocks of one file share
+their names, run in an empty folder, and `Encoder.load` gives an encoder that needs no model.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from trivec import Encoder
+from trivec.testing import HashEncoder
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"(<!-- needs a server -->\s*)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if BLOCK.search(p.read_text())], ids=lambda p: p.stem
+)
+def test_the_python_of_a_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Encoder, "load", lambda *args, **options: HashEncoder())
+    names: dict[str, object] = {"__name__": "page"}
+    for server, code in BLOCK.findall(page.read_text(encoding="utf-8")):
+        compiled = compile(code, str(page), "exec")
+        if not server:
+            exec(compiled, names)
+
+
+def test_readme_names_every_command() -> None:
+    from trivec.cli.app import app
+
+    readme = PAGES[0].read_text(encoding="utf-8")
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert f"trivec {command.callback.__name__}".replace("_", "-") in readme
