@@ -238,10 +238,12 @@ class Journal:
             self._database.execute("BEGIN")
             try:
                 yield
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+                self._database.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise JournalError(f"journal {self._name!r} cannot be written: {error}") from error
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
 
 
 def _text_hash(document: Document) -> bytes:
