@@ -1,6 +1,7 @@
 """BGE-M3's dense, sparse and ColBERT vectors in Qdrant, Milvus and Vespa, with one score."""
 
 from trivec._version import __version__
+from trivec.copying import CopyReport, copy
 from trivec.document import Document
 from trivec.errors import TrivecError
 from trivec.filter import F, Filter
@@ -14,6 +15,7 @@ from trivec.store import Store
 from trivec.vectors import Vector, Vectors
 
 __all__ = [
+    "CopyReport",
     "Document",
     "F",
     "Filter",
@@ -28,6 +30,7 @@ __all__ = [
     "Weights",
     "__version__",
     "aingest",
+    "copy",
     "ingest",
     "open_store",
     "score",

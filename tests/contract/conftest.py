@@ -78,6 +78,7 @@ _EXACT: dict[str, object] = {"precision": "float32"}
 _REST: dict[str, object] = {"prefer_grpc": False}
 CASES = [
     StoreCase("memory", "memory:/{name}"),
+    StoreCase("archive", "archive:{folder}/{name}"),
     StoreCase("qdrant-edge", "qdrant+edge:{folder}/{name}", 2e-3, "qdrant_edge"),
     StoreCase("qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", "", _EXACT),
     StoreCase("qdrant-memory", "qdrant+memory:/{name}", 1e-6, "qdrant_client"),

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from trivec import __version__
-from trivec.cli import demo, doctor, encode, ingest, search
+from trivec.cli import copy, demo, doctor, encode, ingest, search
 from trivec.errors import TrivecError
 
 __all__ = ["app", "main"]
@@ -55,7 +55,7 @@ def options(
     """Take the options that stand before a command."""
 
 
-for command in (demo.demo, encode.encode, ingest.ingest, search.search, doctor.doctor):
+for command in (demo.demo, encode.encode, ingest.ingest, search.search, copy.copy, doctor.doctor):
     app.command()(command)
 
 
