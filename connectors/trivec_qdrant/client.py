@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from qdrant_client import QdrantClient, models
+from typing_extensions import override
 
 from trivec.collection import Collection
 from trivec.document import Document
@@ -18,43 +19,32 @@ from trivec.errors import CollectionNotFoundError, StoreUnavailableError
 from trivec.search import RRF_K, Part
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
+from trivec_qdrant.client_filters import render
 from trivec_qdrant.engine import Engine, Found, Fused, Nearest, Request, Weighted
 from trivec_qdrant.errors import translating
-from trivec_qdrant.filters import (
-    AllOf,
-    AnyOf,
-    Between,
-    Condition,
-    Contains,
-    Empty,
-    Instants,
-    IsBool,
-    Match,
-    NoneOf,
-)
+from trivec_qdrant.filters import Condition
 from trivec_qdrant.mapping import PointVectors, Row
 from trivec_qdrant.schema import INDEX_OF, Description, Names, Storage, VectorColumn, own_metadata
 
-__all__ = ["ClientEngine", "is_local", "render"]
+__all__ = ["ClientEngine", "is_local"]
 
 TINY = float(np.finfo(np.float32).tiny)  # a lexical score above 0
 
-_QUANTIZATIONS: dict[str, Callable[[], models.QuantizationConfig]] = {
-    "int8": lambda: models.ScalarQuantization(
-        scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
-    ),
-    "binary": lambda: models.BinaryQuantization(
-        binary=models.BinaryQuantizationConfig(always_ram=True)
-    ),
-    **{
-        f"turbo{bits}": lambda bits=bits: models.TurboQuantization(
-            turbo=models.TurboQuantQuantizationConfig(
-                always_ram=True, bits=models.TurboQuantBitSize(f"bits{bits}")
-            )
-        )
-        for bits in (4, 2, 1)
-    },
-}
+_TURBO = {"turbo4": "bits4", "turbo2": "bits2", "turbo1": "bits1"}
+
+
+def _quantization(name: str | None) -> models.QuantizationConfig | None:
+    if name is None:
+        return None
+    if name == "int8":
+        int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+        return models.ScalarQuantization(scalar=int8)
+    if name == "binary":
+        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
+    bits = models.TurboQuantBitSize(_TURBO[name])
+    return models.TurboQuantization(
+        turbo=models.TurboQuantQuantizationConfig(always_ram=True, bits=bits)
+    )
 
 
 def is_local(client: QdrantClient) -> bool:
@@ -92,9 +82,11 @@ class ClientEngine(Engine):
         self._lock = lock or (threading.RLock() if self._local else nullcontext())
 
     @property
+    @override
     def route(self) -> str:
         return "the client's pure-Python mode" if self._local else "JSON over REST"
 
+    @override
     def describe(self) -> Description | None:
         try:
             with self._lock, translating(self.name):
@@ -115,16 +107,16 @@ class ClientEngine(Engine):
             metadata=info.config.metadata or {},
         )
 
+    @override
     def create(self, collection: Collection, storage: Storage) -> None:
         schema, names = collection.schema, self.names
         vectors: dict[str, models.VectorParams] = {}
         if schema.dense is not None:
-            quantize = _QUANTIZATIONS.get(storage.quantization or "")
             vectors[names.dense] = models.VectorParams(
                 size=schema.dense,
                 # Exactly the definition of the score; the cosine would rescale what is stored.
                 distance=models.Distance.DOT,
-                quantization_config=quantize() if quantize else None,
+                quantization_config=_quantization(storage.quantization),
             )
         if schema.colbert is not None:
             vectors[names.colbert] = models.VectorParams(
@@ -163,6 +155,7 @@ class ClientEngine(Engine):
                     wait=True,
                 )
 
+    @override
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         points = [
             models.PointStruct(
@@ -187,6 +180,7 @@ class ClientEngine(Engine):
             )
         return vectors
 
+    @override
     def query(self, requests: Sequence[Request], where: Condition | None) -> list[list[Found]]:
         flt = self._filter(where)
         batch = [self._request(request, flt) for request in requests]
@@ -194,7 +188,10 @@ class ClientEngine(Engine):
             answers = self._client.query_batch_points(self.name, batch)
         return [
             [
-                Found(p.score, Row(str(p.id), p.payload or {}, mapping.read_vectors(p.vector, self.names)))
+                Found(
+                    p.score,
+                    Row(str(p.id), p.payload or {}, mapping.read_vectors(p.vector, self.names)),
+                )
                 for p in answer.points
             ]
             for answer in answers
@@ -253,6 +250,7 @@ class ClientEngine(Engine):
             limit=stage.limit,
         )
 
+    @override
     def read(self, ids: Sequence[str | int], parts: Sequence[Part]) -> list[Row]:
         with self._lock, translating(self.name):
             records = self._client.retrieve(
@@ -260,15 +258,16 @@ class ClientEngine(Engine):
             )
         return [self._row(record) for record in records]
 
+    @override
     def scroll(
-        self, offset: Any, limit: int, parts: Sequence[Part], where: Condition | None
-    ) -> tuple[list[Row], Any]:
+        self, offset: object, limit: int, parts: Sequence[Part], where: Condition | None
+    ) -> tuple[list[Row], object]:
         with self._lock, translating(self.name):
             records, following = self._client.scroll(
                 self.name,
                 scroll_filter=self._filter(where),
                 limit=limit,
-                offset=offset,
+                offset=cast(Any, offset),
                 with_payload=True,
                 with_vectors=self._names_of(parts),
             )
@@ -278,13 +277,17 @@ class ClientEngine(Engine):
         return [self.names.vector(part) for part in parts] or False
 
     def _row(self, record: models.Record) -> Row:
-        return Row(str(record.id), record.payload or {}, mapping.read_vectors(record.vector, self.names))
+        return Row(
+            str(record.id), record.payload or {}, mapping.read_vectors(record.vector, self.names)
+        )
 
+    @override
     def delete(self, ids: Sequence[str | int]) -> None:
         with self._lock, translating(self.name):
             selector = models.PointIdsList(points=list(ids))
             self._completed(self._client.delete(self.name, selector, wait=True))
 
+    @override
     def delete_where(self, where: Condition) -> None:
         flt = self._filter(where)
         assert flt is not None
@@ -292,16 +295,17 @@ class ClientEngine(Engine):
             selector = models.FilterSelector(filter=flt)
             self._completed(self._client.delete(self.name, selector, wait=True))
 
+    @override
     def count(self, where: Condition | None) -> int:
         with self._lock, translating(self.name):
-            return self._client.count(
-                self.name, count_filter=self._filter(where), exact=True
-            ).count
+            return self._client.count(self.name, count_filter=self._filter(where), exact=True).count
 
+    @override
     def drop(self) -> None:
         with self._lock, translating(self.name):
             self._client.delete_collection(self.name)
 
+    @override
     def close(self) -> None:
         if self._on_close is not None:
             self._on_close()
@@ -339,55 +343,13 @@ def _column(vector: models.VectorParams) -> VectorColumn:
     )
 
 
-def _query_vector(query: PointVectors) -> Any:
+def _query_vector(query: PointVectors) -> models.VectorInput:
     if query.dense is not None:
-        return query.dense.tolist()
+        dense: list[float] = query.dense.tolist()
+        return dense
     if query.colbert is not None:
-        return query.colbert.tolist()
+        tokens: list[list[float]] = query.colbert.tolist()
+        return tokens
     assert query.indices is not None
     assert query.weights is not None
     return models.SparseVector(indices=query.indices.tolist(), values=query.weights.tolist())
-
-
-def render(condition: Condition, *, substring: bool = True) -> models.Filter:
-    """Return a condition as the client's filter, which is never empty at the top.
-
-    Args:
-        condition: What `filters.lower` returned.
-        substring: Whether to use the substring condition, or the text condition of old servers.
-    """
-    inner = _render(condition, substring)
-    return inner if isinstance(inner, models.Filter) else models.Filter(must=[inner])
-
-
-def _render(condition: Condition, substring: bool) -> models.Condition:
-    match condition:
-        case AllOf(parts):
-            return models.Filter(must=[_render(part, substring) for part in parts])
-        case AnyOf(()):
-            return models.HasIdCondition(has_id=[])  # an empty `should` would match everything
-        case AnyOf(parts):
-            return models.Filter(should=[_render(part, substring) for part in parts])
-        case NoneOf(part):
-            return models.Filter(must_not=[_render(part, substring)])
-        case Empty(key):
-            return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
-        case Match(key, values):
-            return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
-        case IsBool(key, value):
-            return models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        case Contains(key, text):
-            return models.FieldCondition(
-                key=key,
-                match=models.MatchSubstring(substring=text)
-                if substring
-                else models.MatchText(text=text),
-            )
-        case Between(key, gt, gte, lt, lte):
-            return models.FieldCondition(
-                key=key, range=models.Range(gt=gt, gte=gte, lt=lt, lte=lte)
-            )
-        case Instants(key, gt, gte, lt, lte):
-            return models.FieldCondition(
-                key=key, range=models.DatetimeRange(gt=gt, gte=gte, lt=lt, lte=lte)
-            )

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import qdrant_edge as edge
+from typing_extensions import override
 
 from trivec.collection import Collection
 from trivec.document import Document
@@ -20,26 +16,14 @@ from trivec.errors import CollectionNotFoundError, StoreError, TrivecError
 from trivec.search import RRF_K, Part
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
+from trivec_qdrant.edge_filters import render
 from trivec_qdrant.engine import Engine, Found, Fused, Nearest, Request, Weighted
-from trivec_qdrant.filters import (
-    AllOf,
-    AnyOf,
-    Between,
-    Condition,
-    Contains,
-    Empty,
-    Instants,
-    IsBool,
-    Match,
-    NoneOf,
-)
+from trivec_qdrant.filters import Condition
 from trivec_qdrant.mapping import PointVectors, Row
 from trivec_qdrant.schema import INDEX_OF, Description, Names, Storage, VectorColumn, own_metadata
+from trivec_qdrant.shard import Shard
 
-__all__ = ["EdgeEngine", "Shard", "render"]
-
-CONFIG = "edge_config.json"  # the engine's own description of a shard
-OURS = "trivec.json"  # what the engine has no place for: the model and the declared fields
+__all__ = ["EdgeEngine"]
 
 TINY = float(np.finfo(np.float32).tiny)  # a lexical score above 0
 
@@ -69,48 +53,6 @@ def _turbo(bits: edge.TurboQuantBitSize) -> edge.TurboQuantQuantizationConfig:
     return edge.TurboQuantQuantizationConfig(always_ram=True, bits=bits)
 
 
-class Shard:
-    """The folder of one collection, opened when it is first needed and by one process only.
-
-    Args:
-        folder: Where it lies, or will.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._lock = threading.RLock()
-        self._shard: edge.EdgeShard | None = None
-
-    def open(self) -> edge.EdgeShard | None:
-        """Return the shard, or None where there is none."""
-        with self._lock:
-            if self._shard is None and (self.folder / CONFIG).exists():
-                self._shard = edge.EdgeShard.load(str(self.folder))
-            return self._shard
-
-    def create(self, config: edge.EdgeConfig) -> edge.EdgeShard:
-        """Create the shard."""
-        with self._lock:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._shard = edge.EdgeShard.create(str(self.folder), config)
-            return self._shard
-
-    def drop(self) -> None:
-        """Delete the folder, if it holds a shard."""
-        with self._lock:
-            self.close()
-            if (self.folder / CONFIG).exists():
-                shutil.rmtree(self.folder)
-
-    def close(self) -> None:
-        """Write everything out and let other processes open the folder."""
-        with self._lock:
-            if self._shard is not None:
-                self._shard.flush()
-                self._shard.close()
-                self._shard = None
-
-
 class EdgeEngine(Engine):
     """A collection in an embedded shard.
 
@@ -132,6 +74,7 @@ class EdgeEngine(Engine):
         self._on_close = on_close
 
     @property
+    @override
     def route(self) -> str:
         return "the embedded engine"
 
@@ -157,6 +100,7 @@ class EdgeEngine(Engine):
                 raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
             yield shard
 
+    @override
     def describe(self) -> Description | None:
         with self._translating():
             shard = self._folder.open()
@@ -166,9 +110,7 @@ class EdgeEngine(Engine):
                 key: str(index.data_type).rpartition(".")[2].lower()
                 for key, index in shard.info().payload_schema.items()
             }
-            config = json.loads((self._folder.folder / CONFIG).read_text("utf-8"))
-            ours = self._folder.folder / OURS
-            metadata = json.loads(ours.read_text("utf-8")) if ours.exists() else {}
+            config, metadata = self._folder.config(), self._folder.metadata()
         return Description(
             vectors={name: _column(v) for name, v in (config.get("vectors") or {}).items()},
             sparse={
@@ -179,6 +121,7 @@ class EdgeEngine(Engine):
             metadata=metadata,
         )
 
+    @override
     def create(self, collection: Collection, storage: Storage) -> None:
         schema, names = collection.schema, self.names
         vectors: dict[str, edge.EdgeVectorParams] = {}
@@ -220,8 +163,9 @@ class EdgeEngine(Engine):
                         names.key(path), _INDEXES[INDEX_OF[kind.item]]
                     )
                 )
-            _write_json(self._folder.folder / OURS, own_metadata(collection))
+            self._folder.write_metadata(own_metadata(collection))
 
+    @override
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         points = [
             edge.Point(
@@ -245,6 +189,7 @@ class EdgeEngine(Engine):
             vectors[self.names.sparse] = _sparse(row)
         return vectors
 
+    @override
     def query(self, requests: Sequence[Request], where: Condition | None) -> list[list[Found]]:
         flt = None if where is None else render(where)
         batch = edge.QueryBatchRequest([self._request(request, flt) for request in requests])
@@ -252,7 +197,10 @@ class EdgeEngine(Engine):
             answers = shard.query_batch(batch)
         return [
             [
-                Found(p.score, Row(str(p.id), p.payload or {}, mapping.read_vectors(p.vector, self.names)))
+                Found(
+                    p.score,
+                    Row(str(p.id), p.payload or {}, mapping.read_vectors(p.vector, self.names)),
+                )
                 for p in answer
             ]
             for answer in answers
@@ -274,7 +222,7 @@ class EdgeEngine(Engine):
                 with_payload=payload,
                 with_vector=vectors,
             )
-        query: edge.Formula | edge.Fusion
+        query: edge.ScoringQueryType
         match root:
             case Weighted():
                 query = edge.Formula(
@@ -292,7 +240,8 @@ class EdgeEngine(Engine):
                     {f"$score[{i}]": 0.0 for i in range(len(root.factors))},
                 )
             case Fused():
-                query = edge.Fusion.Rrf(k=RRF_K + 1)  # the engine's ranks begin at 0
+                # The engine's ranks begin at 0; its type stub takes Rrf for no Fusion.
+                query = cast(edge.Fusion, edge.Fusion.Rrf(k=RRF_K + 1))
         return edge.QueryRequest(
             limit=request.limit,
             query=query,
@@ -320,16 +269,18 @@ class EdgeEngine(Engine):
             score_threshold=TINY if stage.part == "sparse" and not stage.over else None,
         )
 
+    @override
     def read(self, ids: Sequence[str | int], parts: Sequence[Part]) -> list[Row]:
         with self._opened() as shard:
             records = shard.retrieve(list(ids), with_payload=True, with_vector=self._names(parts))
         return [self._row(record) for record in records]
 
+    @override
     def scroll(
-        self, offset: Any, limit: int, parts: Sequence[Part], where: Condition | None
-    ) -> tuple[list[Row], Any]:
+        self, offset: object, limit: int, parts: Sequence[Part], where: Condition | None
+    ) -> tuple[list[Row], object]:
         request = edge.ScrollRequest(
-            offset=offset,
+            offset=cast(Any, offset),
             limit=limit,
             filter=None if where is None else render(where),
             with_payload=True,
@@ -343,29 +294,37 @@ class EdgeEngine(Engine):
         return [self.names.vector(part) for part in parts] or False
 
     def _row(self, record: edge.Record) -> Row:
-        return Row(str(record.id), record.payload or {}, mapping.read_vectors(record.vector, self.names))
+        return Row(
+            str(record.id), record.payload or {}, mapping.read_vectors(record.vector, self.names)
+        )
 
+    @override
     def delete(self, ids: Sequence[str | int]) -> None:
         with self._opened() as shard:
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
 
+    @override
     def delete_where(self, where: Condition) -> None:
         with self._opened() as shard:
             shard.update(edge.UpdateOperation.delete_points_by_filter(render(where)))
 
+    @override
     def count(self, where: Condition | None) -> int:
         flt = None if where is None else render(where)
         with self._opened() as shard:
             return shard.count(edge.CountRequest(exact=True, filter=flt))
 
+    @override
     def drop(self) -> None:
         with self._translating():
             self._folder.drop()
 
+    @override
     def close(self) -> None:
         with self._translating():
             self._on_close()
 
+    @override
     def optimize(self) -> None:
         with self._opened() as shard:
             shard.optimize()
@@ -384,45 +343,3 @@ def _sparse(row: PointVectors) -> edge.SparseVector:
     assert row.indices is not None
     assert row.weights is not None
     return edge.SparseVector(row.indices.tolist(), row.weights.tolist())
-
-
-def _write_json(path: Path, value: object) -> None:
-    """Write a file so that it is there whole or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(value, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def render(condition: Condition) -> edge.Filter:
-    """Return a condition as the engine's filter, which is never empty at the top."""
-    inner = _render(condition)
-    return inner if isinstance(inner, edge.Filter) else edge.Filter(must=[inner])
-
-
-def _render(condition: Condition) -> edge.ConditionType:
-    match condition:
-        case AllOf(parts):
-            return edge.Filter(must=[_render(part) for part in parts])
-        case AnyOf(()):
-            return edge.HasIdCondition(set())  # an empty `should` would match everything
-        case AnyOf(parts):
-            return edge.Filter(should=[_render(part) for part in parts])
-        case NoneOf(part):
-            return edge.Filter(must_not=[_render(part)])
-        case Empty(key):
-            return edge.IsEmptyCondition(key)
-        case Match(key, values):
-            return edge.FieldCondition(key, match=edge.MatchAny(list(values)))
-        case IsBool(key, value):
-            # The binding reads Python's True as the integer 1, numpy's as a boolean.
-            return edge.FieldCondition(key, match=edge.MatchValue(np.bool_(value)))  # type: ignore[arg-type]
-        case Contains(key, text):
-            return edge.FieldCondition(key, match=edge.MatchSubstring(text))
-        case Between(key, gt, gte, lt, lte):
-            return edge.FieldCondition(key, range=edge.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte))
-        case Instants(key, gt, gte, lt, lte):
-            bounds = (None if b is None else b.isoformat() for b in (gte, gt, lte, lt))
-            return edge.FieldCondition(key, range=edge.RangeDateTime(*bounds))

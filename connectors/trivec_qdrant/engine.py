@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from trivec.collection import Collection
 from trivec.document import Document
@@ -119,8 +119,8 @@ class Engine(ABC):
 
     @abstractmethod
     def scroll(
-        self, offset: Any, limit: int, parts: Sequence[Part], where: Condition | None
-    ) -> tuple[list[Row], Any]:
+        self, offset: object, limit: int, parts: Sequence[Part], where: Condition | None
+    ) -> tuple[list[Row], object]:
         """Return one page of points, and where the next begins or None."""
 
     @abstractmethod
@@ -145,3 +145,4 @@ class Engine(ABC):
 
     def optimize(self) -> None:
         """Build the indexes now; servers do so by themselves."""
+        return

@@ -25,6 +25,7 @@ __all__ = [
     "Empty",
     "Instants",
     "IsBool",
+    "Leaf",
     "Match",
     "NoneOf",
     "lower",
@@ -60,7 +61,7 @@ class Match:
     """A value is one of these strings or one of these integers."""
 
     key: str
-    values: tuple[str, ...] | tuple[int, ...]
+    values: list[str] | list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,8 @@ class Empty:
     key: str
 
 
-Condition = AllOf | AnyOf | NoneOf | Match | IsBool | Between | Instants | Contains | Empty
+Leaf = Match | IsBool | Between | Instants | Contains | Empty
+Condition = AllOf | AnyOf | NoneOf | Leaf
 
 _BOUNDS = {Op.GT: "gt", Op.GTE: "gte", Op.LT: "lt", Op.LTE: "lte"}
 _NOWHERE = AnyOf(())
@@ -153,7 +155,7 @@ def _comparison(node: Comparison, key: str, kind: FieldType | None) -> Condition
     if isinstance(value, bool):
         return IsBool(key, value)
     if isinstance(value, str):
-        return Contains(key, value) if node.op is Op.TEXT else Match(key, (value,))
+        return Contains(key, value) if node.op is Op.TEXT else Match(key, [value])
     if isinstance(value, datetime):
         if node.op is Op.EQ:
             return Instants(key, gte=value, lte=value)
@@ -172,7 +174,7 @@ def _exists(key: str, kind: FieldType | None) -> Condition:
 
 
 def _one_of(key: str, values: Sequence[Scalar], kind: FieldType | None) -> Condition:
-    strings = tuple(value for value in values if isinstance(value, str))
+    strings = [value for value in values if isinstance(value, str)]
     others = (
         _comparison(Comparison(key, Op.EQ, value), key, kind)
         for value in values
@@ -185,7 +187,7 @@ def _integers(key: str, op: Op, value: float) -> Condition:
     """Compare a field of integers, whose index compares 64-bit integers exactly."""
     if op is Op.EQ:
         fits = value == int(value) and MIN_INT <= value <= MAX_INT
-        return Match(key, (int(value),)) if fits else _NOWHERE
+        return Match(key, [int(value)]) if fits else _NOWHERE
     if op is Op.GT or op is Op.GTE:
         low = math.floor(value) + 1 if op is Op.GT else math.ceil(value)
         if low <= MIN_INT:
@@ -203,7 +205,7 @@ def _at_least(key: str, low: int) -> Condition:
     bound = float(low)
     if bound < low:
         bound = math.nextafter(bound, math.inf)
-    listed = tuple(range(low, min(int(bound), MAX_INT + 1)))
+    listed = list(range(low, min(int(bound), MAX_INT + 1)))
     between = (Between(key, gte=bound),) if bound <= MAX_INT else ()
     return _any(*between, *((Match(key, listed),) if listed else ()))
 
@@ -212,7 +214,7 @@ def _at_most(key: str, high: int) -> Condition:
     bound = float(high)
     if bound > high:
         bound = math.nextafter(bound, -math.inf)
-    listed = tuple(range(max(int(bound) + 1, MIN_INT), high + 1))
+    listed = list(range(max(int(bound) + 1, MIN_INT), high + 1))
     between = (Between(key, lte=bound),) if bound >= MIN_INT else ()
     return _any(*between, *((Match(key, listed),) if listed else ()))
 
@@ -234,16 +236,16 @@ def _numbers(key: str, op: Op, value: float) -> Condition:
         parts.append(Between(key, lte=below))
     low = MIN_INT if below < MIN_INT else int(below) + 1
     high = MAX_INT if above > MAX_INT else int(above) - 1
-    passing = tuple(one for one in range(low, high + 1) if _passes(one, op, value))
+    passing = [one for one in range(low, high + 1) if _passes(one, op, value)]
     if passing:
         parts.append(Match(key, passing))
     if _passes(near, op, value):
         equal: Condition = Between(key, gte=near, lte=near)
-        failing = tuple(
+        failing = [
             one
             for one in range(low, high + 1)
             if float(one) == near and not _passes(one, op, value)
-        )
+        ]
         parts.append(AllOf((equal, NoneOf(Match(key, failing)))) if failing else equal)
     return _any(*parts)
 

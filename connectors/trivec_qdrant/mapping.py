@@ -79,7 +79,7 @@ def point_id(document_id: str, names: Names) -> str | int:
 
     Example:
         >>> point_id("a-1", Names())
-        '4d2764ca-8b20-563d-b4bf-6ee28d12a1f9'
+        '8f4a1cd0-5395-56a9-8185-65374fd10814'
     """
     if names.id:
         return str(uuid5(NAMESPACE, document_id))
@@ -147,7 +147,7 @@ def document(row: Row, names: Names) -> Document:
 def point_vectors(vectors: Vectors) -> Iterator[PointVectors]:
     """Yield each row; a dense row of zeros and rows without values become None."""
     dense = None if vectors.dense is None else np.ascontiguousarray(vectors.dense, np.float32)
-    present = None if dense is None else dense.any(axis=1)
+    present = set() if dense is None else set(np.flatnonzero(dense.any(axis=-1)).tolist())
     sparse = vectors.sparse
     tokens = vectors.colbert
     for i in range(len(vectors)):
@@ -159,18 +159,18 @@ def point_vectors(vectors: Vectors) -> Iterator[PointVectors]:
         if tokens is not None and tokens.indptr[i] < tokens.indptr[i + 1]:
             colbert = tokens.row(i).astype(np.float32, copy=False)
         yield PointVectors(
-            dense=dense[i] if dense is not None and present is not None and present[i] else None,
+            dense=dense[i] if dense is not None and i in present else None,
             indices=indices,
             weights=weights,
             colbert=colbert,
         )
 
 
-def read_vectors(stored: Any, names: Names) -> PointVectors:
+def read_vectors(stored: object, names: Names) -> PointVectors:
     """Return the vectors of a point as a client returns them: by name, or the unnamed one."""
     if stored is None:
         return PointVectors()
-    named = stored if isinstance(stored, Mapping) else {"": stored}
+    named: Mapping[str, Any] = stored if isinstance(stored, Mapping) else {"": stored}
     dense, colbert = named.get(names.dense), named.get(names.colbert)
     sparse = named.get(names.sparse)
     return PointVectors(

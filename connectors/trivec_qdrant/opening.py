@@ -16,7 +16,7 @@ from trivec_qdrant.schema import Names
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
-    from trivec_qdrant.edge import Shard
+    from trivec_qdrant.shard import Shard
 
 __all__ = ["API_KEY", "engine_of_client", "open_engine"]
 
@@ -201,7 +201,8 @@ def _client_class() -> type[QdrantClient]:
 
 def _edge_engine(folder: Path, name: str, names: Names) -> Engine:
     try:
-        from trivec_qdrant.edge import EdgeEngine, Shard
+        from trivec_qdrant.edge import EdgeEngine
+        from trivec_qdrant.shard import Shard
     except ImportError as error:
         raise MissingDependencyError(
             "qdrant-edge-py is not installed, or has no wheel for this platform; "

@@ -116,7 +116,7 @@ class Storage:
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
-            why = "; uint8 cannot hold BGE-M3's vectors" if self.precision == "uint8" else ""
+            why = "; uint8 cannot hold BGE-M3's vectors" if str(self.precision) == "uint8" else ""
             raise InvalidOptionError(
                 f"precision={self.precision!r}; expected one of {get_args(Precision)}{why}"
             )

@@ -17,7 +17,7 @@ from trivec.filter import Filter
 from trivec.hit import Hit
 from trivec.overflow import Overflow
 from trivec.schema import Schema
-from trivec.search import Search
+from trivec.search import Part, Search
 from trivec.store import BATCH_BYTES, Store
 from trivec.url import StoreUrl
 from trivec.vectors import Vector, Vectors
@@ -92,9 +92,7 @@ class QdrantStore(Store):
         self._names = names or Names()
         self._storage = Storage(precision, quantization)
         self._engine = (
-            client
-            if isinstance(client, Engine)
-            else engine_of_client(client, name, self._names)
+            client if isinstance(client, Engine) else engine_of_client(client, name, self._names)
         )
         self._searcher = Searcher(self._engine)
         self._asked: Mapping[str, FieldType] = {}
@@ -200,7 +198,7 @@ class QdrantStore(Store):
     def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
         schema = self.schema if with_vectors else None
         rows = self._engine.read(
-            [mapping.point_id(one, self._names) for one in ids], schema.parts if schema else ()
+            [mapping.point_id(one, self._names) for one in ids], _parts(schema)
         )
         return mapping.page(rows, self._names, schema)
 
@@ -209,7 +207,7 @@ class QdrantStore(Store):
     ) -> Iterator[Page]:
         schema = self.schema if with_vectors else None
         limit = min(batch_size, VECTOR_PAGE) if schema else batch_size
-        parts = schema.parts if schema else ()
+        parts = _parts(schema)
         where = self._where(condition)
         offset = None
         while True:
@@ -255,6 +253,12 @@ class QdrantStore(Store):
         if condition is None:
             return None
         return lower(condition, self.fields, self._names.metadata)
+
+
+def _parts(schema: Schema | None) -> tuple[Part, ...]:
+    """Return the vectors to read: those of a schema, or none."""
+    parts: tuple[Part, ...] = ("dense", "sparse", "colbert")
+    return tuple(part for part in parts if schema is not None and part in schema.parts)
 
 
 def _check_name(name: str) -> None:

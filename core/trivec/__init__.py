@@ -3,6 +3,7 @@
 from trivec._version import __version__
 from trivec.copying import CopyReport, copy
 from trivec.document import Document
+from trivec.encoder import Encoder
 from trivec.errors import TrivecError
 from trivec.filter import F, Filter
 from trivec.hit import Hit
@@ -17,6 +18,7 @@ from trivec.vectors import Vector, Vectors
 __all__ = [
     "CopyReport",
     "Document",
+    "Encoder",
     "F",
     "Filter",
     "Hit",

@@ -22,7 +22,7 @@ from trivec.store import BATCH_BYTES, Store
 from trivec.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["MemoryStore", "search_rows"]
+__all__ = ["MemoryStore", "rank", "search_rows"]
 
 
 @dataclass(slots=True)
@@ -153,13 +153,13 @@ def search_rows(
         condition = search.filter
         kept = [i for i, d in enumerate(documents) if condition.matches(d.metadata)]
         documents, vectors = [documents[i] for i in kept], vectors.take(kept)
-    return [_answer(query, documents, vectors, search) for query in queries]
+    return [rank(query, documents, vectors, search) for query in queries]
 
 
-def _answer(
+def rank(
     query: Vector, documents: Sequence[Document], vectors: Vectors, search: Search
 ) -> list[Hit]:
-    """Rank documents, which are in id order, for one query."""
+    """Rank documents, which are in id order, for one query; the filter is not applied."""
     lists = [_candidates(query, vectors, s, search) for s in search.sources(query)]
     if not lists:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
@@ -54,6 +55,18 @@ class HashEncoder:
     def encode_query(self, text: str) -> Vector:
         """Encode one question."""
         return self._encode([text])[0]
+
+    async def aencode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to be stored."""
+        return await asyncio.to_thread(self.encode_documents, texts)
+
+    async def aencode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Encode questions."""
+        return await asyncio.to_thread(self.encode_queries, texts)
+
+    async def aencode_query(self, text: str) -> Vector:
+        """Encode one question."""
+        return await asyncio.to_thread(self.encode_query, text)
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
         self.encoded += len(texts)

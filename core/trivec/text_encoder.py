@@ -30,3 +30,15 @@ class TextEncoder(Protocol):
     def encode_query(self, text: str) -> Vector:
         """Encode one question."""
         ...
+
+    async def aencode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to be stored, without blocking the event loop."""
+        ...
+
+    async def aencode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Encode questions, without blocking the event loop."""
+        ...
+
+    async def aencode_query(self, text: str) -> Vector:
+        """Encode one question, without blocking the event loop."""
+        ...

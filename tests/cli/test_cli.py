@@ -200,6 +200,20 @@ def test_every_command_has_help() -> None:
         assert "--json" in done.output
 
 
+def test_doctor_looks_at_the_machine_and_at_stores(url: str) -> None:
+    done = run("doctor", url, "--json")
+    assert done.exit_code == 0, done.output
+    found = {(row["subject"], row["name"]): row["value"] for row in json.loads(done.stdout)}
+    assert found["machine", "precision auto"].split(":")[0] in ("float32", "bfloat16", "float16")
+    assert float(found["machine", "float32 by plain"].split()[0]) > 0
+    assert found[url, "documents"] == "3"
+    assert found[url, "fields"] == "lang: str, year: int"
+    assert ("store", "memory") in found
+    missing = run("doctor", "memory:/nothing")
+    assert missing.exit_code == 1
+    assert "does not exist" in missing.stdout
+
+
 def test_version() -> None:
     assert run("--version").stdout.strip() == __import__("trivec").__version__
 

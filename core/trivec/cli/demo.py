@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,7 @@ from trivec.demo.collection import DemoCollection, Question, load_collection
 from trivec.demo.model import default_cache
 from trivec.demo.run import ModeResult, measure, update
 from trivec.registry import open_store
+from trivec.search import Mode
 
 __all__ = ["demo"]
 
@@ -48,7 +49,7 @@ def demo(
     out = Console()
     out.print(_table(collection, results))
     by_mode = {result.mode: result for result in results}
-    for question in _chosen(collection, by_mode["hybrid"]):
+    for question in _chosen(collection, by_mode):
         out.print(f"\n[bold]{question.text}[/bold]  ({question.kind}, {question.id})")
         out.print(hits_table(by_mode["hybrid"].hits[question.id][:3]))
         out.print(f"[dim]{_ranks(question, collection, results)}[/dim]")
@@ -81,13 +82,16 @@ def _mean(result: ModeResult, questions: Sequence[Question]) -> float:
     return sum(result.ndcg[question.id] for question in questions) / max(1, len(questions))
 
 
-def _chosen(collection: DemoCollection, hybrid: ModeResult) -> list[Question]:
-    """Return the first question of each kind shown that hybrid answers best."""
-    chosen = []
-    for kind in SHOWN:
-        of_kind = [question for question in collection.questions if question.kind == kind]
-        chosen.append(max(of_kind, key=lambda question: hybrid.ndcg[question.id]))
-    return chosen
+def _chosen(collection: DemoCollection, results: Mapping[Mode, ModeResult]) -> list[Question]:
+    """Return one question of each kind shown: where hybrid gains most over dense and sparse."""
+
+    def gain(question: Question) -> float:
+        hybrid, dense, sparse = (
+            results[mode].ndcg[question.id] for mode in ("hybrid", "dense", "sparse")
+        )
+        return hybrid - (dense + sparse) / 2
+
+    return [max((q for q in collection.questions if q.kind == kind), key=gain) for kind in SHOWN]
 
 
 def _ranks(question: Question, collection: DemoCollection, results: Sequence[ModeResult]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -26,6 +26,7 @@ __all__ = [
     "Precision",
     "SourceArgument",
     "StoreArgument",
+    "as_precision",
     "fields_of",
     "load_encoder",
     "notes",
@@ -66,6 +67,16 @@ _PRESETS = {
 }
 
 
+def as_precision(text: str) -> Literal["auto", "float32", "bfloat16", "float16", "int8"]:
+    """Return the precision of this name, or raise `InvalidOptionError` for an unknown one."""
+    match text:
+        case "auto" | "float32" | "bfloat16" | "float16" | "int8":
+            return text
+    raise InvalidOptionError(
+        f"precision={text!r}; expected auto, float32, bfloat16, float16 or int8"
+    )
+
+
 def load_encoder(model: str, device: str, precision: str) -> Encoder:
     """Load a model, building the demo model where its name is "demo"."""
     from trivec.encoder import Encoder
@@ -74,7 +85,7 @@ def load_encoder(model: str, device: str, precision: str) -> Encoder:
         from trivec.demo.model import demo_model
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
-    return Encoder.load(model, device=device, precision=precision)
+    return Encoder.load(model, device=device, precision=as_precision(precision))
 
 
 def weights_of(text: str) -> Weights:

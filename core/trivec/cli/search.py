@@ -66,13 +66,14 @@ def search(
 
 def hits_table(hits: Sequence[Hit]) -> Table:
     """Return hits as a table of scores, ids and the beginnings of texts."""
-    table = Table("score", "dense", "sparse", "colbert", "id", "text", box=None, pad_edge=False)
+    table = Table("score", "dense", "sparse", "colbert", "id", box=None, pad_edge=False)
+    table.add_column("text", no_wrap=True, overflow="ellipsis")
     for hit in hits:
         parts = (hit.scores.dense, hit.scores.sparse, hit.scores.colbert)
         table.add_row(
             f"{hit.score:.4f}",
             *("" if part is None else f"{part:.3f}" for part in parts),
             hit.document.id,
-            " ".join(hit.document.text.split())[:100],
+            " ".join(hit.document.text.split())[:200],
         )
     return table

@@ -1,0 +1,65 @@
+"""Conditions as filters of the embedded engine."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import qdrant_edge as edge
+
+from trivec_qdrant.filters import (
+    AllOf,
+    AnyOf,
+    Between,
+    Condition,
+    Contains,
+    Empty,
+    Instants,
+    IsBool,
+    Leaf,
+    Match,
+    NoneOf,
+)
+
+__all__ = ["render"]
+
+
+def render(condition: Condition) -> edge.Filter:
+    """Return a condition as the engine's filter, which is never empty at the top.
+
+    Args:
+        condition: What `filters.lower` returned.
+    """
+    inner = _render(condition)
+    return inner if isinstance(inner, edge.Filter) else edge.Filter(must=[inner])
+
+
+def _render(condition: Condition) -> edge.ConditionType:
+    match condition:
+        case AllOf(parts):
+            return edge.Filter(must=[_render(part) for part in parts])
+        case AnyOf(()):
+            return edge.HasIdCondition(set())  # an empty `should` would match everything
+        case AnyOf(parts):
+            return edge.Filter(should=[_render(part) for part in parts])
+        case NoneOf(part):
+            return edge.Filter(must_not=[_render(part)])
+    return _leaf(condition)
+
+
+def _leaf(condition: Leaf) -> edge.ConditionType:
+    match condition:
+        case Empty(key):
+            return edge.IsEmptyCondition(key)
+        case Match(key, values):
+            return edge.FieldCondition(key, match=edge.MatchAny(values))
+        case IsBool(key, value):
+            # The binding reads Python's True as the integer 1, and numpy's as a boolean.
+            return edge.FieldCondition(key, match=edge.MatchValue(cast(bool, np.bool_(value))))
+        case Contains(key, text):
+            return edge.FieldCondition(key, match=edge.MatchSubstring(text))
+        case Between(key, gt, gte, lt, lte):
+            return edge.FieldCondition(key, range=edge.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte))
+        case Instants(key, gt, gte, lt, lte):
+            bounds = (None if b is None else b.isoformat() for b in (gte, gt, lte, lt))
+            return edge.FieldCondition(key, range=edge.RangeDateTime(*bounds))

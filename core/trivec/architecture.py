@@ -1,0 +1,119 @@
+"""The dimensions of an XLM-RoBERTa or BERT encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Architecture"]
+
+
+class _Config(Protocol):
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+    hidden_act: str
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The dimensions of a BERT-like encoder.
+
+    Args:
+        vocabulary: Rows of the word embedding.
+        hidden: Width of a token's state.
+        layers: Number of layers.
+        heads: Attention heads of a layer.
+        intermediate: Width of the feed-forward part.
+        positions: Rows of the position embedding.
+        types: Rows of the token type embedding.
+        epsilon: What LayerNorm adds to the variance.
+        activation: The feed-forward part's activation, named as in transformers.
+        padding: XLM-RoBERTa's padding id, from which its positions count; None for BERT.
+
+    Example:
+        >>> tiny = Architecture(9, 4, 1, 2, 8, 16, 1, 1e-5, "gelu", padding=1)
+        >>> tiny.max_length, tiny.shapes()["encoder.layer.0.intermediate.dense.weight"]
+        (14, (8, 4))
+    """
+
+    vocabulary: int
+    hidden: int
+    layers: int
+    heads: int
+    intermediate: int
+    positions: int
+    types: int
+    epsilon: float
+    activation: str
+    padding: int | None
+
+    @classmethod
+    def from_config(cls, config: _Config) -> Architecture:
+        """Read a transformers configuration.
+
+        Raises:
+            ValueError: If it describes another kind of model.
+        """
+        if config.model_type not in ("xlm-roberta", "roberta", "bert"):
+            raise ValueError(
+                f"the model type is {config.model_type!r}, expected 'xlm-roberta' or 'bert'"
+            )
+        positions = getattr(config, "position_embedding_type", None) or "absolute"
+        if positions != "absolute":
+            raise ValueError(f"position_embedding_type is {positions!r}, expected 'absolute'")
+        if config.hidden_size % config.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {config.hidden_size} is not a multiple of num_attention_heads "
+                f"{config.num_attention_heads}"
+            )
+        padding = getattr(config, "pad_token_id", None)
+        return cls(
+            vocabulary=config.vocab_size,
+            hidden=config.hidden_size,
+            layers=config.num_hidden_layers,
+            heads=config.num_attention_heads,
+            intermediate=config.intermediate_size,
+            positions=config.max_position_embeddings,
+            types=config.type_vocab_size,
+            epsilon=config.layer_norm_eps,
+            activation=config.hidden_act,
+            padding=None if config.model_type == "bert" else 1 if padding is None else padding,
+        )
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a text, with its first and its last one."""
+        return self.positions - (0 if self.padding is None else self.padding + 1)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the names and shapes of all tensors, named as in an `XLMRobertaModel`."""
+        hidden, wide = (self.hidden,), (self.intermediate,)
+        shapes: dict[str, tuple[int, ...]] = {
+            "embeddings.word_embeddings.weight": (self.vocabulary, self.hidden),
+            "embeddings.position_embeddings.weight": (self.positions, self.hidden),
+            "embeddings.token_type_embeddings.weight": (self.types, self.hidden),
+            "embeddings.LayerNorm.weight": hidden,
+            "embeddings.LayerNorm.bias": hidden,
+        }
+        layer = {
+            "attention.self.query": hidden + hidden,
+            "attention.self.key": hidden + hidden,
+            "attention.self.value": hidden + hidden,
+            "attention.output.dense": hidden + hidden,
+            "attention.output.LayerNorm": hidden,
+            "intermediate.dense": wide + hidden,
+            "output.dense": hidden + wide,
+            "output.LayerNorm": hidden,
+        }
+        for number in range(self.layers):
+            for name, shape in layer.items():
+                shapes[f"encoder.layer.{number}.{name}.weight"] = shape
+                shapes[f"encoder.layer.{number}.{name}.bias"] = shape[:1]
+        return shapes
