@@ -43,7 +43,12 @@ BATCH_BYTES = 32 * 1024 * 1024
 
 
 class BlockingStore(ABC):
-    """What `Store` does without its asynchronous twins."""
+    """What `Store` does without its asynchronous twins.
+
+    Attributes:
+        name: The collection.
+        address: Where the collection is, without secrets; the URL that `open_store` was given.
+    """
 
     declared_only: ClassVar[bool] = False
     """Whether the database can filter on declared fields only."""
@@ -54,6 +59,7 @@ class BlockingStore(ABC):
         if batch_bytes < 1:
             raise InvalidOptionError(f"batch_bytes={batch_bytes} must be at least 1")
         self.name = name
+        self.address = f"{type(self).__name__}/{name}"
         self._overflow: Overflow = check_overflow(colbert_overflow)
         self._batch_bytes = batch_bytes
         self._collection: Collection | None = None
@@ -203,6 +209,11 @@ class BlockingStore(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
+
+    @property
+    def overflow(self) -> Overflow:
+        """What is done with ColBERT rows longer than the database can hold."""
+        return self._overflow
 
     # --- documents -----------------------------------------------------------------------------
 

@@ -112,6 +112,7 @@ _EXACT: dict[str, object] = {"precision": "float32"}
 _REST: dict[str, object] = {"prefer_grpc": False}
 CASES = [
     StoreCase("memory", "memory:/{name}"),
+    StoreCase("archive", "archive:{folder}/{name}"),
     StoreCase("milvus-lite", "milvus+lite:{folder}/milvus.db/{name}", 2e-3, "pymilvus"),
     StoreCase(
         "milvus-double",

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from trivec import __version__
-from trivec.cli import demo, doctor, encode, evaluate, explain, ingest, plan, search, tune
+from trivec.cli import copy, demo, doctor, encode, evaluate, explain, ingest, plan, search, tune
 from trivec.errors import TrivecError
 
 __all__ = ["app", "main"]
@@ -60,6 +60,7 @@ for command in (
     encode.encode,
     ingest.ingest,
     search.search,
+    copy.copy,
     explain.explain,
     evaluate.evaluate,
     tune.tune,
