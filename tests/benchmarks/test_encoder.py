@@ -154,7 +154,7 @@ def test_packed_against_padded(
         torch.from_numpy(ours.states), torch.from_numpy(reference.states)
     )
     with capsys.disabled():
-        print(  # noqa: T201
+        print(
             f"\n{precision.value:9} {tokens / ours.seconds:6.0f} tokens/s, "
             f"padded float32 {tokens / reference.seconds:5.0f}, "
             f"ratio {reference.seconds / ours.seconds:.2f}, "

@@ -108,7 +108,7 @@ def test_feeding(sink: int) -> None:
     )
     theirs = THEIRS / (time.perf_counter() - start)
     assert failed == []
-    print(  # noqa: T201
+    print(
         f"\n{TOKENS} tokens x {DIM}: trivec {ours:.1f} documents/s, pyvespa's defaults with lists "
         f"{theirs:.2f} documents/s, ratio {ours / theirs:.0f}"
     )
