@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
@@ -68,6 +69,10 @@ for command in (
     doctor.doctor,
 ):
     app.command()(command)
+
+# A connector adds commands of its own, as trivec_vespa does.
+for entry in entry_points(group="trivec.commands"):
+    app.command(entry.name)(entry.load())
 
 
 def main() -> None:
