@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from trivec.registry import store_schemes
 ROUNDS = int(os.environ.get("TRIVEC_SOAK_ROUNDS", "2"))
 WORKER = Path(__file__).with_name("worker.py")
 COUNT = 600
-SECONDS = 1.5  # a run of COUNT documents that nobody kills takes about this long
+PARTS = 25  # a whole run has 30
 
 STORES = {
     "archive": ("archive:{folder}/articles", "trivec"),
@@ -45,13 +46,15 @@ def _finish(url: str, journal: Path) -> str:
     return out.splitlines()[-1]
 
 
-def _kill(url: str, journal: Path, seconds: float) -> None:
-    """Run, and kill so many seconds after the first document was taken up."""
+def _kill(url: str, journal: Path, rng: random.Random) -> bool:
+    """Run, and kill at a random instant; return whether that was before the end."""
     with _start(url, journal) as process:
         assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(seconds)
+        for _ in range(rng.randint(1, PARTS)):
+            process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.02))
         process.kill()
+    return process.returncode == -signal.SIGKILL
 
 
 def _everything(store: Store) -> dict[str, tuple[Document, Vector]]:
@@ -90,18 +93,19 @@ def test_killed_at_random_instants_and_run_again(name: str, tmp_path: Path) -> N
     clean = pattern.format(folder=tmp_path / "clean")
     (tmp_path / "clean").mkdir()
     assert _finish(clean, tmp_path / "clean.journal") == f"done {COUNT} 0"
+    killed = 0
     for number in range(ROUNDS):
         rng = random.Random(number)
         folder = tmp_path / str(number)
         folder.mkdir()
         url, journal = pattern.format(folder=folder), folder / "articles.journal"
-        for _ in range(rng.randint(1, 2)):
-            _kill(url, journal, rng.uniform(0, SECONDS))
+        killed += sum(_kill(url, journal, rng) for _ in range(rng.randint(1, 2)))
         said = _finish(url, journal)
         word, written, unchanged = said.split()
         assert (word, int(written) + int(unchanged)) == ("done", COUNT)
         _assert_same(url, clean)
         assert _finish(url, journal) == f"done 0 {COUNT}"
+    assert killed >= ROUNDS / 2
 
 
 @pytest.mark.timeout(600)

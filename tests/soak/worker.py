@@ -13,11 +13,10 @@ PART_BYTES = 400
 
 
 class SteadyEncoder(HashEncoder):
-    """Encodes, and says so once it begins."""
+    """Encodes, and says so for each part."""
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        if not self.encoded:
-            print("begin", flush=True)  # noqa: T201
+        print("part", flush=True)  # noqa: T201
         return super().encode_documents(texts)
 
 
