@@ -129,6 +129,9 @@ class BlockingStore(ABC):
         """Return the most token vectors of one document; None for any number."""
         return None
 
+    def _check_documents(self, documents: Sequence[Document]) -> None:  # noqa: B027
+        """Raise `InvalidDocumentError` for what only this database refuses; nothing is written."""
+
     def _wire_bytes(self, vectors: Vectors) -> NDArray[np.int64]:
         """Return the bytes that each row of vectors takes in a write, int64 (n,)."""
         return vectors.row_bytes()
@@ -231,6 +234,7 @@ class BlockingStore(ABC):
                 same call may be made again.
         """
         check_documents(self.name, self._known(), documents, vectors)
+        self._check_documents(documents)
         vectors, overflowed = self._fit(vectors, [d.id for d in documents])
         texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
         sizes = self._wire_bytes(vectors) + texts

@@ -15,6 +15,7 @@ from trivec.dispatcher import Dispatcher
 from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.precision import Precision
 from trivec.schema import Schema
+from trivec.text_encoder import Token
 from trivec.tokens import OnTruncate, TextTokenizer, TokenIds, check_texts, token_batches
 from trivec.vectors import Vector, Vectors
 
@@ -334,6 +335,17 @@ class Encoder:
             on_truncate=on_truncate,
         )
         return vectors[0]
+
+    def tokens(self, text: str, *, max_length: int = MAX_LENGTH) -> list[Token]:
+        """Return a text's tokens in the order of its ColBERT vectors, with their places.
+
+        Args:
+            text: A document, or a question without the model's instruction.
+            max_length: As it was for the vectors.
+        """
+        check_texts([text])
+        most = min(max_length, self.max_length)
+        return self._tokenizer.tokens(text, max_length=most, window=self._heads.window)
 
     def _instructed(self, texts: Sequence[str]) -> list[str]:
         return [self.query_instruction + text for text in check_texts(texts)]
