@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from trivec.collection import Collection
 from trivec.document import Document
-from trivec.errors import CollectionNotFoundError, StoreUnavailableError
+from trivec.errors import CollectionNotFoundError, StoreError, StoreUnavailableError
 from trivec.search import RRF_K, Part
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
@@ -138,15 +138,22 @@ class ClientEngine(Engine):
                 )
             )
         }
-        with self._lock, translating(self.name):
-            self._client.create_collection(
-                self.name,
-                vectors_config=vectors,
-                sparse_vectors_config=sparse if schema.sparse else None,
-                metadata=own_metadata(collection),
-            )
-            if self._local:
-                return  # payload indexes have no effect there
+        with self._lock:
+            try:
+                with translating(self.name):
+                    self._client.create_collection(
+                        self.name,
+                        vectors_config=vectors,
+                        sparse_vectors_config=sparse if schema.sparse else None,
+                        metadata=own_metadata(collection),
+                    )
+            except StoreError as error:
+                # A first attempt may have got through although its answer did not.
+                if "already exists" not in str(error) or not self._is_ours(collection):
+                    raise
+        if self._local:
+            return  # payload indexes have no effect there
+        with translating(self.name):
             for path, kind in collection.fields.items():
                 self._client.create_payload_index(
                     self.name,
@@ -154,6 +161,11 @@ class ClientEngine(Engine):
                     field_schema=models.PayloadSchemaType(INDEX_OF[kind.item]),
                     wait=True,
                 )
+
+    def _is_ours(self, collection: Collection) -> bool:
+        """Return whether the collection that is there says the same of itself."""
+        there = self.describe()
+        return there is not None and there.metadata == own_metadata(collection)
 
     @override
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
@@ -319,11 +331,11 @@ class ClientEngine(Engine):
             )
 
     def _filter(self, where: Condition | None) -> models.Filter | None:
-        return None if where is None else render(where, substring=self._substring)
+        return None if where is None else render(where, substring=lambda: self._substring)
 
     @cached_property
     def _substring(self) -> bool:
-        """Whether there is a condition for substrings.
+        """Whether there is a condition for substrings, by the server's version.
 
         Since version 1.20 a text condition without an index compares words; before, substrings.
         """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from qdrant_client import models
 
 from trivec_qdrant.filters import (
@@ -21,19 +23,19 @@ from trivec_qdrant.filters import (
 __all__ = ["render"]
 
 
-def render(condition: Condition, *, substring: bool = True) -> models.Filter:
+def render(condition: Condition, *, substring: Callable[[], bool] = lambda: True) -> models.Filter:
     """Return a condition as the client's filter, which is never empty at the top.
 
     Args:
         condition: What `filters.lower` returned.
-        substring: Whether to use the condition for substrings, or the text condition, which
-            compares substrings on servers before version 1.20.
+        substring: Tells whether to use the condition for substrings, or the text condition,
+            which compares substrings on servers before version 1.20; called only if need be.
     """
     inner = _render(condition, substring)
     return inner if isinstance(inner, models.Filter) else models.Filter(must=[inner])
 
 
-def _render(condition: Condition, substring: bool) -> models.Condition:
+def _render(condition: Condition, substring: Callable[[], bool]) -> models.Condition:
     match condition:
         case AllOf(parts):
             return models.Filter(must=[_render(part, substring) for part in parts])
@@ -43,7 +45,7 @@ def _render(condition: Condition, substring: bool) -> models.Condition:
             return models.Filter(should=[_render(part, substring) for part in parts])
         case NoneOf(part):
             return models.Filter(must_not=[_render(part, substring)])
-        case Contains(key, text) if not substring:
+        case Contains(key, text) if not substring():
             return models.FieldCondition(key=key, match=models.MatchText(text=text))
     return _leaf(condition)
 

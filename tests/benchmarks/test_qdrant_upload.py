@@ -92,7 +92,7 @@ def _corpus() -> tuple[list[Document], Vectors]:
     return [Document(f"d{i}", "x" * TEXT, {"n": i}) for i in range(DOCUMENTS)], vectors
 
 
-def test_client_cpu_of_an_upload(stub: tuple[int, int]) -> None:
+def test_client_cpu_of_an_upload(stub: tuple[int, int], capsys: pytest.CaptureFixture[str]) -> None:
     rest, grpc_port = stub
     documents, vectors = _corpus()
 
@@ -119,10 +119,12 @@ def test_client_cpu_of_an_upload(stub: tuple[int, int]) -> None:
                 engine.write(documents[start:stop], vectors.slice(start, stop))
             seconds[name] = min(seconds[name], time.process_time() - begun)
     fastest = seconds["packed messages over gRPC"]
-    print(f"\nprocessor: {_processor()}")
-    for name, spent in seconds.items():
-        per_thousand = spent * 1000 / DOCUMENTS
-        print(f"{name}: {per_thousand:.2f} CPU s per 1,000 documents, {spent / fastest:.1f} x")
+    lines = [
+        f"{name}: {spent * 1000 / DOCUMENTS:.2f} CPU s per 1,000 documents, {spent / fastest:.1f} x"
+        for name, spent in seconds.items()
+    ]
+    with capsys.disabled():
+        print("\n".join(["", f"processor: {_processor()}", *lines]))  # noqa: T201
 
 
 def _processor() -> str:

@@ -162,5 +162,5 @@ def test_no_filter_is_empty(condition: Filter) -> None:
 
 def test_old_servers_compare_substrings_by_text() -> None:
     one: Callable[..., Any] = lambda **kw: render(lower(F("a").text("b"), {}, "m"), **kw)  # noqa: E731
-    assert one(substring=True).must[0].match.substring == "b"
-    assert one(substring=False).must[0].match.text == "b"
+    assert one(substring=lambda: True).must[0].match.substring == "b"
+    assert one(substring=lambda: False).must[0].match.text == "b"
