@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 __all__ = [
     "AsJson",
     "Device",
+    "Journal",
     "Model",
+    "OnErrorOption",
     "Precision",
+    "SourceArgument",
     "StoreArgument",
     "as_precision",
     "fields_of",
@@ -35,6 +39,19 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
 Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        help="JSON Lines, CSV, TSV or Parquet, also gz or zst; a folder of text; - for stdin."
+    ),
+]
+Journal = Annotated[
+    Path | None,
+    typer.Option(help="A file that remembers what is written, so that the next run goes on."),
+]
+OnErrorOption = Annotated[
+    str, typer.Option(help="raise ends at what cannot be stored; skip goes on without it.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StoreArgument = Annotated[
     str, typer.Argument(help="URL of the collection, such as qdrant+edge:./data/articles.")
