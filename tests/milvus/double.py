@@ -1,7 +1,7 @@
 """A Milvus server for tests: milvus-lite with arrays of structs, MaxSim, and a server's refusals.
 
 Run it as `python double.py FOLDER`; it prints its port and ends with its standard input. It keeps
-the tokens of a struct array in a hidden form, an array of base64 strings under the same name, so
+the tokens of a struct array in a hidden form, an array of one base64 string of that name, so
 that logs, deletes, filters and queries are milvus-lite's own. It shows that our requests say what
 the wire format means, not how a real server behaves: its search is exact.
 
@@ -358,9 +358,9 @@ def _hide_tokens(data: Any, struct: Struct) -> Any:
         tokens = np.array(row.float_vector.data, np.float32).reshape(-1, struct.dim)
         if len(tokens) > struct.capacity:
             raise Refused(f"the length ({len(tokens)}) of array exceeds max capacity")
-        hidden.scalars.array_data.data.add().string_data.data.extend(
-            base64.b64encode(token.tobytes()).decode() for token in tokens
-        )
+        strings = hidden.scalars.array_data.data.add().string_data.data
+        if len(tokens):
+            strings.append(base64.b64encode(tokens.tobytes()).decode())
     return hidden
 
 
