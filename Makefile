@@ -4,7 +4,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: setup test check demo bench clean
+.PHONY: setup test check demo bench soak clean
 
 setup: $(READY)
 
@@ -29,6 +29,10 @@ demo: $(READY)
 
 bench: $(READY)
 	$(PYTHON) -m pytest -m benchmark -s tests/benchmarks $(ARGS)
+
+soak: $(READY)
+	TRIVEC_SOAK_ROUNDS=30 TRIVEC_SOAK_DOCUMENTS=1000000 \
+		$(PYTHON) -m pytest -v tests/soak $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist build

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.metadata
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -110,3 +114,40 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with open_store(url) as opened:
         yield opened
         opened.drop()
+
+
+@pytest.fixture(scope="session")
+def milvus_double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the URL of a Milvus server that keeps native token vectors (tests/milvus/double.py).
+
+    It runs in a process of its own, as a server does, so that it does not share our interpreter.
+    """
+    try:
+        version = importlib.metadata.version("milvus-lite")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("milvus-lite is not installed")
+    if not version.startswith("3.2."):
+        pytest.skip(f"the double is built on the internals of milvus-lite 3.2, not {version}")
+    script = Path(__file__).parent / "milvus" / "double.py"
+    folder = tmp_path_factory.mktemp("milvus-double")
+    with (
+        (folder / "stderr.txt").open("w") as log,
+        subprocess.Popen(
+            [sys.executable, str(script), str(folder / "data")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        if not port:
+            pytest.skip(f"the double does not start: {(folder / 'stderr.txt').read_text()[-500:]}")
+        url = f"milvus://127.0.0.1:{port}"
+        os.environ["TRIVEC_TEST_MILVUS_DOUBLE"] = url
+        yield url
+        del os.environ["TRIVEC_TEST_MILVUS_DOUBLE"]
+        process.stdin.close()
+        process.wait(timeout=20)

@@ -98,9 +98,11 @@ def private_metadata(document: Document) -> Mapping[str, Json]:
     return value if isinstance(value, Mapping) else {}
 
 
-def metadata_json(metadata: Mapping[str, Json]) -> str:
+def metadata_json(metadata: Mapping[str, Json], *, sort_keys: bool = False) -> str:
     """Return metadata as compact JSON with its characters unescaped."""
-    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return json.dumps(
+        metadata, ensure_ascii=False, separators=(",", ":"), default=_plain, sort_keys=sort_keys
+    )
 
 
 def check_id(value: str) -> None:

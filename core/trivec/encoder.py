@@ -15,6 +15,7 @@ from trivec.dispatcher import Dispatcher
 from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.precision import Precision
 from trivec.schema import Schema
+from trivec.text_encoder import Token
 from trivec.tokens import OnTruncate, TextTokenizer, TokenIds, check_texts, token_batches
 from trivec.vectors import Vector, Vectors
 
@@ -104,7 +105,7 @@ class Encoder:
         model: str | Path = "BAAI/bge-m3",
         *,
         device: str = "auto",
-        precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto",
+        precision: str = "auto",
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
@@ -121,8 +122,9 @@ class Encoder:
             device: "auto" takes a CUDA GPU if there is one, else the CPU; or what
                 `torch.device` takes.
             precision: "auto" is float16 on CUDA; on a CPU bfloat16 where its instructions have
-                it and a measurement finds it faster, else float32. "int8" (CPU only) quantises
-                weights by output and activations on the fly.
+                it and a measurement finds it faster, else float32. Or "float32", "bfloat16",
+                "float16", or "int8" (CPU only): weights quantised by output, activations on the
+                fly.
             revision: Branch, tag or commit on the hub.
             cache_dir: Where the hub's files are kept; transformers' default if None.
             local_files_only: Whether to ask the hub at all.
@@ -333,6 +335,17 @@ class Encoder:
             on_truncate=on_truncate,
         )
         return vectors[0]
+
+    def tokens(self, text: str, *, max_length: int = MAX_LENGTH) -> list[Token]:
+        """Return a text's tokens in the order of its ColBERT vectors, with their places.
+
+        Args:
+            text: A document, or a question without the model's instruction.
+            max_length: As it was for the vectors.
+        """
+        check_texts([text])
+        most = min(max_length, self.max_length)
+        return self._tokenizer.tokens(text, max_length=most, window=self._heads.window)
 
     def _instructed(self, texts: Sequence[str]) -> list[str]:
         return [self.query_instruction + text for text in check_texts(texts)]

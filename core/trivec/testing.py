@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from trivec.rows import Float, SparseRows, TokenRows
 from trivec.schema import Schema
+from trivec.text_encoder import Token
 from trivec.vectors import Vector, Vectors
 
 __all__ = ["HashEncoder"]
@@ -67,9 +69,22 @@ class HashEncoder:
         """Encode one question."""
         return await asyncio.to_thread(self.encode_query, text)
 
+    def tokens(self, text: str) -> list[Token]:
+        """Return the words of a text with their places, and its end.
+
+        Example:
+            >>> HashEncoder().tokens("Blue whale")[1].text
+            'whale'
+        """
+        found = [
+            Token(_word_id(word.group().lower()), word.group(), *word.span())
+            for word in _WORD.finditer(text)
+        ]
+        return [*found, Token(_word_id(""), "</s>", len(text), len(text))]
+
     def _encode(self, texts: Sequence[str]) -> Vectors:
         self.encoded += len(texts)
-        words = [_WORD.findall(text.lower()) for text in texts]
+        words = [[word.lower() for word in _WORD.findall(text)] for text in texts]
         dense = [sum((_unit(w, self._dense) for w in row), _unit("", self._dense)) for row in words]
         sparse = [{_word_id(w): 0.1 + 0.05 * (len(w) % 5) for w in row} for row in words]
         colbert = [np.stack([_unit(w, self._colbert) for w in [*row, ""]]) for row in words]
@@ -86,6 +101,7 @@ def _word_id(word: str) -> int:
     return int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little") % 250_002
 
 
+@lru_cache(maxsize=10_000)
 def _unit(word: str, dim: int) -> Float:
     values = np.random.default_rng(_word_id(word)).standard_normal(dim)
     return (values / np.linalg.norm(values)).astype(np.float32)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["TextEncoder"]
+__all__ = ["TextEncoder", "Token", "TokenizingEncoder"]
 
 
 class TextEncoder(Protocol):
@@ -41,4 +42,29 @@ class TextEncoder(Protocol):
 
     async def aencode_query(self, text: str) -> Vector:
         """Encode one question, without blocking the event loop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a text.
+
+    Args:
+        id: Its vocabulary id, under which a lexical weight is stored.
+        text: The characters it stands for; a special token has its name, such as `</s>`.
+        start: Where it starts in the original text, in characters.
+        end: Where it ends (exclusive); a special token has no characters, so it ends at `start`.
+    """
+
+    id: int
+    text: str
+    start: int
+    end: int
+
+
+class TokenizingEncoder(TextEncoder, Protocol):
+    """An encoder that can say which tokens its vectors stand for."""
+
+    def tokens(self, text: str) -> list[Token]:
+        """Return a text's tokens in the order of its ColBERT vectors, one for each vector."""
         ...

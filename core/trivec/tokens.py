@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
+from trivec.text_encoder import Token
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -201,12 +203,29 @@ class TextTokenizer:
         result.special_ids = np.union1d(result.special_ids, [result.first, result.last])
         return result
 
+    def frame_of_pair(self) -> tuple[Ids, Ids]:
+        """Return the special tokens of a pair of texts and their types, int64 (3 or 4,)."""
+        frame = self._tokenizer.encode("", "")
+        return np.array(frame.ids, np.int64), np.array(frame.type_ids, np.int64)
+
     def contents(self, texts: Sequence[str]) -> Iterator[Ids]:
         """Yield each text's token ids without special tokens, int64 (tokens,)."""
         for start in range(0, len(texts), _CHUNK):
             chunk = list(texts[start : start + _CHUNK])
             for encoding in self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False):
                 yield np.array(encoding.ids, np.int64)
+
+    def tokens(self, text: str, *, max_length: int, window: int | None = None) -> list[Token]:
+        """Return a text's tokens with their places, cut as `__call__` cuts it.
+
+        The first special token and its repetitions are left out, as ColBERT vectors leave them.
+        """
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        room = _room(max_length, window)
+        content = zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
+        found = [_token(text, *one) for one in islice(content, room)]
+        name, end = self._tokenizer.id_to_token(self.last) or "", len(text)
+        return [*found, Token(self.last, name, end, end)]
 
     def __call__(
         self, texts: Sequence[str], *, max_length: int, window: int | None = None
@@ -233,6 +252,18 @@ class TextTokenizer:
         if window is not None and len(content) > window:
             content = np.insert(content, np.arange(window, len(content), window), self.first)
         return np.concatenate([[self.first], content, [self.last]])
+
+
+def _token(text: str, one: int, piece: str, place: tuple[int, int]) -> Token:
+    """Return a token without the blanks that tokenizers count as parts of words.
+
+    >>> _token("a whale", 3, "▁whale", (1, 7))
+    Token(id=3, text='whale', start=2, end=7)
+    """
+    start, end = place
+    shown = text[start:end]
+    start += len(shown) - len(shown.lstrip())
+    return Token(one, shown.strip() or piece, start, max(start, start + len(shown.strip())))
 
 
 def _room(max_length: int, window: int | None) -> int:

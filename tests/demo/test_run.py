@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from trivec import Hit, Scores, Store, open_store
+from trivec import Store, open_store
 from trivec.cli.app import app
 from trivec.demo.collection import DemoCollection, load_collection
-from trivec.demo.run import measure, ndcg, update
+from trivec.demo.run import measure, update
 from trivec.testing import HashEncoder
 
 pytest.importorskip("ir_measures", reason="the [demo] extra is not installed")
@@ -52,27 +52,13 @@ def test_every_mode_is_measured(
     collection: DemoCollection, encoder: HashEncoder, store: Store
 ) -> None:
     update(collection, encoder, store)
-    queries = encoder.encode_queries([q.text for q in collection.questions])
-    results = measure(collection, queries, store)
+    results = measure(collection, encoder, store).results
     assert [r.mode for r in results] == ["dense", "sparse", "colbert", "hybrid", "rrf"]
     for result in results:
         assert result.milliseconds > 0
         assert all(
             len(result.hits[q.id]) == 10 or result.mode == "sparse" for q in collection.questions
         )
-
-
-def test_ndcg_is_that_of_the_graded_ranking() -> None:
-    hits = [
-        Hit(replace(load_collection().documents[0], id=one), score, Scores())
-        for one, score in (("x", 0.9), ("best", 0.8), ("good", 0.7))
-    ]
-    values = ndcg({"q": {"best": 2, "good": 1}, "none": {"best": 1}}, {"q": hits, "none": []})
-    import math
-
-    gain = 2 / math.log2(3) + 1 / math.log2(4)
-    assert values["q"] == pytest.approx(gain / (2 + 1 / math.log2(3)))
-    assert values["none"] == 0.0
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from trivec.cli.options import AsJson, Device, Model, Precision, load_encoder, n
 from trivec.cli.search import hits_table
 from trivec.demo.collection import DemoCollection, Question, load_collection
 from trivec.demo.model import default_cache
-from trivec.demo.run import ModeResult, measure, update
+from trivec.demo.run import METRIC, measure, update
+from trivec.evaluation import ModeResult
 from trivec.registry import open_store
 from trivec.search import Mode
 
@@ -41,8 +42,7 @@ def demo(
     with open_store(url) as target:
         report, reused = update(collection, encoder, target)
         notes.print(f"{report.documents} documents encoded and written, {reused} reused from {url}")
-        queries = encoder.encode_queries([question.text for question in collection.questions])
-        results = measure(collection, queries, target)
+        results = measure(collection, encoder, target).results
     if as_json:
         print_json(_as_json(collection, results))
         return
@@ -79,7 +79,11 @@ def _table(collection: DemoCollection, results: Sequence[ModeResult]) -> Table:
 
 
 def _mean(result: ModeResult, questions: Sequence[Question]) -> float:
-    return sum(result.ndcg[question.id] for question in questions) / max(1, len(questions))
+    return sum(_ndcg(result, question) for question in questions) / max(1, len(questions))
+
+
+def _ndcg(result: ModeResult, question: Question) -> float:
+    return result.values[METRIC][question.id]
 
 
 def _chosen(collection: DemoCollection, results: Mapping[Mode, ModeResult]) -> list[Question]:
@@ -87,7 +91,7 @@ def _chosen(collection: DemoCollection, results: Mapping[Mode, ModeResult]) -> l
 
     def gain(question: Question) -> float:
         hybrid, dense, sparse = (
-            results[mode].ndcg[question.id] for mode in ("hybrid", "dense", "sparse")
+            _ndcg(results[mode], question) for mode in ("hybrid", "dense", "sparse")
         )
         return hybrid - (dense + sparse) / 2
 
@@ -113,7 +117,7 @@ def _as_json(collection: DemoCollection, results: Sequence[ModeResult]) -> list[
             "ndcg@10": _mean(result, collection.questions),
             "ms_per_query": result.milliseconds,
             "questions": [
-                {**asdict(q), "ndcg@10": result.ndcg[q.id], "hits": _hits(result, q)}
+                {**asdict(q), "ndcg@10": _ndcg(result, q), "hits": _hits(result, q)}
                 for q in collection.questions
             ],
         }

@@ -1,0 +1,126 @@
+"""`trivec evaluate`: how well each mode finds what was judged relevant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trivec.cli.options import (
+    AsJson,
+    Device,
+    Model,
+    Precision,
+    StoreArgument,
+    load_encoder,
+    notes,
+    print_json,
+    weights_of,
+)
+from trivec.errors import InvalidOptionError
+from trivec.evaluation import METRICS, Evaluation
+from trivec.evaluation import evaluate as measure
+from trivec.filter_parser import parse_filter
+from trivec.judgements import Qrels, read_beir, read_qrels, read_queries
+from trivec.registry import open_store
+from trivec.search import as_mode
+
+__all__ = ["DataArgument", "QrelsOption", "evaluate", "read_judged"]
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(help="A folder in BEIR's layout, or a file of questions with --qrels."),
+]
+QrelsOption = Annotated[
+    Path | None, typer.Option(help="Judgements: query, document, grade; TSV, TREC or JSON Lines.")
+]
+
+
+def evaluate(
+    store: StoreArgument,
+    data: DataArgument,
+    qrels: QrelsOption = None,
+    split: Annotated[str, typer.Option(help="Which qrels of a BEIR folder.")] = "test",
+    model: Model = "BAAI/bge-m3",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    mode: Annotated[
+        list[str] | None, typer.Option(help="A mode; repeat for more, all by default.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help=f"As ir-measures spells it; repeat. {', '.join(METRICS)} by default."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="How many hits of each question.")] = 100,
+    weights: Annotated[
+        str, typer.Option(help="general, model_card, long_documents, or three numbers.")
+    ] = "general",
+    candidates: Annotated[int, typer.Option(help="How many documents each source gives.")] = 100,
+    filter: Annotated[str | None, typer.Option(help="Such as 'year >= 2020'.")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="The mode that others are tested against.")
+    ] = None,
+    runs: Annotated[Path | None, typer.Option(help="Write TREC run files here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with charts here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure search modes on your own questions and judgements."""
+    queries, judgements = read_judged(data, qrels, split)
+    condition = None if filter is None else parse_filter(filter)
+    with open_store(store) as collection:
+        collection.count(condition)  # a wrong collection or filter is told before a model loads
+        found = measure(
+            collection,
+            load_encoder(model, device, precision),
+            queries,
+            judgements,
+            modes=None if mode is None else [as_mode(one) for one in mode],
+            metrics=metric or METRICS,
+            k=k,
+            weights=weights_of(weights),
+            candidates=candidates,
+            filter=condition,
+            reference=None if reference is None else as_mode(reference),
+        )
+    if runs is not None:
+        found.write_runs(runs)
+        notes.print(f"run files are in {runs}")
+    if html is not None:
+        found.write_html(html)
+        notes.print(f"the charts are in {html}")
+    if as_json:
+        print_json(_as_json(found))
+    else:
+        Console().print(found)
+
+
+def read_judged(data: Path, qrels: Path | None, split: str) -> tuple[dict[str, str], Qrels]:
+    """Read questions and judgements from a folder, or from two files."""
+    if data.is_dir():
+        queries, judgements = read_beir(data, split=split)
+        return queries, judgements if qrels is None else read_qrels(qrels)
+    if qrels is None:
+        raise InvalidOptionError(f"{data} is no folder; give --qrels with a file of questions")
+    return read_queries(data), read_qrels(qrels)
+
+
+def _as_json(found: Evaluation) -> list[object]:
+    p_values = {metric: found.p_values(metric) for metric in found.metrics}
+    return [
+        {
+            "mode": result.mode,
+            "queries": len(found.queries),
+            "ms_per_query": result.milliseconds,
+            "metrics": {
+                metric: {
+                    "mean": result.mean(metric),
+                    "interval": result.interval(metric),
+                    "p": p_values[metric].get(result.mode),
+                }
+                for metric in found.metrics
+            },
+        }
+        for result in found.results
+    ]

@@ -1,0 +1,60 @@
+"""`trivec explain`: why a document was found."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trivec.cli.options import (
+    AsJson,
+    Device,
+    Model,
+    Precision,
+    StoreArgument,
+    load_encoder,
+    notes,
+    print_json,
+    weights_of,
+)
+from trivec.errors import InvalidOptionError
+from trivec.explanation import explain as take_apart
+from trivec.registry import open_store
+from trivec.rendering.explanation_html import explanation_page
+
+__all__ = ["explain"]
+
+
+def explain(
+    store: StoreArgument,
+    query: Annotated[str, typer.Argument(help="The question.")],
+    id: Annotated[str, typer.Argument(help="The id of the document.")],
+    model: Model = "BAAI/bge-m3",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    weights: Annotated[
+        str, typer.Option(help="general, model_card, long_documents, or three numbers.")
+    ] = "general",
+    html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a document's score apart: what each part and each token gave."""
+    chosen = weights_of(weights)
+    with open_store(store) as collection:
+        documents, vectors = collection.get([id], with_vectors=True)
+    if not documents or vectors is None:
+        raise InvalidOptionError(f"{store} holds no document {id!r}")
+    encoder = load_encoder(model, device, precision)
+    explanation = take_apart(
+        query, documents[0], encoder, document_vector=vectors[0], weights=chosen
+    )
+    if html is not None:
+        html.write_text(explanation_page(explanation), encoding="utf-8")
+        notes.print(f"the explanation is in {html}")
+    if as_json:
+        print_json({**asdict(explanation), "score": explanation.score})
+    elif html is None:
+        Console().print(explanation)

@@ -1,0 +1,95 @@
+"""`trivec plan`: what vectors cost before they are stored."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from trivec.cli.options import AsJson, notes, print_json
+from trivec.errors import InvalidOptionError
+from trivec.plan import StorageChoice, schema_of
+from trivec.plan import plan as storage_choices
+from trivec.registry import open_store
+from trivec.schema import Schema
+
+__all__ = ["plan"]
+
+SAMPLE = 256  # documents of a collection that are looked at
+DATABASES = ("qdrant", "milvus", "vespa")
+
+
+def plan(
+    store: Annotated[
+        str | None,
+        typer.Argument(help="URL of a collection to take dimensions and lengths from."),
+    ] = None,
+    tokens: Annotated[
+        float | None, typer.Option(help="Mean tokens of a document's text; 200 by default.")
+    ] = None,
+    terms: Annotated[
+        float | None, typer.Option(help="Mean lexical terms; as many as tokens by default.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="A model's name.")] = "BAAI/bge-m3",
+    as_json: AsJson = False,
+) -> None:
+    """Compute the bytes of 1,000 documents for each way to store their vectors."""
+    if store is None:
+        schema = schema_of(model)
+    else:
+        schema, mean_tokens, mean_terms = _sampled(store)
+        tokens = mean_tokens if tokens is None else tokens
+        terms = mean_terms if terms is None else terms
+    tokens = 200 if tokens is None else tokens
+    choices = storage_choices(schema, tokens=tokens, terms=terms)
+    if as_json:
+        print_json([{**asdict(c), "bytes_per_thousand": c.bytes_per_thousand} for c in choices])
+        return
+    Console().print(_table(choices))
+    terms = tokens if terms is None else terms
+    notes.print(
+        f"[dim]computed from the layouts, not measured: d = {schema.dense or schema.colbert} "
+        f"dimensions, t = {tokens + 1:g} ColBERT vectors, s = {terms:g} terms; without texts, "
+        "metadata and index graphs. * is the connector's default.[/dim]"
+    )
+
+
+def _sampled(url: str) -> tuple[Schema, float | None, float | None]:
+    """Return the schema of a collection, and its mean tokens and terms."""
+    with open_store(url) as collection:
+        schema = collection.schema
+        page = next(iter(collection.scan(batch_size=SAMPLE, with_vectors=True)), None)
+    if page is None or page.vectors is None or not page.documents:
+        raise InvalidOptionError(f"{url} holds no document to take lengths from; give --tokens")
+    colbert, sparse = page.vectors.colbert, page.vectors.sparse
+    terms = None if sparse is None else float(np.diff(sparse.indptr).mean())
+    if colbert is None:
+        return schema, terms, terms
+    tokens = max(0.0, float(np.diff(colbert.indptr).mean()) - 1)
+    # Merged ColBERT vectors are fewer than the tokens that they stand for.
+    return schema, tokens if terms is None else max(tokens, terms), terms
+
+
+def _table(choices: list[StorageChoice]) -> Table:
+    table = Table(title="MB per 1,000 documents", title_justify="left", title_style="")
+    for column in ("database", "part", "storage", "bytes of a document"):
+        table.add_column(column)
+    table.add_column("MB", justify="right")
+    for database in DATABASES:
+        for choice in choices:
+            if choice.database == database:
+                table.add_row(
+                    database,
+                    choice.part,
+                    f"{choice.storage}{' *' if choice.default else ''}",
+                    choice.formula,
+                    f"{choice.bytes_per_thousand / 1e6:,.2f}",
+                )
+        total = sum(c.bytes_per_thousand for c in choices if c.default and c.database == database)
+        table.add_row(database, "all", "defaults", "", f"{total / 1e6:,.2f}", style="bold")
+        table.add_section()
+    return table

@@ -1,0 +1,131 @@
+"""The commands that explain, measure, tune and plan, with an encoder that needs no model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from trivec import Document, open_store
+from trivec.cli.app import app
+from trivec.testing import HashEncoder
+
+TEXTS = {"a": "blue whale", "b": "red fox", "c": "a whale song", "d": "the fox and the hen"}
+
+
+@pytest.fixture(autouse=True)
+def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in ("explain", "evaluate", "tune"):
+        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: HashEncoder())
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    encoder = HashEncoder()
+    with open_store("memory:/insight") as store:
+        store.create(encoder.schema)
+        documents = [Document(one, text) for one, text in TEXTS.items()]
+        store.upsert(documents, encoder.encode_documents(list(TEXTS.values())))
+        yield "memory:/insight"
+        store.drop()
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def test_explain(url: str, tmp_path: Path) -> None:
+    found = json.loads(run("explain", url, "whale", "a", "--json").stdout)
+    assert found["document"]["id"] == "a"
+    assert found["score"] == pytest.approx(sum(share["value"] for share in found["shares"]))
+    assert [match["text"] for match in found["lexical"]] == ["whale"]
+    assert "shared token" in run("explain", url, "whale", "a").stdout
+    page = tmp_path / "why.html"
+    done = run("explain", url, "whale", "a", "--weights", "0,1,0", "--html", page)
+    assert done.exit_code == 0
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_explain_needs_a_document_that_exists(url: str) -> None:
+    done = run("explain", url, "whale", "nobody")
+    assert done.exit_code == 1
+    assert "holds no document 'nobody'" in done.stderr
+
+
+@pytest.fixture
+def beir(tmp_path: Path) -> Path:
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    queries = {"1": "whale song", "2": "red fox"}
+    rows = [json.dumps({"_id": one, "text": text}) for one, text in queries.items()]
+    (folder / "queries.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    judgements = "query-id\tcorpus-id\tscore\n1\tc\t1\n2\tb\t1\n"
+    (folder / "qrels" / "test.tsv").write_text(judgements, encoding="utf-8")
+    return folder
+
+
+def test_evaluate(url: str, beir: Path, tmp_path: Path) -> None:
+    page, runs = tmp_path / "chart.html", tmp_path / "runs"
+    done = run("evaluate", url, beir, "--json", "--html", page, "--runs", runs)
+    assert done.exit_code == 0, done.output
+    rows = {row["mode"]: row for row in json.loads(done.stdout)}
+    assert list(rows) == ["dense", "sparse", "colbert", "hybrid", "rrf"]
+    assert rows["hybrid"]["metrics"]["RR@10"]["mean"] == 1
+    assert rows["dense"]["metrics"]["RR@10"]["p"] is None
+    assert page.is_file()
+    assert (runs / "rrf.run").is_file()
+    table = run("evaluate", url, beir, "--mode", "dense", "--mode", "hybrid", "--metric", "AP")
+    assert "hybrid" in table.stdout
+    assert "sparse" not in table.stdout
+
+
+def test_evaluate_from_two_files(url: str, tmp_path: Path) -> None:
+    queries, qrels = tmp_path / "q.tsv", tmp_path / "qrels.tsv"
+    queries.write_text("1\twhale song\n", encoding="utf-8")
+    qrels.write_text("1\tc\t1\n", encoding="utf-8")
+    done = run("evaluate", url, queries, "--qrels", qrels, "--json", "--metric", "RR")
+    assert json.loads(done.stdout)[0]["queries"] == 1
+    missing = run("evaluate", url, queries)
+    assert missing.exit_code == 1
+    assert "give --qrels" in missing.stderr
+
+
+def test_tune(url: str, tmp_path: Path) -> None:
+    queries, qrels = tmp_path / "q.tsv", tmp_path / "qrels.tsv"
+    asked = {"1": "whale song", "2": "red fox", "3": "blue whale", "4": "the hen"}
+    queries.write_text("".join(f"{i}\t{q}\n" for i, q in asked.items()), encoding="utf-8")
+    qrels.write_text("1\tc\t1\n2\tb\t1\n3\ta\t1\n4\td\t1\n", encoding="utf-8")
+    found = json.loads(run("tune", url, queries, "--qrels", qrels, "--json").stdout)
+    assert found["queries"] == [2, 2]
+    assert found["warning"]
+    table = run("tune", url, queries, "--qrels", qrels, "--weights", "1,0,0", "--metric", "RR")
+    assert table.exit_code == 0
+    assert "1,0,0" in table.stdout
+
+
+def test_plan(url: str) -> None:
+    rows = json.loads(run("plan", "--tokens", 199, "--json").stdout)
+    colbert = [row for row in rows if row["storage"] == "float16 multivector"]
+    assert colbert[0]["bytes_per_thousand"] == 1000 * 200 * 1024 * 2
+    stored = json.loads(run("plan", url, "--json").stdout)
+    dense = [row for row in stored if row["storage"] == "FLOAT_VECTOR"]
+    assert dense[0]["document_bytes"] == 4 * 32
+    # The texts have 2, 2, 3 and 5 words, of which the last repeats one.
+    sparse = [row for row in stored if row["storage"] == "SPARSE_FLOAT_VECTOR"]
+    assert sparse[0]["document_bytes"] == pytest.approx(8 * (2 + 2 + 3 + 4) / 4)
+    done = run("plan", "--model", "demo")
+    assert "not measured" in done.stderr
+    assert "defaults" in done.stdout
+    assert run("plan", "--model", "nobody/model").exit_code == 1
+
+
+def test_plan_needs_a_document() -> None:
+    with open_store("memory:/empty") as store:
+        store.create(HashEncoder().schema)
+        done = run("plan", "memory:/empty")
+        store.drop()
+    assert done.exit_code == 1
+    assert "give --tokens" in done.stderr
