@@ -110,6 +110,10 @@ class DenseEncoder:
         """Encode questions, one by one as the interface has it."""
         return self._vectors([await self.embeddings.aembed_query(text) for text in texts])
 
+    async def aencode_query(self, text: str) -> Vector:
+        """Encode one question."""
+        return (await self.aencode_queries([text]))[0]
+
     def _vectors(self, rows: list[list[float]]) -> Vectors:
         dense = np.asarray(rows, np.float32) if rows else np.zeros((0, self._dim or 1), np.float32)
         if dense.ndim != 2:

@@ -6,10 +6,10 @@ import asyncio
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -54,8 +54,7 @@ class CachingEncoder:
     pass. The least recently used texts are forgotten first.
 
     Args:
-        encoder: What encodes. Its asynchronous twins (`aencode_documents`, `aencode_queries`)
-            are used where it has them; else a thread of its own waits for it.
+        encoder: What encodes.
         max_bytes: The most bytes to remember, of all vectors together. The ColBERT vectors of
             512 tokens take 1 MiB in float16, dense and sparse together about 6 kB.
 
@@ -83,7 +82,6 @@ class CachingEncoder:
         self._rows: OrderedDict[Key, tuple[Vectors, int]] = OrderedDict()
         self._pending: dict[Key, tuple[Future[Vectors], int]] = {}
         self._lock = threading.Lock()
-        self._thread: ThreadPoolExecutor | None = None
 
     @classmethod
     def sharing(cls, encoder: TextEncoder) -> CachingEncoder:
@@ -153,7 +151,11 @@ class CachingEncoder:
         fresh = None
         if plan.mine or not plan.texts:
             try:
-                fresh = self._forward(role)(plan.mine)
+                encoder = self._encoder
+                if role == "documents":
+                    fresh = encoder.encode_documents(plan.mine)
+                else:
+                    fresh = encoder.encode_queries(plan.mine)
             except BaseException:
                 self._abandon(plan)
                 raise
@@ -172,7 +174,11 @@ class CachingEncoder:
         fresh = None
         if plan.mine or not plan.texts:
             try:
-                fresh = await self._aforward(role, plan.mine)
+                encoder = self._encoder
+                if role == "documents":
+                    fresh = await encoder.aencode_documents(plan.mine)
+                else:
+                    fresh = await encoder.aencode_queries(plan.mine)
             except BaseException:
                 self._abandon(plan)
                 raise
@@ -184,19 +190,6 @@ class CachingEncoder:
             except _AbandonedError:
                 plan.found[text] = await self._aencode(role, [text], keep, colbert)
         return await asyncio.to_thread(_assemble, plan, fresh)
-
-    def _forward(self, role: Role) -> Callable[[Sequence[str]], Vectors]:
-        encoder = self._encoder
-        return encoder.encode_documents if role == "documents" else encoder.encode_queries
-
-    async def _aforward(self, role: Role, texts: Sequence[str]) -> Vectors:
-        native = getattr(self._encoder, f"aencode_{role}", None)
-        if native is not None:
-            return await cast("Callable[[Sequence[str]], Awaitable[Vectors]]", native)(texts)
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "trivec-encoder")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._forward(role), texts)
 
     def _claim(self, plan: _Plan) -> _Plan:
         """Sort the texts into those remembered, those that another call encodes, and the rest."""

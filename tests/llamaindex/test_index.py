@@ -8,7 +8,7 @@ import pytest
 from llama_index.core import Document, StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import IngestionPipeline
 from llama_index.core.llms.mock import MockLLM
-from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.node_parser import TokenTextSplitter
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores import MetadataFilters
 
@@ -28,6 +28,7 @@ DOCUMENTS = [
         metadata={"n": 2},
     ),
 ]
+HUNT = "The red ones hunt at night and sleep by day."
 SEA = MetadataFilters.from_dicts([{"key": "n", "value": 1}])
 
 
@@ -50,9 +51,9 @@ def storage(vector_store: TrivecVectorStore) -> StorageContext:
     return StorageContext.from_defaults(vector_store=vector_store)
 
 
-def splitter() -> SentenceSplitter:
+def splitter() -> TokenTextSplitter:
     """Return one that makes several nodes of each document."""
-    return SentenceSplitter(chunk_size=24, chunk_overlap=0)
+    return TokenTextSplitter(chunk_size=24, chunk_overlap=0)
 
 
 @pytest.mark.parametrize("use_async", [False, True])
@@ -68,11 +69,11 @@ def test_an_index_finds_its_documents_and_forgets_them(
     )
     for mode in ("default", "sparse", "hybrid", "mmr"):
         retriever = index.as_retriever(vector_store_query_mode=mode, similarity_top_k=1)
-        [found] = retriever.retrieve("Who hunts at night?")
+        [found] = retriever.retrieve(HUNT)
         assert found.node.ref_doc_id == "wood", mode
         assert found.metadata == {"n": 2}
     filtered = index.as_retriever(filters=SEA, similarity_top_k=9)
-    assert {n.node.ref_doc_id for n in filtered.retrieve("Who hunts at night?")} == {"sea"}
+    assert {n.node.ref_doc_id for n in filtered.retrieve(HUNT)} == {"sea"}
     index.delete_ref_doc("wood")
     assert {node.ref_doc_id for node in vector_store.get_nodes()} == {"sea"}
 
@@ -97,8 +98,8 @@ async def test_a_query_engine_answers(vector_store: TrivecVectorStore) -> None:
         similarity_top_k=1,
         vector_store_kwargs={"weights": {"dense": 1, "sparse": 0.3, "colbert": 1}},
     )
-    assert engine.query("Who hunts at night?").source_nodes[0].metadata == {"n": 2}
-    assert (await engine.aquery("Who hunts at night?")).source_nodes[0].metadata == {"n": 2}
+    assert engine.query(HUNT).source_nodes[0].metadata == {"n": 2}
+    assert (await engine.aquery(HUNT)).source_nodes[0].metadata == {"n": 2}
 
 
 async def test_a_pipeline_writes_into_the_store(vector_store: TrivecVectorStore) -> None:
@@ -116,7 +117,7 @@ async def test_a_pipeline_writes_into_the_store(vector_store: TrivecVectorStore)
     again = await pipeline.arun(documents=DOCUMENTS)
     assert len(await vector_store.aget_nodes()) == len(again)
     index = VectorStoreIndex.from_vector_store(vector_store, embed_model=vector_store.embed_model)
-    assert index.as_retriever(similarity_top_k=1).retrieve("night")[0].metadata == {"n": 2}
+    assert index.as_retriever(similarity_top_k=1).retrieve(HUNT)[0].metadata == {"n": 2}
 
 
 NODES = 100
