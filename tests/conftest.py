@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.metadata
+import os
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from trivec import Store, open_store
+from trivec.registry import store_schemes
 from trivec.testing import HashEncoder
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
@@ -21,22 +32,33 @@ def encoder() -> HashEncoder:
 
 @pytest.fixture
 def loop_gap() -> LoopGap:
-    """Return the longest time, in seconds, that the event loop did not get a turn during work.
+    """Return the longest time, in seconds, that work kept the event loop from its turn.
 
-    The best of five runs: another process may take the processor away, but what blocks the loop
-    blocks it every time.
+    A thread beats beside the loop. While it gets no turn either, the machine is busy with
+    something else, which does not count; processor time of the loop's own thread always does.
+    The best of five runs counts: what blocks the loop blocks it every time.
     """
 
     async def once(work: Callable[[], Awaitable[object]]) -> float:
-        worst, last = 0.0, time.perf_counter()
+        beats: list[tuple[float, float]] = []
+        stalls: list[tuple[float, float]] = []
+        stop = threading.Event()
+
+        def witness() -> None:
+            last = time.perf_counter()
+            while not stop.is_set():
+                time.sleep(0.001)
+                now = time.perf_counter()
+                stalls.append((last, now))
+                last = now
 
         async def heartbeat() -> None:
-            nonlocal worst, last
             while True:
+                beats.append((time.perf_counter(), time.thread_time()))
                 await asyncio.sleep(0.001)
-                now = time.perf_counter()
-                worst, last = max(worst, now - last), now
 
+        thread = threading.Thread(target=witness)
+        thread.start()
         beat = asyncio.create_task(heartbeat())
         await asyncio.sleep(0.01)
         try:
@@ -44,6 +66,12 @@ def loop_gap() -> LoopGap:
             await asyncio.sleep(0.002)  # a last beat, so that blocking at the end counts too
         finally:
             beat.cancel()
+            stop.set()
+            thread.join()
+        worst = 0.0
+        for (start, cpu), (end, cpu_after) in pairwise(beats):
+            stalled = [min(end, b) - max(start, a) for a, b in stalls if a < end and b > start]
+            worst = max(worst, end - start - max(stalled, default=0.0), cpu_after - cpu)
         return worst
 
     async def measure(work: Callable[[], Awaitable[object]]) -> float:
@@ -62,3 +90,62 @@ def loop_gap() -> LoopGap:
             gc.unfreeze()
 
     return measure
+
+
+STORES = {
+    "memory": "memory:/{name}",
+    "qdrant+edge": "qdrant+edge:{folder}/{name}",
+    "qdrant+memory": "qdrant+memory:/{name}",
+    "milvus+lite": "milvus+lite:{folder}/lite.db/{name}",
+}
+"""Stores that the tests of the framework classes run on, as far as they are installed."""
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Yield a store whose collection does not exist yet."""
+    scheme = request.param
+    entry = store_schemes().get(scheme)
+    if entry is None or find_spec(entry.module.split(".")[0]) is None:
+        pytest.skip(f"no connector for {scheme} is installed")
+    url = STORES[scheme].format(folder=tmp_path, name=f"frameworks_{uuid4().hex[:12]}")
+    with open_store(url) as opened:
+        yield opened
+        opened.drop()
+
+
+@pytest.fixture(scope="session")
+def milvus_double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the URL of a Milvus server that keeps native token vectors (tests/milvus/double.py).
+
+    It runs in a process of its own, as a server does, so that it does not share our interpreter.
+    """
+    try:
+        version = importlib.metadata.version("milvus-lite")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("milvus-lite is not installed")
+    if not version.startswith("3.2."):
+        pytest.skip(f"the double is built on the internals of milvus-lite 3.2, not {version}")
+    script = Path(__file__).parent / "milvus" / "double.py"
+    folder = tmp_path_factory.mktemp("milvus-double")
+    with (
+        (folder / "stderr.txt").open("w") as log,
+        subprocess.Popen(
+            [sys.executable, str(script), str(folder / "data")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        port = process.stdout.readline().strip()
+        if not port:
+            pytest.skip(f"the double does not start: {(folder / 'stderr.txt').read_text()[-500:]}")
+        url = f"milvus://127.0.0.1:{port}"
+        os.environ["TRIVEC_TEST_MILVUS_DOUBLE"] = url
+        yield url
+        del os.environ["TRIVEC_TEST_MILVUS_DOUBLE"]
+        process.stdin.close()
+        process.wait(timeout=20)

@@ -118,6 +118,11 @@ def engine_of_client(
     from trivec_qdrant.client import ClientEngine, is_local
     from trivec_qdrant.packed import PackedEngine, can_pack
 
+    if not isinstance(client, _client_class()):
+        raise InvalidOptionError(
+            f"a {type(client).__name__} is no QdrantClient; the store's own asynchronous methods "
+            "run a QdrantClient in threads"
+        )
     grpc = not is_local(client) and client.init_options.get("prefer_grpc")
     kind = PackedEngine if grpc and can_pack() else ClientEngine
     return kind(client, name, names, on_close=on_close)

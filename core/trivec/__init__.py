@@ -1,6 +1,7 @@
 """BGE-M3's dense, sparse and ColBERT vectors in Qdrant, Milvus and Vespa, with one score."""
 
 from trivec._version import __version__
+from trivec.copying import CopyReport, copy
 from trivec.document import Document
 from trivec.encoder import Encoder
 from trivec.errors import TrivecError
@@ -8,8 +9,9 @@ from trivec.evaluation import Evaluation, evaluate
 from trivec.explanation import Explanation, explain
 from trivec.filter import F, Filter
 from trivec.hit import Hit
-from trivec.ingest import IngestReport, aingest, ingest
+from trivec.ingest import aingest, ingest
 from trivec.registry import open_store
+from trivec.report import IngestReport
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights, score
 from trivec.store import Store
@@ -17,6 +19,7 @@ from trivec.tuning import Tuning, tune
 from trivec.vectors import Vector, Vectors
 
 __all__ = [
+    "CopyReport",
     "Document",
     "Encoder",
     "Evaluation",
@@ -35,6 +38,7 @@ __all__ = [
     "Weights",
     "__version__",
     "aingest",
+    "copy",
     "evaluate",
     "explain",
     "ingest",

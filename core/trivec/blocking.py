@@ -43,7 +43,12 @@ BATCH_BYTES = 32 * 1024 * 1024
 
 
 class BlockingStore(ABC):
-    """What `Store` does without its asynchronous twins."""
+    """What `Store` does without its asynchronous twins.
+
+    Attributes:
+        name: The collection.
+        address: Where the collection is, without secrets; the URL that `open_store` was given.
+    """
 
     declared_only: ClassVar[bool] = False
     """Whether the database can filter on declared fields only."""
@@ -54,6 +59,7 @@ class BlockingStore(ABC):
         if batch_bytes < 1:
             raise InvalidOptionError(f"batch_bytes={batch_bytes} must be at least 1")
         self.name = name
+        self.address = f"{type(self).__name__}/{name}"
         self._overflow: Overflow = check_overflow(colbert_overflow)
         self._batch_bytes = batch_bytes
         self._collection: Collection | None = None
@@ -122,6 +128,9 @@ class BlockingStore(ABC):
     def _max_colbert_rows(self, schema: Schema) -> int | None:
         """Return the most token vectors of one document; None for any number."""
         return None
+
+    def _check_documents(self, documents: Sequence[Document]) -> None:  # noqa: B027
+        """Raise `InvalidDocumentError` for what only this database refuses; nothing is written."""
 
     def _wire_bytes(self, vectors: Vectors) -> NDArray[np.int64]:
         """Return the bytes that each row of vectors takes in a write, int64 (n,)."""
@@ -201,6 +210,11 @@ class BlockingStore(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
 
+    @property
+    def overflow(self) -> Overflow:
+        """What is done with ColBERT rows longer than the database can hold."""
+        return self._overflow
+
     # --- documents -----------------------------------------------------------------------------
 
     def upsert(self, documents: Sequence[Document], vectors: Vectors) -> UpsertReport:
@@ -220,6 +234,7 @@ class BlockingStore(ABC):
                 same call may be made again.
         """
         check_documents(self.name, self._known(), documents, vectors)
+        self._check_documents(documents)
         vectors, overflowed = self._fit(vectors, [d.id for d in documents])
         texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
         sizes = self._wire_bytes(vectors) + texts

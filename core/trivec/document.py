@@ -6,16 +6,28 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from trivec.errors import InvalidDocumentError
 
-__all__ = ["MAX_ID_BYTES", "MAX_METADATA_BYTES", "Document", "Json"]
+__all__ = [
+    "MAX_ID_BYTES",
+    "MAX_METADATA_BYTES",
+    "PRIVATE_KEY",
+    "Document",
+    "Json",
+    "private_metadata",
+    "public_metadata",
+]
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 """What JSON can say."""
 
 MAX_ID_BYTES = 512
 MAX_METADATA_BYTES = 64 * 1024
+
+PRIVATE_KEY = "_trivec"
+"""Where programs over a store keep what belongs to a document but is not its user's metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +83,26 @@ class Document:
         return len(self.id.encode()) + len(self.text.encode()) + self.metadata_bytes
 
 
-def metadata_json(metadata: Mapping[str, Json]) -> str:
+def public_metadata(document: Document) -> dict[str, Any]:
+    """Return the user's metadata: a copy, in dicts and lists, without what is under `PRIVATE_KEY`.
+
+    >>> public_metadata(Document("a", "", {"tags": ("x",), PRIVATE_KEY: {"node": 1}}))
+    {'tags': ['x']}
+    """
+    return {k: _copied(v) for k, v in document.metadata.items() if k != PRIVATE_KEY}
+
+
+def private_metadata(document: Document) -> Mapping[str, Json]:
+    """Return what programs keep under `PRIVATE_KEY`, as it is."""
+    value = document.metadata.get(PRIVATE_KEY)
+    return value if isinstance(value, Mapping) else {}
+
+
+def metadata_json(metadata: Mapping[str, Json], *, sort_keys: bool = False) -> str:
     """Return metadata as compact JSON with its characters unescaped."""
-    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return json.dumps(
+        metadata, ensure_ascii=False, separators=(",", ":"), default=_plain, sort_keys=sort_keys
+    )
 
 
 def check_id(value: str) -> None:
@@ -94,6 +123,14 @@ def _plain(value: Json) -> Json:
     if isinstance(value, Mapping):
         return dict(value)
     return list(value)  # type: ignore[arg-type]
+
+
+def _copied(value: Json) -> Json:
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_copied(item) for item in value]
+    return value
 
 
 def _encodable(text: str) -> bool:

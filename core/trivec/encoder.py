@@ -105,7 +105,7 @@ class Encoder:
         model: str | Path = "BAAI/bge-m3",
         *,
         device: str = "auto",
-        precision: Literal["auto", "float32", "bfloat16", "float16", "int8"] = "auto",
+        precision: str = "auto",
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
@@ -122,8 +122,9 @@ class Encoder:
             device: "auto" takes a CUDA GPU if there is one, else the CPU; or what
                 `torch.device` takes.
             precision: "auto" is float16 on CUDA; on a CPU bfloat16 where its instructions have
-                it and a measurement finds it faster, else float32. "int8" (CPU only) quantises
-                weights by output and activations on the fly.
+                it and a measurement finds it faster, else float32. Or "float32", "bfloat16",
+                "float16", or "int8" (CPU only): weights quantised by output, activations on the
+                fly.
             revision: Branch, tag or commit on the hub.
             cache_dir: Where the hub's files are kept; transformers' default if None.
             local_files_only: Whether to ask the hub at all.

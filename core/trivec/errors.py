@@ -11,9 +11,11 @@
     ├── MissingDependencyError (ImportError) an extra is not installed
     ├── CheckpointError                      a model folder that cannot be loaded
     ├── SchemaMismatchError                  the collection is not what was asked for
+    ├── JournalError                         a journal of another run, or none
     └── StoreError                           the database failed
         ├── CollectionNotFoundError          nothing is there yet
         ├── AuthenticationError              the credentials were refused
+        ├── DocumentRefusedError             one document, named by its id
         ├── RequestTooLargeError             send less at once
         ├── StoreUnavailableError            retry later; the outcome may be unknown
         └── IncompleteResultError            a partial answer
@@ -25,12 +27,14 @@ __all__ = [
     "AuthenticationError",
     "CheckpointError",
     "CollectionNotFoundError",
+    "DocumentRefusedError",
     "IncompleteResultError",
     "InvalidDocumentError",
     "InvalidFilterError",
     "InvalidInputError",
     "InvalidOptionError",
     "InvalidVectorsError",
+    "JournalError",
     "MissingDependencyError",
     "RequestTooLargeError",
     "SchemaMismatchError",
@@ -76,6 +80,10 @@ class SchemaMismatchError(TrivecError):
     """The collection exists and differs from what was asked for."""
 
 
+class JournalError(TrivecError):
+    """A journal of another store or model, in use by another run, or not a journal."""
+
+
 class StoreError(TrivecError):
     """The database refused or failed."""
 
@@ -86,6 +94,10 @@ class CollectionNotFoundError(StoreError):
 
 class AuthenticationError(StoreError):
     """The database refused the credentials."""
+
+
+class DocumentRefusedError(StoreError):
+    """The database refused a document and took others; the message names it."""
 
 
 class RequestTooLargeError(StoreError):

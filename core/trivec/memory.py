@@ -22,7 +22,7 @@ from trivec.store import BATCH_BYTES, Store
 from trivec.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryStore", "rank", "search_rows"]
 
 
 @dataclass(slots=True)
@@ -142,17 +142,24 @@ class MemoryStore(Store):
     def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
         with _lock:
             documents, vectors = self._table().all()
-        if search.filter is not None:
-            condition = search.filter
-            kept = [i for i, d in enumerate(documents) if condition.matches(d.metadata)]
-            documents, vectors = [documents[i] for i in kept], vectors.take(kept)
-        return [_answer(query, documents, vectors, search) for query in queries]
+        return search_rows(queries, documents, vectors, search)
 
 
-def _answer(
+def search_rows(
+    queries: Sequence[Vector], documents: Sequence[Document], vectors: Vectors, search: Search
+) -> list[list[Hit]]:
+    """Answer queries exactly, over documents in id order and their vectors."""
+    if search.filter is not None:
+        condition = search.filter
+        kept = [i for i, d in enumerate(documents) if condition.matches(d.metadata)]
+        documents, vectors = [documents[i] for i in kept], vectors.take(kept)
+    return [rank(query, documents, vectors, search) for query in queries]
+
+
+def rank(
     query: Vector, documents: Sequence[Document], vectors: Vectors, search: Search
 ) -> list[Hit]:
-    """Rank documents, which are in id order, for one query."""
+    """Rank documents, which are in id order, for one query; the filter is not applied."""
     lists = [_candidates(query, vectors, s, search) for s in search.sources(query)]
     if not lists:
         return []

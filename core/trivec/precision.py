@@ -10,7 +10,19 @@ from pathlib import Path
 
 from trivec.errors import InvalidOptionError
 
-__all__ = ["Precision", "choose_precision", "cpu_flags", "has_bfloat16", "has_int8_dot"]
+__all__ = [
+    "Precision",
+    "choose_precision",
+    "cpu_features",
+    "cpu_flags",
+    "explain_precision",
+    "has_bfloat16",
+    "has_int8_dot",
+]
+
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+_INT8_DOT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+_MATTER = _BFLOAT16 | _INT8_DOT | {"avx2", "avx512f", "asimddp", "i8mm", "sve"}
 
 
 class Precision(StrEnum):
@@ -36,13 +48,37 @@ def cpu_flags() -> frozenset[str]:
     return frozenset()
 
 
+def cpu_features() -> tuple[str, ...]:
+    """Return those instruction sets of this processor that decide the encoder's speed, sorted."""
+    return tuple(sorted(cpu_flags() & _MATTER))
+
+
+def explain_precision() -> str:
+    """Say what precision "auto" means here, and the measured speeds behind it; takes a second."""
+    from trivec.linear import rates
+    from trivec.placement import place
+
+    placement = place("auto", "auto")
+    if not placement.on_cpu:
+        return f"{placement.precision.value} on {placement.device}"
+    kinds = [Precision.FLOAT32]
+    if has_bfloat16(cpu_flags()):
+        kinds.append(Precision.BFLOAT16)
+    speeds = ", ".join(
+        f"{precision.value} {rate / 1e9:.0f} GFLOP/s ({kernel})"
+        for precision in kinds
+        for kernel, rate in rates(precision).items()
+    )
+    return f"{placement.precision.value}: {speeds}"
+
+
 def has_bfloat16(flags: frozenset[str]) -> bool:
     """Whether the processor multiplies bfloat16; emulated, it is 8 times slower than float32.
 
     >>> has_bfloat16(frozenset({"avx2", "avx512f"})), has_bfloat16(frozenset({"amx_bf16"}))
     (False, True)
     """
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+    return bool(flags & _BFLOAT16)
 
 
 def has_int8_dot(flags: frozenset[str]) -> bool:
@@ -52,7 +88,7 @@ def has_int8_dot(flags: frozenset[str]) -> bool:
     """
     if platform.machine() in ("arm64", "aarch64"):
         return True
-    return bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8"})
+    return bool(flags & _INT8_DOT)
 
 
 def choose_precision(

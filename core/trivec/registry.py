@@ -68,4 +68,6 @@ def open_store(url: str, **options: object) -> Store:
         raise InvalidOptionError(
             f"{parsed.scheme}: unknown option {', '.join(unknown)}; known are {', '.join(known)}"
         )
-    return cls.from_url(parsed, **options)
+    store = cls.from_url(parsed, **options)
+    store.address = str(parsed)
+    return store

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -100,6 +101,7 @@ def _word_id(word: str) -> int:
     return int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "little") % 250_002
 
 
+@lru_cache(maxsize=10_000)
 def _unit(word: str, dim: int) -> Float:
     values = np.random.default_rng(_word_id(word)).standard_normal(dim)
     return (values / np.linalg.norm(values)).astype(np.float32)

@@ -203,6 +203,11 @@ class TextTokenizer:
         result.special_ids = np.union1d(result.special_ids, [result.first, result.last])
         return result
 
+    def frame_of_pair(self) -> tuple[Ids, Ids]:
+        """Return the special tokens of a pair of texts and their types, int64 (3 or 4,)."""
+        frame = self._tokenizer.encode("", "")
+        return np.array(frame.ids, np.int64), np.array(frame.type_ids, np.int64)
+
     def contents(self, texts: Sequence[str]) -> Iterator[Ids]:
         """Yield each text's token ids without special tokens, int64 (tokens,)."""
         for start in range(0, len(texts), _CHUNK):

@@ -57,6 +57,15 @@ class StoreUrl:
             raise InvalidOptionError(f"{url!r} ends without the name of a collection")
         return cls(scheme, name, path=Path(folder) if folder else None)
 
+    def __str__(self) -> str:
+        """The URL with its path made absolute: the same wherever the program runs."""
+        if self.host is not None:
+            port = "" if self.port is None else f":{self.port}"
+            host = f"[{self.host}]" if ":" in self.host else self.host
+            return f"{self.scheme}://{host}{port}/{self.name}"
+        folder = "" if self.path is None else self.path.resolve().as_posix()
+        return f"{self.scheme}:{folder}/{self.name}"
+
     @classmethod
     def _server(cls, scheme: str, url: str) -> StoreUrl:
         parts = urlsplit(url)

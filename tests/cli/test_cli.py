@@ -111,6 +111,38 @@ def test_a_bad_line_is_named(source: Path, line: str, message: str) -> None:
         store.drop()
 
 
+def test_ingest_goes_on_with_a_journal(source: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "rows.journal"
+    args = ("ingest", source, "memory:/cli-journal", "--journal", journal)
+    assert run(*args).exit_code == 0
+    again = run(*args)
+    assert "0 documents" in again.stderr
+    assert "3 were written before and have not changed" in again.stderr
+    source.write_text("\n".join(json.dumps(row) for row in ROWS[:2]), encoding="utf-8")
+    report = json.loads(run(*args, "--prune", "--json").stdout)
+    assert (report["unchanged"], report["pruned"]) == (2, 1)
+    with open_store("memory:/cli-journal") as store:
+        assert store.count() == 2
+        store.drop()
+
+
+def test_ingest_writes_rejects(source: Path, tmp_path: Path) -> None:
+    with source.open("a", encoding="utf-8") as file:
+        file.write('{"id": "bad"\n{"id": "d", "text": "worse", "year": "soon"}\n')
+    rejects = tmp_path / "rejects.jsonl"
+    args = ("--on-error", "skip", "--rejects", rejects, "--field", "year:int")
+    done = run("ingest", source, "memory:/cli-rejects", *args)
+    assert done.exit_code == 0
+    assert "2 could not be stored" in done.stderr
+    assert "line 4: not JSON" in done.stderr
+    lines = [json.loads(line) for line in rejects.read_text(encoding="utf-8").splitlines()]
+    assert {line["where"] for line in lines} == {f"{source}, line 4", "d"}
+    assert {line["content"][:8] for line in lines} == {'{"id": "', '{"id":"d'}
+    with open_store("memory:/cli-rejects") as store:
+        assert store.count() == 3
+        store.drop()
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -166,6 +198,20 @@ def test_every_command_has_help() -> None:
         done = run(command, "--help")
         assert done.exit_code == 0
         assert "--json" in done.output
+
+
+def test_doctor_looks_at_the_machine_and_at_stores(url: str) -> None:
+    done = run("doctor", url, "--json")
+    assert done.exit_code == 0, done.output
+    found = {(row["subject"], row["name"]): row["value"] for row in json.loads(done.stdout)}
+    assert found["machine", "precision auto"].split(":")[0] in ("float32", "bfloat16", "float16")
+    assert float(found["machine", "float32 by plain"].split()[0]) > 0
+    assert found[url, "documents"] == "3"
+    assert found[url, "fields"] == "lang: str, year: int"
+    assert ("store", "memory") in found
+    missing = run("doctor", "memory:/nothing")
+    assert missing.exit_code == 1
+    assert "does not exist" in missing.stdout
 
 
 def test_version() -> None:

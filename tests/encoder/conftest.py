@@ -1,4 +1,7 @@
-"""Tiny random checkpoints in the on-disk format of BGE-M3 and of bge-*-en-v1.5."""
+"""Tiny random checkpoints in the on-disk format of BGE-M3 and of bge-*-en-v1.5.
+
+scripts/make_golden.py makes its checkpoint with `save_m3` too.
+"""
 
 from __future__ import annotations
 
@@ -55,13 +58,22 @@ def save_tokenizer(folder: Path, kind: str) -> None:
         pair=pair,
         special_tokens=[(token, ids[token]) for token in (first, last)],
     )
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, **names
+    ).save_pretrained(folder)
 
 
 def _save_linear(path: Path, outputs: int) -> None:
-    layer = torch.nn.Linear(HIDDEN, outputs)
-    if outputs == 1:
-        torch.nn.init.constant_(layer.bias, 0.3)  # about half of the tokens get a weight
+    torch.save(torch.nn.Linear(HIDDEN, outputs).half().state_dict(), path)
+
+
+def _save_sparse_linear(path: Path, model: torch.nn.Module) -> None:
+    """Save a head that gives seven of ten words a weight."""
+    layer = torch.nn.Linear(HIDDEN, 1)
+    with torch.no_grad():
+        words = torch.arange(4, 4 + len(WORDS))[None]
+        weights = layer(model.eval()(input_ids=words).last_hidden_state)
+        layer.bias.sub_(weights.quantile(0.3))
     torch.save(layer.half().state_dict(), path)
 
 
@@ -82,14 +94,11 @@ DIMENSIONS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="session")
-def m3(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """XLM-RoBERTa with both heads, as BAAI/bge-m3."""
-    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-m3"
+def save_m3(folder: Path, *, positions: int = 8194) -> None:
     torch.manual_seed(1)
     model = XLMRobertaModel(
         XLMRobertaConfig(
-            max_position_embeddings=8194,
+            max_position_embeddings=positions,
             type_vocab_size=1,
             pad_token_id=1,
             bos_token_id=0,
@@ -102,8 +111,15 @@ def m3(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _randomise(model)
     model.save_pretrained(folder)
     save_tokenizer(folder, "xlm-roberta")
-    _save_linear(folder / "sparse_linear.pt", 1)
+    _save_sparse_linear(folder / "sparse_linear.pt", model)
     _save_linear(folder / "colbert_linear.pt", COLBERT)
+
+
+@pytest.fixture(scope="session")
+def m3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """XLM-RoBERTa with both heads, as BAAI/bge-m3."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-m3"
+    save_m3(folder)
     return folder
 
 

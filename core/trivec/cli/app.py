@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from trivec import __version__
-from trivec.cli import demo, doctor, encode, evaluate, explain, ingest, plan, search, tune
+from trivec.cli import copy, demo, doctor, encode, evaluate, explain, ingest, plan, search, tune
 from trivec.errors import TrivecError
 
 __all__ = ["app", "main"]
@@ -60,6 +61,7 @@ for command in (
     encode.encode,
     ingest.ingest,
     search.search,
+    copy.copy,
     explain.explain,
     evaluate.evaluate,
     tune.tune,
@@ -67,6 +69,10 @@ for command in (
     doctor.doctor,
 ):
     app.command()(command)
+
+# A connector adds commands of its own, as trivec_vespa does.
+for entry in entry_points(group="trivec.commands"):
+    app.command(entry.name)(entry.load())
 
 
 def main() -> None:

@@ -24,6 +24,8 @@ PACKAGES = (
     *("torch", "transformers", "numpy", "safetensors", "qdrant-client", "qdrant-edge-py"),
     *("pymilvus", "milvus-lite", "pyvespa", "langchain-core", "llama-index-core", "ray"),
 )
+FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd")
+"""The instruction sets that decide how fast a model runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +73,27 @@ def _versions() -> Iterable[Finding]:
 def _machine() -> Iterable[Finding]:
     import torch
 
-    from trivec.precision import cpu_features, explain_precision
+    from trivec.linear import rates
+    from trivec.placement import place
+    from trivec.precision import Precision, cpu_flags, has_bfloat16
 
+    flags = cpu_flags()
     yield Finding("machine", "processors", f"{os.cpu_count()}, {torch.get_num_threads()} threads")
-    yield Finding("machine", "cpu features", ", ".join(cpu_features()) or "none that matter")
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            yield Finding("machine", f"gpu {index}", torch.cuda.get_device_name(index))
+    yield Finding("machine", "cpu features", ", ".join(f for f in FEATURES if f in flags) or "none")
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    yield Finding("machine", "gpu", ", ".join(gpus) or "none")
+    measured = [Precision.FLOAT32, *([Precision.BFLOAT16] if has_bfloat16(flags) else [])]
+    for precision in measured:
+        for kernel, rate in rates(precision).items():
+            yield Finding("machine", f"{precision} by {kernel}", f"{rate / 1e9:.0f} GFLOP/s")
+    placement = place("auto", "auto")
+    if placement.device.type != "cpu":
+        reason = "the precision that FlagEmbedding uses on a GPU"
+    elif not has_bfloat16(flags):
+        reason = "this processor would only emulate bfloat16"
     else:
-        yield Finding("machine", "gpu", "none")
-    yield Finding("machine", "precision auto", explain_precision())
+        reason = "bfloat16 is taken where it is at least 1.3 times as fast as float32"
+    yield Finding("machine", "precision auto", f"{placement.precision}: {reason}")
 
 
 def _schemes() -> Iterable[Finding]:

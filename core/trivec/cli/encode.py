@@ -7,14 +7,23 @@ from typing import Annotated
 
 import typer
 
-from trivec.cli.options import AsJson, Device, Model, Precision, load_encoder, notes, print_json
-from trivec.sources import read_jsonl
+from trivec.cli.options import (
+    AsJson,
+    Device,
+    Model,
+    Precision,
+    SourceArgument,
+    load_encoder,
+    notes,
+    print_json,
+)
+from trivec.sources import Source
 
 __all__ = ["encode"]
 
 
 def encode(
-    source: Annotated[str, typer.Argument(help="JSON Lines with id and text; - for stdin.")],
+    source: SourceArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="A .safetensors file.")],
     model: Model = "BAAI/bge-m3",
     device: Device = "auto",
@@ -23,7 +32,7 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Encode texts into a safetensors file of dense, sparse and ColBERT columns."""
-    texts = [document.text for document in read_jsonl(source)]
+    texts = [document.text for document in Source(source).documents()]
     encoder = load_encoder(model, device, precision)
     vectors = encoder.encode_queries(texts) if queries else encoder.encode_documents(texts)
     vectors.save(output)

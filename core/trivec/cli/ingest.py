@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +11,11 @@ import typer
 from trivec.cli.options import (
     AsJson,
     Device,
+    Journal,
     Model,
+    OnErrorOption,
     Precision,
+    SourceArgument,
     StoreArgument,
     fields_of,
     load_encoder,
@@ -19,14 +23,16 @@ from trivec.cli.options import (
     print_json,
 )
 from trivec.ingest import ingest as run
+from trivec.pipeline import check_on_error
 from trivec.registry import open_store
-from trivec.sources import read_jsonl
+from trivec.report import IngestInterrupted, IngestReport
+from trivec.sources import FORMATS, RejectFile, Source
 
-__all__ = ["ingest"]
+__all__ = ["ingest", "print_report"]
 
 
 def ingest(
-    source: Annotated[str, typer.Argument(help="JSON Lines with id and text; - for stdin.")],
+    source: SourceArgument,
     store: StoreArgument,
     model: Model = "BAAI/bge-m3",
     device: Device = "auto",
@@ -37,15 +43,47 @@ def ingest(
     ] = None,
     id_field: Annotated[str, typer.Option(help="The member that holds the id.")] = "id",
     text_field: Annotated[str, typer.Option(help="The member that holds the text.")] = "text",
+    format: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(FORMATS)}; by default from the name.")
+    ] = None,
+    journal: Journal = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete what the journal knows and the source lacks.")
+    ] = False,
+    on_error: OnErrorOption = "raise",
+    rejects: Annotated[
+        Path | None, typer.Option(help="Where skipped lines go; SOURCE.rejects.jsonl by default.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Encode documents once and write all three vectors; creates the collection if needed."""
     fields = fields_of(field or [])
-    with open_store(store) as collection:
+    policy = check_on_error(on_error)
+    documents = Source(
+        source, id_field=id_field, text_field=text_field, format=format, fields=fields
+    )
+    name = "stdin" if source == "-" else source.rstrip("/")
+    with RejectFile(rejects or f"{name}.rejects.jsonl") as rejected, open_store(store) as target:
         encoder = load_encoder(model, device, precision)
-        collection.create(encoder.schema, fields=fields, exist_ok=True)
-        documents = read_jsonl(source, id_field=id_field, text_field=text_field)
-        report = run(documents, encoder, collection)
+        target.create(encoder.schema, fields=fields, exist_ok=True)
+        try:
+            report = run(
+                documents,
+                encoder,
+                target,
+                journal=journal,
+                on_error=policy,
+                rejected=rejected,
+                prune=prune,
+            )
+        except IngestInterrupted as error:
+            print_report(error.report, as_json=as_json, rejects=rejected.path)
+            raise
+    print_report(report, as_json=as_json, rejects=rejected.path)
+
+
+def print_report(report: IngestReport, *, as_json: bool, rejects: Path | None = None) -> None:
+    """Print what was done: JSON on standard output, or sentences on standard error."""
     if as_json:
         print_json(asdict(report))
         return
@@ -53,8 +91,26 @@ def ingest(
         f"{report.documents} documents, {report.bytes / 1e6:.1f} MB "
         f"in {report.requests} writes, {report.seconds:.1f} s"
     )
+    for count, what in (
+        (report.unchanged, "were written before and have not changed"),
+        (report.touched, "were written without encoding: only their metadata changed"),
+        (report.replaced, "had an id that came before; the last one was kept"),
+        (report.missing, "had been written and were lost; they were written again"),
+        (report.pruned, "vanished from the source and were deleted"),
+    ):
+        if count:
+            notes.print(f"{count} {what}")
     if report.overflowed:
         notes.print(
             f"[yellow]{report.overflowed} had more ColBERT vectors than the database holds; "
             "neighbouring tokens were merged[/yellow]"
         )
+    if report.failed:
+        notes.print(
+            f"[red]{report.failed} could not be stored"
+            + ("" if rejects is None else f" and are in {rejects}")
+            + "[/red]",
+            soft_wrap=True,
+        )
+        for failure in report.failures[:10]:
+            notes.print(f"  {failure.where}: {failure.problem}", markup=False, soft_wrap=True)

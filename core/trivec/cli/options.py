@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AsJson",
     "Device",
+    "Journal",
     "Model",
+    "OnErrorOption",
     "Precision",
+    "SourceArgument",
     "StoreArgument",
+    "as_precision",
     "fields_of",
     "load_encoder",
     "notes",
@@ -34,6 +39,19 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
 Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        help="JSON Lines, CSV, TSV or Parquet, also gz or zst; a folder of text; - for stdin."
+    ),
+]
+Journal = Annotated[
+    Path | None,
+    typer.Option(help="A file that remembers what is written, so that the next run goes on."),
+]
+OnErrorOption = Annotated[
+    str, typer.Option(help="raise ends at what cannot be stored; skip goes on without it.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StoreArgument = Annotated[
     str, typer.Argument(help="URL of the collection, such as qdrant+edge:./data/articles.")
@@ -49,6 +67,16 @@ _PRESETS = {
 }
 
 
+def as_precision(text: str) -> Literal["auto", "float32", "bfloat16", "float16", "int8"]:
+    """Return the precision of this name, or raise `InvalidOptionError` for an unknown one."""
+    match text:
+        case "auto" | "float32" | "bfloat16" | "float16" | "int8":
+            return text
+    raise InvalidOptionError(
+        f"precision={text!r}; expected auto, float32, bfloat16, float16 or int8"
+    )
+
+
 def load_encoder(model: str, device: str, precision: str) -> Encoder:
     """Load a model, building the demo model where its name is "demo"."""
     from trivec.encoder import Encoder
@@ -57,7 +85,7 @@ def load_encoder(model: str, device: str, precision: str) -> Encoder:
         from trivec.demo.model import demo_model
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
-    return Encoder.load(model, device=device, precision=precision)
+    return Encoder.load(model, device=device, precision=as_precision(precision))
 
 
 def weights_of(text: str) -> Weights:

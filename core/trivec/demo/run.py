@@ -5,7 +5,8 @@ from __future__ import annotations
 from trivec.demo.collection import FIELDS, DemoCollection
 from trivec.document import Document
 from trivec.evaluation import Evaluation, evaluate
-from trivec.ingest import IngestReport, ingest
+from trivec.ingest import ingest
+from trivec.report import IngestReport
 from trivec.search import MODES
 from trivec.store import Store
 from trivec.text_encoder import TextEncoder

@@ -1,0 +1,71 @@
+"""LangChain's documents as trivec's, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+from uuid import uuid4
+
+from langchain_core.documents import Document as LangChainDocument
+
+from trivec import Document
+from trivec.document import PRIVATE_KEY, public_metadata
+from trivec.errors import InvalidDocumentError, InvalidOptionError
+
+__all__ = ["Batch", "batches", "to_langchain", "with_ids"]
+
+
+class Batch(NamedTuple):
+    """Some documents with different ids, and the ids of all that were handed in, in order."""
+
+    ids: list[str]
+    documents: list[Document]
+
+
+def with_ids(
+    documents: Iterable[LangChainDocument], ids: Sequence[str | None] | None
+) -> Iterator[tuple[str, LangChainDocument]]:
+    """Yield each document with its id: the one given, else its own, else a new UUID.
+
+    Raises:
+        InvalidOptionError: If there are not as many ids as documents.
+    """
+    if ids is None:
+        yield from ((document.id or str(uuid4()), document) for document in documents)
+        return
+    given = list(ids)
+    if isinstance(documents, Sequence) and len(documents) != len(given):
+        raise InvalidOptionError(f"{len(given)} ids came with {len(documents)} documents")
+    count = 0
+    for document in documents:
+        if count == len(given):
+            raise InvalidOptionError(f"{len(given)} ids came with more documents than that")
+        yield given[count] or document.id or str(uuid4()), document
+        count += 1
+    if count < len(given):
+        raise InvalidOptionError(f"{len(given)} ids came with {count} documents")
+
+
+def batches(pairs: Iterator[tuple[str, LangChainDocument]], size: int) -> Iterator[Batch]:
+    """Yield the documents in batches; of those with the same id in one batch, the last."""
+    if size < 1:
+        raise InvalidOptionError(f"batch_size={size} must be at least 1")
+    while some := list(islice(pairs, size)):
+        unique = dict(some)
+        yield Batch([i for i, _ in some], [_to_trivec(i, d) for i, d in unique.items()])
+
+
+def _to_trivec(id: str, document: LangChainDocument) -> Document:
+    if PRIVATE_KEY in document.metadata:
+        raise InvalidDocumentError(
+            f"document {id!r}: the metadata key {PRIVATE_KEY!r} is reserved; rename it"
+        )
+    return Document(id, document.page_content, document.metadata)
+
+
+def to_langchain(document: Document) -> LangChainDocument:
+    """Return a document as it was handed in, with its id."""
+    return LangChainDocument(
+        id=document.id, page_content=document.text, metadata=public_metadata(document)
+    )

@@ -1,0 +1,132 @@
+"""LangChain's structured queries as filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from langchain_core.structured_query import (
+    Comparator,
+    Comparison,
+    FilterDirective,
+    Operation,
+    Operator,
+    StructuredQuery,
+    Visitor,
+)
+
+from trivec import Filter
+from trivec.errors import InvalidFilterError
+from trivec.filter import And, Not, Op, Or, parse_datetime
+from trivec.filter import Comparison as Condition
+from trivec.filter_dict import as_filter
+
+__all__ = ["LangChainFilter", "TrivecTranslator", "to_filter"]
+
+LangChainFilter = Filter | Mapping[str, Any] | FilterDirective
+"""What the classes of this package take as `filter`."""
+
+_COMPARATORS = {
+    Comparator.EQ: Op.EQ,
+    Comparator.NE: Op.NE,
+    Comparator.GT: Op.GT,
+    Comparator.GTE: Op.GTE,
+    Comparator.LT: Op.LT,
+    Comparator.LTE: Op.LTE,
+    Comparator.CONTAIN: Op.CONTAINS,
+    Comparator.LIKE: Op.TEXT,
+    Comparator.IN: Op.IN,
+    Comparator.NIN: Op.NIN,
+}
+_ORDERING = frozenset({Comparator.GT, Comparator.GTE, Comparator.LT, Comparator.LTE})
+_LISTS = frozenset({Comparator.IN, Comparator.NIN})
+
+
+class TrivecTranslator(Visitor):
+    """Translates the queries of LangChain's `SelfQueryRetriever` for any trivec store.
+
+    All comparators and operators are known. `contain` asks for an element of a list, `like` for
+    a part of a string (with or without `%` around it), and dates compare as instants.
+
+    Example:
+        >>> query = StructuredQuery(
+        ...     query="whales", filter=Comparison(Comparator.GTE, "year", 2020)
+        ... )
+        >>> question, options = TrivecTranslator().visit_structured_query(query)
+        >>> question, options["filter"].matches({"year": 2024})
+        ('whales', True)
+    """
+
+    allowed_comparators = tuple(Comparator)
+    allowed_operators = tuple(Operator)
+
+    def visit_operation(self, operation: Operation) -> Filter:
+        """Translate `and`, `or` and `not`."""
+        parts = tuple(part.accept(self) for part in operation.arguments)
+        match operation.operator:
+            case Operator.AND:
+                return And(parts)
+            case Operator.OR:
+                return Or(parts)
+        if len(parts) != 1:
+            raise InvalidFilterError(f"`not` takes one condition, got {len(parts)}")
+        return Not(parts[0])
+
+    def visit_comparison(self, comparison: Comparison) -> Filter:
+        """Translate one comparison."""
+        comparator, path = comparison.comparator, comparison.attribute
+        value = _value(comparison.value, ordered=comparator in _ORDERING)
+        if comparator in _LISTS and not isinstance(comparison.value, list | tuple):
+            value = _value([comparison.value], ordered=False)
+        if value is None and comparator in (Comparator.EQ, Comparator.NE):
+            return Condition(path, Op.IS_NULL if comparator is Comparator.EQ else Op.EXISTS)
+        if comparator is Comparator.LIKE and isinstance(value, str):
+            value = _pattern(path, value)
+        return Condition(path, _COMPARATORS[comparator], value)
+
+    def visit_structured_query(
+        self, structured_query: StructuredQuery
+    ) -> tuple[str, dict[str, Filter]]:
+        """Return the query and the search options of its filter."""
+        if structured_query.filter is None:
+            return structured_query.query, {}
+        return structured_query.query, {"filter": structured_query.filter.accept(self)}
+
+
+def to_filter(condition: LangChainFilter | None) -> Filter | None:
+    """Return any of the accepted forms as a filter.
+
+    Raises:
+        InvalidFilterError: If it is none of them, or cannot be meant.
+    """
+    if isinstance(condition, FilterDirective):
+        translated: Filter = condition.accept(TrivecTranslator())
+        return translated
+    return None if condition is None else as_filter(condition)
+
+
+def _value(value: Any, *, ordered: bool) -> Any:  # noqa: ANN401
+    """Return a value of LangChain's query language as one of ours."""
+    if isinstance(value, list | tuple):
+        return tuple(_value(item, ordered=ordered) for item in value)
+    if isinstance(value, Mapping):  # {"date": "2024-01-31", "type": "date"}
+        text = value.get(str(value.get("type")))
+        moment = parse_datetime(text) if isinstance(text, str) else None
+        if moment is None:
+            raise InvalidFilterError(f"{dict(value)!r} is not a date or datetime")
+        return moment
+    if isinstance(value, str) and ordered:
+        return parse_datetime(value) or value
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day)
+    return value
+
+
+def _pattern(path: str, value: str) -> str:
+    part = value.removeprefix("%").removesuffix("%")
+    if "%" in part:
+        raise InvalidFilterError(
+            f"{path} like {value!r}: a `%` is understood at the ends only; combine several `like`"
+        )
+    return part

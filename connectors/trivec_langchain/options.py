@@ -1,0 +1,71 @@
+"""The options of one search, and what its scores mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypedDict
+
+from trivec import Filter, Weights
+from trivec.errors import InvalidOptionError
+from trivec.search import Mode, Search
+from trivec_langchain.filters import LangChainFilter, to_filter
+
+__all__ = ["SearchOptions", "merged", "relevance_of"]
+
+
+class SearchOptions(TypedDict, total=False):
+    """The options of one search; those left out are the vector store's own."""
+
+    mode: Mode
+    weights: Weights
+    candidates: int
+    filter: LangChainFilter | None
+
+
+def merged(defaults: Search, k: int, options: SearchOptions) -> Search:
+    """Return the search of one call: its options over the defaults, and both filters together.
+
+    Raises:
+        TypeError: If an option is unknown, as for any keyword of a function.
+        InvalidOptionError: If an option is out of range.
+        InvalidFilterError: If the filter cannot be meant.
+    """
+    unknown = sorted(set(options) - SearchOptions.__optional_keys__)
+    if unknown:
+        known = ", ".join(sorted(SearchOptions.__optional_keys__))
+        raise TypeError(f"unknown search option {', '.join(unknown)}; known are {known}")
+    return replace(
+        defaults,
+        k=k,
+        mode=options.get("mode", defaults.mode),
+        weights=options.get("weights", defaults.weights),
+        candidates=options.get("candidates", defaults.candidates),
+        filter=_both(defaults.filter, to_filter(options.get("filter"))),
+    )
+
+
+def relevance_of(search: Search) -> Callable[[float], float]:
+    """Return what maps a score to 0 to 1.
+
+    Dense and ColBERT scores are cosines, of unit vectors or means of them, so they lie between
+    -1 and 1. Lexical weights have no bound, and a rank says nothing of relevance.
+
+    Raises:
+        InvalidOptionError: If the score has no bounds.
+    """
+    cosines = search.mode in ("dense", "colbert")
+    if not cosines and not (search.mode == "hybrid" and search.weights.sparse == 0):
+        raise InvalidOptionError(
+            f"mode={search.mode!r} with {search.weights} has no relevance scores between 0 and 1: "
+            "lexical scores have no upper bound and ranks are no measure. Use mode='dense' or "
+            "'colbert', or 'hybrid' with weights whose sparse is 0; for plain scores call "
+            "similarity_search_with_score"
+        )
+    return lambda score: min(1.0, max(0.0, (1 + score) / 2))
+
+
+def _both(first: Filter | None, second: Filter | None) -> Filter | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second

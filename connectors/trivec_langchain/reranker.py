@@ -1,0 +1,123 @@
+"""Documents in a better order, as LangChain's document compressor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.cross_encoders import BaseCrossEncoder
+from langchain_core.documents import Document as LangChainDocument
+from langchain_core.documents.compressor import BaseDocumentCompressor
+from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
+
+from trivec import Store, Weights
+from trivec.rerank import Candidate, Reranker, RerankMode
+from trivec.text_encoder import TextEncoder
+
+__all__ = ["TrivecReranker"]
+
+
+class TrivecReranker(BaseDocumentCompressor):
+    """Sorts documents by ColBERT or the hybrid score, or by a cross-encoder.
+
+    Setup:
+        .. code-block:: bash
+
+            pip install 'trivec[langchain]'
+
+    Key init args:
+        encoder: TextEncoder | None
+            A trivec encoder. A question that its retriever has encoded is not encoded again.
+        cross_encoder: BaseCrossEncoder | None
+            Scores the texts in the encoder's place.
+        store: Store | None
+            Where documents may be stored with their vectors, which are used if the text is the
+            same; only the others are encoded.
+        mode: str
+            "colbert", "hybrid", "dense" or "sparse".
+        weights: Weights
+            The weights of "hybrid".
+        top_n: int | None
+            How many documents to return; all without it.
+
+    Instantiate:
+        >>> from trivec.testing import HashEncoder
+        >>> from trivec_langchain import TrivecReranker
+        >>> reranker = TrivecReranker(encoder=HashEncoder(), top_n=1)
+
+    Usage:
+        >>> from langchain_core.documents import Document
+        >>> documents = [Document("Foxes live in the wood."), Document("Whales live in the sea.")]
+        >>> reranker.compress_documents(documents, "Who lives in the sea?")[0].page_content
+        'Whales live in the sea.'
+
+    Scores:
+        >>> fox, whale = reranker.score(documents, "Who lives in the sea?")
+        >>> fox < whale
+        True
+
+    Async:
+        >>> import asyncio
+        >>> len(asyncio.run(reranker.acompress_documents(documents, "Who lives in the sea?")))
+        1
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    encoder: SkipValidation[TextEncoder] | None = Field(default=None, exclude=True, repr=False)
+    cross_encoder: BaseCrossEncoder | None = Field(default=None, exclude=True, repr=False)
+    store: Store | None = Field(default=None, exclude=True)
+    mode: RerankMode = "colbert"
+    weights: Weights = Weights.GENERAL
+    top_n: int | None = Field(default=None, ge=1)
+
+    _reranker: Reranker = PrivateAttr()
+
+    def model_post_init(self, context: object, /) -> None:
+        """Check the options together."""
+        self._reranker = Reranker(
+            self.encoder,
+            store=self.store,
+            mode=self.mode,
+            weights=self.weights,
+            cross_encoder=self.cross_encoder,
+        )
+
+    def compress_documents(
+        self,
+        documents: Sequence[LangChainDocument],
+        query: str,
+        callbacks: Callbacks | None = None,
+    ) -> Sequence[LangChainDocument]:
+        """Return the documents, unchanged, best first; equal ones in the order given."""
+        return self._best(documents, self.score(documents, query))
+
+    async def acompress_documents(
+        self,
+        documents: Sequence[LangChainDocument],
+        query: str,
+        callbacks: Callbacks | None = None,
+    ) -> Sequence[LangChainDocument]:
+        """Return the documents, best first; see `compress_documents`."""
+        return self._best(documents, await self.ascore(documents, query))
+
+    def score(self, documents: Sequence[LangChainDocument], query: str) -> list[float]:
+        """Return the score of each document, in their order."""
+        return self._reranker.scores(query, _candidates(documents))
+
+    async def ascore(self, documents: Sequence[LangChainDocument], query: str) -> list[float]:
+        """Return the score of each document, in their order."""
+        return await self._reranker.ascores(query, _candidates(documents))
+
+    def _best(
+        self, documents: Sequence[LangChainDocument], scores: Sequence[float]
+    ) -> list[LangChainDocument]:
+        order = sorted(range(len(documents)), key=lambda i: -scores[i])
+        return [documents[i] for i in order[: self.top_n]]
+
+
+def _candidates(documents: Sequence[LangChainDocument]) -> list[Candidate]:
+    return [
+        Candidate(document.page_content, document.id, document.page_content)
+        for document in documents
+    ]

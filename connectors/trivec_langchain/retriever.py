@@ -1,0 +1,203 @@
+"""A vector store as LangChain's retriever, answering many questions at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Unpack, cast
+
+from langchain_core.callbacks import (
+    AsyncCallbackManager,
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManager,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document as LangChainDocument
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list
+from pydantic import ConfigDict, Field
+
+from trivec import Weights
+from trivec.hit import Hit
+from trivec.search import Mode
+from trivec_langchain.documents import to_langchain
+from trivec_langchain.filters import LangChainFilter
+from trivec_langchain.options import SearchOptions
+from trivec_langchain.vector_store import TrivecVectorStore
+
+__all__ = ["RetrieverOptions", "TrivecRetriever"]
+
+
+class RetrieverOptions(SearchOptions, total=False):
+    """The options of one call; those left out are the retriever's own."""
+
+    k: int
+
+
+class TrivecRetriever(BaseRetriever):
+    """Retrieves documents; `batch` and `abatch` take one forward pass and one request.
+
+    Setup:
+        .. code-block:: bash
+
+            pip install 'trivec[langchain,qdrant]'  # or milvus, vespa
+
+    Key init args:
+        vectorstore: TrivecVectorStore
+            Where to search. What the retriever leaves open is as the vector store has it.
+        k: int
+            How many documents to return.
+        mode: str | None
+            "dense", "sparse", "colbert", "hybrid" or "rrf".
+        weights: Weights | None
+            The weights of the three parts in the hybrid score.
+        candidates: int | None
+            How many documents the dense and the sparse search give each to the other modes.
+        filter: Filter | dict | FilterDirective | None
+            Holds for every call, together with the vector store's; a call's own replaces it.
+
+    Instantiate:
+        >>> from trivec import open_store
+        >>> from trivec.testing import HashEncoder
+        >>> from trivec_langchain import TrivecRetriever, TrivecVectorStore
+        >>> texts = ["Whales live in the sea.", "Foxes live in the wood.", "Seals rest ashore."]
+        >>> vector_store = TrivecVectorStore.from_texts(
+        ...     texts, HashEncoder(), store=open_store("memory:/retriever-example")
+        ... )
+        >>> retriever = TrivecRetriever(vectorstore=vector_store, k=1)
+
+    Usage:
+        >>> [document.page_content for document in retriever.invoke("in the wood")]
+        ['Foxes live in the wood.']
+        >>> len(retriever.invoke("in the wood", k=2, mode="colbert"))
+        2
+
+    Many questions at once:
+        >>> for found in retriever.batch(["in the wood", "in the sea"]):
+        ...     print(found[0].page_content)
+        Foxes live in the wood.
+        Whales live in the sea.
+
+    Use within a chain:
+        >>> from langchain_core.runnables import RunnableLambda
+        >>> chain = retriever | RunnableLambda(lambda found: found[0].page_content)
+        >>> chain.invoke("in the sea")
+        'Whales live in the sea.'
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    vectorstore: TrivecVectorStore = Field(exclude=True)
+    k: int = 4
+    mode: Mode | None = None
+    weights: Weights | None = None
+    candidates: int | None = None
+    filter: LangChainFilter | None = None
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        **options: Unpack[RetrieverOptions],
+    ) -> list[LangChainDocument]:
+        k, rest = self._options(options)
+        return _documents(self.vectorstore.search_hits([query], k, **rest))[0]
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        **options: Unpack[RetrieverOptions],
+    ) -> list[LangChainDocument]:
+        k, rest = self._options(options)
+        return _documents(await self.vectorstore.asearch_hits([query], k, **rest))[0]
+
+    def batch(  # type: ignore[override]  # LangChain takes any keyword
+        self,
+        inputs: list[str],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[RetrieverOptions],
+    ) -> list[list[LangChainDocument]]:
+        """Answer many questions with one forward pass and one request to the store.
+
+        Args:
+            inputs: The questions.
+            config: One for all, or one per question; callbacks hear of every question.
+            return_exceptions: Whether to return an error, in the place of each answer.
+            options: The options of all these calls, such as `k` and `filter`.
+        """
+        if not inputs:
+            return []
+        runs = [
+            CallbackManager.configure(**self._callbacks(one)).on_retriever_start(
+                None, query, name=one.get("run_name") or self.get_name(), run_id=one.get("run_id")
+            )
+            for query, one in zip(inputs, get_config_list(config, len(inputs)), strict=True)
+        ]
+        try:
+            k, rest = self._options(options)
+            answers = _documents(self.vectorstore.search_hits(inputs, k, **rest))
+        except Exception as error:
+            for run in runs:
+                run.on_retriever_error(error)
+            if return_exceptions:
+                return cast("list[list[LangChainDocument]]", [error] * len(inputs))
+            raise
+        for run, answer in zip(runs, answers, strict=True):
+            run.on_retriever_end(answer)
+        return answers
+
+    async def abatch(  # type: ignore[override]  # as batch
+        self,
+        inputs: list[str],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[RetrieverOptions],
+    ) -> list[list[LangChainDocument]]:
+        """Answer many questions; see `batch`."""
+        if not inputs:
+            return []
+        runs = [
+            await AsyncCallbackManager.configure(**self._callbacks(one)).on_retriever_start(
+                None, query, name=one.get("run_name") or self.get_name(), run_id=one.get("run_id")
+            )
+            for query, one in zip(inputs, get_config_list(config, len(inputs)), strict=True)
+        ]
+        try:
+            k, rest = self._options(options)
+            answers = _documents(await self.vectorstore.asearch_hits(inputs, k, **rest))
+        except Exception as error:
+            for run in runs:
+                await run.on_retriever_error(error)
+            if return_exceptions:
+                return cast("list[list[LangChainDocument]]", [error] * len(inputs))
+            raise
+        for run, answer in zip(runs, answers, strict=True):
+            await run.on_retriever_end(answer)
+        return answers
+
+    def _callbacks(self, config: RunnableConfig) -> dict[str, Any]:
+        """Return the arguments of `CallbackManager.configure`, as `invoke` chooses them."""
+        return {
+            "inheritable_callbacks": config.get("callbacks"),
+            "inheritable_tags": config.get("tags"),
+            "local_tags": self.tags,
+            "inheritable_metadata": {**(config.get("metadata") or {}), **self._get_ls_params()},
+            "local_metadata": self.metadata,
+        }
+
+    def _options(self, given: RetrieverOptions) -> tuple[int, SearchOptions]:
+        """Return k and the search options: those of the call, else the retriever's own."""
+        own = {name: getattr(self, name) for name in ("mode", "weights", "candidates", "filter")}
+        merged: dict[str, Any] = {k: v for k, v in own.items() if v is not None} | dict(given)
+        k = merged.pop("k", self.k)
+        return k, cast(SearchOptions, merged)
+
+
+def _documents(answers: Sequence[Sequence[Hit]]) -> list[list[LangChainDocument]]:
+    return [[to_langchain(hit.document) for hit in hits] for hits in answers]

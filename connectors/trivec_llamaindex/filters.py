@@ -1,0 +1,151 @@
+"""LlamaIndex's metadata filters as filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llama_index.core.vector_stores import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
+
+from trivec import Filter
+from trivec.document import Json
+from trivec.errors import InvalidFilterError
+from trivec.fields import FieldType
+from trivec.filter import And, Comparison, Not, Op, Or, metadata_values, parse_datetime, split_path
+from trivec.filter_dict import as_filter
+
+__all__ = ["InsensitiveText", "LlamaIndexFilter", "is_local", "to_filter"]
+
+LlamaIndexFilter = MetadataFilters | Filter | Mapping[str, Any]
+"""What the classes of this package take as filters."""
+
+_OPERATORS = {
+    FilterOperator.EQ: Op.EQ,
+    FilterOperator.NE: Op.NE,
+    FilterOperator.GT: Op.GT,
+    FilterOperator.GTE: Op.GTE,
+    FilterOperator.LT: Op.LT,
+    FilterOperator.LTE: Op.LTE,
+    FilterOperator.IN: Op.IN,
+    FilterOperator.NIN: Op.NIN,
+    FilterOperator.ANY: Op.ANY,
+    FilterOperator.ALL: Op.ALL,
+    FilterOperator.CONTAINS: Op.CONTAINS,
+    FilterOperator.TEXT_MATCH: Op.TEXT,
+}
+_ORDERING = frozenset({Op.GT, Op.GTE, Op.LT, Op.LTE})
+_ALWAYS = And(())
+_NEVER = Or(())
+
+
+@dataclass(frozen=True, slots=True)
+class InsensitiveText(Filter):
+    """True where a string holds this one, upper and lower case alike.
+
+    No store knows it, so it is evaluated in this process.
+    """
+
+    path: str
+    value: str
+
+    def __post_init__(self) -> None:
+        split_path(self.path)
+
+    def matches(self, metadata: Mapping[str, Json]) -> bool:
+        """Return whether this metadata satisfies the condition."""
+        found = metadata_values(metadata, self.path)
+        return any(isinstance(v, str) and self.value.lower() in v.lower() for v in found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the condition as JSON, which `Filter.from_dict` does not read."""
+        return {"field": self.path, "operator": "text insensitive", "value": self.value}
+
+    def simplified(self) -> Filter:
+        """Return the condition itself."""
+        return self
+
+    def comparisons(self) -> Iterable[Comparison]:
+        """Yield the comparison that tells upper and lower case apart."""
+        yield Comparison(self.path, Op.TEXT, self.value)
+
+
+def to_filter(
+    filters: LlamaIndexFilter | None, fields: Mapping[str, FieldType] | None = None
+) -> Filter | None:
+    """Return filters as one, or None where they restrict nothing.
+
+    The meaning is that of LlamaIndex's own `SimpleVectorStore`, with nested groups: a missing or
+    null value satisfies only `!=` and `nin`, and NOT holds where none of its filters does. As
+    LlamaIndex's values are neither booleans nor dates, 0 and 1 stand for the values of a field
+    that is declared bool, and ISO 8601 strings for those of a datetime field.
+
+    Args:
+        filters: LlamaIndex's filters, or a filter, or a plain dict.
+        fields: The declared fields.
+
+    Raises:
+        InvalidFilterError: If a filter cannot be meant.
+    """
+    if filters is None:
+        return None
+    if not isinstance(filters, MetadataFilters):
+        return as_filter(filters)
+    return _group(filters, fields or {}) if filters.filters else None
+
+
+def is_local(condition: Filter) -> bool:
+    """Return whether a filter holds something that only this process can evaluate."""
+    if isinstance(condition, And | Or):
+        return any(is_local(part) for part in condition.filters)
+    if isinstance(condition, Not):
+        return is_local(condition.filter)
+    return isinstance(condition, InsensitiveText)
+
+
+def _group(group: MetadataFilters, fields: Mapping[str, FieldType]) -> Filter:
+    parts = tuple(
+        _group(part, fields) if isinstance(part, MetadataFilters) else _one(part, fields)
+        for part in group.filters
+    )
+    if not parts:
+        return _ALWAYS
+    if group.condition is FilterCondition.NOT:
+        return Not(Or(parts))
+    if len(parts) == 1:
+        return parts[0]
+    return Or(parts) if group.condition is FilterCondition.OR else And(parts)
+
+
+def _one(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filter:
+    path, operator = given.key, given.operator
+    kind = fields.get(path)
+    if operator is FilterOperator.IS_EMPTY:
+        empty = Comparison(path, Op.IS_NULL)
+        is_text = kind is None or kind.item is FieldType.STR
+        return empty | Comparison(path, Op.EQ, "") if is_text else empty
+    if operator is FilterOperator.TEXT_MATCH_INSENSITIVE:
+        if not isinstance(given.value, str) or not given.value:
+            raise InvalidFilterError(
+                f"{path} {operator.value}: expected a str, not {given.value!r}"
+            )
+        return InsensitiveText(path, given.value)
+    op = _OPERATORS[operator]
+    if given.value is None and op in (Op.EQ, Op.NE):
+        return _NEVER if op is Op.EQ else _ALWAYS
+    if isinstance(given.value, list):
+        return Comparison(path, op, tuple(_value(item, kind, op) for item in given.value))
+    return Comparison(path, op, _value(given.value, kind, op))
+
+
+def _value(value: Any, kind: FieldType | None, op: Op) -> Any:  # noqa: ANN401
+    if kind is FieldType.BOOL and value in (0, 1):
+        return bool(value)
+    if isinstance(value, str) and (kind is FieldType.DATETIME or op in _ORDERING):
+        return parse_datetime(value) or value
+    return value

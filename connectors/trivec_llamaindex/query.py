@@ -1,0 +1,182 @@
+"""LlamaIndex's queries as searches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
+
+from trivec import Filter, Vector, Weights
+from trivec.errors import InvalidOptionError
+from trivec.fields import FieldType
+from trivec.filter import F
+from trivec.search import Mode, Search
+from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
+from trivec_llamaindex.nodes import REF_DOC_ID
+
+__all__ = ["Plan", "QueryOptions", "combined", "make_plan"]
+
+_MODES: Mapping[VectorStoreQueryMode, Mode] = {
+    VectorStoreQueryMode.DEFAULT: "dense",
+    VectorStoreQueryMode.SPARSE: "sparse",
+    VectorStoreQueryMode.HYBRID: "hybrid",
+    VectorStoreQueryMode.MMR: "dense",
+}
+_PREFETCH_FACTOR = 4
+
+
+class QueryOptions(TypedDict, total=False):
+    """What a query takes beside LlamaIndex's own options, through `vector_store_kwargs`.
+
+    `weights` are those of HYBRID, as `Weights` or as a dict of them; `candidates` is how many
+    documents the dense and the sparse search give each to HYBRID; `mmr_threshold` is how MMR
+    weighs nearness (1) against difference (0), here since LlamaIndex's retriever does not set the
+    query's own; `mmr_prefetch_k` is how many MMR chooses from (4 times `similarity_top_k` without
+    it); `filter` holds together with the query's own filters.
+    """
+
+    weights: Weights | Mapping[str, float]
+    candidates: int
+    mmr_threshold: float
+    mmr_prefetch_k: int
+    filter: LlamaIndexFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one query is answered.
+
+    Args:
+        search: The search; its `k` says how many hits it must find.
+        k: How many nodes are returned.
+        dense: The dense vector that the query came with, or None.
+        text: What is encoded for the parts that the query did not come with, or None.
+        ids: The only nodes to search, or None.
+        local: Whether this process must evaluate the filter.
+        relevance: How much MMR weighs nearness; None for other modes.
+    """
+
+    search: Search
+    k: int
+    dense: Sequence[float] | None
+    text: str | None
+    ids: Sequence[str] | None
+    local: bool
+    relevance: float | None
+
+    def vector(self, encoded: Vector | None) -> Vector:
+        """Return the query's vector: what was encoded, with the dense vector it came with."""
+        if self.dense is None:
+            assert encoded is not None
+            return encoded
+        return Vector(
+            dense=np.asarray(self.dense, np.float32),
+            sparse=None if encoded is None else encoded.sparse,
+            colbert=None if encoded is None else encoded.colbert,
+        )
+
+
+def make_plan(
+    query: VectorStoreQuery,
+    options: QueryOptions,
+    *,
+    weights: Weights,
+    candidates: int,
+    fields: Mapping[str, FieldType],
+    encodes: bool,
+) -> Plan:
+    """Return how to answer a query.
+
+    `alpha` makes the weights of HYBRID `dense=alpha, sparse=1-alpha, colbert=0`, since it knows
+    two signals only; `weights` of the options come first.
+
+    Raises:
+        TypeError: If an option is unknown, as for any keyword of a function.
+        InvalidOptionError: If the mode is not supported, or there is nothing to search with.
+        InvalidFilterError: If a filter cannot be meant.
+    """
+    unknown = sorted(set(options) - QueryOptions.__optional_keys__)
+    if unknown:
+        known = ", ".join(sorted(QueryOptions.__optional_keys__))
+        raise TypeError(f"unknown query option {', '.join(unknown)}; known are {known}")
+    if query.mode not in _MODES:
+        raise InvalidOptionError(
+            f"query mode {query.mode!r} is not supported; "
+            f"supported are {', '.join(mode.value for mode in _MODES)}"
+        )
+    k, found = query.similarity_top_k, query.similarity_top_k
+    relevance = None
+    if query.mode is VectorStoreQueryMode.SPARSE:
+        k = found = query.sparse_top_k or k
+    elif query.mode is VectorStoreQueryMode.HYBRID:
+        candidates = max(candidates, k, query.sparse_top_k or 0)
+        k = found = query.hybrid_top_k or k
+    elif query.mode is VectorStoreQueryMode.MMR:
+        found = max(k, options.get("mmr_prefetch_k", _PREFETCH_FACTOR * k))
+        own = 0.5 if query.mmr_threshold is None else query.mmr_threshold
+        relevance = options.get("mmr_threshold", own)
+    conditions = [to_filter(query.filters, fields), to_filter(options.get("filter"), fields)]
+    if query.doc_ids:
+        conditions.append(F(REF_DOC_ID).in_(query.doc_ids))
+    condition = combined(conditions)
+    search = Search(
+        mode=_MODES[query.mode],
+        k=found,
+        weights=_weights(query, options, weights),
+        candidates=options.get("candidates", candidates),
+        filter=condition,
+    )
+    dense = query.query_embedding or None
+    text = query.query_str if search.mode != "dense" or dense is None else None
+    if search.mode == "sparse":
+        dense = None
+    if text is None and (dense is None or search.mode != "dense"):
+        raise InvalidOptionError(f"a {query.mode.value} query needs query_str, which is None")
+    if text is not None and not encodes:
+        raise InvalidOptionError(
+            f"this {query.mode.value} query needs a trivec encoder; make the vector store with "
+            "one, or give a query_embedding and mode 'default' or 'mmr'"
+        )
+    return Plan(
+        search=search,
+        k=k,
+        dense=dense,
+        text=text,
+        ids=query.node_ids or None,
+        local=condition is not None and is_local(condition),
+        relevance=relevance,
+    )
+
+
+def combined(conditions: Sequence[Filter | None]) -> Filter | None:
+    """Return the conditions together, or None where there is none."""
+    given = [condition for condition in conditions if condition is not None]
+    if not given:
+        return None
+    first, *rest = given
+    for condition in rest:
+        first = first & condition
+    return first
+
+
+def _weights(query: VectorStoreQuery, options: QueryOptions, weights: Weights) -> Weights:
+    given = options.get("weights")
+    if isinstance(given, Weights):
+        return given
+    if given is not None:
+        unknown = set(given) - {"dense", "sparse", "colbert"}
+        if unknown:
+            raise InvalidOptionError(
+                f"unknown weights {sorted(unknown)}; known are dense, sparse, colbert"
+            )
+        return Weights(given.get("dense", 0), given.get("sparse", 0), given.get("colbert", 0))
+    if query.mode is VectorStoreQueryMode.HYBRID and query.alpha is not None:
+        if not 0 <= query.alpha <= 1:
+            raise InvalidOptionError(
+                f"alpha={query.alpha} must be between 0 (sparse) and 1 (dense)"
+            )
+        return Weights(query.alpha, 1 - query.alpha, 0)
+    return weights

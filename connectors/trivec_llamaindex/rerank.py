@@ -1,0 +1,93 @@
+"""Nodes in a better order, as LlamaIndex's postprocessor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.schema import NodeWithScore, QueryBundle
+
+from trivec import Store, Weights
+from trivec.errors import InvalidOptionError
+from trivec.rerank import Candidate, CrossEncoder, Reranker, RerankMode
+from trivec.text_encoder import TextEncoder
+from trivec_llamaindex.nodes import embedded_text, stored_text
+
+__all__ = ["TrivecRerank"]
+
+
+class TrivecRerank(BaseNodePostprocessor):
+    """Sorts nodes by ColBERT or the hybrid score, or by a cross-encoder; that is their new score.
+
+    Args:
+        encoder: A trivec encoder. A question that its retriever has encoded is not encoded again.
+        store: Where nodes may be stored with their vectors, which are used if the text is the
+            same; only the others are encoded.
+        mode: "colbert", "hybrid", "dense" or "sparse".
+        weights: The weights of "hybrid".
+        cross_encoder: Scores the texts in the encoder's place.
+        top_n: How many nodes to return; all without it.
+
+    Raises:
+        InvalidOptionError: Unless either an encoder or a cross-encoder is given.
+
+    Example:
+        >>> from llama_index.core.schema import NodeWithScore, TextNode
+        >>> from trivec.testing import HashEncoder
+        >>> from trivec_llamaindex import TrivecRerank
+        >>> texts = ["Foxes live in the wood.", "Whales live in the sea."]
+        >>> nodes = [NodeWithScore(node=TextNode(text=text)) for text in texts]
+        >>> rerank = TrivecRerank(HashEncoder(), top_n=1)
+        >>> rerank.postprocess_nodes(nodes, query_str="Who lives in the sea?")[0].text
+        'Whales live in the sea.'
+    """
+
+    top_n: int | None = Field(default=None, ge=1, description="How many nodes to return.")
+    _reranker: Reranker = PrivateAttr()
+
+    def __init__(
+        self,
+        encoder: TextEncoder | None = None,
+        *,
+        store: Store | None = None,
+        mode: RerankMode = "colbert",
+        weights: Weights = Weights.GENERAL,
+        cross_encoder: CrossEncoder | None = None,
+        top_n: int | None = None,
+    ) -> None:
+        super().__init__(top_n=top_n)  # type: ignore[call-arg]  # a field of this class
+        self._reranker = Reranker(
+            encoder, store=store, mode=mode, weights=weights, cross_encoder=cross_encoder
+        )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Return the name of the class as LlamaIndex writes it."""
+        return "TrivecRerank"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        scores = self._reranker.scores(_question(query_bundle), _candidates(nodes))
+        return self._best(nodes, scores)
+
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        scores = await self._reranker.ascores(_question(query_bundle), _candidates(nodes))
+        return self._best(nodes, scores)
+
+    def _best(self, nodes: Sequence[NodeWithScore], scores: Sequence[float]) -> list[NodeWithScore]:
+        order = sorted(range(len(nodes)), key=lambda i: -scores[i])
+        return [NodeWithScore(node=nodes[i].node, score=scores[i]) for i in order[: self.top_n]]
+
+
+def _question(bundle: QueryBundle | None) -> str:
+    if bundle is None:
+        raise InvalidOptionError("reranking needs the question: pass query_bundle or query_str")
+    return bundle.query_str
+
+
+def _candidates(nodes: Sequence[NodeWithScore]) -> list[Candidate]:
+    return [Candidate(embedded_text(n.node), n.node.node_id, stored_text(n.node)) for n in nodes]

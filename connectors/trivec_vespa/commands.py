@@ -1,0 +1,101 @@
+"""`trivec vespa-app` and `trivec vespa-feed`: files for the Vespa CLI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trivec.cli.options import (
+    AsJson,
+    Device,
+    Model,
+    Precision,
+    fields_of,
+    load_encoder,
+    notes,
+    print_json,
+)
+from trivec.collection import Collection, Page
+from trivec.registry import open_store, store_schemes
+from trivec.schema import Schema
+from trivec.sources import Source
+from trivec.text_encoder import TextEncoder
+
+__all__ = ["vespa_app", "vespa_feed"]
+
+FIELD_HELP = "Metadata that filters will use, as name:type; repeat for more."
+Fields = Annotated[list[str] | None, typer.Option("--field", help=FIELD_HELP)]
+Name = Annotated[str, typer.Option(help="The collection, which is the name of the schema.")]
+Binary = Annotated[bool, typer.Option(help="Also keep the signs of the token vectors.")]
+
+FEED_PART = 256  # documents encoded at once
+
+
+def vespa_app(
+    directory: Annotated[Path, typer.Argument(help="A new or empty folder.")],
+    name: Name,
+    field: Fields = None,
+    dense: Annotated[int, typer.Option(help="The dense dimension; 0 for none.")] = 1024,
+    sparse: Annotated[bool, typer.Option(help="Whether there are lexical weights.")] = True,
+    colbert: Annotated[int, typer.Option(help="The ColBERT dimension; 0 for none.")] = 1024,
+    binary: Binary = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a Vespa application package, for `vespa deploy` or to merge into your own."""
+    from trivec_vespa.schema import write_application
+
+    schema = Schema(dense=dense or None, sparse=sparse, colbert=colbert or None)
+    write_application(schema, fields_of(field or []), name, directory, binary_colbert=binary)
+    if as_json:
+        print_json({"directory": str(directory), "schema": name})
+    else:
+        notes.print(f"application package of schema {name!r} in {directory}")
+
+
+def vespa_feed(
+    source: Annotated[
+        str, typer.Argument(help="A collection's URL (also archive:FOLDER/name), or a file.")
+    ],
+    output: Annotated[Path, typer.Argument(help="The feed, JSON Lines, for `vespa feed`.")],
+    name: Name,
+    field: Fields = None,
+    model: Model = "BAAI/bge-m3",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    binary: Binary = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write documents with their vectors as a feed: of a collection, or of a file to encode."""
+    from trivec_vespa.mapping import write_feed
+
+    if source.partition(":")[0] in store_schemes():
+        with open_store(source) as store:
+            collection = Collection(store.schema, fields_of(field or []) or store.fields)
+            pages = store.scan(with_vectors=True)
+            count = write_feed(
+                pages, output, name=name, collection=collection, binary_colbert=binary
+            )
+    else:
+        encoder = load_encoder(model, device, precision)
+        collection = Collection(encoder.schema, fields_of(field or []))
+        count = write_feed(
+            _encoded(source, encoder),
+            output,
+            name=name,
+            collection=collection,
+            binary_colbert=binary,
+        )
+    if as_json:
+        print_json({"documents": count, "output": str(output)})
+    else:
+        notes.print(f"{count} documents in {output}")
+
+
+def _encoded(source: str, encoder: TextEncoder) -> Iterator[Page]:
+    documents = Source(source).documents()
+    while part := list(islice(documents, FEED_PART)):
+        yield Page(part, encoder.encode_documents([document.text for document in part]))

@@ -1,0 +1,164 @@
+"""Creating, describing and dropping a collection."""
+
+from __future__ import annotations
+
+import json
+import time
+from urllib.parse import urlsplit
+
+from vespa.application import Vespa
+
+from trivec.collection import Collection
+from trivec.errors import SchemaMismatchError, StoreError, StoreUnavailableError
+from trivec_vespa.connection import Connection, NotFoundError, RefusedError
+from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy
+from trivec_vespa.mapping import describe, read_description
+from trivec_vespa.ranking import probe
+from trivec_vespa.schema import application_package
+
+__all__ = ["Lifecycle"]
+
+_WAIT_SECONDS = 0.5
+
+
+class Lifecycle:
+    """What a collection's schema goes through, from its deployment to its end.
+
+    Args:
+        app: Whose certificate the config server is asked with; its token is not sent there.
+        connection: To the container cluster.
+        name: The collection.
+        binary: Whether the collection shall store the signs of the token vectors.
+        config_server: Its address, or None for port 19071 of the app's host.
+        may_deploy: Whether `create` may deploy.
+        timeout: Seconds that a deployment may take until it serves.
+    """
+
+    def __init__(
+        self,
+        app: Vespa,
+        connection: Connection,
+        name: str,
+        *,
+        binary: bool,
+        config_server: str | None,
+        may_deploy: bool,
+        timeout: float,
+    ) -> None:
+        self._vespa = connection
+        self._name = name
+        self._binary = binary
+        self._may_deploy = may_deploy
+        self._timeout = timeout
+        self._config_app = Vespa(
+            config_server or _config_address(app),
+            cert=app.cert,
+            key=app.key,
+            cert_content=app.cert_content,
+            key_content=app.key_content,
+        )
+        self.description = f"/document/v1/{name}-collection/{name}/docid/collection"
+
+    def read(self) -> tuple[Collection, bool] | None:
+        """Return the collection and whether it stores signs, or None if there is none."""
+        try:
+            stored = self._vespa.request("GET", self.description)
+        except (NotFoundError, RefusedError):  # 400 for a schema that is not deployed
+            return None
+        except StoreUnavailableError:
+            # Until the first deployment nothing listens but the config server.
+            if self._may_deploy and not self._application_exists():
+                return None
+            raise
+        return read_description(stored["fields"])
+
+    def create(self, collection: Collection) -> None:
+        """Deploy the collection's schema if it is not there, and describe it in a document.
+
+        Tested with Vespa's own container and configuration model, and with a config server that
+        speaks the documented interface; never with a real config server, whose answers to changes
+        that need a restart or a new feed were not seen.
+        """
+        problem = self._problem(collection)
+        if problem is not None:
+            if not self._may_deploy:
+                raise SchemaMismatchError(
+                    f"the schema {self._name!r} is not deployed, or does not fit: {problem}. "
+                    "Deploy what trivec_vespa.write_application writes, or pass deploy=True"
+                )
+            self._deploy(collection)
+        body = {"fields": describe(collection, binary=self._binary)}
+        self._vespa.request("POST", self.description, body=json.dumps(body).encode())
+
+    def drop(self, cluster: str) -> None:
+        """Delete all documents; the schema stays deployed, empty.
+
+        The description goes last: until then the collection is there, and this can be repeated.
+        """
+        for namespace in (self._name, f"{self._name}-collection"):
+            path = f"/document/v1/{namespace}/{self._name}/docid"
+            parameters: dict[str, str | int] = {"selection": "true", "cluster": cluster}
+            while True:
+                reply = self._vespa.request("DELETE", path, parameters=parameters)
+                if "continuation" not in reply:
+                    break
+                parameters["continuation"] = reply["continuation"]
+
+    def _config_server(self) -> Connection:
+        return Connection(self._config_app, timeout=self._timeout)
+
+    def _application_exists(self) -> bool:
+        with self._config_server() as server:
+            try:
+                return active_schemas(server) is not None
+            except StoreUnavailableError:
+                return True  # nothing is known
+
+    def _problem(self, collection: Collection) -> str | None:
+        """Return what the deployed application lacks for this collection, or None."""
+        try:
+            self._vespa.query(probe(collection, binary=self._binary), self._name)
+        except (NotFoundError, StoreUnavailableError, RefusedError) as error:
+            return str(error)
+        try:
+            self._vespa.request("GET", self.description)
+        except NotFoundError:
+            return None  # it is written when all else is there
+        except (StoreUnavailableError, RefusedError) as error:
+            return str(error)
+        return None
+
+    def _deploy(self, collection: Collection) -> None:
+        package = application_package(
+            collection.schema, collection.fields, self._name, binary_colbert=self._binary
+        )
+        with self._config_server() as server:
+            changes = check_nothing_is_lost(server, package)
+            if changes and self._documents() > 0:
+                raise SchemaMismatchError(
+                    f"the schema {self._name!r} holds documents but does not fit, and deploying "
+                    "another one would drop their fields; use another name, or drop() it first"
+                )
+            deploy(server, package, changes=changes, timeout=self._timeout)
+        end = time.monotonic() + self._timeout
+        while (problem := self._problem(collection)) is not None:
+            if time.monotonic() > end:
+                raise StoreError(
+                    f"the application was deployed, but after {self._timeout} s it does not serve "
+                    f"the collection {self._name!r}: {problem}"
+                )
+            time.sleep(_WAIT_SECONDS)
+
+    def _documents(self) -> int:
+        """Return how many documents the schema holds; 0 if it is not one that can be asked."""
+        try:
+            body = {"yql": "select id from sources * where true", "hits": 0, "ranking": "unranked"}
+            return int(self._vespa.query(body, self._name)["fields"]["totalCount"])
+        except RefusedError:
+            return 0
+
+
+def _config_address(app: Vespa) -> str:
+    parts = urlsplit(app.end_point)
+    host = parts.hostname or "localhost"
+    return f"{parts.scheme or 'http'}://{f'[{host}]' if ':' in host else host}:19071"

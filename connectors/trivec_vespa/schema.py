@@ -1,0 +1,311 @@
+"""The Vespa application of a collection: its fields, its rank profiles, and how it is checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from trivec.errors import InvalidOptionError, MissingDependencyError
+from trivec.fields import FieldType, field_types
+from trivec.schema import Schema
+
+try:
+    from vespa import package as vp
+except ImportError as error:
+    raise MissingDependencyError(
+        f"Vespa's client is not installed ({error}); run: pip install 'trivec[vespa]'"
+    ) from error
+
+__all__ = [
+    "APPLICATION",
+    "HYBRID",
+    "HYBRID_BINARY",
+    "MAX_HITS",
+    "SPARSE_SCALE",
+    "UNION",
+    "application_package",
+    "attribute_name",
+    "check_name",
+    "write_application",
+]
+
+APPLICATION = "trivec"
+"""The application's name; its clusters are `trivec_container` and `trivec_content`."""
+
+UNION = "union"
+"""The rank profile of the dense and the sparse score."""
+HYBRID = "hybrid"
+"""The rank profile that adds the ColBERT score in a second phase."""
+HYBRID_BINARY = "hybrid_binary"
+"""The same with the ColBERT score estimated from the signs of the token vectors."""
+
+MAX_HITS = 10_000
+"""The most hits of one query; Vespa's own default of 400 is less than k=1000 needs."""
+
+SPARSE_SCALE = 10_000
+"""Lexical weights times this are the integers that `wand` takes, which refuses floats. The
+largest relative error of a product of 8 terms is 0.03 % (3 % at a scale of 100); it only
+decides which documents are candidates, their score is computed from the floats."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ATTRIBUTES = {
+    FieldType.STR: "string",
+    FieldType.INT: "long",
+    FieldType.FLOAT: "double",
+    FieldType.BOOL: "bool",
+    FieldType.DATETIME: "long",
+    FieldType.LIST_STR: "array<string>",
+    FieldType.LIST_INT: "array<long>",
+}
+_FAST_SEARCH = ["fast-search"]
+# `rank: filter` lets the content node keep only bit vectors. pyvespa 1.2 has no word for
+# `dictionary`, which must tell cases apart as `match` does; this is the last line of a field.
+_FILTER = "filter"
+_CASED_FILTER = "filter\n    dictionary {\n        btree\n        cased\n    }"
+
+
+def application_package(
+    schema: Schema,
+    fields: Mapping[str, type | FieldType],
+    name: str,
+    *,
+    binary_colbert: bool = False,
+) -> vp.ApplicationPackage:
+    """Return the application package of one collection.
+
+    To put the collection into an application of your own, add `package.schemas[0]` to it and set
+    `maxHits` in its query profile as `package.query_profile` does.
+
+    Args:
+        schema: Which vectors the collection holds; usually `encoder.schema`.
+        fields: The metadata that filters use, as for `Store.create`.
+        name: The collection, which becomes the schema's name.
+        binary_colbert: Whether to store the signs of the token vectors too, 1 bit per dimension,
+            with the rank profile that estimates ColBERT scores from them.
+
+    Raises:
+        InvalidOptionError: If the name or a field cannot be one of Vespa's, or the ColBERT
+            dimension is no multiple of 8 with `binary_colbert`.
+
+    Example:
+        >>> package = application_package(Schema(dense=8, sparse=True, colbert=8), {}, "articles")
+        >>> [profile for profile in package.schemas[0].rank_profiles]
+        ['union', 'hybrid']
+    """
+    check_name(name)
+    if binary_colbert and (schema.colbert is None or schema.colbert % 8):
+        raise InvalidOptionError(
+            f"binary_colbert needs ColBERT vectors whose dimension is a multiple of 8, "
+            f"not {schema.colbert}"
+        )
+    declared = field_types(fields)
+    document = vp.Document(
+        [*_base_fields(), *_vector_fields(schema, binary_colbert), *_metadata_fields(declared)]
+    )
+    profiles = _profiles(schema, binary_colbert)
+    for profile in profiles:
+        _check_identifiers(profile, [field.name for field in document.fields])
+    return vp.ApplicationPackage(
+        APPLICATION,
+        schema=[vp.Schema(name, document, rank_profiles=profiles)],
+        query_profile=vp.QueryProfile([vp.QueryField("maxHits", MAX_HITS)]),
+    )
+
+
+def write_application(
+    schema: Schema,
+    fields: Mapping[str, type | FieldType],
+    name: str,
+    directory: str | Path,
+    *,
+    binary_colbert: bool = False,
+) -> None:
+    """Write the application package into a folder, for `vespa deploy` of the Vespa CLI.
+
+    Args:
+        schema: Which vectors the collection holds.
+        fields: The metadata that filters use.
+        name: The collection.
+        directory: A folder that is empty or does not exist.
+        binary_colbert: As for `application_package`.
+
+    Raises:
+        InvalidOptionError: If the folder holds something already.
+    """
+    folder = Path(directory)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InvalidOptionError(f"{str(directory)!r} is not an empty folder; give a new one")
+    package = application_package(schema, fields, name, binary_colbert=binary_colbert)
+    package.to_files(folder)
+
+
+def check_name(name: str) -> str:
+    """Return a collection's name, or raise `InvalidOptionError` if no schema can have it."""
+    if not _NAME.fullmatch(name):
+        raise InvalidOptionError(
+            f"collection {name!r}: a Vespa schema's name is a letter or '_' followed by letters, "
+            "digits and '_'"
+        )
+    return name
+
+
+def attribute_name(path: str) -> str:
+    """Return the attribute that holds a declared metadata field.
+
+    >>> attribute_name("author.name")
+    'm_author__name'
+    """
+    return "m_" + path.replace(".", "__")
+
+
+def _base_fields() -> list[vp.Field]:
+    return [
+        vp.Field("id", "string", ["summary", "attribute"], attribute=_FAST_SEARCH,
+                 match=["word", "cased"], rank=_CASED_FILTER),
+        vp.Field("text", "string", ["summary", "index"], index="enable-bm25"),
+        # The metadata as it was given, in JSON; what filters read lies in attributes.
+        vp.Field("metadata", "string", ["summary"]),
+        # Which vectors the document has: a missing tensor scores 0, and so may a present one.
+        vp.Field("parts", "int", ["attribute"], attribute=_FAST_SEARCH),
+        # The declared fields that have a value: Vespa cannot ask whether an attribute is set.
+        vp.Field("present", "array<string>", ["attribute"], attribute=_FAST_SEARCH,
+                 match=["word", "cased"], rank=_CASED_FILTER),
+    ]  # fmt: skip
+
+
+def _vector_fields(schema: Schema, binary: bool) -> list[vp.Field]:
+    fields = []
+    if schema.dense is not None:
+        hnsw = vp.HNSW("prenormalized-angular", 16, 200)
+        tensor = f"tensor<bfloat16>(x[{schema.dense}])"
+        fields.append(vp.Field("dense_rep", tensor, ["attribute", "index"], ann=hnsw))
+    if schema.sparse:
+        # `rank: filter` would take `wand` off its fast path.
+        weights = vp.Field("lexical_ws", "weightedset<int>", ["attribute"], attribute=_FAST_SEARCH)
+        exact = vp.Field(
+            "lexical_rep", "tensor<float>(t{})", ["attribute"], attribute=["fast-rank"]
+        )
+        fields += [weights, exact]
+    if schema.colbert is not None:
+        tensor = f"tensor<bfloat16>(dt{{}}, x[{schema.colbert}])"
+        fields.append(vp.Field("colbert_rep", tensor, ["attribute"], attribute=["paged"]))
+    if binary and schema.colbert is not None:
+        tensor = f"tensor<int8>(dt{{}}, x[{schema.colbert // 8}])"
+        fields.append(vp.Field("colbert_bin", tensor, ["attribute"]))
+    return fields
+
+
+def _metadata_fields(declared: Mapping[str, FieldType]) -> list[vp.Field]:
+    taken: dict[str, str] = {}
+    fields = []
+    for path, kind in declared.items():
+        name = attribute_name(path)
+        # Vespa looks names up without case.
+        other = taken.setdefault(name.lower(), path)
+        if other != path:
+            raise InvalidOptionError(
+                f"the fields {other!r} and {path!r} would be one attribute {name!r} in Vespa, "
+                "which does not tell '.' from '__' nor upper from lower case"
+            )
+        if kind.item is FieldType.STR:
+            field = vp.Field(name, _ATTRIBUTES[kind], ["attribute"], attribute=_FAST_SEARCH,
+                             match=["word", "cased"], rank=_CASED_FILTER)  # fmt: skip
+        elif kind is FieldType.BOOL:  # one bit per document, searched without an index
+            field = vp.Field(name, "bool", ["attribute"])
+        else:
+            field = vp.Field(
+                name, _ATTRIBUTES[kind], ["attribute"], attribute=_FAST_SEARCH, rank=_FILTER
+            )
+        fields.append(field)
+    return fields
+
+
+def _profiles(schema: Schema, binary: bool) -> list[vp.RankProfile]:
+    inputs: list[tuple[str, str] | tuple[str, str, str]] = [
+        ("query(w_dense)", "double", "1.0"),
+        ("query(w_sparse)", "double", "1.0"),
+    ]
+    functions = []
+    if schema.dense is not None:
+        inputs.append(("query(q_dense)", f"tensor<float>(x[{schema.dense}])"))
+        functions.append(vp.Function("dense", "sum(query(q_dense) * attribute(dense_rep))"))
+    if schema.sparse:
+        inputs.append(("query(q_lexical)", "tensor<float>(t{})"))
+        functions.append(vp.Function("sparse", "sum(query(q_lexical) * attribute(lexical_rep))"))
+    names = [function.name for function in functions]
+    first = " + ".join(f"query(w_{name}) * {name}" for name in names) or "0"
+    features = [*names, "attribute(parts)"]
+    profiles = [
+        vp.RankProfile(UNION, first, inputs=inputs, functions=functions, match_features=features)
+    ]
+    if schema.colbert is None:
+        return profiles
+    expressions = {HYBRID: _EXACT}
+    if binary:
+        # For a unit vector of d dimensions sqrt(pi / 2 / d) times the signs estimates its
+        # products without bias; unpack_bits gives 0 and 1, hence 2 * product - sum.
+        factor = math.sqrt(math.pi / 2 / schema.colbert)
+        expressions[HYBRID_BINARY] = f"{factor!r} * ({_BINARY}) / query(q_len)"
+    for name, expression in expressions.items():
+        profiles.append(
+            vp.RankProfile(
+                name,
+                first,
+                inputs=[
+                    *inputs,
+                    ("query(q_colbert)", f"tensor<float>(qt{{}}, x[{schema.colbert}])"),
+                    ("query(q_len)", "double", "1.0"),
+                    ("query(w_colbert)", "double", "1.0"),
+                ],
+                functions=[*functions, vp.Function("colbert", expression)],
+                second_phase=vp.SecondPhaseRanking(
+                    f"{first} + query(w_colbert) * colbert", rerank_count=200
+                ),
+                match_features=[*names, "colbert", "attribute(parts)"],
+            )
+        )
+    return profiles
+
+
+# float x float is what Vespa's fused MaxSim takes; bfloat16 on one side falls back to a join.
+_EXACT = (
+    "sum(reduce(sum(query(q_colbert) * cell_cast(attribute(colbert_rep), float), x), max, dt), qt)"
+    " / query(q_len)"
+)
+_BINARY = (
+    "2 * sum(reduce(sum(query(q_colbert) * unpack_bits(attribute(colbert_bin)), x), max, dt), qt)"
+    " - sum(query(q_colbert))"
+)
+
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_FEATURE = re.compile(r"(query|attribute)\((\w+)\)")
+_OPERATORS = frozenset({"sum", "reduce", "max", "cell_cast", "float", "unpack_bits"})
+_DIMENSIONS = frozenset({"x", "t", "dt", "qt"})
+
+
+def _check_identifiers(profile: vp.RankProfile, fields: list[str]) -> None:
+    """Raise `InvalidOptionError` for a name that a rank profile uses and nothing defines.
+
+    Vespa's configuration model takes an unknown name for a rank feature and deploys it.
+    """
+    functions = {function.name: function.expression for function in profile.functions or []}
+    inputs = [entry[0].removeprefix("query(").removesuffix(")") for entry in profile.inputs or []]
+    known = {"query": inputs, "attribute": fields}
+    second = profile.second_phase.expression if profile.second_phase else ""
+    for text in (
+        *functions.values(),
+        str(profile.first_phase),
+        second,
+        *(profile.match_features or []),
+    ):
+        for kind, name in _FEATURE.findall(text):
+            if name not in known[kind]:
+                raise InvalidOptionError(
+                    f"rank profile {profile.name!r}: {kind}({name}) is unknown"
+                )
+        rest = _FEATURE.sub("", text)
+        for name in _WORD.findall(re.sub(r"\de[+-]?\d+", "", rest)):
+            if name not in functions and name not in _OPERATORS | _DIMENSIONS:
+                raise InvalidOptionError(f"rank profile {profile.name!r}: {name!r} is unknown")

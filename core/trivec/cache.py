@@ -1,0 +1,282 @@
+"""An encoder that remembers what it encoded, so that all users of a text share one pass."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, cast
+
+import numpy as np
+
+from trivec.errors import InvalidOptionError
+from trivec.rows import SparseRows, TokenRows
+from trivec.schema import Schema
+from trivec.text_encoder import TextEncoder
+from trivec.vectors import Vector, Vectors
+
+__all__ = ["CACHE_BYTES", "CachingEncoder"]
+
+CACHE_BYTES = 256 * 1024 * 1024
+# What Python and numpy take for one remembered text besides its numbers: 760 bytes by tracemalloc.
+_ENTRY_BYTES = 1024
+
+Role = Literal["documents", "queries"]
+Key = tuple[Role, str]
+
+
+class _AbandonedError(Exception):
+    """Whoever was encoding a text has failed or was cancelled."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    """How one call gets its texts."""
+
+    role: Role
+    texts: list[str]
+    keep: bool
+    colbert: bool
+    found: dict[str, Vectors] = field(default_factory=dict)
+    waiting: dict[str, tuple[Future[Vectors], int]] = field(default_factory=dict)
+    mine: list[str] = field(default_factory=list)
+    promise: Future[Vectors] = field(default_factory=Future)
+
+
+class CachingEncoder:
+    """Encodes each text once, however many ask for it, one after another or at the same time.
+
+    A dense and a sparse interface to one model, or an index and its store, so cost one forward
+    pass. The least recently used texts are forgotten first.
+
+    Args:
+        encoder: What encodes. Its asynchronous twins (`aencode_documents`, `aencode_queries`)
+            are used where it has them; else a thread of its own waits for it.
+        max_bytes: The most bytes to remember, of all vectors together. The ColBERT vectors of
+            512 tokens take 1 MiB in float16, dense and sparse together about 6 kB.
+
+    Example:
+        >>> from trivec.testing import HashEncoder
+        >>> encoder = HashEncoder()
+        >>> cached = CachingEncoder(encoder)
+        >>> for _ in range(3):
+        ...     vectors = cached.encode_documents(["blue whale", "grey seal"])
+        >>> encoder.encoded
+        2
+    """
+
+    _shared: ClassVar[weakref.WeakValueDictionary[int, CachingEncoder]] = (
+        weakref.WeakValueDictionary()
+    )
+    _sharing: ClassVar = threading.Lock()
+
+    def __init__(self, encoder: TextEncoder, *, max_bytes: int = CACHE_BYTES) -> None:
+        if max_bytes < 0:
+            raise InvalidOptionError(f"max_bytes={max_bytes} must be at least 0")
+        self._encoder = encoder
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._rows: OrderedDict[Key, tuple[Vectors, int]] = OrderedDict()
+        self._pending: dict[Key, tuple[Future[Vectors], int]] = {}
+        self._lock = threading.Lock()
+        self._thread: ThreadPoolExecutor | None = None
+
+    @classmethod
+    def sharing(cls, encoder: TextEncoder) -> CachingEncoder:
+        """Return the cache that all callers with this encoder share; a cache is returned as is."""
+        if isinstance(encoder, CachingEncoder):
+            return encoder
+        # The cache holds its encoder, so the id stays this encoder's as long as the entry lives.
+        with cls._sharing:
+            cache = cls._shared.get(id(encoder))
+            if cache is None:
+                cache = cls._shared[id(encoder)] = cls(encoder)
+            return cache
+
+    @property
+    def schema(self) -> Schema:
+        """Which vectors the encoder makes."""
+        return self._encoder.schema
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """What encodes."""
+        return self._encoder
+
+    def __repr__(self) -> str:
+        return f"CachingEncoder({self._encoder!r}, max_bytes={self._max_bytes})"
+
+    def encode_documents(
+        self, texts: Sequence[str], *, keep: bool = True, colbert: bool = True
+    ) -> Vectors:
+        """Encode texts to be stored.
+
+        Args:
+            texts: Any number; one that occurs twice is encoded once.
+            keep: Whether to remember them; if not, what is known of them is used and forgotten,
+                which suits whoever stores them for good.
+            colbert: Whether the ColBERT vectors are wanted; without them 150 times as many texts
+                of 512 tokens are remembered.
+        """
+        return self._encode("documents", texts, keep, colbert)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Encode questions."""
+        return self._encode("queries", texts)
+
+    def encode_query(self, text: str) -> Vector:
+        """Encode one question."""
+        return self.encode_queries([text])[0]
+
+    async def aencode_documents(
+        self, texts: Sequence[str], *, keep: bool = True, colbert: bool = True
+    ) -> Vectors:
+        """Encode texts to be stored; see `encode_documents`."""
+        return await self._aencode("documents", texts, keep, colbert)
+
+    async def aencode_queries(self, texts: Sequence[str]) -> Vectors:
+        """Encode questions."""
+        return await self._aencode("queries", texts)
+
+    async def aencode_query(self, text: str) -> Vector:
+        """Encode one question."""
+        return (await self.aencode_queries([text]))[0]
+
+    def _encode(
+        self, role: Role, texts: Sequence[str], keep: bool = True, colbert: bool = True
+    ) -> Vectors:
+        plan = self._claim(_Plan(role, list(texts), keep, colbert))
+        fresh = None
+        if plan.mine or not plan.texts:
+            try:
+                fresh = self._forward(role)(plan.mine)
+            except BaseException:
+                self._abandon(plan)
+                raise
+        self._settle(plan, fresh)
+        for text, (promise, row) in plan.waiting.items():
+            try:
+                plan.found[text] = promise.result().take([row])
+            except _AbandonedError:
+                plan.found[text] = self._encode(role, [text], keep, colbert)
+        return _assemble(plan, fresh)
+
+    async def _aencode(
+        self, role: Role, texts: Sequence[str], keep: bool = True, colbert: bool = True
+    ) -> Vectors:
+        plan = self._claim(_Plan(role, list(texts), keep, colbert))
+        fresh = None
+        if plan.mine or not plan.texts:
+            try:
+                fresh = await self._aforward(role, plan.mine)
+            except BaseException:
+                self._abandon(plan)
+                raise
+        # Copying rows of many token vectors takes longer than an event loop should wait.
+        await asyncio.to_thread(self._settle, plan, fresh)
+        for text, (promise, row) in plan.waiting.items():
+            try:
+                plan.found[text] = (await asyncio.wrap_future(promise)).take([row])
+            except _AbandonedError:
+                plan.found[text] = await self._aencode(role, [text], keep, colbert)
+        return await asyncio.to_thread(_assemble, plan, fresh)
+
+    def _forward(self, role: Role) -> Callable[[Sequence[str]], Vectors]:
+        encoder = self._encoder
+        return encoder.encode_documents if role == "documents" else encoder.encode_queries
+
+    async def _aforward(self, role: Role, texts: Sequence[str]) -> Vectors:
+        native = getattr(self._encoder, f"aencode_{role}", None)
+        if native is not None:
+            return await cast("Callable[[Sequence[str]], Awaitable[Vectors]]", native)(texts)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "trivec-encoder")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._forward(role), texts)
+
+    def _claim(self, plan: _Plan) -> _Plan:
+        """Sort the texts into those remembered, those that another call encodes, and the rest."""
+        plan.promise.set_running_or_notify_cancel()  # so that no one who waits can cancel it
+        with self._lock:
+            for text in dict.fromkeys(plan.texts):
+                key = plan.role, text
+                row = self._rows.get(key)
+                if row is not None and (row[0].colbert is not None or not self._lacks(plan)):
+                    self._rows.move_to_end(key)
+                    plan.found[text] = row[0]
+                elif key in self._pending:
+                    plan.waiting[text] = self._pending[key]
+                else:
+                    self._pending[key] = plan.promise, len(plan.mine)
+                    plan.mine.append(text)
+        return plan
+
+    def _lacks(self, plan: _Plan) -> bool:
+        """Return whether a row without ColBERT vectors lacks what a call wants."""
+        return plan.colbert and self.schema.colbert is not None
+
+    def _settle(self, plan: _Plan, fresh: Vectors | None) -> None:
+        """Hand the fresh vectors to whoever waits, and remember or forget the texts."""
+        rows: list[tuple[Key, Vectors, int]] = []
+        if fresh is not None and plan.keep:
+            wanted = _wanted(fresh, plan)
+            sizes = (wanted.row_bytes() + _ENTRY_BYTES).tolist()
+            for i, text in enumerate(plan.mine):
+                if sizes[i] <= self._max_bytes:
+                    rows.append(((plan.role, text), _copy(wanted.take([i])), sizes[i]))
+        with self._lock:
+            for text in plan.mine:
+                self._pending.pop((plan.role, text), None)
+            for key, row, size in rows:
+                self._forget(key)
+                self._rows[key] = row, size
+                self._bytes += size
+            if not plan.keep:
+                for text in plan.found:
+                    self._forget((plan.role, text))
+            while self._bytes > self._max_bytes:
+                self._forget(next(iter(self._rows)))
+        if fresh is not None:
+            plan.promise.set_result(fresh)
+
+    def _forget(self, key: Key) -> None:
+        _, size = self._rows.pop(key, (None, 0))
+        self._bytes -= size
+
+    def _abandon(self, plan: _Plan) -> None:
+        with self._lock:
+            for text in plan.mine:
+                self._pending.pop((plan.role, text), None)
+        plan.promise.set_exception(_AbandonedError())
+
+
+def _wanted(vectors: Vectors, plan: _Plan) -> Vectors:
+    """Return the parts that a call asks for; ColBERT alone is never left out."""
+    if plan.colbert or (vectors.dense is None and vectors.sparse is None):
+        return vectors
+    return Vectors(dense=vectors.dense, sparse=vectors.sparse)
+
+
+def _copy(vectors: Vectors) -> Vectors:
+    """Return the same rows in arrays of their own, which keep no batch alive."""
+    sparse, colbert = vectors.sparse, vectors.colbert
+    return Vectors(
+        dense=None if vectors.dense is None else vectors.dense.copy(),
+        sparse=sparse and SparseRows(sparse.indptr, sparse.indices.copy(), sparse.values.copy()),
+        colbert=colbert and TokenRows(colbert.indptr, colbert.values.copy()),
+    )
+
+
+def _assemble(plan: _Plan, fresh: Vectors | None) -> Vectors:
+    """Return one row per text, in order."""
+    if fresh is not None and len(plan.mine) == len(plan.texts):
+        return _wanted(fresh, plan)
+    given = [*plan.found.values(), *([fresh] if plan.mine and fresh is not None else [])]
+    parts = [_wanted(part, plan) for part in given]
+    place = {text: i for i, text in enumerate([*plan.found, *plan.mine])}
+    order = np.fromiter((place[text] for text in plan.texts), np.int64, len(plan.texts))
+    return Vectors.concatenate(parts).take(order)

@@ -1,0 +1,108 @@
+"""`trivec copy`: a collection from one store into another, without encoding."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trivec.cli.ingest import print_report
+from trivec.cli.options import AsJson, Journal, OnErrorOption, fields_of, notes, print_json
+from trivec.copying import copy as run
+from trivec.document import Json
+from trivec.errors import InvalidOptionError
+from trivec.filter_parser import parse_filter
+from trivec.pipeline import check_on_error
+from trivec.registry import open_store
+from trivec.report import IngestInterrupted
+from trivec.sources import RejectFile
+from trivec.verification import Verification
+
+__all__ = ["copy"]
+
+
+def copy(
+    source: Annotated[str, typer.Argument(help="URL of the collection to read.")],
+    destination: Annotated[
+        str, typer.Argument(help="URL to write, such as archive:./backup/articles.")
+    ],
+    where: Annotated[
+        str | None, typer.Option(help="""Only these: 'year >= 2020 and lang in ["de", "en"]'.""")
+    ] = None,
+    set_fields: Annotated[
+        list[str] | None,
+        typer.Option(help="Metadata to set, as name=value with value in JSON; repeat for more."),
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(help="Declared metadata, as name:type; as in the source by default."),
+    ] = None,
+    journal: Journal = None,
+    on_error: OnErrorOption = "raise",
+    rejects: Annotated[Path, typer.Option(help="Where refused documents go.")] = Path(
+        "copy.rejects.jsonl"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Copy a collection with its vectors, and compare the two; exits with 1 if they differ."""
+    condition = None if where is None else parse_filter(where)
+    policy = check_on_error(on_error)
+    values = _values(set_fields or [])
+    with (
+        RejectFile(rejects) as rejected,
+        open_store(source) as old,
+        open_store(destination) as new,
+    ):
+        try:
+            report = run(
+                old,
+                new,
+                journal=journal,
+                filter=condition,
+                set_fields=values,
+                fields=fields_of(field) if field else None,
+                on_error=policy,
+                rejected=rejected,
+            )
+        except IngestInterrupted as error:
+            print_report(error.report, as_json=as_json, rejects=rejects)
+            raise
+    checked = report.verification
+    if as_json:
+        print_json({**asdict(report), "problems": checked.problems})
+    else:
+        print_report(report.written, as_json=False, rejects=rejects)
+        notes.print(_sentence(checked))
+        for problem in checked.problems:
+            notes.print(f"[red]{problem}[/red]")
+    if checked.problems:
+        raise typer.Exit(1)
+
+
+def _values(settings: Iterable[str]) -> dict[str, Json]:
+    """Read `name=value`; what is not JSON is a string."""
+    values: dict[str, Json] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not name or not equals:
+            raise InvalidOptionError(f"set-fields {setting!r}: expected name=value")
+        try:
+            values[name] = json.loads(text)
+        except json.JSONDecodeError:
+            values[name] = text
+    return values
+
+
+def _sentence(checked: Verification) -> str:
+    top = "not compared" if checked.same_top is None else f"{checked.same_top:.1%} the same"
+    return (
+        f"{checked.source_count} documents in the source, {checked.destination_count} in the "
+        f"destination; of {checked.sampled} compared: lowest dense cosine "
+        f"{checked.dense_cosine:.6f}, largest difference of a lexical weight "
+        f"{checked.sparse_difference:.1e} and of a ColBERT score {checked.colbert_drift:.1e}, "
+        f"{checked.shortened} shortened; best ten of {checked.queries} searches: {top}"
+    )

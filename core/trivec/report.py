@@ -1,0 +1,123 @@
+"""What a run of ingestion did, and what it could not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+__all__ = ["IngestInterrupted", "IngestReport", "Progress", "Rejected", "Tally"]
+
+KEPT_FAILURES = 100
+"""How many failures a report holds; all of them go to `rejected` and to the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Something that could not be stored.
+
+    Args:
+        where: The document's id, or the file and line that is no document.
+        problem: What is wrong with it.
+        content: The line as it was read, or the document as one line of JSON.
+        readable: Whether it is a document.
+    """
+
+    where: str
+    problem: str
+    content: str
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What one `ingest` did, also while it runs.
+
+    Args:
+        documents: How many documents the store acknowledged.
+        touched: How many of them without encoding, since only their metadata differed.
+        unchanged: How many the journal had as acknowledged already.
+        replaced: How many had an id that came before in this run; the last one stays.
+        failed: How many could not be stored; `failures` holds the first 100.
+        unreadable: How many of those were no documents, but lines that say nothing.
+        pruned: How many were deleted, since they vanished from the source.
+        missing: How many the journal had as acknowledged and the store lacked.
+        requests: The number of writes.
+        bytes: The bytes of text, metadata and vectors written.
+        tokens: The ColBERT vectors written, one for each token.
+        overflowed: How many had more ColBERT vectors than the database can hold.
+        seconds: The time since the start.
+        encode_seconds: The time spent encoding; reading and writing go on meanwhile.
+        write_seconds: The time spent writing.
+        remaining_seconds: The time that the rest will take at this rate; None if the source
+            cannot say how much is left.
+        failures: What could not be stored, and why.
+    """
+
+    documents: int = 0
+    touched: int = 0
+    unchanged: int = 0
+    replaced: int = 0
+    failed: int = 0
+    unreadable: int = 0
+    pruned: int = 0
+    missing: int = 0
+    requests: int = 0
+    bytes: int = 0
+    tokens: int = 0
+    overflowed: int = 0
+    seconds: float = 0.0
+    encode_seconds: float = 0.0
+    write_seconds: float = 0.0
+    remaining_seconds: float | None = None
+    failures: tuple[Rejected, ...] = ()
+
+
+Progress = Callable[[IngestReport], None]
+
+_SUMMED = tuple(
+    name
+    for name in IngestReport.__slots__
+    if name not in ("seconds", "remaining_seconds", "failures")
+)
+
+
+class IngestInterrupted(KeyboardInterrupt):
+    """Ctrl-C, after what was in flight has been written.
+
+    Attributes:
+        report: What was done until then.
+    """
+
+    def __init__(self, report: IngestReport) -> None:
+        super().__init__(f"interrupted after {report.documents} documents were written")
+        self.report = report
+
+
+class Tally:
+    """Adds up what several threads did.
+
+    Args:
+        fraction: Says how much of the source has been read, from 0 to 1; None if unknown.
+    """
+
+    def __init__(self, fraction: Callable[[], float | None]) -> None:
+        self._lock = threading.Lock()
+        self._started = time.perf_counter()
+        self._fraction = fraction
+        self._sum = IngestReport()
+
+    def add(self, done: IngestReport) -> None:
+        """Add what was done."""
+        with self._lock:
+            sums = {name: getattr(self._sum, name) + getattr(done, name) for name in _SUMMED}
+            failures = (self._sum.failures + done.failures)[:KEPT_FAILURES]
+            self._sum = IngestReport(**sums, failures=failures)
+
+    def report(self) -> IngestReport:
+        """Return the sums, and the time since the start."""
+        seconds = time.perf_counter() - self._started
+        fraction = self._fraction()
+        remaining = seconds * (1 - fraction) / fraction if fraction else None
+        return replace(self._sum, seconds=seconds, remaining_seconds=remaining)

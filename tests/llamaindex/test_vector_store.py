@@ -1,0 +1,443 @@
+"""What LlamaIndex users rely on, on every store."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from llama_index.core.schema import (
+    BaseNode,
+    Document,
+    ImageNode,
+    IndexNode,
+    MediaResource,
+    MetadataMode,
+    Node,
+    NodeRelationship,
+    RelatedNodeInfo,
+    TextNode,
+)
+from llama_index.core.vector_stores import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+    SimpleVectorStore,
+)
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+)
+
+from trivec import F, Store, Weights
+from trivec.document import PRIVATE_KEY
+from trivec.errors import (
+    InvalidDocumentError,
+    InvalidFilterError,
+    InvalidOptionError,
+    InvalidVectorsError,
+)
+from trivec.testing import HashEncoder
+from trivec_llamaindex import TrivecVectorStore
+
+EQ, NE = FilterOperator.EQ, FilterOperator.NE
+Mode = VectorStoreQueryMode
+
+
+def where(*filters: Any, condition: FilterCondition = FilterCondition.AND) -> MetadataFilters:
+    given = [
+        one
+        if isinstance(one, MetadataFilters)
+        else MetadataFilter(key=one[0], operator=one[1], value=one[2])
+        for one in filters
+    ]
+    return MetadataFilters(filters=given, condition=condition)
+
+
+SEA = where(("kind", EQ, "sea"))
+
+
+def test_it_is_a_vector_store_that_stores_text(vector_store: TrivecVectorStore) -> None:
+    names = [base.__name__ for base in TrivecVectorStore.__mro__]
+    assert BasePydanticVectorStore.__name__ in names
+    assert vector_store.stores_text
+    assert vector_store.is_embedding_query
+    assert vector_store.class_name() == "TrivecVectorStore"
+    assert isinstance(vector_store.client, Store)
+
+
+# --- nodes -------------------------------------------------------------------------------------
+
+NODES: list[BaseNode] = [
+    TextNode(id_="plain", text="blue whale"),
+    TextNode(
+        id_="full",
+        text="blue whale\n\n zażółć 🐋",
+        metadata={
+            "document_id": "mine",
+            "doc_id": "mine",
+            "ref_doc_id": "mine",
+            "_node_content": "mine",
+            "text": "mine",
+            "nested": {"list": [1, 2.5, "x", None, True], "empty": {}},
+            "none": None,
+        },
+        excluded_embed_metadata_keys=["nested"],
+        excluded_llm_metadata_keys=["none"],
+        start_char_idx=3,
+        end_char_idx=20,
+        mimetype="text/markdown",
+        metadata_template="{key} = {value}",
+        metadata_separator=" | ",
+        text_template="{metadata_str}: {content}",
+        relationships={
+            NodeRelationship.SOURCE: RelatedNodeInfo(
+                node_id="doc", metadata={"file": "a.txt"}, hash="abc"
+            ),
+            NodeRelationship.NEXT: RelatedNodeInfo(node_id="plain"),
+            NodeRelationship.CHILD: [RelatedNodeInfo(node_id="x"), RelatedNodeInfo(node_id="y")],
+        },
+    ),
+    IndexNode(id_="index", text="blue whale", index_id="other", extra_info={"a": 1}),
+    ImageNode(id_="image", text="blue whale", image_url="https://example.org/whale.png"),
+    Node(
+        id_="node",
+        text_resource=MediaResource(text="blue whale", mimetype="text/plain"),
+        image_resource=MediaResource(url="https://example.org/whale.png"),  # type: ignore[arg-type]
+        extra_info={"a": 1},
+    ),
+    Document(id_="document", text="blue whale", metadata={"a": 1}),
+    TextNode(id_="empty", text=""),
+]
+
+
+@pytest.mark.parametrize("node", NODES, ids=lambda node: node.node_id)
+async def test_nodes_come_back_as_they_went_in(
+    vector_store: TrivecVectorStore, node: BaseNode
+) -> None:
+    before = node.model_dump()
+    assert vector_store.add([node]) == [node.node_id]
+    assert node.model_dump() == before
+    query = VectorStoreQuery(query_str="blue whale", mode=Mode.HYBRID, similarity_top_k=3)
+    answer = vector_store.query(query)
+    for found in (
+        vector_store.get_nodes([node.node_id]),
+        await vector_store.aget_nodes([node.node_id]),
+        vector_store.get_nodes(),
+        answer.nodes or [],
+    ):
+        assert found == [node]
+        assert type(found[0]) is type(node)
+        assert found[0].ref_doc_id == node.ref_doc_id
+        assert found[0].hash == node.hash
+    assert answer.ids == [node.node_id]
+
+
+def test_the_metadata_of_two_nodes_with_one_id_is_that_of_the_last(
+    vector_store: TrivecVectorStore,
+) -> None:
+    twice = [TextNode(id_="a", text="one"), TextNode(id_="a", text="two", metadata={"n": 2})]
+    assert vector_store.add(twice) == ["a", "a"]
+    assert vector_store.get_nodes() == [twice[1]]
+
+
+def test_what_json_cannot_hold_is_an_error_that_names_the_node(
+    vector_store: TrivecVectorStore,
+) -> None:
+    node = TextNode(id_="mine", text="a", metadata={"when": datetime.datetime(2024, 1, 31)})
+    with pytest.raises(InvalidDocumentError, match="'mine': metadata\\.when is a datetime"):
+        vector_store.add([node])
+    with pytest.raises(InvalidDocumentError, match="reserved"):
+        vector_store.add([TextNode(id_="mine", text="a", metadata={PRIVATE_KEY: 1})])
+
+
+async def test_deleting_by_document(filled: TrivecVectorStore) -> None:
+    filled.delete("sea")
+    assert sorted(node.node_id for node in filled.get_nodes()) == ["1", "3", "4"]
+    await filled.adelete("wood")
+    assert [node.node_id for node in filled.get_nodes()] == ["4"]
+    filled.delete("unknown' or 1 == 1 or '")
+    assert [node.node_id for node in filled.get_nodes()] == ["4"]
+
+
+async def test_ids_and_filters_must_both_hold(
+    filled: TrivecVectorStore, nodes: list[TextNode]
+) -> None:
+    assert filled.get_nodes(["0", "1", "9"]) == [nodes[0], nodes[1]]
+    assert filled.get_nodes(["0", "1"], SEA) == [nodes[0]]
+    either = where(("n", EQ, 0), ("n", EQ, 3), condition=FilterCondition.OR)
+    assert filled.get_nodes(["0", "1"], either) == [nodes[0]]
+    assert {node.node_id for node in filled.get_nodes(filters=SEA)} == {"0", "2", "4"}
+    assert {node.node_id for node in await filled.aget_nodes(filters=SEA)} == {"0", "2", "4"}
+    assert await filled.aget_nodes(["0", "1"], SEA) == [nodes[0]]
+    assert filled.get_nodes([]) == []
+
+
+async def test_deleting_nodes_takes_those_that_both_hold_for(filled: TrivecVectorStore) -> None:
+    filled.delete_nodes(["0", "1"], SEA)
+    assert sorted(node.node_id for node in filled.get_nodes()) == ["1", "2", "3", "4"]
+    await filled.adelete_nodes(["1", "2"], where(("kind", EQ, "land")))
+    assert sorted(node.node_id for node in filled.get_nodes()) == ["2", "3", "4"]
+    filled.delete_nodes(["2", "unknown"])
+    await filled.adelete_nodes(filters=where(("n", EQ, 3)))
+    assert [node.node_id for node in filled.get_nodes()] == ["4"]
+    filled.delete_nodes([])
+    filled.delete_nodes(filters=where(("n", FilterOperator.GTE, 4)))
+    assert filled.get_nodes() == []
+
+
+async def test_nothing_is_deleted_without_a_condition(filled: TrivecVectorStore) -> None:
+    for filters in (None, MetadataFilters(filters=[])):
+        with pytest.raises(InvalidOptionError, match="clear"):
+            filled.delete_nodes(filters=filters)
+        with pytest.raises(InvalidOptionError, match="clear"):
+            await filled.adelete_nodes(filters=filters)
+    with pytest.raises(InvalidFilterError):
+        filled.delete_nodes(filters=where(MetadataFilters(filters=[])))
+    assert len(filled.get_nodes()) == 5
+
+
+async def test_clearing_and_adding_again(filled: TrivecVectorStore, nodes: list[TextNode]) -> None:
+    filled.clear()
+    assert filled.get_nodes() == []
+    await filled.async_add(nodes[:2])
+    assert len(await filled.aget_nodes()) == 2
+    await filled.aclear()
+    assert filled.get_nodes() == []
+
+
+async def test_an_empty_store_answers(vector_store: TrivecVectorStore) -> None:
+    query = VectorStoreQuery(query_str="whale", query_embedding=[0.1] * 32)
+    assert vector_store.query(query).ids == []
+    assert (await vector_store.aquery(query)).ids == []
+    assert vector_store.get_nodes() == []
+    vector_store.delete("a")
+    vector_store.delete_nodes(["a"])
+    vector_store.clear()
+
+
+# --- queries -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "ours"), [(Mode.DEFAULT, "dense"), (Mode.SPARSE, "sparse"), (Mode.HYBRID, "hybrid")]
+)
+async def test_a_mode_is_the_stores_own(
+    filled: TrivecVectorStore, encoder: HashEncoder, mode: VectorStoreQueryMode, ours: Any
+) -> None:
+    vector = encoder.encode_query("whales in the sea")
+    expected = filled.client.search(vector, k=3, mode=ours, filter=F("n") < 4)
+    assert vector.dense is not None
+    query = VectorStoreQuery(
+        query_str="whales in the sea",
+        query_embedding=vector.dense.tolist(),
+        similarity_top_k=3,
+        mode=mode,
+        filters=where(("n", FilterOperator.LT, 4)),
+    )
+    for answer in (filled.query(query), await filled.aquery(query)):
+        assert answer.ids == [hit.document.id for hit in expected]
+        assert answer.similarities == pytest.approx([hit.score for hit in expected])
+        assert [node.node_id for node in answer.nodes or []] == answer.ids
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        Mode.TEXT_SEARCH,
+        Mode.SEMANTIC_HYBRID,
+        Mode.SVM,
+        Mode.LOGISTIC_REGRESSION,
+        Mode.LINEAR_REGRESSION,
+    ],
+)
+async def test_any_other_mode_raises(filled: TrivecVectorStore, mode: VectorStoreQueryMode) -> None:
+    query = VectorStoreQuery(query_str="whale", query_embedding=[0.1] * 32, mode=mode)
+    with pytest.raises(InvalidOptionError, match="not supported"):
+        filled.query(query)
+    with pytest.raises(InvalidOptionError, match="not supported"):
+        await filled.aquery(query)
+
+
+def test_the_number_of_nodes(vector_store: TrivecVectorStore) -> None:
+    vector_store.add([TextNode(text=f"whale number {i}") for i in range(130)])
+    wanted: dict[str, Any] = {"query_str": "whale", "similarity_top_k": 5}
+    for mode in (Mode.DEFAULT, Mode.SPARSE, Mode.HYBRID, Mode.MMR):
+        assert len(vector_store.query(VectorStoreQuery(**wanted, mode=mode)).ids or []) == 5
+    sparse = VectorStoreQuery(**wanted, mode=Mode.SPARSE, sparse_top_k=7)
+    assert len(vector_store.query(sparse).ids or []) == 7
+    hybrid = VectorStoreQuery(**wanted, mode=Mode.HYBRID, sparse_top_k=120, hybrid_top_k=110)
+    assert len(vector_store.query(hybrid).ids or []) == 110
+
+
+def test_alpha_stands_for_two_weights(filled: TrivecVectorStore) -> None:
+    def scores(**options: Any) -> list[float]:
+        query = VectorStoreQuery(query_str="whale song", similarity_top_k=5, **options)
+        return filled.query(query).similarities or []
+
+    assert scores(mode=Mode.HYBRID, alpha=1.0) == pytest.approx(scores(mode=Mode.DEFAULT))
+    sparse = scores(mode=Mode.SPARSE)
+    assert scores(mode=Mode.HYBRID, alpha=0.0)[: len(sparse)] == pytest.approx(sparse)
+    with pytest.raises(InvalidOptionError, match="alpha"):
+        scores(mode=Mode.HYBRID, alpha=1.5)
+
+
+@pytest.mark.parametrize("weights", [Weights(0, 0, 1), {"colbert": 2.0}])
+def test_weights_of_one_query_come_first(
+    filled: TrivecVectorStore, encoder: HashEncoder, weights: Any
+) -> None:
+    expected = filled.client.search(
+        encoder.encode_query("whale song"), k=2, weights=Weights(0, 0, 1)
+    )
+    query = VectorStoreQuery(
+        query_str="whale song", similarity_top_k=2, mode=Mode.HYBRID, alpha=0.5
+    )
+    answer = filled.query(query, weights=weights)
+    assert answer.similarities == pytest.approx([hit.score for hit in expected])
+
+
+async def test_an_unknown_option_is_not_swallowed(filled: TrivecVectorStore) -> None:
+    query = VectorStoreQuery(query_str="whale")
+    options: Any = {"qdrant_filters": 1}
+    with pytest.raises(TypeError, match="qdrant_filters"):
+        filled.query(query, **options)
+    with pytest.raises(TypeError, match="qdrant_filters"):
+        await filled.aquery(query, **options)
+    with pytest.raises(TypeError):
+        filled.add([], **options)
+    with pytest.raises(InvalidOptionError, match="unknown weights"):
+        filled.query(query, weights={"lexical": 1.0})
+
+
+async def test_documents_and_nodes_restrict(filled: TrivecVectorStore) -> None:
+    for mode in (Mode.DEFAULT, Mode.HYBRID, Mode.MMR):
+        of_wood = VectorStoreQuery(
+            query_str="whale", similarity_top_k=5, mode=mode, doc_ids=["wood"]
+        )
+        assert set(filled.query(of_wood).ids or []) == {"1", "3"}
+        some = VectorStoreQuery(
+            query_str="whale", similarity_top_k=5, mode=mode, node_ids=["0", "1"], filters=SEA
+        )
+        assert filled.query(some).ids == ["0"]
+        assert (await filled.aquery(some)).ids == ["0"]
+
+
+def test_our_own_filter_narrows_that_of_the_query(filled: TrivecVectorStore) -> None:
+    query = VectorStoreQuery(query_str="whale", similarity_top_k=5, filters=SEA)
+    assert set(filled.query(query, filter=F("n") > 0).ids or []) == {"2", "4"}
+    assert set(filled.query(query, filter={"n": [0, 1]}).ids or []) == {"0"}
+
+
+async def test_diverse_nodes_are_those_of_llamaindexs_own_store(
+    vector_store: TrivecVectorStore, encoder: HashEncoder
+) -> None:
+    texts = ["whale", "whale whale", "whale whale whale", "whale fox", "fox den"]
+    own = SimpleVectorStore()
+    nodes = [TextNode(id_=str(i), text=text) for i, text in enumerate(texts)]
+    vector_store.add(nodes)
+    dense = encoder.encode_documents(texts).dense
+    assert dense is not None
+    own.add(
+        [
+            node.model_copy(update={"embedding": row.tolist()})
+            for node, row in zip(nodes, dense, strict=True)
+        ]
+    )
+    question = encoder.encode_query("whale").dense
+    assert question is not None
+    query = VectorStoreQuery(query_embedding=question.tolist(), similarity_top_k=2, mode=Mode.MMR)
+    for threshold in (0.0, 0.2, 0.5, 0.8, 1.0):
+        # From the third on, LlamaIndex compares with the one chosen last only.
+        expected = own.query(query, mmr_threshold=threshold).ids
+        assert vector_store.query(query, mmr_threshold=threshold).ids == expected, threshold
+        assert (await vector_store.aquery(query, mmr_threshold=threshold)).ids == expected
+        query.mmr_threshold = threshold
+        assert vector_store.query(query).ids == expected, threshold
+    query.mmr_threshold = 0.0
+    assert (vector_store.query(query).ids or [])[1] == "4"  # the most different one
+    assert (vector_store.query(query, mmr_prefetch_k=3).ids or [])[1] != "4"
+    query.mmr_threshold = 1.0
+    query.similarity_top_k = 3
+    assert set(vector_store.query(query).ids or []) == {"0", "1", "2"}
+
+
+def test_a_given_embedding_is_the_dense_vector(
+    filled: TrivecVectorStore, encoder: HashEncoder
+) -> None:
+    other = encoder.encode_query("red fox at night").dense
+    assert other is not None
+    query = VectorStoreQuery(query_str="whale", query_embedding=other.tolist(), similarity_top_k=1)
+    assert filled.query(query).ids == ["3"]
+    query.mode = Mode.HYBRID
+    assert filled.query(query, weights=Weights(1, 0, 0)).ids == ["3"]
+    assert filled.query(query, weights=Weights(0, 1, 0)).ids == ["4"]
+
+
+def test_a_query_needs_something_to_search_with(filled: TrivecVectorStore) -> None:
+    with pytest.raises(InvalidOptionError, match="query_str"):
+        filled.query(VectorStoreQuery())
+    with pytest.raises(InvalidOptionError, match="query_str"):
+        filled.query(VectorStoreQuery(query_embedding=[0.1] * 32, mode=Mode.HYBRID))
+
+
+# --- embeddings of other models ----------------------------------------------------------------
+
+
+async def test_without_an_encoder_nodes_bring_their_embeddings(store: Store) -> None:
+    made = TrivecVectorStore(store)
+    nodes = [
+        TextNode(id_="a", text="a", embedding=[1.0, 0.0, 0.0]),
+        TextNode(id_="b", text="b", embedding=[0.0, 1.0, 0.0]),
+    ]
+    assert made.add(nodes) == ["a", "b"]
+    assert made.client.schema.parts == ("dense",)
+    query = VectorStoreQuery(query_embedding=[0.1, 0.9, 0.0], similarity_top_k=1)
+    assert made.query(query).ids == ["b"]
+    assert (await made.aquery(query)).nodes == [nodes[1].model_copy(update={"embedding": None})]
+    with pytest.raises(InvalidOptionError, match="needs a trivec encoder"):
+        made.query(VectorStoreQuery(query_str="b", mode=Mode.HYBRID))
+    with pytest.raises(InvalidVectorsError, match="'c'"):
+        made.add([TextNode(id_="c", text="c")])
+    with pytest.raises(InvalidOptionError, match="without an encoder"):
+        _ = made.embed_model
+
+
+def test_an_embedding_of_another_dimension_is_refused(vector_store: TrivecVectorStore) -> None:
+    with pytest.raises(InvalidVectorsError, match="'a' has an embedding of dimension 3"):
+        vector_store.add([TextNode(id_="a", text="a", embedding=[1.0, 0.0, 0.0])])
+
+
+def test_both_legs_see_the_text_with_its_metadata(
+    vector_store: TrivecVectorStore, encoder: HashEncoder
+) -> None:
+    node = TextNode(text="It sings.", metadata={"title": "whale"})
+    vector_store.add([node])
+    for mode in (Mode.SPARSE, Mode.HYBRID):
+        query = VectorStoreQuery(query_str="whale", mode=mode)
+        assert vector_store.query(query).ids == [node.node_id]
+    expected = encoder.encode_documents([node.get_content(MetadataMode.EMBED)])
+    page = vector_store.client.get([node.node_id], with_vectors=True)
+    assert page.vectors is not None
+    assert page.vectors.sparse is not None
+    assert expected.sparse is not None
+    assert page.vectors.sparse.row(0) == pytest.approx(expected.sparse.row(0), abs=2e-3)
+    assert page.documents[0].text == "It sings."
+
+
+@pytest.mark.parametrize("value", ["x\\' or 1==1 or a=='", 'a" or true or "b', "@x", "x\\", "{x}"])
+def test_values_are_never_read_as_part_of_a_query(
+    vector_store: TrivecVectorStore, value: str
+) -> None:
+    vector_store.add(
+        [
+            TextNode(id_="1", text="one", metadata={"tag": value}),
+            TextNode(id_="2", text="two", metadata={"tag": "other"}),
+        ]
+    )
+    is_value, is_not = where(("tag", EQ, value)), where(("tag", NE, value))
+    assert [n.node_id for n in vector_store.get_nodes(filters=is_value)] == ["1"]
+    assert [n.node_id for n in vector_store.get_nodes(filters=is_not)] == ["2"]
+    query = VectorStoreQuery(query_str="one", similarity_top_k=5, filters=is_value)
+    assert vector_store.query(query).ids == ["1"]

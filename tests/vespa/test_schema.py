@@ -1,0 +1,124 @@
+"""Application packages, and what Vespa's own configuration model says to them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vespa_standin
+from trivec import Schema
+from trivec.errors import InvalidOptionError
+from trivec_vespa import application_package, write_application
+from trivec_vespa import schema as module
+
+EVERY_TYPE: dict[str, Any] = {
+    "s": str,
+    "i": int,
+    "f": float,
+    "b": bool,
+    "d": datetime,
+    "ss": list[str],
+    "ii": list[int],
+    "a.b_c.D": str,
+    "id": str,
+    "text": int,
+    "order": bool,
+    "select": str,
+}
+SCHEMAS = [
+    Schema(dense=dense, sparse=sparse, colbert=colbert)
+    for dense, sparse, colbert in product([None, 1, 24, 1024], [False, True], [None, 8, 1024])
+    if dense or sparse or colbert
+]
+
+
+def test_vespa_accepts_every_package(tmp_path: Path) -> None:
+    vespa_standin.need()
+    folders = []
+    for place, (schema, fields, binary) in enumerate(
+        product(SCHEMAS, [{}, EVERY_TYPE], [False, True])
+    ):
+        if binary and schema.colbert is None:
+            continue
+        folders.append(str(tmp_path / str(place)))
+        write_application(schema, fields, f"Name_{place}", folders[-1], binary_colbert=binary)
+    assert len(folders) > 70
+    for folder, said in zip(folders, vespa_standin.ask("packages", folders), strict=True):
+        assert said == {"warnings": []}, folder
+
+
+def test_vespa_refuses_what_it_should(tmp_path: Path) -> None:
+    """Check the check: a package can be refused."""
+    vespa_standin.need()
+    wrong = {
+        "weightedset<int>": "weightedset<float>",
+        "attribute(dense_rep)": "attribute(dens)",
+        "tensor<float>(x[1024])": "tensor<float>(x[512])",
+    }
+    folders: list[str] = []
+    for old, new in wrong.items():
+        folders.append(str(tmp_path / str(len(folders))))
+        write_application(SCHEMAS[-1], {}, "good", folders[-1])
+        file = Path(folders[-1], "schemas/good.sd")
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
+    assert all("error" in said for said in vespa_standin.ask("packages", folders))
+
+
+def test_the_package_can_be_merged_into_another(tmp_path: Path) -> None:
+    vespa_standin.need()
+    mine = application_package(SCHEMAS[-1], EVERY_TYPE, "mine")
+    other = application_package(SCHEMAS[0], {}, "other")
+    mine.add_schema(*other.schemas)
+    mine.to_files(tmp_path / "app")
+    assert vespa_standin.ask("packages", [str(tmp_path / "app")]) == [{"warnings": []}]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("cell_cast", "cel_cast", "'cel_cast' is unknown"),
+        ("attribute(colbert_rep)", "attribute(colbert)", r"attribute\(colbert\) is unknown"),
+        ("query(q_len)", "query(len)", r"query\(len\) is unknown"),
+        (" max, dt", " max, dd", "'dd' is unknown"),
+    ],
+)
+def test_a_misspelt_name_in_a_rank_profile_is_refused(
+    old: str, new: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert old in module._EXACT
+    monkeypatch.setattr(module, "_EXACT", module._EXACT.replace(old, new))
+    with pytest.raises(InvalidOptionError, match=message):
+        application_package(Schema(dense=8, sparse=True, colbert=8), {}, "a")
+
+
+@pytest.mark.parametrize("name", ["", "a-b", "1a", "ä", "a b", "a/b", 'a"b', "a\n"])
+def test_names_that_no_schema_can_have_are_refused(name: str) -> None:
+    with pytest.raises(InvalidOptionError, match="schema's name"):
+        application_package(SCHEMAS[0], {}, name)
+
+
+@pytest.mark.parametrize(("one", "other"), [("a.b", "a__b"), ("Lang", "lang")])
+def test_fields_that_would_be_one_attribute_are_refused(one: str, other: str) -> None:
+    with pytest.raises(InvalidOptionError, match="one attribute"):
+        application_package(SCHEMAS[0], {one: str, other: str}, "a")
+
+
+def test_signs_need_whole_bytes() -> None:
+    for schema in (
+        Schema(dense=8, sparse=True, colbert=12),
+        Schema(dense=8, sparse=True, colbert=None),
+    ):
+        with pytest.raises(InvalidOptionError, match="multiple of 8"):
+            application_package(schema, {}, "a", binary_colbert=True)
+
+
+def test_an_application_is_never_written_over_files(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InvalidOptionError, match="not an empty folder"):
+        write_application(SCHEMAS[0], {}, "a", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]

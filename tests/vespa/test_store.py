@@ -1,0 +1,205 @@
+"""What Vespa's own container answers, and what the connector makes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trivec import Document, F, Schema, Vector, Vectors, Weights
+from trivec.errors import (
+    IncompleteResultError,
+    InvalidDocumentError,
+    InvalidVectorsError,
+    SchemaMismatchError,
+    StoreError,
+    StoreUnavailableError,
+)
+from trivec.rows import SparseRows, TokenRows
+from trivec.search import Mode
+from trivec_vespa import VespaStore
+from trivec_vespa.mapping import document_path
+
+
+def _vectors(count: int, seed: int = 0) -> Vectors:
+    rng = np.random.default_rng(seed)
+    dense = rng.standard_normal((count, 8))
+    tokens = [rng.standard_normal((int(rng.integers(1, 6)), 16)) for _ in range(count)]
+    return Vectors(
+        dense=dense / np.linalg.norm(dense, axis=1, keepdims=True),
+        sparse=SparseRows.from_dicts([{i % 5: 0.5, 9: 0.1} for i in range(count)]),
+        colbert=TokenRows.from_arrays(
+            [(t / np.linalg.norm(t, axis=1, keepdims=True)).astype(np.float32) for t in tokens]
+        ),
+    )
+
+
+def _put(store: VespaStore, id: str, fields: dict[str, Any]) -> dict[str, Any]:
+    body = json.dumps({"fields": fields}).encode()
+    return store._vespa.request("POST", document_path("test", id), body=body)
+
+
+def test_short_tensors_are_refused_before_vespa_pads_them(store: VespaStore) -> None:
+    _put(store, "short", {"dense_rep": [1.0, 2.0]})  # no error: the other six become 0
+    with pytest.raises(InvalidVectorsError, match="dimension 2"):
+        store.upsert([Document("a", "")], Vectors(dense=np.ones((1, 2))))
+    with pytest.raises(InvalidVectorsError, match="dimension 2"):
+        store.search(Vector(dense=np.ones(2, np.float32)), mode="dense")
+
+
+def test_a_long_tensor_answers_500_which_is_not_retried(store: VespaStore) -> None:
+    with pytest.raises(StoreError, match=r"status 500.*out of bounds") as caught:
+        _put(store, "long", {"dense_rep": [1.0] * 9})
+    assert not isinstance(caught.value, StoreUnavailableError)
+
+
+def test_the_first_of_several_values_counts(store: VespaStore) -> None:
+    documents = [Document(lang, "", {"lang": lang}) for lang in ("en", "de", "fr")]
+    store.upsert(documents, _vectors(3))
+    assert store.count(F("lang").in_(["en", "de"])) == 2
+    assert store.count(F("lang").in_(["en"])) == 1
+
+
+def test_deleting_what_is_not_there_is_no_error(store: VespaStore) -> None:
+    store.upsert([Document("a", "")], _vectors(1))
+    store.delete(["b"])
+    assert store.count() == 1
+
+
+def test_partial_coverage_is_an_error_unless_allowed(store: VespaStore, open_vespa: Any) -> None:
+    store.upsert([Document(f"d{i}", "") for i in range(3)], _vectors(3))
+    half = {
+        "yql": "select id from sources * where true",
+        "ranking.properties.standin.coverage": 0.5,
+    }
+    with pytest.raises(IncompleteResultError, match=r"50 % .*timeout.*allow_partial"):
+        store._query(half)
+    assert open_vespa(allow_partial=True)._query(half)["coverage"]["coverage"] == 50
+
+
+def test_errors_of_content_nodes_are_errors(store: VespaStore, open_vespa: Any) -> None:
+    body = {
+        "yql": "select id from sources * where true",
+        "ranking.properties.standin.error": "boom",
+    }
+    with pytest.raises(StoreError, match="boom"):
+        store._query(body)
+    slow = {**body, "ranking.properties.standin.delay-ms": 900}
+    with pytest.raises(StoreUnavailableError, match="504"):
+        open_vespa(timeout=0.3)._query(slow)
+
+
+@pytest.mark.parametrize(
+    ("id", "error", "message"),
+    [
+        ("standin-no-space", StoreError, "'standin-no-space'.*507.*nearly full"),
+        ("standin-fail", StoreError, "'standin-fail'.*500"),
+        ("standin-overload", StoreUnavailableError, "429"),
+    ],
+)
+def test_refused_writes(
+    id: str, error: type[StoreError], message: str, store: VespaStore, waits: list[Any]
+) -> None:
+    with pytest.raises(error, match=message):
+        store.upsert([Document("good", ""), Document(id, "")], _vectors(2))
+    assert bool(waits) == (error is StoreUnavailableError)
+
+
+def test_the_description_is_no_document(store: VespaStore, open_vespa: Any) -> None:
+    store.upsert([Document("a", ""), Document("b", "", {"lang": "en"})], _vectors(2))
+    assert store.count(F("lang").is_null()) == 1
+    store.delete_where(F("year").is_null())
+    assert store.count() == 0
+    assert list(store.scan()) == []
+    assert open_vespa().schema == store.schema
+
+
+def test_rare_tokens_and_tiny_weights_are_found(store: VespaStore) -> None:
+    rows: list[dict[int, float]] = [{2**31 + 7: 0.3}, {2**32 - 2: 1e-6}, {7: 0.5}]
+    vectors = Vectors(sparse=SparseRows.from_dicts(rows))
+    store.upsert([Document(str(i), "") for i in range(3)], vectors)
+    for i, row in enumerate(rows):
+        hits = store.search(Vector(sparse={next(iter(row)): 0.5}), mode="sparse")
+        assert [hit.document.id for hit in hits] == [str(i)]
+        assert hits[0].score == pytest.approx(0.5 * next(iter(row.values())))
+    page = store.get(["0", "1", "2"], with_vectors=True)
+    assert page.vectors is not None
+    assert page.vectors.sparse is not None
+    assert [dict(page.vectors.sparse.row(i)) for i in range(3)] == [
+        {key: pytest.approx(value) for key, value in row.items()} for row in rows
+    ]
+
+
+def test_what_is_stored_is_the_nearest_bfloat16(store: VespaStore) -> None:
+    vectors = _vectors(5)
+    store.upsert([Document(str(i), "") for i in range(5)], vectors)
+    back = store.get([str(i) for i in range(5)], with_vectors=True).vectors
+    assert back is not None
+    assert back.dense is not None
+    assert back.colbert is not None
+    assert vectors.dense is not None
+    assert vectors.colbert is not None
+    pairs = [(back.dense, vectors.dense), (back.colbert.values, vectors.colbert.values)]
+    for got, wanted in pairs:
+        # Half a unit in the last of 8 bits; cutting bits off would miss by a whole one.
+        assert np.all(np.abs(got - wanted) <= np.abs(wanted) * 2.0**-8)
+
+
+def test_signs_estimate_colbert_scores(store: VespaStore, open_vespa: Any) -> None:
+    signs = open_vespa(binary_colbert=True)
+    vectors = _vectors(30)
+    assert vectors.colbert is not None
+    documents = [Document(f"d{i:02d}", "") for i in range(30)]
+    signs.upsert(documents, vectors)
+    signs.upsert([Document("none", "")], Vectors(dense=vectors.dense[:1]))  # type: ignore[index]
+    query = _vectors(1, seed=9)[0]
+    assert query.colbert is not None
+    hits = signs.search(query, k=31, mode="hybrid", weights=Weights(1, 1, 1))
+    assert len(hits) == 31
+    for hit in hits:
+        if hit.document.id == "none":
+            assert hit.scores.colbert == 0
+            continue
+        tokens = vectors.colbert.row(int(hit.document.id[1:]))
+        estimate = np.sqrt(np.pi / 2 / 16) * query.colbert @ np.where(tokens > 0, 1, -1).T
+        assert hit.scores.colbert == pytest.approx(estimate.max(axis=1).mean(), abs=1e-5)
+    exact = store.search(query, k=31, mode="colbert")
+    tokens = vectors.colbert.row(int(exact[0].document.id[1:]))
+    assert exact[0].score == pytest.approx((query.colbert @ tokens.T).max(axis=1).mean(), abs=2e-3)
+    assert "none" not in {hit.document.id for hit in exact}
+
+
+def test_signs_that_are_not_stored_cannot_be_searched(open_vespa: Any, schema: Schema) -> None:
+    open_vespa().create(schema, fields={"lang": str})
+    with pytest.raises(SchemaMismatchError, match="without binary_colbert"):
+        open_vespa(binary_colbert=True).count()
+
+
+def test_refused_text_stops_a_write_before_it_starts(store: VespaStore, open_vespa: Any) -> None:
+    documents = [Document("a", "fine"), Document("b", "bell \x07")]
+    with pytest.raises(InvalidDocumentError, match=r"'b': its text holds U\+0007"):
+        store.upsert(documents, _vectors(2))
+    assert store.count() == 0
+    open_vespa(text_errors="replace").upsert(documents, _vectors(2))
+    assert store.get(["b"]).documents[0].text == "bell \ufffd"
+
+
+def test_equal_scores_beyond_the_candidates_are_settled_by_id(store: VespaStore) -> None:
+    same = _vectors(1).take([0] * 60)
+    order = np.random.default_rng(2).permutation(60)
+    store.upsert([Document(f"t{i:02d}", "") for i in order], same)
+    modes: tuple[Mode, ...] = ("dense", "sparse", "hybrid", "rrf")
+    for mode in modes:
+        hits = store.search(same[0], k=5, candidates=5, mode=mode)
+        assert [hit.document.id for hit in hits] == [f"t{i:02d}" for i in range(5)], mode
+
+
+def test_delete_where_deletes_more_than_one_page(
+    store: VespaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trivec_vespa.store._PAGE", 7)
+    store.upsert([Document(f"d{i}", "", {"year": i}) for i in range(30)], _vectors(30))
+    store.delete_where(F("year") < 20)
+    assert store.count() == 10
