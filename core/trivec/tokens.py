@@ -259,11 +259,15 @@ def _token(text: str, one: int, piece: str, place: tuple[int, int]) -> Token:
 
     >>> _token("a whale", 3, "▁whale", (1, 7))
     Token(id=3, text='whale', start=2, end=7)
+    >>> _token("a 588", 4, "▁", (1, 3))
+    Token(id=4, text='▁', start=2, end=2)
     """
     start, end = place
-    shown = text[start:end]
-    start += len(shown) - len(shown.lstrip())
-    return Token(one, shown.strip() or piece, start, max(start, start + len(shown.strip())))
+    covered = text[start:end]
+    start += len(covered) - len(covered.lstrip())
+    # SentencePiece's mark of a blank, alone, is given the place of the character behind it.
+    shown = "" if not piece.strip("▁") else covered.strip()
+    return Token(one, shown or piece, start, start + len(shown))
 
 
 def _room(max_length: int, window: int | None) -> int:

@@ -47,7 +47,7 @@ def store() -> Iterator[Store]:
     with open_store("memory:/tuned") as store:
         store.create(Schema(dense=8, sparse=True, colbert=4))
         documents = [Document(f"d{i:02d}", str(i)) for i in range(DOCUMENTS)]
-        store.upsert(documents, unit(np.arange(DOCUMENTS) + 0.0))
+        store.upsert(documents, unit(np.arange(DOCUMENTS, dtype=np.float64)))
         yield store
         store.drop()
 
