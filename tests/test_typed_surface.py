@@ -20,6 +20,10 @@ from trivec import F, Hit, Weights, open_store
 from trivec.testing import HashEncoder
 
 
+def count(documents: list[LangChainDocument]) -> str:
+    return str(len(documents))
+
+
 def test_langchain() -> None:
     encoder = HashEncoder()
     with open_store("memory:/typed_langchain") as store:
@@ -46,9 +50,7 @@ def test_langchain() -> None:
         retriever = langchain.TrivecRetriever(vectorstore=made, k=2, mode="colbert")
         assert_type(retriever.invoke("whale"), list[LangChainDocument])
         assert_type(retriever.batch(["whale"], k=1), list[list[LangChainDocument]])
-        chain = (
-            retriever | RunnableLambda(lambda documents: str(len(documents))) | StrOutputParser()
-        )
+        chain = retriever | RunnableLambda(count) | StrOutputParser()
         assert_type(chain.invoke("whale"), str)
 
         reranker = langchain.TrivecReranker(encoder=encoder, store=store, top_n=1)

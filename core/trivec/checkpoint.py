@@ -159,7 +159,7 @@ def _architecture(folder: Path, problems: list[str]) -> Architecture | None:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         return Architecture.from_config(config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         problems.append(f"config.json: {error}")

@@ -145,7 +145,7 @@ def rates(precision: Precision) -> dict[Kernel, float]:
         kernels = ["plain"]
     best: dict[Kernel, float] = {}
     with torch.inference_mode():
-        layers = {kernel: _KERNELS[kernel](weight, bias) for kernel in kernels}
+        layers: dict[Kernel, Linear] = {k: _KERNELS[k](weight, bias) for k in kernels}
         for turn in range(_ROUNDS + 1):
             for kernel, layer in layers.items():
                 start = time.perf_counter()

@@ -185,8 +185,8 @@ def _packed_attention(
     width = architecture.hidden // architecture.heads
     inputs = torch.randn(3, 24, architecture.heads, width, device=device, dtype=dtype)
     bounds = torch.tensor([0, 24], dtype=torch.int32, device=device)
-    heads_first = inputs.transpose(1, 2)
-    expected = functional.scaled_dot_product_attention(*heads_first.unsqueeze(1))
+    query, key, value = inputs.transpose(1, 2).unsqueeze(1)
+    expected = functional.scaled_dot_product_attention(query, key, value)
     attention = cast("_PackedAttention", varlen_attn)
     try:
         with torch.inference_mode():

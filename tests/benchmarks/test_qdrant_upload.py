@@ -124,7 +124,7 @@ def test_client_cpu_of_an_upload(stub: tuple[int, int], capsys: pytest.CaptureFi
         for name, spent in seconds.items()
     ]
     with capsys.disabled():
-        print("\n".join(["", f"processor: {_processor()}", *lines]))  # noqa: T201
+        print("\n".join(["", f"processor: {_processor()}", *lines]))
 
 
 def _processor() -> str:

@@ -20,8 +20,17 @@ from trivec_qdrant.schema import own_metadata
 
 SCHEMA = Schema(dense=8, sparse=True, colbert=8, model="m")
 FIELDS = {"lang": FieldType.STR, "tags": FieldType.LIST_STR, "when": FieldType.DATETIME}
-MISSING = (grpc.StatusCode.NOT_FOUND, "Not found: Collection `c` doesn't exist!", {})
-EXISTS = (grpc.StatusCode.ALREADY_EXISTS, "Wrong input: Collection `c` already exists!", {})
+Refusal = tuple[grpc.StatusCode, str, dict[str, str]]
+MISSING: Refusal = (grpc.StatusCode.NOT_FOUND, "Not found: Collection `c` doesn't exist!", {})
+EXISTS: Refusal = (
+    grpc.StatusCode.ALREADY_EXISTS,
+    "Wrong input: Collection `c` already exists!",
+    {},
+)
+    grpc.StatusCode.ALREADY_EXISTS,
+    "Wrong input: Collection `c` already exists!",
+    {},
+)
 DONE = messages.CollectionOperationResponse(result=True)
 
 

@@ -48,7 +48,7 @@ def demo(
         return
     out = Console()
     out.print(_table(collection, results))
-    by_mode = {result.mode: result for result in results}
+    by_mode: dict[Mode, ModeResult] = {result.mode: result for result in results}
     for question in _chosen(collection, by_mode):
         out.print(f"\n[bold]{question.text}[/bold]  ({question.kind}, {question.id})")
         out.print(hits_table(by_mode["hybrid"].hits[question.id][:3]))

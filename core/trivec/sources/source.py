@@ -121,9 +121,10 @@ class Source:
             if not missing:
                 one, text = values.pop(id_field), values.pop(text_field)
                 metadata = values["metadata"] if list(values) == ["metadata"] else values
-                number = isinstance(one, int) and not isinstance(one, bool)
+                if isinstance(one, int) and not isinstance(one, bool):
+                    one = str(one)
                 try:
-                    return Document(str(one) if number else one, text, metadata)
+                    return Document(one, text, metadata)
                 except InvalidDocumentError as error:
                     problem = str(error)
             else:
