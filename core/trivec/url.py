@@ -40,8 +40,9 @@ class StoreUrl:
             InvalidOptionError: If it has neither form, or holds a password.
 
         Example:
-            >>> StoreUrl.parse("qdrant+edge:./data/articles")  # doctest: +ELLIPSIS
-            StoreUrl(scheme='qdrant+edge', name='articles', ..., path=PosixPath('data'))
+            >>> url = StoreUrl.parse("qdrant+edge:./data/articles")
+            >>> url.scheme, str(url.path), url.name
+            ('qdrant+edge', 'data', 'articles')
         """
         match = _SCHEME.fullmatch(url) if isinstance(url, str) else None
         if match is None:

@@ -27,10 +27,6 @@ EXISTS: Refusal = (
     "Wrong input: Collection `c` already exists!",
     {},
 )
-    grpc.StatusCode.ALREADY_EXISTS,
-    "Wrong input: Collection `c` already exists!",
-    {},
-)
 DONE = messages.CollectionOperationResponse(result=True)
 
 
