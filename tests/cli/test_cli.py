@@ -62,6 +62,8 @@ def test_ingest_then_search(url: str) -> None:
     assert set(hits[0]["scores"]) == {"dense", "sparse", "colbert", "hybrid"}
     table = run("search", url, "whale").stdout
     assert "blue whale" in table
+    assert all(name in table for name in ("score", "dense", "sparse", "colbert"))
+    assert f"{hits[0]['score']:.4f}" in table
 
 
 def test_search_options(url: str) -> None:

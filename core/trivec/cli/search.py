@@ -66,8 +66,10 @@ def search(
 
 def hits_table(hits: Sequence[Hit]) -> Table:
     """Return hits as a table of scores, ids and the beginnings of texts."""
-    table = Table("score", "dense", "sparse", "colbert", "id", box=None, pad_edge=False)
-    table.add_column("text", no_wrap=True, overflow="ellipsis")
+    table = Table(box=None, pad_edge=False, expand=True)
+    for name in ("score", "dense", "sparse", "colbert", "id"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)  # what room is left
     for hit in hits:
         parts = (hit.scores.dense, hit.scores.sparse, hit.scores.colbert)
         table.add_row(
