@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +216,29 @@ def test_doctor_looks_at_the_machine_and_at_stores(url: str) -> None:
     missing = run("doctor", "memory:/nothing")
     assert missing.exit_code == 1
     assert "does not exist" in missing.stdout
+
+
+def test_a_command_without_its_client_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['vespa'] = None\n"
+        "from trivec.cli import main\n"
+        "sys.argv[1:] = {argv}\n"
+        "main()"
+    )
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", code.format(argv=argv)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for argv in (["--help"], ["vespa-app", str(tmp_path / "app"), "--name", "articles"])
+    ]
+    assert done[0].returncode == 0, done[0].stderr
+    assert "search" in done[0].stdout
+    assert done[1].returncode == 1
+    assert "pip install 'trivec[vespa]'" in done[1].stderr
+    assert "Traceback" not in done[1].stderr
 
 
 def test_version() -> None:

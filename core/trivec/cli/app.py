@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from typer.core import TyperGroup
 
 from trivec import __version__
 from trivec.cli import copy, demo, doctor, encode, evaluate, explain, ingest, plan, search, tune
-from trivec.errors import TrivecError
+from trivec.errors import MissingDependencyError, TrivecError
 
 __all__ = ["app", "main"]
 
@@ -70,9 +71,26 @@ for command in (
 ):
     app.command()(command)
 
-# A connector adds commands of its own, as trivec_vespa does.
-for entry in entry_points(group="trivec.commands"):
-    app.command(entry.name)(entry.load())
+
+def add_commands(target: typer.Typer, entries: Iterable[EntryPoint]) -> None:
+    """Add the commands of connectors; one whose client is missing says so when it is called."""
+    for entry in entries:
+        try:
+            target.command(entry.name)(entry.load())
+        except MissingDependencyError as error:
+            anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+            target.command(entry.name, context_settings=anything)(_missing(error))
+
+
+def _missing(error: MissingDependencyError) -> Callable[[], None]:
+    def missing() -> None:
+        """Needs an extra that is not installed."""
+        raise error
+
+    return missing
+
+
+add_commands(app, entry_points(group="trivec.commands"))
 
 
 def main() -> None:
