@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from trivec import __version__
@@ -54,7 +55,8 @@ def doctor(
         table = Table("", "", "", box=None, show_header=False, pad_edge=False)
         for finding in findings:
             style = "" if finding.ok else "red"
-            table.add_row(finding.subject, finding.name, finding.value, style=style)
+            cells = (finding.subject, finding.name, finding.value)
+            table.add_row(*(escape(cell) for cell in cells), style=style)
         Console().print(table)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

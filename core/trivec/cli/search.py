@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from trivec.cli.options import (
@@ -75,7 +76,7 @@ def hits_table(hits: Sequence[Hit]) -> Table:
         table.add_row(
             f"{hit.score:.4f}",
             *("" if part is None else f"{part:.3f}" for part in parts),
-            hit.document.id,
-            " ".join(hit.document.text.split())[:200],
+            escape(hit.document.id),
+            escape(" ".join(hit.document.text.split())[:200]),
         )
     return table
