@@ -171,7 +171,9 @@ def _in_context(alignment: Alignment, text: str) -> str:
     if token is None:
         return f'<span class="muted">vector {alignment.document_row + 1}</span>'
     if token.start == token.end:
-        return f'<b class="token">{escape(token.text)}</b> <span class="muted">(end)</span>'
+        # SentencePiece writes a blank as U+2581.
+        what = "end" if token.text.strip("\u2581") else "blank"
+        return f'<b class="token">{escape(token.text)}</b> <span class="muted">({what})</span>'
     before = text[max(0, token.start - CONTEXT) : token.start]
     after = text[token.end : token.end + CONTEXT]
     left = "…" if token.start > CONTEXT else ""
