@@ -71,8 +71,10 @@ def build() -> str | None:
 
 
 def need() -> None:
-    """Skip the test where the stand-in cannot run."""
+    """Skip the test where the stand-in cannot run, or fail it where it is required."""
     problem = build()
+    if problem is not None and os.environ.get("TRIVEC_REQUIRE_STANDIN"):
+        pytest.fail(problem)
     if problem is not None:
         pytest.skip(problem)
 
