@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
@@ -120,13 +119,11 @@ class Source:
         if values is not None:
             missing = [name for name in (id_field, text_field) if name not in values]
             if not missing:
-                one: Any = values.pop(id_field)
-                text = values.pop(text_field)
+                one, text = values.pop(id_field), values.pop(text_field)
                 metadata = values["metadata"] if list(values) == ["metadata"] else values
-                if isinstance(one, int) and not isinstance(one, bool):
-                    one = str(one)
+                name = str(one) if type(one) is int else one  # True is no number
                 try:
-                    return Document(one, text, metadata)
+                    return Document(name, text, metadata)
                 except InvalidDocumentError as error:
                     problem = str(error)
             else:
