@@ -19,7 +19,7 @@ from uuid import uuid4
 import pytest
 
 from trivec import Store, open_store
-from trivec.registry import store_schemes
+from trivec.stores.registry import store_schemes
 from trivec.testing import HashEncoder
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]

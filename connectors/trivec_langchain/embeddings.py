@@ -8,7 +8,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from trivec import Schema, Vector, Vectors
-from trivec.cache import CachingEncoder
+from trivec.encoding.cache import CachingEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import Float
 from trivec.text_encoder import TextEncoder

@@ -18,9 +18,9 @@ from langchain_core.structured_query import (
 
 from trivec import Filter
 from trivec.errors import InvalidFilterError
-from trivec.filter import And, Not, Op, Or, parse_datetime
-from trivec.filter import Comparison as Condition
-from trivec.filter_dict import as_filter
+from trivec.filters import And, Not, Op, Or, parse_datetime
+from trivec.filters import Comparison as Condition
+from trivec.filters.dicts import as_filter
 
 __all__ = ["LangChainFilter", "TrivecTranslator", "to_filter"]
 

@@ -11,7 +11,7 @@ from langchain_core.documents.compressor import BaseDocumentCompressor
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 
 from trivec import Store, Weights
-from trivec.rerank import Candidate, Reranker, RerankMode
+from trivec.rescoring import Candidate, RerankMode, Rescorer
 from trivec.text_encoder import TextEncoder
 
 __all__ = ["TrivecReranker"]
@@ -71,11 +71,11 @@ class TrivecReranker(BaseDocumentCompressor):
     weights: Weights = Weights.GENERAL
     top_n: int | None = Field(default=None, ge=1)
 
-    _reranker: Reranker = PrivateAttr()
+    _reranker: Rescorer = PrivateAttr()
 
     def model_post_init(self, context: object, /) -> None:
         """Check the options together."""
-        self._reranker = Reranker(
+        self._reranker = Rescorer(
             self.encoder,
             store=self.store,
             mode=self.mode,

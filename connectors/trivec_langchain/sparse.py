@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
-from trivec.cache import CachingEncoder
+from trivec.encoding.cache import CachingEncoder
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.text_encoder import TextEncoder
 

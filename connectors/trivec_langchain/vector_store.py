@@ -18,9 +18,9 @@ from langchain_core.vectorstores import VectorStore
 from trivec import Hit, Store, Vector, Weights
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
-from trivec.filter import Filter
-from trivec.lazy_store import LazyStore
+from trivec.filters import Filter
 from trivec.search import Mode, Search
+from trivec.stores.lazy import LazyStore
 from trivec.text_encoder import TextEncoder
 from trivec_langchain.documents import batches, to_langchain, with_ids
 from trivec_langchain.embeddings import DenseEncoder, TrivecEmbeddings, as_encoder, unit

@@ -7,7 +7,7 @@ from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding, Sp
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 
 from trivec import Vectors
-from trivec.cache import CachingEncoder
+from trivec.encoding.cache import CachingEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.text_encoder import TextEncoder
 
@@ -21,7 +21,7 @@ class TrivecEmbedding(BaseEmbedding):
     """An encoder's dense vectors, for everything in LlamaIndex that takes an embedding model.
 
     All classes of this package that are made with the same encoder share one forward pass per
-    text, as long as what they remember fits in the cache (`trivec.cache.CACHE_BYTES`).
+    text, as long as what they remember fits in the cache (`trivec.encoding.cache.CACHE_BYTES`).
 
     Args:
         encoder: A trivec encoder.

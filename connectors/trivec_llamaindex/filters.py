@@ -17,8 +17,8 @@ from trivec import Filter
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
-from trivec.filter import And, Comparison, Not, Op, Or, metadata_values, parse_datetime, split_path
-from trivec.filter_dict import as_filter
+from trivec.filters import And, Comparison, Not, Op, Or, metadata_values, parse_datetime, split_path
+from trivec.filters.dicts import as_filter
 
 __all__ = ["InsensitiveText", "LlamaIndexFilter", "is_local", "to_filter"]
 

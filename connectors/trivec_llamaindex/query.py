@@ -12,7 +12,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from trivec import Filter, Vector, Weights
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
-from trivec.filter import F
+from trivec.filters import F
 from trivec.search import Mode, Search
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.nodes import REF_DOC_ID

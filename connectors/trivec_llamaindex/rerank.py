@@ -10,7 +10,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from trivec import Store, Weights
 from trivec.errors import InvalidOptionError
-from trivec.rerank import Candidate, CrossEncoder, Reranker, RerankMode
+from trivec.rescoring import Candidate, CrossEncoder, RerankMode, Rescorer
 from trivec.text_encoder import TextEncoder
 from trivec_llamaindex.nodes import embedded_text, stored_text
 
@@ -44,7 +44,7 @@ class TrivecRerank(BaseNodePostprocessor):
     """
 
     top_n: int | None = Field(default=None, ge=1, description="How many nodes to return.")
-    _reranker: Reranker = PrivateAttr()
+    _reranker: Rescorer = PrivateAttr()
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class TrivecRerank(BaseNodePostprocessor):
         top_n: int | None = None,
     ) -> None:
         super().__init__(top_n=top_n)  # type: ignore[call-arg]  # a field of this class
-        self._reranker = Reranker(
+        self._reranker = Rescorer(
             encoder, store=store, mode=mode, weights=weights, cross_encoder=cross_encoder
         )
 

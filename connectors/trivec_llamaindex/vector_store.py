@@ -18,11 +18,11 @@ from llama_index.core.vector_stores import VectorStoreQuery, VectorStoreQueryRes
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from trivec import Document, Filter, Hit, Store, Vector, Vectors, Weights
-from trivec.cache import CachingEncoder
+from trivec.encoding.cache import CachingEncoder
 from trivec.errors import CollectionNotFoundError, InvalidOptionError, InvalidVectorsError
 from trivec.fields import FieldType
-from trivec.filter import F
-from trivec.lazy_store import LazyStore
+from trivec.filters import F
+from trivec.stores.lazy import LazyStore
 from trivec.text_encoder import TextEncoder
 from trivec_llamaindex.embeddings import TrivecEmbedding
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter

@@ -26,7 +26,7 @@ from trivec.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from trivec.url import StoreUrl
+from trivec.stores.url import StoreUrl
 from trivec_milvus.requests import Request
 
 __all__ = ["Address", "Connection", "LiteFile", "translated"]

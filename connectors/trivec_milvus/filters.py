@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from trivec.errors import InvalidFilterError
-from trivec.filter import And, Comparison, Filter, Not, Op, Or
-from trivec.metadata import Scalar
+from trivec.filters import And, Comparison, Filter, Not, Op, Or, Scalar
 from trivec_milvus.schema import FilterColumn
 from trivec_milvus.terms import Kind, after, key, kind_of, plain
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidVectorsError, StoreError
-from trivec.metadata import metadata_values
+from trivec.filters import metadata_values
 from trivec.rows import SparseRows, TokenRows, Tokens
 from trivec.vectors import Vectors
 from trivec_milvus.schema import MAX_VARCHAR_BYTES, TOKEN, FilterColumn, Layout

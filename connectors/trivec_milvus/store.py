@@ -15,14 +15,14 @@ from pymilvus import AsyncMilvusClient, MilvusClient
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
 from trivec.errors import InvalidOptionError, StoreError, TrivecError
-from trivec.filter import Filter
+from trivec.filters import Filter
 from trivec.hit import Hit
-from trivec.overflow import Overflow
-from trivec.retry import aretrying
 from trivec.schema import Schema
 from trivec.search import Search
-from trivec.store import BATCH_BYTES, Store
-from trivec.url import StoreUrl
+from trivec.stores.overflow import Overflow
+from trivec.stores.retry import aretrying
+from trivec.stores.store import BATCH_BYTES, Store
+from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 from trivec_milvus.client import Address, Connection, LiteFile, translated
 from trivec_milvus.creation import Creation, why

@@ -26,7 +26,7 @@ from enum import StrEnum
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
-from trivec.metadata import Scalar, metadata_values, parse_datetime, split_path
+from trivec.filters import Scalar, metadata_values, parse_datetime, split_path
 
 __all__ = [
     "SEPARATOR",

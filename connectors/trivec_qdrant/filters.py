@@ -14,7 +14,7 @@ from datetime import datetime
 
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
-from trivec.filter import And, Comparison, Filter, Not, Op, Or, Scalar
+from trivec.filters import And, Comparison, Filter, Not, Op, Or, Scalar
 
 __all__ = [
     "AllOf",

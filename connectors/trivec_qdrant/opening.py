@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
-from trivec.url import StoreUrl
+from trivec.stores.url import StoreUrl
 from trivec_qdrant.engine import Engine
 from trivec_qdrant.schema import Names
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from trivec.collection import Collection
 from trivec.errors import InvalidFilterError, InvalidOptionError, SchemaMismatchError
 from trivec.fields import FieldType
-from trivec.filter import split_path
+from trivec.filters import split_path
 from trivec.schema import Schema
 from trivec.search import Part
 

@@ -13,13 +13,13 @@ from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType, field_types
-from trivec.filter import Filter
+from trivec.filters import Filter
 from trivec.hit import Hit
-from trivec.overflow import Overflow
 from trivec.schema import Schema
 from trivec.search import Part, Search
-from trivec.store import BATCH_BYTES, Store
-from trivec.url import StoreUrl
+from trivec.stores.overflow import Overflow
+from trivec.stores.store import BATCH_BYTES, Store
+from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 from trivec_qdrant import mapping
 from trivec_qdrant.engine import Engine

@@ -20,9 +20,9 @@ from trivec.cli.options import (
     print_json,
 )
 from trivec.collection import Collection, Page
-from trivec.registry import open_store, store_schemes
+from trivec.ingestion.sources import Source
 from trivec.schema import Schema
-from trivec.sources import Source
+from trivec.stores.registry import open_store, store_schemes
 from trivec.text_encoder import TextEncoder
 
 __all__ = ["vespa_app", "vespa_feed"]

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
-from trivec.filter import And, Comparison, Filter, Not, Op, Or, Scalar
+from trivec.filters import And, Comparison, Filter, Not, Op, Or, Scalar
 from trivec_vespa.mapping import microseconds, refused_text
 from trivec_vespa.schema import attribute_name
 

@@ -17,7 +17,7 @@ from trivec.collection import Collection, Page
 from trivec.document import Document, metadata_json
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
-from trivec.filter import metadata_values, parse_datetime
+from trivec.filters import metadata_values, parse_datetime
 from trivec.rows import Float, SparseRows, TokenRows, Tokens
 from trivec.schema import Schema
 from trivec.vectors import Vectors

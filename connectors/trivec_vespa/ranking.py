@@ -11,7 +11,7 @@ import numpy as np
 
 from trivec.collection import Collection
 from trivec.fields import FieldType
-from trivec.filter import Comparison, Op, Scalar
+from trivec.filters import Comparison, Op, Scalar
 from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights

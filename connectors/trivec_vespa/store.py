@@ -24,13 +24,13 @@ from trivec.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from trivec.filter import Filter
+from trivec.filters import Filter
 from trivec.hit import Hit
-from trivec.overflow import Overflow
-from trivec.retry import MAX_WAIT_SECONDS
 from trivec.search import Search
-from trivec.store import BATCH_BYTES, Store
-from trivec.url import StoreUrl
+from trivec.stores.overflow import Overflow
+from trivec.stores.retry import MAX_WAIT_SECONDS
+from trivec.stores.store import BATCH_BYTES, Store
+from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 from trivec_vespa.connection import Connection, Method, NotFoundError
 from trivec_vespa.filters import render

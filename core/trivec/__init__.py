@@ -1,21 +1,22 @@
 """BGE-M3's dense, sparse and ColBERT vectors in Qdrant, Milvus and Vespa, with one score."""
 
 from trivec._version import __version__
-from trivec.copying import CopyReport, copy
 from trivec.document import Document
-from trivec.encoder import Encoder
+from trivec.encoding.encoder import Encoder
+from trivec.encoding.reranker import Reranker
 from trivec.errors import TrivecError
-from trivec.evaluation import Evaluation, evaluate
-from trivec.explanation import Explanation, explain
-from trivec.filter import F, Filter
+from trivec.filters import F, Filter
 from trivec.hit import Hit
-from trivec.ingest import aingest, ingest
-from trivec.registry import open_store
-from trivec.report import IngestReport
+from trivec.ingestion.copying import CopyReport, copy
+from trivec.ingestion.ingest import aingest, ingest
+from trivec.ingestion.report import IngestReport
+from trivec.insight.evaluation import Evaluation, evaluate
+from trivec.insight.explanation import Explanation, explain
+from trivec.insight.tuning import Tuning, tune
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights, score
-from trivec.store import Store
-from trivec.tuning import Tuning, tune
+from trivec.stores.registry import open_store
+from trivec.stores.store import Store
 from trivec.vectors import Vector, Vectors
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Filter",
     "Hit",
     "IngestReport",
+    "Reranker",
     "Schema",
     "Scores",
     "Store",

@@ -9,7 +9,7 @@ from typing import get_args, get_origin
 
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidFilterError, InvalidOptionError
-from trivec.filter import Filter, Op, Scalar, metadata_values, parse_datetime, split_path
+from trivec.filters import Filter, Op, Scalar, metadata_values, parse_datetime, split_path
 
 __all__ = ["FieldType", "check_filter", "check_values", "field_types"]
 

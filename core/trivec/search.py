@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from trivec.errors import InvalidOptionError
-from trivec.filter import Filter
+from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.scores import Weights
 from trivec.vectors import Vector

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from trivec.architecture import Architecture
-from trivec.linear import fastest
-from trivec.packed import Backbone
-from trivec.precision import Precision, cpu_features
-from trivec.tokens import TokenIds, token_batches
+from trivec.encoding.architecture import Architecture
+from trivec.encoding.linear import fastest
+from trivec.encoding.packed import Backbone
+from trivec.encoding.precision import Precision, cpu_features
+from trivec.encoding.tokens import TokenIds, token_batches
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 

@@ -147,7 +147,7 @@ def test_delete_by_filter(store: Store, corpus: Any) -> None:
 
 
 def test_delete_where_never_takes_an_empty_filter(store: Store, corpus: Any) -> None:
-    from trivec.filter import And, Not, Or
+    from trivec.filters import And, Not, Or
 
     store.upsert(corpus.documents[:5], corpus.vectors.slice(0, 5))
     for empty in (And(()), Not(Or(())), And((And(()),))):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trivec import F, Filter, Store
 from trivec.errors import InvalidFilterError
-from trivec.filter import And, Or
+from trivec.filters import And, Or
 
 STRINGS = st.sampled_from(
     [

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from trivec import Document, Hit, Vector, Vectors, open_store
-from trivec.memory import MemoryStore
 from trivec.search import Search
+from trivec.stores.memory import MemoryStore
 from trivec.testing import HashEncoder
 from trivec_langchain import TrivecRetriever, TrivecVectorStore
 

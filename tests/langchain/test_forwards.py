@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from trivec import Hit, Vector, Vectors
-from trivec.memory import MemoryStore
 from trivec.search import Mode, Search
+from trivec.stores.memory import MemoryStore
 from trivec.testing import HashEncoder
 from trivec_langchain import TrivecEmbeddings, TrivecReranker, TrivecRetriever, TrivecVectorStore
 

@@ -12,8 +12,8 @@ from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import TextNode
 
 from trivec import Document, Hit, Vector, Vectors, open_store
-from trivec.memory import MemoryStore
 from trivec.search import Search
+from trivec.stores.memory import MemoryStore
 from trivec.testing import HashEncoder
 from trivec_llamaindex import TrivecEmbedding, TrivecRetriever, TrivecVectorStore
 

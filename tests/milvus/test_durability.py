@@ -19,7 +19,7 @@ pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
 WRITER = """
 import os, sys
 from trivec import Document, open_store
-from trivec.registry import store_class
+from trivec.stores.registry import store_class
 from trivec.testing import HashEncoder
 
 def write(url, first):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from trivec import Document, F, Filter, Schema, Store, Vectors, open_store
 from trivec.collection import Collection
 from trivec.fields import field_types
-from trivec.filter import And, Or
+from trivec.filters import And, Or
 from trivec_milvus.filters import all_of, any_of_ids, render
 from trivec_milvus.schema import Layout
 

@@ -18,8 +18,8 @@ from trivec.errors import (
     StoreUnavailableError,
 )
 from trivec.rows import SparseRows, TokenRows
+from trivec.stores.url import StoreUrl
 from trivec.testing import HashEncoder
-from trivec.url import StoreUrl
 from trivec_milvus import FieldNames, MilvusStore
 from trivec_milvus.client import Address
 from trivec_milvus.requests import Request

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from trivec import Document, F, Filter, Schema, Store, Vectors, open_store
 from trivec.fields import FieldType
-from trivec.filter import And, Comparison, Not, Op, Or
+from trivec.filters import And, Comparison, Not, Op, Or
 from trivec_qdrant.client_filters import render
 from trivec_qdrant.filters import Between, Match, lower
 

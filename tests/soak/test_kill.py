@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from trivec import Document, Store, Vector, open_store
-from trivec.journal import Journal
-from trivec.registry import store_schemes
+from trivec.ingestion.journal import Journal
+from trivec.stores.registry import store_schemes
 
 ROUNDS = int(os.environ.get("TRIVEC_SOAK_ROUNDS", "2"))
 WORKER = Path(__file__).with_name("worker.py")

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from trivec import Document, IngestReport, Vectors, ingest
-from trivec.memory import MemoryStore
 from trivec.rows import SparseRows, TokenRows
+from trivec.stores.memory import MemoryStore
 from trivec.testing import HashEncoder
 
 COUNT = int(os.environ.get("TRIVEC_SOAK_DOCUMENTS", "50000"))

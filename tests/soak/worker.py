@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from trivec import Document, Vectors, ingest, open_store
-from trivec.journal import Journal
+from trivec.ingestion.journal import Journal
 from trivec.testing import HashEncoder
 
 PART_BYTES = 400

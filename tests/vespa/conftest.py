@@ -166,7 +166,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
         asked.append(state.outcome.exception().retry_after)
         return 0.0
 
-    monkeypatch.setattr("trivec.retry._wait", no_wait)
+    monkeypatch.setattr("trivec.stores.retry._wait", no_wait)
     clock = SimpleNamespace(sleep=asked.append, monotonic=time.monotonic)
     monkeypatch.setattr("trivec_vespa.store.time", clock)
     monkeypatch.setattr("trivec_vespa.lifecycle.time", clock)

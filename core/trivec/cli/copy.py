@@ -12,15 +12,15 @@ import typer
 
 from trivec.cli.ingest import print_report
 from trivec.cli.options import AsJson, Journal, OnErrorOption, fields_of, notes, print_json
-from trivec.copying import copy as run
 from trivec.document import Json
 from trivec.errors import InvalidOptionError
-from trivec.filter_parser import parse_filter
-from trivec.pipeline import check_on_error
-from trivec.registry import open_store
-from trivec.report import IngestInterrupted
-from trivec.sources import RejectFile
-from trivec.verification import Verification
+from trivec.filters.parser import parse_filter
+from trivec.ingestion.copying import copy as run
+from trivec.ingestion.pipeline import check_on_error
+from trivec.ingestion.report import IngestInterrupted
+from trivec.ingestion.sources import RejectFile
+from trivec.ingestion.verification import Verification
+from trivec.stores.registry import open_store
 
 __all__ = ["copy"]
 

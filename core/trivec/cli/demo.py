@@ -16,9 +16,9 @@ from trivec.cli.search import hits_table
 from trivec.demo.collection import DemoCollection, Question, load_collection
 from trivec.demo.model import default_cache
 from trivec.demo.run import METRIC, measure, update
-from trivec.evaluation import ModeResult
-from trivec.registry import open_store
+from trivec.insight.evaluation import ModeResult
 from trivec.search import Mode
+from trivec.stores.registry import open_store
 
 __all__ = ["demo"]
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from trivec import __version__
 from trivec.cli.options import AsJson, print_json
 from trivec.errors import TrivecError
-from trivec.registry import open_store, store_class, store_schemes
+from trivec.stores.registry import open_store, store_class, store_schemes
 
 __all__ = ["doctor"]
 
@@ -75,9 +75,9 @@ def _versions() -> Iterable[Finding]:
 def _machine() -> Iterable[Finding]:
     import torch
 
-    from trivec.linear import rates
-    from trivec.placement import place
-    from trivec.precision import Precision, cpu_flags, has_bfloat16
+    from trivec.encoding.linear import rates
+    from trivec.encoding.placement import place
+    from trivec.encoding.precision import Precision, cpu_flags, has_bfloat16
 
     flags = cpu_flags()
     yield Finding("machine", "processors", f"{os.cpu_count()}, {torch.get_num_threads()} threads")

@@ -17,7 +17,7 @@ from trivec.cli.options import (
     notes,
     print_json,
 )
-from trivec.sources import Source
+from trivec.ingestion.sources import Source
 
 __all__ = ["encode"]
 

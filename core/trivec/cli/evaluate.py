@@ -20,12 +20,12 @@ from trivec.cli.options import (
     weights_of,
 )
 from trivec.errors import InvalidOptionError
-from trivec.evaluation import METRICS, Evaluation
-from trivec.evaluation import evaluate as measure
-from trivec.filter_parser import parse_filter
-from trivec.judgements import Qrels, read_beir, read_qrels, read_queries
-from trivec.registry import open_store
+from trivec.filters.parser import parse_filter
+from trivec.insight.evaluation import METRICS, Evaluation
+from trivec.insight.evaluation import evaluate as measure
+from trivec.insight.judgements import Qrels, read_beir, read_qrels, read_queries
 from trivec.search import as_mode
+from trivec.stores.registry import open_store
 
 __all__ = ["DataArgument", "QrelsOption", "evaluate", "read_judged"]
 

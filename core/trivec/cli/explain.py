@@ -21,9 +21,9 @@ from trivec.cli.options import (
     weights_of,
 )
 from trivec.errors import InvalidOptionError
-from trivec.explanation import explain as take_apart
-from trivec.registry import open_store
-from trivec.rendering.explanation_html import explanation_page
+from trivec.insight.explanation import explain as take_apart
+from trivec.insight.rendering.explanation_html import explanation_page
+from trivec.stores.registry import open_store
 
 __all__ = ["explain"]
 

@@ -22,11 +22,11 @@ from trivec.cli.options import (
     notes,
     print_json,
 )
-from trivec.ingest import ingest as run
-from trivec.pipeline import check_on_error
-from trivec.registry import open_store
-from trivec.report import IngestInterrupted, IngestReport
-from trivec.sources import FORMATS, RejectFile, Source
+from trivec.ingestion.ingest import ingest as run
+from trivec.ingestion.pipeline import check_on_error
+from trivec.ingestion.report import IngestInterrupted, IngestReport
+from trivec.ingestion.sources import FORMATS, RejectFile, Source
+from trivec.stores.registry import open_store
 
 __all__ = ["ingest", "print_report"]
 

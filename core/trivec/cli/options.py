@@ -15,7 +15,7 @@ from trivec.fields import FieldType
 from trivec.scores import Weights
 
 if TYPE_CHECKING:
-    from trivec.encoder import Encoder
+    from trivec.encoding.encoder import Encoder
 
 __all__ = [
     "AsJson",
@@ -79,7 +79,7 @@ def as_precision(text: str) -> Literal["auto", "float32", "bfloat16", "float16",
 
 def load_encoder(model: str, device: str, precision: str) -> Encoder:
     """Load a model, building the demo model where its name is "demo"."""
-    from trivec.encoder import Encoder
+    from trivec.encoding.encoder import Encoder
 
     if model == "demo":
         from trivec.demo.model import demo_model

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from trivec.cli.options import AsJson, notes, print_json
 from trivec.errors import InvalidOptionError
-from trivec.plan import StorageChoice, schema_of
-from trivec.plan import plan as storage_choices
-from trivec.registry import open_store
+from trivec.insight.plan import StorageChoice, schema_of
+from trivec.insight.plan import plan as storage_choices
 from trivec.schema import Schema
+from trivec.stores.registry import open_store
 
 __all__ = ["plan"]
 

@@ -21,10 +21,10 @@ from trivec.cli.options import (
     print_json,
     weights_of,
 )
-from trivec.filter_parser import parse_filter
+from trivec.filters.parser import parse_filter
 from trivec.hit import Hit
-from trivec.registry import open_store
 from trivec.search import as_mode
+from trivec.stores.registry import open_store
 
 __all__ = ["hits_table", "search"]
 

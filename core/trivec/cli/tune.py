@@ -19,9 +19,9 @@ from trivec.cli.options import (
     print_json,
     weights_of,
 )
-from trivec.filter_parser import parse_filter
-from trivec.registry import open_store
-from trivec.tuning import tune as search_weights
+from trivec.filters.parser import parse_filter
+from trivec.insight.tuning import tune as search_weights
+from trivec.stores.registry import open_store
 
 __all__ = ["tune"]
 

@@ -1,0 +1,1 @@
+"""From text to vectors: a checkpoint, its packed forward pass, and what shares it."""

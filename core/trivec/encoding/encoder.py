@@ -1,0 +1,419 @@
+"""Text in, dense, sparse and ColBERT vectors out of one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.encoding.columns import Columns
+from trivec.encoding.dispatcher import Dispatcher
+from trivec.encoding.precision import Precision
+from trivec.encoding.tokens import OnTruncate, TextTokenizer, TokenIds, check_texts, token_batches
+from trivec.errors import CheckpointError, InvalidOptionError
+from trivec.schema import Schema
+from trivec.text_encoder import Token
+from trivec.vectors import Vector, Vectors
+
+if TYPE_CHECKING:
+    from trivec.encoding.heads import Heads
+    from trivec.encoding.packed import Backbone
+
+__all__ = ["Encoder", "OnProgress"]
+
+OnProgress = Callable[[int, int], None]
+
+MAX_LENGTH = 8192
+MCLS_WINDOW = 256  # tokens; from the BGE-M3 paper (arXiv:2402.03216), section 3.4
+# The states of a batch should stay in the processor's caches: 512 to 2,048 tokens are equally fast
+# on a CPU. A GPU needs more of them to be busy.
+CPU_BATCH_TOKENS = 1024
+GPU_BATCH_TOKENS = 32768
+# Texts of concurrent callers that one call encodes: enough to fill batches of short questions, few
+# enough that the next caller does not wait long.
+MICRO_BATCH_TEXTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the texts of one call have in common."""
+
+    dense: bool
+    sparse: bool
+    colbert: bool
+    max_length: int
+    progress: OnProgress | None = None
+    on_truncate: OnTruncate | None = None
+
+
+class Encoder:
+    """A model of the BGE-M3 family.
+
+    Any number of threads can use one encoder. Make one with `Encoder.load`.
+
+    Attributes:
+        model: The model's name, as in the `Schema`.
+        schema: Which vectors it makes.
+        device: Where it runs: "cpu", "cuda:0" and so on.
+        precision: The numbers of its matrix products.
+        max_length: The most tokens of a text that the model can take.
+        query_instruction: What `encode_queries` puts before a question; "" for BGE-M3.
+
+    Example:
+        Needs the model, 2.3 GB on the first use::
+
+            encoder = Encoder.load("BAAI/bge-m3")
+            vectors = encoder.encode_documents(["The blue whale is the largest animal."])
+            query = encoder.encode_query("Which animal is the largest?")
+            print(score(query, vectors[0]))
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        heads: Heads,
+        tokenizer: TextTokenizer,
+        *,
+        schema: Schema,
+        precision: Precision,
+        query_instruction: str = "",
+        batch_tokens: int = CPU_BATCH_TOKENS,
+        colbert_dtype: Literal["float32", "float16"] = "float32",
+    ) -> None:
+        self.model = schema.model
+        self.schema = schema
+        self.device = str(backbone.device)
+        self.precision = precision
+        self.max_length = min(MAX_LENGTH, backbone.architecture.max_length)
+        self.query_instruction = query_instruction
+        self._backbone = backbone
+        self._heads = heads
+        self._tokenizer = tokenizer
+        self._batch_tokens = batch_tokens
+        self._colbert_dtype = np.float16 if colbert_dtype == "float16" else np.float32
+        self._dispatcher: Dispatcher[_Request, str, Vectors] = Dispatcher(
+            self._encode, Vectors.slice, most_items=MICRO_BATCH_TEXTS
+        )
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "BAAI/bge-m3",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        name: str | None = None,
+        query_instruction: str | None = None,
+        mcls: bool = False,
+        colbert_dtype: Literal["float32", "float16"] = "float32",
+        batch_tokens: int | None = None,
+    ) -> Encoder:
+        """Load a model from a folder or from the Hugging Face hub. No code of it is run.
+
+        Args:
+            model: A local folder, or the name of a model on the hub.
+            device: "auto" takes a CUDA GPU if there is one, else the CPU; or what
+                `torch.device` takes.
+            precision: "auto" is float16 on CUDA; on a CPU bfloat16 where its instructions have
+                it and a measurement finds it faster, else float32. Or "float32", "bfloat16",
+                "float16", or "int8" (CPU only): weights quantised by output, activations on the
+                fly.
+            revision: Branch, tag or commit on the hub.
+            cache_dir: Where the hub's files are kept; transformers' default if None.
+            local_files_only: Whether to ask the hub at all.
+            name: The model's name in the schema; by default the hub's name, or the folder's.
+            query_instruction: What precedes a question; by default what the checkpoint or, for
+                bge-*-en-v1.5, FlagEmbedding says.
+            mcls: Whether to repeat the first token every 256 tokens and to make the dense
+                vector of all of them: the BGE-M3 paper's way to better vectors of long texts
+                without training.
+            colbert_dtype: float16 halves the memory of the token vectors.
+            batch_tokens: The most tokens of one forward pass (a longer text is one of its own).
+
+        Raises:
+            CheckpointError: Naming every file that is missing and every wrong shape.
+            InvalidOptionError: If an option is out of range, or the device does not exist.
+        """
+        if colbert_dtype not in ("float32", "float16"):
+            raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
+        if batch_tokens is not None and batch_tokens < 1:
+            raise InvalidOptionError(f"batch_tokens={batch_tokens} must be at least 1")
+        # torch and transformers take seconds to import; programs that only search need neither.
+        from trivec.encoding.checkpoint import fetch, open_checkpoint
+        from trivec.encoding.heads import Heads
+        from trivec.encoding.placement import place
+
+        folder = fetch(model, revision=revision, cache_dir=cache_dir, local_only=local_files_only)
+        checkpoint = open_checkpoint(folder, model=model)
+        if mcls and checkpoint.pooling != "cls":
+            raise InvalidOptionError(
+                f"mcls=True averages first tokens, but {checkpoint.name} pools by mean"
+            )
+        placement = place(device, precision)
+        backbone = placement.backbone(checkpoint)
+        tokenizer = TextTokenizer.load(folder, checkpoint.architecture.vocabulary)
+        heads = Heads(
+            pooling=checkpoint.pooling,
+            sparse=checkpoint.sparse and placement.exact_linear(*checkpoint.sparse),
+            colbert=checkpoint.colbert and placement.exact_linear(*checkpoint.colbert),
+            first=tokenizer.first,
+            special_ids=tokenizer.special_ids,
+            window=MCLS_WINDOW if mcls else None,
+        )
+        return cls(
+            backbone,
+            heads,
+            tokenizer,
+            schema=Schema(
+                dense=checkpoint.architecture.hidden,
+                sparse=checkpoint.sparse is not None,
+                colbert=None if checkpoint.colbert is None else len(checkpoint.colbert[0]),
+                model=name or checkpoint.name,
+            ),
+            precision=placement.precision,
+            query_instruction=checkpoint.query_instruction
+            if query_instruction is None
+            else query_instruction,
+            batch_tokens=batch_tokens
+            or (CPU_BATCH_TOKENS if placement.on_cpu else GPU_BATCH_TOKENS),
+            colbert_dtype=colbert_dtype,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Encoder(model={self.model!r}, parts={self.schema.parts}, device={self.device!r}, "
+            f"precision={self.precision.value!r}, max_length={self.max_length})"
+        )
+
+    def encode_documents(
+        self,
+        texts: Sequence[str],
+        *,
+        dense: bool | None = None,
+        sparse: bool | None = None,
+        colbert: bool | None = None,
+        max_length: int = MAX_LENGTH,
+        progress: OnProgress | None = None,
+        on_truncate: OnTruncate | None = None,
+    ) -> Vectors:
+        """Encode texts to be stored.
+
+        Args:
+            texts: n strings; an empty one is legal.
+            dense: Whether to make dense vectors; None: if the checkpoint can.
+            sparse: Whether to make lexical weights; None: if the checkpoint can.
+            colbert: Whether to make token vectors; None: if the checkpoint can.
+            max_length: The most tokens of a text; never more than the model can take.
+            progress: Called after each forward pass with the texts done and all texts.
+            on_truncate: Called before the first forward pass with the texts that are longer,
+                if there are any; without it, one line goes to the log "trivec.encoding.tokens".
+
+        Returns:
+            n rows in the order of the texts: unit dense vectors; the highest weight of each
+            token id, special tokens left out; a unit vector for each token but the first.
+
+        Raises:
+            CheckpointError: If a part is asked for that the checkpoint has no head for.
+            InvalidInputError: If something is not a string.
+            InvalidOptionError: If no part is left, or `max_length` is below 3.
+        """
+        checked = check_texts(texts)
+        request = self._request(dense, sparse, colbert, max_length)
+        return self._encode(replace(request, progress=progress, on_truncate=on_truncate), checked)
+
+    def encode_queries(
+        self,
+        texts: Sequence[str],
+        *,
+        dense: bool | None = None,
+        sparse: bool | None = None,
+        colbert: bool | None = None,
+        max_length: int = MAX_LENGTH,
+        progress: OnProgress | None = None,
+        on_truncate: OnTruncate | None = None,
+    ) -> Vectors:
+        """Encode questions: as `encode_documents`, behind the model's query instruction."""
+        return self.encode_documents(
+            self._instructed(texts),
+            dense=dense,
+            sparse=sparse,
+            colbert=colbert,
+            max_length=max_length,
+            progress=progress,
+            on_truncate=on_truncate,
+        )
+
+    def encode_query(
+        self,
+        text: str,
+        *,
+        dense: bool | None = None,
+        sparse: bool | None = None,
+        colbert: bool | None = None,
+        max_length: int = MAX_LENGTH,
+        on_truncate: OnTruncate | None = None,
+    ) -> Vector:
+        """Encode one question."""
+        return self.encode_queries(
+            [text],
+            dense=dense,
+            sparse=sparse,
+            colbert=colbert,
+            max_length=max_length,
+            on_truncate=on_truncate,
+        )[0]
+
+    async def aencode_documents(
+        self,
+        texts: Sequence[str],
+        *,
+        dense: bool | None = None,
+        sparse: bool | None = None,
+        colbert: bool | None = None,
+        max_length: int = MAX_LENGTH,
+        progress: OnProgress | None = None,
+        on_truncate: OnTruncate | None = None,
+    ) -> Vectors:
+        """Encode texts in the encoder's own thread, together with those of other callers.
+
+        The arguments are those of `encode_documents`; the callbacks run in that thread, and a
+        call that has one is encoded alone.
+        """
+        checked = check_texts(texts)
+        request = self._request(dense, sparse, colbert, max_length)
+        request = replace(request, progress=progress, on_truncate=on_truncate)
+        return await self._dispatcher.ask(
+            request, checked, alone=progress is not None or on_truncate is not None
+        )
+
+    async def aencode_queries(
+        self,
+        texts: Sequence[str],
+        *,
+        dense: bool | None = None,
+        sparse: bool | None = None,
+        colbert: bool | None = None,
+        max_length: int = MAX_LENGTH,
+        progress: OnProgress | None = None,
+        on_truncate: OnTruncate | None = None,
+    ) -> Vectors:
+        """Encode questions in the encoder's own thread, together with those of other callers."""
+        return await self.aencode_documents(
+            self._instructed(texts),
+            dense=dense,
+            sparse=sparse,
+            colbert=colbert,
+            max_length=max_length,
+            progress=progress,
+            on_truncate=on_truncate,
+        )
+
+    async def aencode_query(
+        self,
+        text: str,
+        *,
+        dense: bool | None = None,
+        sparse: bool | None = None,
+        colbert: bool | None = None,
+        max_length: int = MAX_LENGTH,
+        on_truncate: OnTruncate | None = None,
+    ) -> Vector:
+        """Encode one question in the encoder's own thread, together with those of others."""
+        vectors = await self.aencode_queries(
+            [text],
+            dense=dense,
+            sparse=sparse,
+            colbert=colbert,
+            max_length=max_length,
+            on_truncate=on_truncate,
+        )
+        return vectors[0]
+
+    def tokens(self, text: str, *, max_length: int = MAX_LENGTH) -> list[Token]:
+        """Return a text's tokens in the order of its ColBERT vectors, with their places.
+
+        Args:
+            text: A document, or a question without the model's instruction.
+            max_length: As it was for the vectors.
+        """
+        check_texts([text])
+        most = min(max_length, self.max_length)
+        return self._tokenizer.tokens(text, max_length=most, window=self._heads.window)
+
+    def _instructed(self, texts: Sequence[str]) -> list[str]:
+        return [self.query_instruction + text for text in check_texts(texts)]
+
+    def _request(
+        self, dense: bool | None, sparse: bool | None, colbert: bool | None, max_length: int
+    ) -> _Request:
+        for part, wanted, file in (
+            ("sparse", sparse, "sparse_linear.pt"),
+            ("colbert", colbert, "colbert_linear.pt"),
+        ):
+            if wanted and part not in self.schema.parts:
+                raise CheckpointError(
+                    f"{self.model} has no {file}, so that {part}=True cannot be; leave it out, or "
+                    "load a checkpoint with that file"
+                )
+        if max_length < 3:
+            raise InvalidOptionError(f"max_length={max_length} must be at least 3")
+        request = _Request(
+            dense=dense is not False,
+            sparse=sparse is not False and self.schema.sparse,
+            colbert=colbert is not False and self.schema.colbert is not None,
+            max_length=min(max_length, self.max_length),
+        )
+        if not (request.dense or request.sparse or request.colbert):
+            raise InvalidOptionError("no part is left: dense, sparse and colbert are all off")
+        return request
+
+    def _encode(self, request: _Request, texts: Sequence[str]) -> Vectors:
+        ids = self._tokenizer(texts, max_length=request.max_length, window=self._heads.window)
+        ids.report(request.on_truncate)
+        lengths = ids.lengths()
+        columns = Columns(
+            len(texts),
+            dense=self.schema.dense if request.dense else None,
+            sparse=request.sparse,
+            colbert=self.schema.colbert if request.colbert else None,
+            token_counts=lengths - self._heads.start_counts(lengths),
+            colbert_dtype=self._colbert_dtype,
+        )
+        done = 0
+        for rows in token_batches(lengths, self._batch_tokens):
+            self._encode_batch(request, ids, rows, columns)
+            done += len(rows)
+            if request.progress is not None:
+                request.progress(done, len(texts))
+        return columns.finish()
+
+    def _encode_batch(
+        self, request: _Request, ids: TokenIds, rows: NDArray[np.int64], columns: Columns
+    ) -> None:
+        import torch
+
+        texts = ids.packed(rows)
+        try:
+            states = self._backbone(texts)
+            columns.put(
+                rows,
+                dense=self._heads.dense(states, texts) if request.dense else None,
+                sparse=self._heads.lexical(states, texts) if request.sparse else None,
+                colbert=self._heads.tokens(states, texts) if request.colbert else [],
+            )
+        except torch.OutOfMemoryError:
+            # Only what a smaller batch can cure; the states of this one are freed by now.
+            if len(rows) == 1:
+                raise
+            middle = len(rows) // 2
+        else:
+            return
+        self._encode_batch(request, ids, rows[:middle], columns)
+        self._encode_batch(request, ids, rows[middle:], columns)

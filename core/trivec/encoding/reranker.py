@@ -1,0 +1,188 @@
+"""A cross-encoder: reads question and document together and gives one score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.encoding.encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS
+from trivec.encoding.pairs import PairTokenizer
+from trivec.encoding.precision import Precision
+from trivec.encoding.tokens import PackedTexts, TextTokenizer, check_texts, token_batches
+from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trivec.encoding.checkpoint import Checkpoint
+    from trivec.encoding.packed import Backbone
+
+__all__ = ["Reranker"]
+
+MAX_LENGTH = 1024  # tokens of a pair; what BAAI/bge-reranker-v2-m3's model card recommends
+
+
+class Reranker:
+    """A sequence classification model with one output, as BAAI/bge-reranker-v2-m3.
+
+    Any number of threads can use one. Make one with `Reranker.load`.
+
+    Attributes:
+        model: The model's name.
+        device: Where it runs.
+        precision: The numbers of its matrix products.
+        max_length: The most tokens of a pair that the model can take.
+
+    Example:
+        Needs the model, 2.3 GB on the first use::
+
+            reranker = Reranker.load("BAAI/bge-reranker-v2-m3")
+            reranker.score_pairs([("Which animal is the largest?", "The blue whale.")])
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classify: Callable[[Tensor], Tensor],
+        tokenizer: PairTokenizer,
+        *,
+        model: str,
+        precision: Precision,
+        batch_tokens: int = CPU_BATCH_TOKENS,
+    ) -> None:
+        self.model = model
+        self.device = str(backbone.device)
+        self.precision = precision
+        self.max_length = backbone.architecture.max_length
+        self._backbone = backbone
+        self._classify = classify
+        self._tokenizer = tokenizer
+        self._batch_tokens = batch_tokens
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "BAAI/bge-reranker-v2-m3",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        batch_tokens: int | None = None,
+    ) -> Reranker:
+        """Load a model; the arguments are those of `Encoder.load`.
+
+        Raises:
+            CheckpointError: Naming every file that is missing and every wrong shape.
+            InvalidOptionError: If an option is out of range, or the device does not exist.
+        """
+        if batch_tokens is not None and batch_tokens < 1:
+            raise InvalidOptionError(f"batch_tokens={batch_tokens} must be at least 1")
+        from trivec.encoding.checkpoint import fetch, open_checkpoint
+        from trivec.encoding.placement import place
+
+        folder = fetch(model, revision=revision, cache_dir=cache_dir, local_only=local_files_only)
+        checkpoint = open_checkpoint(folder, model=model, heads=False)
+        placement = place(device, precision)
+        dense, output = _head(checkpoint)
+        first = placement.exact_linear(*dense)
+        second = placement.exact_linear(*output)
+        vocabulary = checkpoint.architecture.vocabulary
+        return cls(
+            placement.backbone(checkpoint),
+            lambda states: second(first(states).tanh()),
+            PairTokenizer(TextTokenizer.load(folder, vocabulary)),
+            model=checkpoint.name,
+            precision=placement.precision,
+            batch_tokens=batch_tokens
+            or (CPU_BATCH_TOKENS if placement.on_cpu else GPU_BATCH_TOKENS),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Reranker(model={self.model!r}, device={self.device!r}, "
+            f"precision={self.precision.value!r}, max_length={self.max_length})"
+        )
+
+    def score_pairs(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        sigmoid: bool = False,
+        max_length: int = MAX_LENGTH,
+    ) -> NDArray[np.float32]:
+        """Score question and document of each pair.
+
+        As FlagEmbedding's `FlagReranker`: a question is cut to three quarters of `max_length`,
+        then the document to what is left.
+
+        Args:
+            pairs: n pairs (question, document).
+            sigmoid: Whether to map the scores to 0 to 1.
+            max_length: The most tokens of a pair; never more than the model can take.
+
+        Returns:
+            float32 (n,), higher is better.
+
+        Raises:
+            InvalidInputError: If something is not a pair of strings.
+            InvalidOptionError: If `max_length` leaves no room for a text.
+        """
+        for index, pair in enumerate(pairs):
+            if isinstance(pair, str) or len(pair) != 2:
+                raise InvalidInputError(f"pair {index} is not (question, document)")
+        questions = check_texts([question for question, _ in pairs])
+        documents = check_texts([document for _, document in pairs])
+        ids = self._tokenizer(questions, documents, min(max_length, self.max_length))
+        scores = np.zeros(len(pairs), np.float32)
+        for rows in token_batches(ids.lengths(), self._batch_tokens):
+            scores[rows] = self._score(ids.packed(rows))
+        return _sigmoid(scores) if sigmoid else scores
+
+    def _score(self, texts: PackedTexts) -> NDArray[np.float32]:
+        import torch
+
+        states = self._backbone(texts)
+        with torch.inference_mode():
+            firsts = states[torch.from_numpy(texts.indptr[:-1]).to(states.device)]
+            scores: NDArray[np.float32] = self._classify(firsts)[:, 0].cpu().numpy()
+        return scores
+
+
+def _sigmoid(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    # By the hyperbolic tangent, which does not overflow on very low scores.
+    result: NDArray[np.float32] = (0.5 + 0.5 * np.tanh(scores / 2)).astype(np.float32)
+    return result
+
+
+_Pair = tuple["Tensor", "Tensor"]
+
+
+def _head(checkpoint: Checkpoint) -> tuple[_Pair, _Pair]:
+    """Return weight and bias of the two layers behind the first token's state."""
+    files, hidden = checkpoint.tensors, checkpoint.architecture.hidden
+    layouts = (
+        ("classifier.dense", "classifier.out_proj"),  # XLM-RoBERTa
+        (f"{checkpoint.prefix}pooler.dense", "classifier"),  # BERT
+    )
+    for dense, output in layouts:
+        expected = {
+            f"{dense}.weight": (hidden, hidden),
+            f"{dense}.bias": (hidden,),
+            f"{output}.weight": (1, hidden),
+            f"{output}.bias": (1,),
+        }
+        if all(files.shapes.get(name) == shape for name, shape in expected.items()):
+            first = files.read(f"{dense}.weight").float(), files.read(f"{dense}.bias").float()
+            second = files.read(f"{output}.weight").float(), files.read(f"{output}.bias").float()
+            return first, second
+    found = {n: s for n, s in files.shapes.items() if n.startswith("classifier")}
+    raise CheckpointError(
+        f"{checkpoint.name} is no reranker: it holds {found or 'no classifier'}, expected "
+        f"a classifier with the output (1, {hidden})"
+    )

@@ -1,0 +1,119 @@
+"""Filters written as plain dicts, such as `{"lang": "en", "year": {"$gte": 2020}}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from trivec.errors import InvalidFilterError
+from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
+from trivec.filters.values import parse_datetime
+
+__all__ = ["as_filter"]
+
+_OPERATORS = {
+    "$eq": Op.EQ,
+    "$ne": Op.NE,
+    "$gt": Op.GT,
+    "$gte": Op.GTE,
+    "$lt": Op.LT,
+    "$lte": Op.LTE,
+    "$in": Op.IN,
+    "$nin": Op.NIN,
+    "$contains": Op.CONTAINS,
+    "$any": Op.ANY,
+    "$all": Op.ALL,
+    "$text": Op.TEXT,
+}
+_ORDERING = frozenset({"$gt", "$gte", "$lt", "$lte"})
+
+
+def as_filter(condition: Filter | Mapping[str, Any]) -> Filter:
+    """Return a filter from itself, from a plain dict, or from what `Filter.to_dict` wrote.
+
+    In a plain dict all entries must hold. A key is the path of a field, its value a scalar (equal),
+    a list (one of them), None (no value), or an object of operators: `$eq $ne $gt $gte $lt $lte
+    $in $nin $contains $any $all $text $exists $not`. The keys `$and` and `$or` take a list of such
+    dicts, `$not` one. Dates are compared as instants, also where `$gt` and the like get them as
+    ISO 8601 strings.
+
+    Raises:
+        InvalidFilterError: If a key or an operator is unknown, or a value cannot be compared.
+
+    Example:
+        >>> as_filter({"lang": ["en", "de"], "year": {"$gte": 2020}}).matches(
+        ...     {"lang": "de", "year": 2024}
+        ... )
+        True
+    """
+    if isinstance(condition, Filter):
+        return condition
+    if not isinstance(condition, Mapping):
+        raise InvalidFilterError(f"filter={condition!r} must be made with F, or be a dict")
+    if "operator" in condition and ("conditions" in condition or "field" in condition):
+        return Filter.from_dict(condition)
+    return _all([_entry(key, value) for key, value in condition.items()])
+
+
+def _all(filters: list[Filter]) -> Filter:
+    return filters[0] if len(filters) == 1 else And(tuple(filters))
+
+
+def _entry(key: str, value: object) -> Filter:
+    if not isinstance(key, str):
+        raise InvalidFilterError(f"the key {key!r} of a filter must be the path of a field")
+    if key in ("$and", "$or"):
+        if not isinstance(value, list | tuple):
+            raise InvalidFilterError(f"{key} takes a list of filters, got {value!r}")
+        parts = tuple(as_filter(part) for part in value)
+        return And(parts) if key == "$and" else Or(parts)
+    if key == "$not":
+        return Not(as_filter(value))  # type: ignore[arg-type]  # checked there
+    if key.startswith("$"):
+        raise InvalidFilterError(
+            f"unknown operator {key!r} in the place of a field; known are $and, $or and $not"
+        )
+    if isinstance(value, Mapping):
+        return _operators(key, value)
+    if value is None:
+        return Comparison(key, Op.IS_NULL)
+    if isinstance(value, list | tuple | set | frozenset):
+        return Comparison(key, Op.IN, tuple(_plain(item) for item in value))
+    return Comparison(key, Op.EQ, _plain(value))
+
+
+def _operators(path: str, operators: Mapping[str, Any]) -> Filter:
+    if not operators:
+        raise InvalidFilterError(f"{path!r} is compared with an empty object")
+    return _all([_operator(path, name, value) for name, value in operators.items()])
+
+
+def _operator(path: str, name: str, value: Any) -> Filter:  # noqa: ANN401
+    if name == "$not":
+        if not isinstance(value, Mapping):
+            raise InvalidFilterError(f"{path}: $not takes an object of operators, got {value!r}")
+        return Not(_operators(path, value))
+    if name == "$exists":
+        if not isinstance(value, bool):
+            raise InvalidFilterError(f"{path}: $exists takes true or false, got {value!r}")
+        return Comparison(path, Op.EXISTS if value else Op.IS_NULL)
+    if name not in _OPERATORS:
+        raise InvalidFilterError(
+            f"{path}: unknown operator {name!r}; known are {', '.join(_OPERATORS)}, $exists and "
+            "$not (the fields of an object are written with dots, such as 'author.name')"
+        )
+    if value is None and name in ("$eq", "$ne"):
+        return Comparison(path, Op.IS_NULL if name == "$eq" else Op.EXISTS)
+    if isinstance(value, list | tuple | set | frozenset):
+        return Comparison(path, _OPERATORS[name], tuple(_plain(item) for item in value))
+    if name in _ORDERING and isinstance(value, str):
+        value = parse_datetime(value) or value
+    return Comparison(path, _OPERATORS[name], _plain(value))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Return a date as the instant it begins; everything else as it is."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day)
+    return value

@@ -1,0 +1,83 @@
+"""Comparisons as Python writes them: `F("year") >= 2020`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from trivec.filters.tree import Comparison, Op
+from trivec.filters.values import Scalar
+
+__all__ = ["F"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class F:
+    """A metadata field, to be compared.
+
+    Args:
+        path: The field, dots between the segments of a nested one.
+
+    Example:
+        >>> ((F("tags").contains("x")) | F("meta.year").in_([2020, 2021])).to_dict()["operator"]
+        'OR'
+    """
+
+    path: str
+
+    def __eq__(self, value: object) -> Comparison:  # type: ignore[override]
+        if value is None:
+            return self.is_null()
+        return Comparison(self.path, Op.EQ, value)  # type: ignore[arg-type]
+
+    def __ne__(self, value: object) -> Comparison:  # type: ignore[override]
+        if value is None:
+            return self.exists()
+        return Comparison(self.path, Op.NE, value)  # type: ignore[arg-type]
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __gt__(self, value: float | datetime) -> Comparison:
+        return Comparison(self.path, Op.GT, value)
+
+    def __ge__(self, value: float | datetime) -> Comparison:
+        return Comparison(self.path, Op.GTE, value)
+
+    def __lt__(self, value: float | datetime) -> Comparison:
+        return Comparison(self.path, Op.LT, value)
+
+    def __le__(self, value: float | datetime) -> Comparison:
+        return Comparison(self.path, Op.LTE, value)
+
+    def in_(self, values: Iterable[Scalar]) -> Comparison:
+        """True where a value is one of these."""
+        return Comparison(self.path, Op.IN, tuple(values))
+
+    def not_in(self, values: Iterable[Scalar]) -> Comparison:
+        """True where no value is one of these, also where there is no value."""
+        return Comparison(self.path, Op.NIN, tuple(values))
+
+    def contains(self, value: Scalar) -> Comparison:
+        """True where the list holds this value."""
+        return Comparison(self.path, Op.CONTAINS, value)
+
+    def any(self, values: Iterable[Scalar]) -> Comparison:
+        """True where the list holds one of these values."""
+        return Comparison(self.path, Op.ANY, tuple(values))
+
+    def all(self, values: Iterable[Scalar]) -> Comparison:
+        """True where the list holds each of these values."""
+        return Comparison(self.path, Op.ALL, tuple(values))
+
+    def text(self, value: str) -> Comparison:
+        """True where a string holds this one, upper and lower case told apart."""
+        return Comparison(self.path, Op.TEXT, value)
+
+    def is_null(self) -> Comparison:
+        """True where the field is missing, null or an empty list."""
+        return Comparison(self.path, Op.IS_NULL)
+
+    def exists(self) -> Comparison:
+        """True where the field has a value."""
+        return Comparison(self.path, Op.EXISTS)

@@ -1,0 +1,191 @@
+"""Filters as text, for the command line.
+
+::
+
+    year >= 2020 and lang in ["de", "en"] and not (tags contains "draft" or author is null)
+
+Comparisons are `== != > >= < <= in, not in, contains, any, all, text, is null, is not null,
+exists`. Strings stand in single or double quotes with JSON's escapes; a date or a date and time
+stands bare, as 2026-01-31 or 2026-01-31T12:00:00Z.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from trivec.errors import InvalidFilterError
+from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
+from trivec.filters.values import Scalar, parse_datetime
+
+__all__ = ["parse_filter"]
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+    (?P<datetime>\d{4}-\d\d-\d\d(?:T[\d:.]+(?:Z|[+-]\d\d:\d\d)?)?)
+  | (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
+  | (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+  | (?P<symbol>==|!=|>=|<=|>|<|=|\(|\)|\[|\]|,)
+  | (?P<word>[A-Za-z_][\w.]*)
+  | (?P<end>$)
+    )""",
+    re.VERBOSE,
+)
+_SYMBOLS: dict[str, Op] = {"=": Op.EQ, **{str(op): op for op in Op if not op[0].isalpha()}}
+_LIST_WORDS = {"in": Op.IN, "any": Op.ANY, "all": Op.ALL}
+_LITERALS: dict[str, bool] = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+
+
+def parse_filter(text: str) -> Filter:
+    """Read a filter as written on the command line.
+
+    Raises:
+        InvalidFilterError: If it cannot be read; the message says where.
+
+    Example:
+        >>> condition = parse_filter('year >= 2020 and lang in ["de", "en"]')
+        >>> condition.matches({"year": 2024, "lang": "de"})
+        True
+    """
+    parser = _Parser(text)
+    condition = parser.either()
+    parser.expect("end")
+    return condition
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = _tokens(text)
+        self._next = 0
+
+    @property
+    def token(self) -> _Token:
+        return self._tokens[self._next]
+
+    def take(self, *texts: str) -> _Token | None:
+        """Return the next token and go on, if it is one of these words or symbols."""
+        token = self.token
+        if token.kind not in ("word", "symbol") or token.text.lower() not in texts:
+            return None
+        self._next += 1
+        return token
+
+    def expect(self, kind: str, *texts: str) -> _Token:
+        """Return the next token, which must be of this kind, and one of `texts` if given."""
+        token = self.token
+        if token.kind != kind or (texts and token.text.lower() not in texts):
+            wanted = " or ".join(texts) or {"end": "the end"}.get(kind, f"a {kind}")
+            raise InvalidFilterError(
+                f"filter {self._text!r}: expected {wanted} at character {token.start + 1}, "
+                f"got {token.text or 'the end'!r}"
+            )
+        self._next += 1
+        return token
+
+    def either(self) -> Filter:
+        parts = [self.both()]
+        while self.take("or"):
+            parts.append(self.both())
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+
+    def both(self) -> Filter:
+        parts = [self.term()]
+        while self.take("and"):
+            parts.append(self.term())
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+    def term(self) -> Filter:
+        if self.take("not"):
+            return Not(self.term())
+        if self.take("("):
+            inner = self.either()
+            self.expect("symbol", ")")
+            return inner
+        return self.comparison()
+
+    def comparison(self) -> Filter:
+        path = self.expect("word").text
+        if self.take("exists"):
+            return Comparison(path, Op.EXISTS)
+        if self.take("is"):
+            negated = self.take("not")
+            self.expect("word", "null")
+            return Comparison(path, Op.EXISTS if negated else Op.IS_NULL)
+        if self.take("not"):
+            self.expect("word", "in")
+            return Comparison(path, Op.NIN, self.values())
+        if word := self.take(*_LIST_WORDS):
+            return Comparison(path, _LIST_WORDS[word.text.lower()], self.values())
+        if word := self.take("contains", "text"):
+            return Comparison(path, Op(word.text.lower()), self.value())
+        symbol = self.take(*_SYMBOLS) or self.expect("symbol", "a comparison")
+        if self.token.text.lower() == "null":
+            self.expect("word")
+            op = {Op.EQ: Op.IS_NULL, Op.NE: Op.EXISTS}.get(_SYMBOLS[symbol.text])
+            if op is None:
+                raise InvalidFilterError(f"filter {self._text!r}: null has no order")
+            return Comparison(path, op)
+        return Comparison(path, _SYMBOLS[symbol.text], self.value())
+
+    def values(self) -> tuple[Scalar, ...]:
+        self.expect("symbol", "[")
+        found: list[Scalar] = []
+        while not self.take("]"):
+            if found:
+                self.expect("symbol", ",")
+            found.append(self.value())
+        return tuple(found)
+
+    def value(self) -> Scalar:
+        token = self.token
+        if token.kind == "word" and token.text.lower() in _LITERALS:
+            self._next += 1
+            return _LITERALS[token.text.lower()]
+        if token.kind not in ("string", "number", "datetime"):
+            self.expect("value")
+        self._next += 1
+        if token.kind == "number":
+            number = json.loads(token.text)
+            return number if isinstance(number, int) else float(number)
+        if token.kind == "datetime":
+            moment = parse_datetime(token.text)
+            if moment is None:
+                raise InvalidFilterError(f"filter {self._text!r}: {token.text} is no date")
+            return moment
+        return self._string(token)
+
+    def _string(self, token: _Token) -> str:
+        body = token.text[1:-1]
+        if token.text[0] == "'":
+            body = body.replace("\\'", "'").replace('"', '\\"')
+        try:
+            return str(json.loads(f'"{body}"', strict=False))
+        except json.JSONDecodeError as error:
+            raise InvalidFilterError(
+                f"filter {self._text!r}: the string at character {token.start + 1} has an escape "
+                "that JSON does not know"
+            ) from error
+
+
+def _tokens(text: str) -> list[_Token]:
+    tokens: list[_Token] = []
+    position = 0
+    while not tokens or tokens[-1].kind != "end":
+        match = _TOKEN.match(text, position)
+        if match is None or match.lastgroup is None:
+            raise InvalidFilterError(
+                f"filter {text!r} cannot be read from character {position + 1} on"
+            )
+        kind = match.lastgroup
+        tokens.append(_Token(kind, match[kind], match.start(kind)))
+        position = match.end()
+    return tokens

@@ -1,0 +1,1 @@
+"""From sources into stores, and from store to store, resumably."""

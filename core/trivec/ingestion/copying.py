@@ -1,0 +1,197 @@
+"""From one store to another without encoding again, and proof that the same arrived."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.collection import Page
+from trivec.document import Document, Json
+from trivec.errors import InvalidOptionError, StoreError
+from trivec.fields import FieldType
+from trivec.filters import Filter
+from trivec.ingestion.ingest import identity, reconcile
+from trivec.ingestion.journal import Journal
+from trivec.ingestion.pipeline import OnError, Part, Pipeline, Rejects, check_on_error
+from trivec.ingestion.report import IngestReport, Progress, Tally
+from trivec.ingestion.verification import Verification, verify
+from trivec.stores.store import Store
+from trivec.vectors import Vectors
+
+__all__ = ["CopyReport", "copy"]
+
+PAGE_BYTES = 32 * 1024 * 1024
+PAGE_DOCUMENTS = 256
+FIRST_DOCUMENTS = 8
+"""How many documents are read to learn how large they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What one `copy` did.
+
+    Args:
+        written: What was written, and what was there already.
+        verification: How the two collections compare now.
+    """
+
+    written: IngestReport
+    verification: Verification
+
+
+def copy(
+    source: Store,
+    destination: Store,
+    *,
+    journal: str | Path | None = None,
+    filter: Filter | None = None,
+    set_fields: Mapping[str, Json] | None = None,
+    fields: Mapping[str, type | FieldType] | None = None,
+    on_error: OnError = "raise",
+    rejected: Rejects | None = None,
+    sample: int = 100,
+    progress: Progress | None = None,
+) -> CopyReport:
+    """Copy a collection, with its vectors as they are, into another store.
+
+    With a journal, the next call goes on where this one ended, and reads the vectors of only
+    those documents that are new or have changed.
+
+    Args:
+        source: The collection to read.
+        destination: The collection to write; created like the source if it does not exist.
+        journal: The file that remembers what the destination acknowledged.
+        filter: Copy only what satisfies this condition.
+        set_fields: Metadata that every copied document gets, over what it has.
+        fields: What the destination declares for filters; as the source by default.
+        on_error: "raise" ends at a document that the destination refuses, "skip" goes on.
+        rejected: Called with each document that is skipped.
+        sample: How many documents are compared at the end.
+        progress: Called after each part; without it a terminal shows a progress bar.
+
+    Returns:
+        What was written, and how the collections compare.
+
+    Raises:
+        InvalidOptionError: If source and destination are the same collection.
+        SchemaMismatchError: If the destination exists and does not fit.
+        StoreError: If a database failed; the same call may be made again.
+        IngestInterrupted: After Ctrl-C, when what was in flight is written.
+
+    Example:
+        >>> from trivec import Document, F, open_store
+        >>> from trivec.testing import HashEncoder
+        >>> encoder = HashEncoder()
+        >>> source, destination = open_store("memory:/copy-from"), open_store("memory:/copy-to")
+        >>> source.create(encoder.schema)
+        >>> _ = source.upsert(
+        ...     [Document("a", "whale", {"year": 2020}), Document("b", "fox", {"year": 2024})],
+        ...     encoder.encode_documents(["whale", "fox"]),
+        ... )
+        >>> report = copy(source, destination, filter=F("year") > 2021, set_fields={"lang": "en"})
+        >>> report.written.documents, report.verification.problems
+        (1, ())
+        >>> destination.get(["b"]).documents[0].metadata
+        {'year': 2024, 'lang': 'en'}
+    """
+    check_on_error(on_error)
+    if source is destination or source.address == destination.address:
+        raise InvalidOptionError(f"source and destination are the same: {source.address}")
+    if sample < 1:
+        raise InvalidOptionError(f"sample={sample} must be at least 1")
+    schema = source.schema
+    destination.create(schema, fields=source.fields if fields is None else fields, exist_ok=True)
+    total = source.count(filter)
+    reading = _Reading(source, filter, dict(set_fields or {}), sample)
+    tally = Tally(lambda: reading.read / total if total else None)
+    who = {**identity(destination, schema), "source": source.address}
+    with Journal(journal, who) as book:
+        tally.add(IngestReport(missing=reconcile(book, destination)))
+        pipeline = Pipeline(destination, book, tally, on_error=on_error, rejected=rejected)
+        pipeline.run(
+            reading.parts(book, tally),
+            _not_encoded,
+            title="copy",
+            progress=progress,
+            stop=threading.Event(),
+        )
+    verification = verify(
+        source, destination, reading.sample, filter=filter, expected=reading.changed
+    )
+    return CopyReport(tally.report(), verification)
+
+
+def _not_encoded(texts: Sequence[str]) -> Vectors:
+    raise StoreError("the source gave documents without vectors")
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Reads a source page by page, and draws a sample of its ids, the same every time."""
+
+    source: Store
+    filter: Filter | None
+    set_fields: dict[str, Json]
+    sample_size: int
+    read: int = 0
+    sample: list[str] = field(default_factory=list)
+    _random: random.Random = field(default_factory=lambda: random.Random(0))
+
+    def changed(self, document: Document) -> Document:
+        """Return a document as it is to be written."""
+        if not self.set_fields:
+            return document
+        return replace(document, metadata={**document.metadata, **self.set_fields})
+
+    def parts(self, journal: Journal, tally: Tally) -> Iterator[Part]:
+        """Yield what is new or has changed, with its vectors.
+
+        A first copy reads everything in one scan. Later ones scan without vectors, which are
+        nearly all of the bytes, and get those of what is left.
+        """
+        first = not len(journal)
+        size = self._page_size()
+        for page in self.source.scan(batch_size=size, with_vectors=first, filter=self.filter):
+            documents = [self.changed(document) for document in page.documents]
+            plan = journal.plan(documents)
+            self._note(documents)
+            tally.add(IngestReport(unchanged=plan.unchanged, replaced=plan.replaced))
+            wanted = [document.id for document in (*plan.encode, *plan.touch)]
+            if not wanted:
+                continue
+            if not first:
+                page = self.source.get(wanted, with_vectors=True)
+                documents = [self.changed(document) for document in page.documents]
+            yield _chosen(Page(documents, page.vectors), wanted)
+
+    def _page_size(self) -> int:
+        """Return how many documents of this source make a page of about `PAGE_BYTES`."""
+        page = next(self.source.scan(batch_size=FIRST_DOCUMENTS, with_vectors=True), None)
+        if page is None or page.vectors is None or not page.documents:
+            return PAGE_DOCUMENTS
+        largest = int(page.vectors.row_bytes().max())
+        return int(np.clip(PAGE_BYTES // max(1, largest), FIRST_DOCUMENTS, PAGE_DOCUMENTS))
+
+    def _note(self, documents: Sequence[Document]) -> None:
+        """Draw from what was read, each document with the same chance (Vitter's algorithm R)."""
+        for document in documents:
+            self.read += 1
+            if len(self.sample) < self.sample_size:
+                self.sample.append(document.id)
+            elif (place := self._random.randrange(self.read)) < self.sample_size:
+                self.sample[place] = document.id
+
+
+def _chosen(page: Page, wanted: Sequence[str]) -> Part:
+    """Return the documents of these ids with their vectors, in the page's order."""
+    ids = set(wanted)
+    last = {document.id: i for i, document in enumerate(page.documents) if document.id in ids}
+    rows: NDArray[np.int64] = np.fromiter(last.values(), np.int64, len(last))
+    vectors = None if page.vectors is None else page.vectors.take(rows)
+    return Part([page.documents[i] for i in rows], vectors)

@@ -1,0 +1,181 @@
+"""Whether two stores hold the same collection: documents, vectors, and what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trivec.document import Document
+from trivec.filters import Filter
+from trivec.scores import Weights, score_many
+from trivec.stores.store import Store
+from trivec.vectors import Vector, Vectors
+
+__all__ = ["Verification", "verify"]
+
+QUERIES = 10
+QUERY_TOKENS = 32
+TOP = 10
+TOLERANCE = 2e-3
+"""What float16 and bfloat16, the coarsest storage, may change in a score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How a copy compares with its source.
+
+    Args:
+        source_count: How many documents the source has under the filter.
+        destination_count: How many documents the destination has; it may have had others.
+        sampled: How many documents were compared, drawn at random.
+        missing: The ids of those that the destination lacks.
+        different: The ids of those whose text or metadata differ.
+        dense_cosine: The lowest cosine of a document's two dense vectors.
+        sparse_difference: The largest difference of a lexical weight, against the largest weight.
+        colbert_drift: The largest difference of a ColBERT score, over all pairs of `queries`
+            sampled documents as queries with documents that were not shortened.
+        shortened: How many had to be shortened to the ColBERT vectors that the database holds.
+        queries: How many sampled documents were searched for.
+        same_top: The share of the source's best ten that are among the destination's; those
+            whose score ties with the tenth within 0.004 count. None where they cannot be
+            compared, since the destination has other documents too.
+    """
+
+    source_count: int
+    destination_count: int
+    sampled: int
+    missing: tuple[str, ...] = ()
+    different: tuple[str, ...] = ()
+    dense_cosine: float = 1.0
+    sparse_difference: float = 0.0
+    colbert_drift: float = 0.0
+    shortened: int = 0
+    queries: int = 0
+    same_top: float | None = None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One sentence for each thing that is not as it must be."""
+        lost = self.source_count - self.destination_count
+        weight, score, top = self.sparse_difference, self.colbert_drift, self.same_top
+        checks = (
+            (lost > 0, f"the destination has {lost} documents less"),
+            (self.missing, f"{len(self.missing)} of the sample are missing: {self.missing[:3]}"),
+            (self.different, f"{len(self.different)} of the sample differ: {self.different[:3]}"),
+            (self.dense_cosine < 1 - TOLERANCE, f"a dense cosine is {self.dense_cosine:.5f}"),
+            (weight > TOLERANCE, f"a lexical weight differs by {weight:.2e}"),
+            (score > TOLERANCE, f"a ColBERT score differs by {score:.2e}"),
+            (
+                top is not None and top < 1 and not self.shortened,
+                f"only {top or 0:.1%} of the best ten are the same",
+            ),
+        )
+        return tuple(sentence for wrong, sentence in checks if wrong)
+
+
+def verify(
+    source: Store,
+    destination: Store,
+    ids: Sequence[str],
+    *,
+    filter: Filter | None = None,
+    expected: Callable[[Document], Document] = lambda document: document,
+) -> Verification:
+    """Compare a collection with its copy.
+
+    Args:
+        source: What was copied.
+        destination: What it was copied to.
+        ids: The documents to compare; the first of them are searched for.
+        filter: What the copy was restricted to.
+        expected: How the copy changed a document.
+    """
+    count, there = source.count(filter), destination.count()
+    original = source.get(ids, with_vectors=True)
+    known = [document.id for document in original.documents]
+    arrived = destination.get(known, with_vectors=True)
+    copies = {document.id: document for document in arrived.documents}
+    kept = [i for i, one in enumerate(known) if one in copies]
+    verification = Verification(
+        count,
+        there,
+        sampled=len(known),
+        missing=tuple(one for one in known if one not in copies),
+        different=tuple(
+            document.id
+            for document in original.documents
+            if document.id in copies and copies[document.id] != expected(document)
+        ),
+    )
+    if not kept or original.vectors is None or arrived.vectors is None:
+        return verification
+    before, after = original.vectors.take(kept), arrived.vectors
+    queries = [_query(before[i]) for i in range(min(QUERIES, len(before)))]
+    drift, shortened = _colbert_drift(queries, before, after)
+    return replace(
+        verification,
+        dense_cosine=_dense_cosine(before, after),
+        sparse_difference=_sparse_difference(before, after),
+        colbert_drift=drift,
+        shortened=shortened,
+        queries=len(queries),
+        same_top=_same_top(queries, source, destination, filter) if count == there else None,
+    )
+
+
+def _query(vector: Vector) -> Vector:
+    """Return a document's vectors as those of a question, which is shorter."""
+    tokens = None if vector.colbert is None else vector.colbert[:QUERY_TOKENS]
+    return Vector(vector.dense, vector.sparse, tokens)
+
+
+def _dense_cosine(before: Vectors, after: Vectors) -> float:
+    """Return the lowest cosine; 1 where both lack the vector, 0 where one does."""
+    if before.dense is None or after.dense is None:
+        return float(before.dense is after.dense)
+    a, b = before.dense.astype(np.float64), after.dense.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    both_lack = ~a.any(axis=1) & ~b.any(axis=1)
+    cosines = np.where(both_lack, 1.0, (a * b).sum(axis=1) / np.maximum(norms, 1e-30))
+    return float(cosines.min())
+
+
+def _sparse_difference(before: Vectors, after: Vectors) -> float:
+    if before.sparse is None or after.sparse is None:
+        return float(before.sparse is not after.sparse)
+    largest = max(1e-30, float(before.sparse.values.max(initial=0)))
+    worst = 0.0
+    for i in range(len(before)):
+        a, b = before.sparse.row(i), after.sparse.row(i)
+        worst = max([worst, *(abs(a.get(t, 0.0) - b.get(t, 0.0)) for t in a.keys() | b.keys())])
+    return worst / largest
+
+
+def _colbert_drift(queries: Sequence[Vector], before: Vectors, after: Vectors) -> tuple[float, int]:
+    """Return the largest difference of a score, and how many documents are shorter now."""
+    if before.colbert is None or after.colbert is None:
+        return float(before.colbert is not after.colbert), 0
+    rows = len(before)
+    whole = np.flatnonzero(np.diff(before.colbert.indptr) == np.diff(after.colbert.indptr))
+    before, after = before.take(whole), after.take(whole)
+    only, worst = Weights(0, 0, 1), 0.0
+    for query in queries:
+        a, b = score_many(query, before, only).colbert, score_many(query, after, only).colbert
+        if query.colbert is not None and a is not None and b is not None:
+            worst = max(worst, float(np.abs(a - b).max(initial=0)))
+    return worst, rows - len(whole)
+
+
+def _same_top(
+    queries: Sequence[Vector], source: Store, destination: Store, filter: Filter | None
+) -> float:
+    same = total = 0
+    found = source.search_many(queries, k=TOP, filter=filter)
+    for before, after in zip(found, destination.search_many(queries, k=TOP), strict=True):
+        ids = {hit.document.id for hit in after}
+        last = after[-1].score if after else 0.0
+        total += len(before)
+        same += sum(hit.document.id in ids or hit.score < last + 2 * TOLERANCE for hit in before)
+    return same / total if total else 1.0

@@ -1,0 +1,1 @@
+"""Why a document was found, how well all are found, and what they cost."""

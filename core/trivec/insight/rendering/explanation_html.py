@@ -1,0 +1,210 @@
+"""An explanation as one piece of HTML without scripts or anything from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from trivec.insight.explanation import Alignment, Explanation, Share
+from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
+from trivec.insight.rendering.style import PART_NAMES, STYLE, escape
+
+__all__ = ["explanation_html", "explanation_page"]
+
+CONTEXT = 24  # characters shown on each side of a document token
+
+_STYLE = """
+.trivec .bar{display:flex;height:1.9em;border-radius:4px;overflow:hidden;background:var(--soft)}
+.trivec .bar span{padding:.2em 0;overflow:hidden;white-space:nowrap;text-align:center;
+color:var(--bg);font-size:12px;font-weight:600}
+.trivec .text{background:var(--soft);border-radius:4px;padding:.5em .7em;max-height:22em;
+overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere}
+.trivec mark{color:inherit;background:none;border-radius:2px}
+.trivec mark.lexical{background:color-mix(in srgb,var(--sparse) var(--strength),transparent)}
+.trivec mark.met{text-decoration:underline;text-decoration-thickness:3px;
+text-underline-offset:3px;text-decoration-color:
+color-mix(in srgb,var(--colbert) var(--reach),transparent)}
+.trivec .key{font-size:12px}.trivec .key mark{color:var(--fg)}.trivec b.token{font-weight:600}
+.trivec .meter{display:inline-block;height:.7em;background:var(--colbert);border-radius:2px}
+.trivec .meter.below{background:var(--hybrid)}
+.trivec .notes{border-left:3px solid var(--sparse);padding-left:.7em}
+"""
+
+
+def explanation_html(explanation: Explanation) -> str:
+    """Return the explanation as a self-contained `<div>`."""
+    document = explanation.document
+    parts = [
+        f"<style>{STYLE}{_STYLE}</style>",
+        f"<h2>Score {explanation.score:.4f} of {escape(document.id)}</h2>",
+        _bar(explanation.shares),
+        _shares(explanation),
+        _notes(explanation.notes),
+        f'<h3>Query</h3><div class="text" dir="auto">{_marked(query_pieces(explanation))}</div>',
+        "<h3>Document</h3>",
+        f'<div class="text" dir="auto">{_marked(document_pieces(explanation))}</div>',
+        _key(explanation),
+        _lexical(explanation),
+        _colbert(explanation),
+    ]
+    return f'<div class="trivec">{"".join(parts)}</div>'
+
+
+def explanation_page(explanation: Explanation) -> str:
+    """Return the explanation as a whole HTML page."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(explanation.query)}</title></head><body>"
+        f"{explanation_html(explanation)}</body></html>\n"
+    )
+
+
+def _bar(shares: Sequence[Share]) -> str:
+    """Draw the shares side by side; what is negative is not drawn, the table has it."""
+    total = sum(max(0.0, share.value) for share in shares)
+    if total <= 0:
+        return ""
+    spans = "".join(
+        f'<span style="width:{100 * share.value / total:.2f}%;background:var(--{share.part})" '
+        f'title="{PART_NAMES[share.part]} {share.value:.4f}">'
+        # A label that does not fit would be cut to a letter or two.
+        f"{PART_NAMES[share.part] if share.value / total > 0.12 else ''}</span>"
+        for share in shares
+        if share.value > 0
+    )
+    return f'<div class="bar">{spans}</div>'
+
+
+def _shares(explanation: Explanation) -> str:
+    score = explanation.score
+    rows = [
+        (
+            f'<span style="color:var(--{share.part})">■</span> {PART_NAMES[share.part]}',
+            f"{share.score:.4f}",
+            f"{share.weight:g} / {explanation.weights.total:g}",
+            f"{share.value:.4f}",
+            f"{100 * share.value / score:.1f} %" if score > 0 else "",
+        )
+        for share in explanation.shares
+    ]
+    rows.append(("hybrid", "", "", f"<b>{score:.4f}</b>", ""))
+    return _table(("part", "score", "weight", "gives", "share"), rows, numbers=(1, 2, 3, 4))
+
+
+def _notes(notes: Iterable[str]) -> str:
+    lines = "".join(f"<p>{escape(note[:1].upper() + note[1:])}.</p>" for note in notes)
+    return f'<div class="notes">{lines}</div>' if lines else ""
+
+
+def _marked(pieces: Sequence[Piece]) -> str:
+    most = max((piece.lexical or 0 for piece in pieces), default=0) or 1
+    out = []
+    for piece in pieces:
+        classes, style = [], []
+        if piece.lexical is not None:
+            classes.append("lexical")
+            style.append(f"--strength:{15 + 40 * piece.lexical / most:.0f}%")
+        if piece.similarity is not None:
+            classes.append("met")
+            style.append(f"--reach:{100 * min(1.0, max(0.15, piece.similarity)):.0f}%")
+        text = escape(piece.text)
+        if classes:
+            attributes = f'class="{" ".join(classes)}" style="{";".join(style)}"'
+            text = f"<mark {attributes}>{text}</mark>"
+        out.append(text)
+    return "".join(out)
+
+
+def _key(explanation: Explanation) -> str:
+    keys = []
+    if explanation.lexical:
+        keys.append('<mark class="lexical" style="--strength:45%">shared token</mark>')
+    if any(alignment.document_token for alignment in explanation.alignments):
+        keys.append('<mark class="met" style="--reach:90%">met by a query token</mark>')
+    return f'<p class="key muted">{" &nbsp; ".join(keys)}</p>' if keys else ""
+
+
+def _lexical(explanation: Explanation) -> str:
+    if not any(share.part == "sparse" for share in explanation.shares):
+        return ""
+    if not explanation.lexical:
+        return '<h3>Shared tokens</h3><p class="muted">None.</p>'
+    rows = [
+        (
+            f'<b class="token">{escape(match.text)}</b>',
+            f"{match.query_weight:.4f}",
+            f"{match.document_weight:.4f}",
+            f"{match.product:.4f}",
+            str(len(match.document_spans) or ""),
+        )
+        for match in explanation.lexical
+    ]
+    head = ("token", "weight in query", "in document", "product", "places")
+    return "<h3>Shared tokens</h3>" + _table(head, rows, numbers=(1, 2, 3, 4))
+
+
+def _colbert(explanation: Explanation) -> str:
+    if not explanation.alignments:
+        return ""
+    text = explanation.document.text
+    rows = [
+        (
+            f'<b class="token">{_query_name(alignment)}</b>',
+            _in_context(alignment, text),
+            _meter(alignment.similarity),
+            f"{alignment.similarity:.4f}",
+        )
+        for alignment in explanation.alignments
+    ]
+    head = ("query token", "meets in the document", "", "similarity")
+    return "<h3>ColBERT: what each query token met</h3>" + _table(head, rows, numbers=(3,))
+
+
+def _query_name(alignment: Alignment) -> str:
+    token = alignment.query_token
+    return f"vector {alignment.query_row + 1}" if token is None else escape(token.text)
+
+
+def _in_context(alignment: Alignment, text: str) -> str:
+    token = alignment.document_token
+    if token is None:
+        return f'<span class="muted">vector {alignment.document_row + 1}</span>'
+    if token.start == token.end:
+        # SentencePiece writes a blank as U+2581.
+        what = "end" if token.text.strip("\u2581") else "blank"
+        return f'<b class="token">{escape(token.text)}</b> <span class="muted">({what})</span>'
+    before = text[max(0, token.start - CONTEXT) : token.start]
+    after = text[token.end : token.end + CONTEXT]
+    left = "…" if token.start > CONTEXT else ""
+    right = "…" if token.end + CONTEXT < len(text) else ""
+    return (
+        f'<bdi><span class="muted">{left}{escape(before)}</span>'
+        f'<b class="token">{escape(text[token.start : token.end])}</b>'
+        f'<span class="muted">{escape(after)}{right}</span></bdi>'
+    )
+
+
+def _meter(similarity: float) -> str:
+    below = " below" if similarity < 0 else ""
+    return (
+        f'<span class="meter{below}" style="width:{60 * min(1.0, abs(similarity)):.0f}px"></span>'
+    )
+
+
+def _table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()
+) -> str:
+    """Return a table; the cells are HTML already."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        return "".join(
+            f'<{tag} class="num">{cell}</{tag}>' if i in numbers else f"<{tag}>{cell}</{tag}>"
+            for i, cell in enumerate(cells)
+        )
+
+    body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table><thead><tr>{line("th", head)}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )

@@ -1,0 +1,83 @@
+"""An explanation in the terminal, with rich."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trivec.insight.explanation import Explanation
+from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
+from trivec.insight.rendering.style import PART_NAMES
+
+__all__ = ["explanation_text"]
+
+COLOURS = {"dense": "blue", "sparse": "yellow", "colbert": "green"}
+BAR = 40  # cells of the bar of shares
+
+
+def explanation_text(explanation: Explanation) -> RenderableType:
+    """Return the explanation as something that rich prints."""
+    blocks: list[RenderableType] = [
+        Text.assemble(("score ", "bold"), (f"{explanation.score:.4f}", "bold"), " of ",
+                      explanation.document.id),
+        _shares(explanation),
+        *(Text(f"note: {note}", style="yellow") for note in explanation.notes),
+        Text(),
+        _marked("query     ", query_pieces(explanation)),
+        _marked("document  ", document_pieces(explanation)),
+    ]  # fmt: skip
+    if explanation.lexical:
+        blocks += [Text(), _lexical(explanation)]
+    if explanation.alignments:
+        blocks += [Text(), _colbert(explanation)]
+    return Group(*blocks)
+
+
+def _shares(explanation: Explanation) -> Table:
+    table = Table("part", "score", "weight", "gives", "", box=None, pad_edge=False)
+    most = max((abs(share.value) for share in explanation.shares), default=0) or 1
+    for share in explanation.shares:
+        colour = COLOURS[share.part]
+        table.add_row(
+            Text(PART_NAMES[share.part], style=colour),
+            f"{share.score:.4f}",
+            f"{share.weight:g} / {explanation.weights.total:g}",
+            f"{share.value:.4f}",
+            Text("█" * round(BAR * max(0.0, share.value) / most), style=colour),
+        )
+    return table
+
+
+def _marked(title: str, pieces: Sequence[Piece]) -> Text:
+    text = Text(title, style="dim")
+    for piece in pieces:
+        styles = ["not dim"]
+        if piece.lexical is not None:
+            styles.append("bold yellow")
+        if piece.similarity is not None and piece.similarity > 0:
+            styles.append("underline")
+        text.append(piece.text, style=" ".join(styles))
+    return text
+
+
+def _lexical(explanation: Explanation) -> Table:
+    table = Table("shared token", "in query", "in document", "product", box=None, pad_edge=False)
+    for match in explanation.lexical:
+        numbers = (match.query_weight, match.document_weight, match.product)
+        table.add_row(Text(match.text, style="bold yellow"), *(f"{n:.4f}" for n in numbers))
+    return table
+
+
+def _colbert(explanation: Explanation) -> Table:
+    table = Table("query token", "meets", "similarity", box=None, pad_edge=False)
+    for alignment in explanation.alignments:
+        ours, theirs = alignment.query_token, alignment.document_token
+        table.add_row(
+            Text(ours.text if ours else f"vector {alignment.query_row + 1}"),
+            Text(theirs.text if theirs else f"vector {alignment.document_row + 1}", "underline"),
+            Text(f"{alignment.similarity:.4f}", style="green"),
+        )
+    return table

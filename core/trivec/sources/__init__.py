@@ -1,6 +1,0 @@
-"""Documents from files: JSON Lines, CSV, Parquet, folders of text, also compressed."""
-
-from trivec.sources.rejects import RejectFile
-from trivec.sources.source import FORMATS, Source
-
-__all__ = ["FORMATS", "RejectFile", "Source"]

@@ -1,0 +1,1 @@
+"""Collections: what users call, what connectors write, and the stores of this package."""

@@ -1,0 +1,287 @@
+"""Saved vectors: a collection in a folder, of an SQLite file and safetensors parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from trivec.collection import Collection, Page
+from trivec.document import Document, metadata_json
+from trivec.errors import CollectionNotFoundError, InvalidOptionError, StoreError
+from trivec.fields import FieldType
+from trivec.filters import Filter
+from trivec.hit import Hit
+from trivec.rows import SparseRows, TokenRows
+from trivec.schema import Schema
+from trivec.search import Search
+from trivec.stores.memory import search_rows
+from trivec.stores.overflow import Overflow
+from trivec.stores.store import BATCH_BYTES, Store
+from trivec.stores.url import StoreUrl
+from trivec.vectors import Vector, Vectors
+
+__all__ = ["ArchiveStore"]
+
+Execute = Callable[..., sqlite3.Cursor]
+
+IDS = 1024  # ids in one statement; SQLite takes 32,766 parameters since 3.32
+
+_TABLES = """
+CREATE TABLE collection (schema TEXT NOT NULL, fields TEXT NOT NULL);
+CREATE TABLE documents (
+    id TEXT PRIMARY KEY, text TEXT NOT NULL, metadata TEXT NOT NULL,
+    part INTEGER NOT NULL, row INTEGER NOT NULL
+);
+CREATE INDEX place ON documents (part, row);
+"""
+
+
+class ArchiveStore(Store):
+    """A collection saved in a folder, to be copied back into a database.
+
+    `documents.sqlite` holds ids, texts and metadata, and for each document the part and the row
+    of its vectors; every write adds one part, `000001.safetensors` and so on. A part is on the
+    disk before the documents refer to it, so a write that was cut off leaves nothing but a file
+    that the next one overwrites. The place that replaced vectors take is given back when their
+    whole part has been replaced.
+
+    It can be searched like the others, with all of its vectors in memory: use a database.
+
+    Args:
+        folder: Where it is; made by `create`.
+        name: The collection.
+        colbert_overflow: Has no effect here, since any number of token vectors fits.
+        batch_bytes: The most bytes of one part.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        name: str,
+        *,
+        colbert_overflow: Overflow = "pool",
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
+        super().__init__(name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
+        self._folder = Path(folder) / name
+        self._file = self._folder / "documents.sqlite"
+        self._lock = threading.RLock()
+        self._database: sqlite3.Connection | None = None
+        self._loaded: tuple[int, list[Document], Vectors] | None = None
+
+    @classmethod
+    def from_url(
+        cls,
+        url: StoreUrl,
+        *,
+        colbert_overflow: Overflow = "pool",
+        batch_bytes: int = BATCH_BYTES,
+    ) -> Self:
+        """Open `archive:FOLDER/name`."""
+        if url.host is not None:
+            raise InvalidOptionError("an archive is a folder here: archive:FOLDER/name")
+        folder = url.path or Path()
+        return cls(folder, url.name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
+
+    def _describe(self) -> Collection | None:
+        if not self._file.is_file():
+            return None
+        with self._transaction() as execute:
+            row = execute("SELECT schema, fields FROM collection").fetchone()
+        fields = {path: FieldType(kind) for path, kind in json.loads(row[1]).items()}
+        return Collection(Schema(**json.loads(row[0])), fields)
+
+    def _create(self, collection: Collection) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # Made under another name: a file of this name is complete.
+        new = self._file.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        database = sqlite3.connect(new, isolation_level=None)
+        database.executescript(_TABLES)
+        database.execute(
+            "INSERT INTO collection VALUES (?, ?)",
+            (json.dumps(asdict(collection.schema)), json.dumps(dict(collection.fields))),
+        )
+        database.close()
+        new.replace(self._file)
+
+    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        with self._transaction("IMMEDIATE") as execute:
+            (last,) = execute("SELECT max(part) FROM documents").fetchone()
+            part = (last or 0) + 1
+            new = self._folder / "part.new"
+            _whole(vectors, self.schema).save(new)
+            with new.open("rb+") as file:
+                os.fsync(file.fileno())
+            new.replace(self._part(part))
+            replaced = self._parts_of(execute, [document.id for document in documents])
+            for row, d in enumerate(documents):
+                values = (d.id, d.text, metadata_json(d.metadata), part, row)
+                execute("REPLACE INTO documents VALUES (?, ?, ?, ?, ?)", values)
+            empty = _empty(execute, replaced)
+        self._remove(empty)
+
+    def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
+        with self._transaction() as execute:
+            query = "SELECT id, text, metadata, part, row FROM documents WHERE id IN ({})"
+            rows = list(_selected(execute, query, ids))
+            return self._page(sorted(rows, key=lambda row: row[3:]), with_vectors)
+
+    def _scan(
+        self, batch_size: int, with_vectors: bool, condition: Filter | None
+    ) -> Iterator[Page]:
+        place = (0, -1)
+        while True:
+            with self._transaction() as execute:
+                rows = execute(
+                    "SELECT id, text, metadata, part, row FROM documents "
+                    "WHERE (part, row) > (?, ?) ORDER BY part, row LIMIT ?",
+                    (*place, batch_size),
+                ).fetchall()
+                if not rows:
+                    return
+                place = rows[-1][3:]
+                if condition is not None:
+                    rows = [row for row in rows if condition.matches(json.loads(row[2]))]
+                page = self._page(rows, with_vectors)
+            if page.documents:
+                yield page
+
+    def _page(self, rows: Sequence[tuple[Any, ...]], with_vectors: bool) -> Page:
+        """Return documents, in the order of their places, with the rows of their vectors."""
+        documents = [Document(one, text, json.loads(meta)) for one, text, meta, _, _ in rows]
+        if not with_vectors:
+            return Page(documents, None)
+        places: dict[int, list[int]] = {}
+        for row in rows:
+            places.setdefault(row[3], []).append(row[4])
+        batches = []
+        for part, wanted in places.items():
+            start = wanted[0]
+            run = Vectors.load(self._part(part), start=start, stop=wanted[-1] + 1)
+            batches.append(run.take(np.asarray(wanted, np.int64) - start))
+        return Page(documents, Vectors.concatenate(batches) if batches else self._no_vectors())
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        with self._transaction("IMMEDIATE") as execute:
+            parts = self._parts_of(execute, ids)
+            for one in ids:
+                execute("DELETE FROM documents WHERE id = ?", (one,))
+            empty = _empty(execute, parts)
+        self._remove(empty)
+
+    def _delete_where(self, condition: Filter) -> None:
+        for page in self._scan(IDS, False, condition):
+            self._delete([document.id for document in page.documents])
+
+    def _count(self, condition: Filter | None) -> int:
+        with self._transaction() as execute:
+            if condition is None:
+                return int(execute("SELECT count(*) FROM documents").fetchone()[0])
+            rows = execute("SELECT metadata FROM documents")
+            return sum(condition.matches(json.loads(metadata)) for (metadata,) in rows)
+
+    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+        with self._lock:
+            with self._transaction() as execute:
+                # Differs when another process wrote; our own writes leave it and clear the cache.
+                (version,) = execute("PRAGMA data_version").fetchone()
+            if self._loaded is None or self._loaded[0] != version:
+                self._loaded = (version, *self._everything())
+            _, documents, vectors = self._loaded
+        return search_rows(queries, documents, vectors, search)
+
+    def _everything(self) -> tuple[list[Document], Vectors]:
+        """Return all documents in id order with their vectors."""
+        pages = list(self._scan(IDS, True, None))
+        documents = [document for page in pages for document in page.documents]
+        batches = [page.vectors for page in pages if page.vectors is not None]
+        vectors = Vectors.concatenate(batches) if batches else self._no_vectors()
+        order = sorted(range(len(documents)), key=lambda i: documents[i].id)
+        return [documents[i] for i in order], vectors.take(order)
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._close()
+            self._file.unlink(missing_ok=True)
+            for file in self._folder.glob("*.safetensors"):
+                file.unlink()
+            if self._folder.is_dir() and not any(self._folder.iterdir()):
+                self._folder.rmdir()
+
+    def _close(self) -> None:
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+            self._database = None
+            self._loaded = None
+
+    def _part(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.safetensors"
+
+    def _remove(self, parts: Iterable[int]) -> None:
+        for part in parts:
+            self._part(part).unlink(missing_ok=True)
+
+    def _parts_of(self, execute: Execute, ids: Sequence[str]) -> set[int]:
+        query = "SELECT DISTINCT part FROM documents WHERE id IN ({})"
+        return {part for (part,) in _selected(execute, query, ids)}
+
+    @contextmanager
+    def _transaction(self, kind: str = "DEFERRED") -> Iterator[Execute]:
+        """Yield what runs statements, together or not at all."""
+        with self._lock:
+            if not self._file.is_file():
+                raise CollectionNotFoundError(f"there is no archive in {self._folder}")
+            try:
+                if self._database is None:
+                    self._database = sqlite3.connect(
+                        self._file, isolation_level=None, check_same_thread=False, timeout=60
+                    )
+                database = self._database
+                if kind != "DEFERRED":
+                    self._loaded = None
+                database.execute(f"BEGIN {kind}")
+                try:
+                    yield database.execute
+                    database.execute("COMMIT")
+                finally:
+                    if database.in_transaction:
+                        database.execute("ROLLBACK")
+            except (sqlite3.Error, OSError) as error:
+                raise StoreError(f"the archive in {self._folder} failed: {error}") from error
+
+
+def _whole(vectors: Vectors, schema: Schema) -> Vectors:
+    """Return vectors with every part of the schema, so that parts can be concatenated."""
+    n = len(vectors)
+    dense, sparse, colbert = vectors.dense, vectors.sparse, vectors.colbert
+    if dense is None and schema.dense is not None:
+        dense = np.zeros((n, schema.dense), np.float32)
+    if sparse is None and schema.sparse:
+        sparse = SparseRows.from_dicts([{}] * n)
+    if colbert is None and schema.colbert is not None:
+        none = np.zeros((0, schema.colbert), np.float32)
+        colbert = TokenRows(np.zeros(n + 1, np.int64), none)
+    return Vectors(dense=dense, sparse=sparse, colbert=colbert)
+
+
+def _selected(execute: Execute, query: str, ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    for start in range(0, len(ids), IDS):
+        some = ids[start : start + IDS]
+        yield from execute(query.format(", ".join("?" * len(some))), tuple(some))
+
+
+def _empty(execute: Execute, parts: Iterable[int]) -> list[int]:
+    """Return those of these parts that no document refers to any more."""
+    query = "SELECT EXISTS (SELECT 1 FROM documents WHERE part = ?)"
+    return [part for part in parts if not execute(query, (part,)).fetchone()[0]]

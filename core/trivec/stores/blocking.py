@@ -1,0 +1,434 @@
+"""The blocking half of `Store`: what users call, over a few methods that a connector writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import ClassVar, ParamSpec, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.collection import Capability, Collection, Page, UpsertReport
+from trivec.document import Document, check_id
+from trivec.errors import (
+    CollectionNotFoundError,
+    InvalidDocumentError,
+    InvalidFilterError,
+    InvalidOptionError,
+    RequestTooLargeError,
+    SchemaMismatchError,
+    StoreError,
+)
+from trivec.fields import FieldType, check_filter, field_types
+from trivec.filters import Filter
+from trivec.hit import Hit
+from trivec.schema import Schema
+from trivec.scores import Weights
+from trivec.search import Mode, Search, rank_hits
+from trivec.stores.overflow import Overflow, OverflowingRowError, check_overflow, fit_rows
+from trivec.stores.retry import retrying
+from trivec.stores.url import StoreUrl
+from trivec.stores.validation import check_documents, check_query
+from trivec.vectors import Vector, Vectors
+
+__all__ = ["BATCH_BYTES", "BlockingStore"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BATCH_BYTES = 32 * 1024 * 1024
+
+
+class BlockingStore(ABC):
+    """What `Store` does without its asynchronous twins.
+
+    Attributes:
+        name: The collection.
+        address: Where the collection is, without secrets; the URL that `open_store` was given.
+    """
+
+    declared_only: ClassVar[bool] = False
+    """Whether the database can filter on declared fields only."""
+
+    def __init__(
+        self, name: str, *, colbert_overflow: Overflow = "pool", batch_bytes: int = BATCH_BYTES
+    ) -> None:
+        if batch_bytes < 1:
+            raise InvalidOptionError(f"batch_bytes={batch_bytes} must be at least 1")
+        self.name = name
+        self.address = f"{type(self).__name__}/{name}"
+        self._overflow: Overflow = check_overflow(colbert_overflow)
+        self._batch_bytes = batch_bytes
+        self._collection: Collection | None = None
+
+    # --- what a connector writes ---------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: StoreUrl) -> Self:
+        """Open the collection that a URL names; keyword-only options follow in the connector."""
+
+    @abstractmethod
+    def _describe(self) -> Collection | None:
+        """Return what the database holds under this name, or None."""
+
+    @abstractmethod
+    def _create(self, collection: Collection) -> None:
+        """Create the collection, which does not exist."""
+
+    @abstractmethod
+    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        """Write whole documents over those of the same ids; return when they can be found.
+
+        A dense row of zeros and an empty sparse or ColBERT row mean that the part is absent.
+        """
+
+    @abstractmethod
+    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+        """Answer each query with at least its k best hits, in any order."""
+
+    @abstractmethod
+    def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
+        """Return those of these different ids that exist, in any order."""
+
+    @abstractmethod
+    def _scan(
+        self, batch_size: int, with_vectors: bool, condition: Filter | None
+    ) -> Iterator[Page]:
+        """Yield every document once, streamed."""
+
+    @abstractmethod
+    def _delete(self, ids: Sequence[str]) -> None:
+        """Delete those of these ids that exist."""
+
+    @abstractmethod
+    def _delete_where(self, condition: Filter) -> None:
+        """Delete what satisfies the condition."""
+
+    @abstractmethod
+    def _count(self, condition: Filter | None) -> int:
+        """Count what satisfies the condition."""
+
+    @abstractmethod
+    def _drop(self) -> None:
+        """Delete the collection, if it is there."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Release what this store opened itself."""
+
+    @property
+    def capabilities(self) -> tuple[Capability, ...]:
+        """How this store does what databases differ in."""
+        return ()
+
+    def _max_colbert_rows(self, schema: Schema) -> int | None:
+        """Return the most token vectors of one document; None for any number."""
+        return None
+
+    def _check_documents(self, documents: Sequence[Document]) -> None:  # noqa: B027
+        """Raise `InvalidDocumentError` for what only this database refuses; nothing is written."""
+
+    def _wire_bytes(self, vectors: Vectors) -> NDArray[np.int64]:
+        """Return the bytes that each row of vectors takes in a write, int64 (n,)."""
+        return vectors.row_bytes()
+
+    # --- the collection ------------------------------------------------------------------------
+
+    @property
+    def schema(self) -> Schema:
+        """Which vectors the collection holds."""
+        return self._known().schema
+
+    @property
+    def fields(self) -> Mapping[str, FieldType]:
+        """The declared metadata fields."""
+        return self._known().fields
+
+    def create(
+        self,
+        schema: Schema,
+        *,
+        fields: Mapping[str, type | FieldType] | None = None,
+        exist_ok: bool = False,
+    ) -> None:
+        """Create the collection.
+
+        Args:
+            schema: Which vectors it holds; usually `encoder.schema`.
+            fields: The metadata that filters will use, which databases index: path to str, int,
+                float, bool, datetime, list[str] or list[int].
+            exist_ok: Whether the collection may exist already, and fit.
+
+        Raises:
+            SchemaMismatchError: If it exists and must not, or differs.
+            InvalidOptionError: If a field's path or type is unknown.
+        """
+        wanted = Collection(schema, field_types(fields or {}))
+        there = self._retrying(self._describe)
+        if there is None:
+            self._retrying(self._create, wanted)
+            self._collection = wanted
+            return
+        if not exist_ok:
+            raise SchemaMismatchError(f"collection {self.name!r} exists; pass exist_ok=True")
+        problems = schema.differences(there.schema) + [
+            f"field {path!r} is {there.fields.get(path, 'not declared')}, expected {kind}"
+            for path, kind in wanted.fields.items()
+            if there.fields.get(path) != kind
+        ]
+        if problems:
+            raise SchemaMismatchError(
+                f"collection {self.name!r} exists and does not fit: {'; '.join(problems)}. "
+                "Use another name, or drop it and ingest again"
+            )
+        self._collection = there
+
+    def drop(self) -> None:
+        """Delete the collection and everything in it; one that is not there is no error."""
+        self._retrying(self._drop)
+        self._collection = None
+
+    def close(self) -> None:
+        """Release connections; a client that was handed in stays open."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    @property
+    def overflow(self) -> Overflow:
+        """What is done with ColBERT rows longer than the database can hold."""
+        return self._overflow
+
+    # --- documents -----------------------------------------------------------------------------
+
+    def upsert(self, documents: Sequence[Document], vectors: Vectors) -> UpsertReport:
+        """Write documents with their vectors, over those of the same ids.
+
+        Args:
+            documents: Any number; their ids differ.
+            vectors: One row per document, with no part that the collection lacks.
+
+        Returns:
+            What was written.
+
+        Raises:
+            InvalidDocumentError: If a document is at fault; nothing was written.
+            InvalidVectorsError: If the vectors do not fit the collection; nothing was written.
+            StoreError: If the database failed; what came before may have been written, and the
+                same call may be made again.
+        """
+        check_documents(self.name, self._known(), documents, vectors)
+        self._check_documents(documents)
+        vectors, overflowed = self._fit(vectors, [d.id for d in documents])
+        texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
+        sizes = self._wire_bytes(vectors) + texts
+        requests = 0
+        for start, stop in _spans(sizes, self._batch_bytes):
+            requests += self._write_in_parts(documents[start:stop], vectors.slice(start, stop))
+        return UpsertReport(len(documents), requests, int(sizes.sum()), overflowed)
+
+    def get(self, ids: Iterable[str], *, with_vectors: bool = False) -> Page:
+        """Return the documents with these ids, in this order; unknown ids are left out.
+
+        Returns:
+            The documents, and their vectors if `with_vectors`.
+        """
+        wanted = _ids(ids)
+        self._known()
+        page = self._retrying(self._get, wanted, with_vectors) if wanted else Page([], None)
+        place = {document.id: i for i, document in enumerate(page.documents)}
+        order = [place[i] for i in wanted if i in place]
+        vectors = page.vectors
+        if with_vectors and vectors is None:
+            vectors = self._no_vectors()
+        return Page(
+            [page.documents[i] for i in order], None if vectors is None else vectors.take(order)
+        )
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Delete the documents with these ids; unknown ids are no error."""
+        wanted = _ids(ids)
+        self._known()
+        if wanted:
+            self._retrying(self._delete, wanted)
+
+    def delete_where(self, filter: Filter) -> None:
+        """Delete the documents that satisfy a condition.
+
+        Raises:
+            InvalidFilterError: If the condition compares nothing; use `drop` to delete all.
+        """
+        if not isinstance(filter, Filter) or not any(True for _ in filter.comparisons()):
+            raise InvalidFilterError(
+                f"delete_where({filter!r}) would compare nothing; use drop() to delete everything"
+            )
+        self._check_filter(filter)
+        self._retrying(self._delete_where, filter)
+
+    def count(self, filter: Filter | None = None) -> int:
+        """Count the documents, or those that satisfy a condition."""
+        self._check_filter(filter)
+        return self._retrying(self._count, filter)
+
+    def scan(
+        self, *, batch_size: int = 256, with_vectors: bool = False, filter: Filter | None = None
+    ) -> Iterator[Page]:
+        """Yield every document once, in pages, in no particular order.
+
+        Args:
+            batch_size: The most documents of one page.
+            with_vectors: Whether to read the vectors too.
+            filter: Yield only what satisfies this condition.
+        """
+        if batch_size < 1:
+            raise InvalidOptionError(f"batch_size={batch_size} must be at least 1")
+        self._check_filter(filter)
+        return self._scan(batch_size, with_vectors, filter)
+
+    # --- search --------------------------------------------------------------------------------
+
+    def search(
+        self,
+        query: Vector,
+        *,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        weights: Weights = Weights.GENERAL,
+        candidates: int = 100,
+        filter: Filter | None = None,
+    ) -> list[Hit]:
+        """Return the best documents for one query, best first; equal scores in id order.
+
+        Args:
+            query: The encoded question.
+            k: How many hits at most.
+            mode: "dense" and "sparse" rank by that score. "hybrid" ranks by the exact weighted
+                score over the union of the `candidates` best dense and the `candidates` best
+                sparse documents, "colbert" ranks that union by its ColBERT score, and "rrf" by
+                1/(60 + rank) summed over the two lists.
+            weights: The weights of "hybrid"; a weight of 0 removes its part, also as a source of
+                candidates. If only ColBERT is left, both sources give candidates.
+            candidates: How many documents each source gives; at least k.
+            filter: A condition that every hit satisfies.
+
+        Raises:
+            InvalidOptionError: If an option is out of range.
+            InvalidVectorsError: If the query lacks the part of the mode or has other dimensions.
+            InvalidFilterError: If the filter does not fit the declared fields.
+        """
+        return self.search_many(
+            [query], k=k, mode=mode, weights=weights, candidates=candidates, filter=filter
+        )[0]
+
+    def search_many(
+        self,
+        queries: Iterable[Vector],
+        *,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        weights: Weights = Weights.GENERAL,
+        candidates: int = 100,
+        filter: Filter | None = None,
+    ) -> list[list[Hit]]:
+        """Answer many queries, with the options of `search`; `Vectors` are queries too."""
+        search = Search(mode, k, weights, candidates, filter)
+        checked = self._checked_queries(queries, search)
+        found = self._retrying(self._search, checked, search) if checked else []
+        return [rank_hits(hits, k) for hits in found]
+
+    # --- shared machinery ----------------------------------------------------------------------
+
+    def _retrying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a connector's method, again after a wait while the database is unavailable."""
+        return retrying()(function, *args, **kwargs)
+
+    def _known(self) -> Collection:
+        """Return what is known of the collection, reading it on first use."""
+        if self._collection is None:
+            self._collection = self._retrying(self._describe)
+        if self._collection is None:
+            raise CollectionNotFoundError(
+                f"collection {self.name!r} does not exist; call create(encoder.schema) first"
+            )
+        return self._collection
+
+    def _check_filter(self, condition: Filter | None) -> None:
+        fields = self._known().fields
+        if condition is not None:
+            if not isinstance(condition, Filter):
+                raise InvalidFilterError(f"filter={condition!r} must be made with F")
+            check_filter(condition, fields, declared_only=self.declared_only)
+
+    def _checked_queries(self, queries: Iterable[Vector], search: Search) -> list[Vector]:
+        """Return the queries with only those parts that the collection holds, checked."""
+        self._check_filter(search.filter)
+        checked = (check_query(self.name, self.schema, query, search) for query in queries)
+        return [self._fit(query, ["the query"])[0][0] for query in checked]
+
+    def _fit(self, vectors: Vectors, names: Sequence[str]) -> tuple[Vectors, tuple[str, ...]]:
+        """Apply `colbert_overflow`; return the vectors and the names of the rows it changed."""
+        if vectors.colbert is None:
+            return vectors, ()
+        limit = self._max_colbert_rows(self.schema)
+        try:
+            fitted, changed = fit_rows(vectors.colbert, limit, self._overflow)
+        except OverflowingRowError as error:
+            raise InvalidDocumentError(f"{names[error.row]!r}: {error}") from error
+        return replace(vectors, colbert=fitted), tuple(names[int(i)] for i in changed)
+
+    def _write_in_parts(self, documents: Sequence[Document], vectors: Vectors) -> int:
+        """Write one batch, by halves if the database finds it too large; return the requests."""
+        try:
+            self._retrying(self._write, documents, vectors)
+        except RequestTooLargeError as error:
+            if len(documents) == 1:
+                raise StoreError(
+                    f"document {documents[0].id!r} alone is too large for the database: {error}"
+                ) from error
+            half = len(documents) // 2
+            return self._write_in_parts(
+                documents[:half], vectors.slice(0, half)
+            ) + self._write_in_parts(documents[half:], vectors.slice(half, len(documents)))
+        return 1
+
+    def _no_vectors(self) -> Vectors:
+        schema = self.schema
+        return Vectors.from_rows(
+            [], dense=schema.dense, sparse=schema.sparse, colbert=schema.colbert
+        )
+
+
+def _ids(ids: Iterable[str]) -> list[str]:
+    if isinstance(ids, str):
+        raise InvalidOptionError(f"ids={ids!r} is one string; pass a list of ids")
+    unique = list(dict.fromkeys(ids))
+    for one in unique:
+        check_id(one)
+    return unique
+
+
+def _spans(sizes: NDArray[np.int64], limit: int) -> Iterator[tuple[int, int]]:
+    """Yield runs of rows whose sizes sum to at most `limit`; a larger row stands alone."""
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + limit, side="right")))
+        yield start, stop
+        start = stop

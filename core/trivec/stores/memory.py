@@ -1,0 +1,209 @@
+"""The exact reference store: every definition in numpy, in the memory of this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.collection import Collection, Page
+from trivec.document import Document
+from trivec.errors import CollectionNotFoundError
+from trivec.filters import Filter
+from trivec.hit import Hit
+from trivec.scores import PartScores, Weights, score_many
+from trivec.search import RRF_K, Search
+from trivec.stores.overflow import Overflow
+from trivec.stores.store import BATCH_BYTES, Store
+from trivec.stores.url import StoreUrl
+from trivec.vectors import Vector, Vectors
+
+__all__ = ["MemoryStore", "rank", "search_rows"]
+
+
+@dataclass(slots=True)
+class _Table:
+    """The rows of one collection, and their columns while nothing is written."""
+
+    collection: Collection
+    rows: dict[str, tuple[Document, Vector]] = field(default_factory=dict)
+    columns: tuple[list[Document], Vectors] | None = None
+
+    def stack(self, rows: Sequence[tuple[Document, Vector]]) -> tuple[list[Document], Vectors]:
+        schema = self.collection.schema
+        stacked = Vectors.from_rows(
+            [vector for _, vector in rows],
+            dense=schema.dense,
+            sparse=schema.sparse,
+            colbert=schema.colbert,
+        )
+        return [document for document, _ in rows], stacked
+
+    def all(self) -> tuple[list[Document], Vectors]:
+        """Return everything in id order, so that a stable sort breaks ties by id."""
+        if self.columns is None:
+            self.columns = self.stack([self.rows[i] for i in sorted(self.rows)])
+        return self.columns
+
+
+_tables: dict[str, _Table] = {}
+_lock = threading.RLock()
+
+
+class MemoryStore(Store):
+    """A collection in this process, shared by all stores of the same name.
+
+    Its scores are the definition that all other stores are tested against; it reads every
+    vector for every query.
+
+    Args:
+        name: The collection.
+        colbert_overflow: Has no effect here, since any number of token vectors fits.
+        batch_bytes: The most bytes of one write.
+    """
+
+    @classmethod
+    def from_url(
+        cls,
+        url: StoreUrl,
+        *,
+        colbert_overflow: Overflow = "pool",
+        batch_bytes: int = BATCH_BYTES,
+    ) -> Self:
+        """Open `memory:/name`."""
+        return cls(url.name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
+
+    def _table(self) -> _Table:
+        table = _tables.get(self.name)
+        if table is None:
+            raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
+        return table
+
+    def _describe(self) -> Collection | None:
+        table = _tables.get(self.name)
+        return None if table is None else table.collection
+
+    def _create(self, collection: Collection) -> None:
+        _tables[self.name] = _Table(collection)
+
+    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        rows = {d.id: (d, vector) for d, vector in zip(documents, vectors, strict=True)}
+        with _lock:
+            table = self._table()
+            table.rows.update(rows)
+            table.columns = None
+
+    def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
+        with _lock:
+            table = self._table()
+            rows = [table.rows[i] for i in ids if i in table.rows]
+        if not with_vectors:
+            return Page([document for document, _ in rows], None)
+        return Page(*table.stack(rows))
+
+    def _scan(
+        self, batch_size: int, with_vectors: bool, condition: Filter | None
+    ) -> Iterator[Page]:
+        with _lock:
+            ids = sorted(self._select(condition))
+        for start in range(0, len(ids), batch_size):
+            yield self._get(ids[start : start + batch_size], with_vectors)
+
+    def _select(self, condition: Filter | None) -> list[str]:
+        rows = self._table().rows.values()
+        return [d.id for d, _ in rows if condition is None or condition.matches(d.metadata)]
+
+    def _delete(self, ids: Sequence[str]) -> None:
+        with _lock:
+            table = self._table()
+            for one in ids:
+                table.rows.pop(one, None)
+            table.columns = None
+
+    def _delete_where(self, condition: Filter) -> None:
+        with _lock:
+            self._delete(self._select(condition))
+
+    def _count(self, condition: Filter | None) -> int:
+        with _lock:
+            return len(self._select(condition))
+
+    def _drop(self) -> None:
+        with _lock:
+            _tables.pop(self.name, None)
+
+    def _close(self) -> None:
+        pass
+
+    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+        with _lock:
+            documents, vectors = self._table().all()
+        return search_rows(queries, documents, vectors, search)
+
+
+def search_rows(
+    queries: Sequence[Vector], documents: Sequence[Document], vectors: Vectors, search: Search
+) -> list[list[Hit]]:
+    """Answer queries exactly, over documents in id order and their vectors."""
+    if search.filter is not None:
+        condition = search.filter
+        kept = [i for i, d in enumerate(documents) if condition.matches(d.metadata)]
+        documents, vectors = [documents[i] for i in kept], vectors.take(kept)
+    return [rank(query, documents, vectors, search) for query in queries]
+
+
+def rank(
+    query: Vector, documents: Sequence[Document], vectors: Vectors, search: Search
+) -> list[Hit]:
+    """Rank documents, which are in id order, for one query; the filter is not applied."""
+    lists = [_candidates(query, vectors, s, search) for s in search.sources(query)]
+    if not lists:
+        return []
+    union = np.unique(np.concatenate(lists))
+    if search.mode == "colbert" and vectors.colbert is not None:
+        union = union[np.diff(vectors.colbert.indptr)[union] > 0]
+    parts = _score(query, vectors.take(union), search)
+    hybrid = None
+    if search.mode == "hybrid":
+        hybrid = parts.hybrid(search.weights)
+        ranking = hybrid
+    elif search.mode == "rrf":
+        ranking = np.zeros(len(union))
+        for found in lists:
+            ranking[np.searchsorted(union, found)] += 1 / (RRF_K + 1 + np.arange(len(found)))
+    else:
+        only = {"dense": parts.dense, "sparse": parts.sparse, "colbert": parts.colbert}
+        ranking = np.asarray(only[search.mode])
+    best = np.argsort(-ranking, kind="stable")[: search.k].tolist()
+    return [
+        Hit(
+            documents[int(union[i])],
+            float(ranking[i]),
+            parts.row(i, hybrid=None if hybrid is None else float(hybrid[i])),
+        )
+        for i in best
+    ]
+
+
+def _candidates(query: Vector, vectors: Vectors, source: str, search: Search) -> NDArray[np.int64]:
+    """Return the rows that one source gives, best first: those that have the part at all."""
+    limit = search.k if search.mode in ("dense", "sparse") else search.candidates
+    if source == "dense":
+        if vectors.dense is None:
+            return np.zeros(0, np.int64)
+        there = np.flatnonzero(vectors.dense.any(axis=1))
+        found = score_many(query, vectors, Weights(1, 0, 0)).dense
+    else:
+        found = score_many(query, vectors, Weights(0, 1, 0)).sparse
+        there = np.flatnonzero(np.asarray(found) > 0)
+    return there[np.argsort(-np.asarray(found)[there], kind="stable")[:limit]]
+
+
+def _score(query: Vector, vectors: Vectors, search: Search) -> PartScores:
+    """Compute the parts that the search asks for; their weights do not matter here."""
+    wanted = Weights(*(float(part in search.parts) for part in ("dense", "sparse", "colbert")))
+    return score_many(query, vectors, wanted)

@@ -1,0 +1,171 @@
+"""One collection in one database: the blocking calls and their asynchronous twins."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar
+
+from trivec.collection import Page, UpsertReport
+from trivec.document import Document
+from trivec.fields import FieldType
+from trivec.filters import Filter
+from trivec.hit import Hit
+from trivec.schema import Schema
+from trivec.scores import Weights
+from trivec.search import Mode, Search, rank_hits
+from trivec.stores.blocking import BATCH_BYTES, BlockingStore
+from trivec.stores.overflow import Overflow
+from trivec.vectors import Vector, Vectors
+
+__all__ = ["BATCH_BYTES", "Store"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ASYNC_THREADS = 4
+
+
+class Store(BlockingStore):
+    """One collection in one database.
+
+    A connector writes the methods with a leading underscore. They receive checked values, may be
+    called from several threads, and raise the classes below `StoreError`:
+    `StoreUnavailableError` is retried with the same ids, `RequestTooLargeError` on a write is
+    answered by halves.
+
+    Args:
+        name: The collection's name.
+        colbert_overflow: What to do with ColBERT rows longer than the database can hold.
+        batch_bytes: The most bytes of one write.
+
+    Example:
+        >>> from trivec import Document, open_store
+        >>> from trivec.testing import HashEncoder
+        >>> encoder = HashEncoder()
+        >>> with open_store("memory:/store-example") as store:
+        ...     store.create(encoder.schema, fields={"lang": str})
+        ...     _ = store.upsert(
+        ...         [Document("a", "blue whale", {"lang": "en"})],
+        ...         encoder.encode_documents(["blue whale"]),
+        ...     )
+        ...     [hit.document.id for hit in store.search(encoder.encode_query("whale"))]
+        ['a']
+    """
+
+    def __init__(
+        self, name: str, *, colbert_overflow: Overflow = "pool", batch_bytes: int = BATCH_BYTES
+    ) -> None:
+        super().__init__(name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
+        self._threads: ThreadPoolExecutor | None = None
+
+    def close(self) -> None:
+        """Release connections and threads; a client that was handed in stays open."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads = None
+        super().close()
+
+    async def _asearch(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+        """Answer as `_search` does, for connectors whose client is asynchronous."""
+        return await self._in_thread(self._retrying, self._search, queries, search)
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a blocking call in one of the store's own threads, with the caller's context."""
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(ASYNC_THREADS, f"trivec-{self.name}")
+        call = partial(contextvars.copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def acreate(
+        self,
+        schema: Schema,
+        *,
+        fields: Mapping[str, type | FieldType] | None = None,
+        exist_ok: bool = False,
+    ) -> None:
+        """Create the collection; see `create`."""
+        await self._in_thread(partial(self.create, schema, fields=fields, exist_ok=exist_ok))
+
+    async def adrop(self) -> None:
+        """Delete the collection; see `drop`."""
+        await self._in_thread(self.drop)
+
+    async def aclose(self) -> None:
+        """Release connections and threads; see `close`."""
+        await asyncio.to_thread(self.close)
+
+    async def aupsert(self, documents: Sequence[Document], vectors: Vectors) -> UpsertReport:
+        """Write documents; see `upsert`."""
+        return await self._in_thread(self.upsert, documents, vectors)
+
+    async def aget(self, ids: Iterable[str], *, with_vectors: bool = False) -> Page:
+        """Return documents; see `get`."""
+        return await self._in_thread(partial(self.get, ids, with_vectors=with_vectors))
+
+    async def adelete(self, ids: Iterable[str]) -> None:
+        """Delete documents; see `delete`."""
+        await self._in_thread(self.delete, ids)
+
+    async def adelete_where(self, filter: Filter) -> None:
+        """Delete documents; see `delete_where`."""
+        await self._in_thread(self.delete_where, filter)
+
+    async def acount(self, filter: Filter | None = None) -> int:
+        """Count documents; see `count`."""
+        return await self._in_thread(self.count, filter)
+
+    async def ascan(
+        self, *, batch_size: int = 256, with_vectors: bool = False, filter: Filter | None = None
+    ) -> AsyncIterator[Page]:
+        """Yield every document once; see `scan`."""
+        pages = self.scan(batch_size=batch_size, with_vectors=with_vectors, filter=filter)
+        while (page := await self._in_thread(next, pages, None)) is not None:
+            yield page
+
+    async def asearch(
+        self,
+        query: Vector,
+        *,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        weights: Weights = Weights.GENERAL,
+        candidates: int = 100,
+        filter: Filter | None = None,
+    ) -> list[Hit]:
+        """Return the best documents for one query; see `search`."""
+        found = await self.asearch_many(
+            [query], k=k, mode=mode, weights=weights, candidates=candidates, filter=filter
+        )
+        return found[0]
+
+    async def asearch_many(
+        self,
+        queries: Iterable[Vector],
+        *,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        weights: Weights = Weights.GENERAL,
+        candidates: int = 100,
+        filter: Filter | None = None,
+    ) -> list[list[Hit]]:
+        """Answer many queries; see `search_many`."""
+        search = Search(mode, k, weights, candidates, filter)
+        checked = await self._in_thread(self._checked_queries, queries, search)
+        found = await self._asearch(checked, search) if checked else []
+        return [rank_hits(hits, k) for hits in found]

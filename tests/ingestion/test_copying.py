@@ -1,0 +1,227 @@
+"""Copies between stores, and what is said when a copy is not like its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from trivec import CopyReport, Document, F, Store, Vectors, copy, open_store
+from trivec.cli.app import app
+from trivec.errors import (
+    AuthenticationError,
+    InvalidOptionError,
+    JournalError,
+    SchemaMismatchError,
+)
+from trivec.rows import TokenRows
+from trivec.stores.memory import MemoryStore
+from trivec.testing import HashEncoder
+
+FIELDS = {"lang": str, "n": int}
+OpenNew = Callable[[str], Store]
+
+
+def _documents(n: int) -> list[Document]:
+    return [
+        Document(f"d{i:04d}", f"word{i % 7} word{i % 11} other{i}", {"n": i, "lang": "en"})
+        for i in range(n)
+    ]
+
+
+@pytest.fixture
+def source(encoder: HashEncoder) -> Iterator[Store]:
+    """300 documents, of which the last two lack a part each."""
+    with open_store(f"memory:/source-{uuid4().hex}") as store:
+        store.create(encoder.schema, fields=FIELDS)
+        documents = _documents(300)
+        vectors = encoder.encode_documents([d.text for d in documents])
+        assert vectors.dense is not None
+        assert vectors.colbert is not None
+        dense = vectors.dense.copy()
+        dense[-1] = 0
+        rows = [vectors.colbert.row(i) for i in range(300)]
+        rows[-2] = rows[-2][:0]
+        store.upsert(documents, replace(vectors, dense=dense, colbert=TokenRows.from_arrays(rows)))
+        yield store
+        store.drop()
+
+
+@pytest.fixture
+def open_new(tmp_path: Path) -> Iterator[OpenNew]:
+    """Return what opens an empty collection of a kind."""
+    stores: list[Store] = []
+
+    def opened(kind: str) -> Store:
+        name = f"new_{uuid4().hex}"
+        stores.append(
+            open_store(f"memory:/{name}" if kind == "memory" else f"{kind}:{tmp_path}/{name}")
+        )
+        return stores[-1]
+
+    yield opened
+    for store in stores:
+        store.drop()
+        store.close()
+
+
+def _everything(store: Store) -> dict[str, Document]:
+    return {d.id: d for page in store.scan() for d in page.documents}
+
+
+KINDS = ["memory", "archive", "qdrant+edge"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_there_and_back_again(
+    source: Store, open_new: OpenNew, encoder: HashEncoder, kind: str
+) -> None:
+    there, back = open_new(kind), open_new("memory")
+    for one, other in ((source, there), (there, back)):
+        report = copy(one, other)
+        assert report.written.documents == 300
+        assert report.verification.problems == ()
+        assert report.verification.same_top == 1
+        assert report.verification.sampled == 100
+    assert _everything(back) == _everything(source)
+    assert dict(back.fields) == dict(source.fields)
+    for text in ("word3 word4", "other17 word1", "nothing"):
+        query = encoder.encode_query(text)
+        for mode in ("dense", "sparse", "colbert", "hybrid"):
+            before = source.search(query, mode=mode, k=300, candidates=300)
+            after = back.search(query, mode=mode, k=300, candidates=300)
+            scores = {hit.document.id: hit.score for hit in after}
+            assert scores.keys() == {hit.document.id for hit in before}
+            for hit in before:
+                assert scores[hit.document.id] == pytest.approx(hit.score, abs=2e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_copy_writes_nothing(
+    source: Store, open_new: OpenNew, tmp_path: Path, encoder: HashEncoder, kind: str
+) -> None:
+    destination, journal = open_new(kind), tmp_path / "copy.journal"
+    assert copy(source, destination, journal=journal).written.documents == 300
+    again = copy(source, destination, journal=journal)
+    assert (again.written.requests, again.written.unchanged) == (0, 300)
+    assert again.verification.problems == ()
+    changed = [Document("d0001", "new words"), Document("new", "others")]
+    source.upsert(changed, encoder.encode_documents([d.text for d in changed]))
+    third = copy(source, destination, journal=journal)
+    assert third.written.documents == 2
+    assert third.verification.problems == ()
+    assert _everything(destination) == _everything(source)
+
+
+def test_a_part_of_it_with_other_metadata(source: Store, open_new: OpenNew) -> None:
+    destination = open_new("memory")
+    report = copy(source, destination, filter=F("n") < 50, set_fields={"lang": "de", "new": [1]})
+    assert report.written.documents == destination.count() == 50
+    assert report.verification.problems == ()
+    assert destination.get(["d0007"]).documents[0].metadata == {"n": 7, "lang": "de", "new": [1]}
+    # The rest comes to it; now the destination has more than what was copied.
+    report = copy(source, destination, filter=F("n") >= 290)
+    assert (destination.count(), report.verification.problems) == (60, ())
+    assert report.verification.same_top is None
+
+
+def test_a_copy_that_was_cut_off_goes_on(source: Store, open_new: OpenNew, tmp_path: Path) -> None:
+    destination, journal = open_new("memory"), tmp_path / "copy.journal"
+    real, calls = destination._write, []
+
+    def failing(documents: Sequence[Document], vectors: Vectors) -> None:
+        calls.append(len(documents))
+        if len(calls) == 2:
+            raise AuthenticationError("the key has expired")
+        real(documents, vectors)
+
+    destination._write = failing  # type: ignore[method-assign]
+    with pytest.raises(AuthenticationError):
+        copy(source, destination, journal=journal)
+    before = destination.count()
+    assert before == 256
+    destination._write = real  # type: ignore[method-assign]
+    report = copy(source, destination, journal=journal)
+    assert (report.written.unchanged, report.written.documents) == (before, 300 - before)
+    assert report.verification.problems == ()
+
+
+def test_what_cannot_be_copied(
+    source: Store, open_new: OpenNew, tmp_path: Path, encoder: HashEncoder
+) -> None:
+    with pytest.raises(InvalidOptionError, match="are the same"):
+        copy(source, source)
+    other = open_new("memory")
+    other.create(HashEncoder(dense=8).schema)
+    with pytest.raises(SchemaMismatchError, match="dense is 8, expected 32"):
+        copy(source, other)
+    journal = tmp_path / "copy.journal"
+    copy(source, open_new("memory"), journal=journal)
+    with pytest.raises(JournalError, match="store was"):
+        copy(source, open_new("memory"), journal=journal)
+
+
+class Lossy(MemoryStore):
+    """Writes something else than it is given."""
+
+    damage = ""
+
+    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        documents, rng = list(documents), np.random.default_rng(0)
+        match self.damage:
+            case "lost":
+                documents, vectors = documents[1:], vectors.slice(1, len(vectors))
+            case "text":
+                documents[0] = replace(documents[0], text="changed")
+            case "dense" if vectors.dense is not None:
+                noise = rng.normal(0, 0.1, vectors.dense.shape)
+                vectors = replace(vectors, dense=vectors.dense + noise)
+            case "sparse" if vectors.sparse is not None:
+                sparse = replace(vectors.sparse, values=vectors.sparse.values * 1.01)
+                vectors = replace(vectors, sparse=sparse)
+            case "colbert" if vectors.colbert is not None:
+                tokens = replace(vectors.colbert, values=vectors.colbert.values * 1.01)
+                vectors = replace(vectors, colbert=tokens)
+        super()._write(documents, vectors)
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        ("lost", "the destination has 2 documents less"),
+        ("text", "of the sample differ"),
+        ("dense", "a dense cosine is"),
+        ("sparse", "a lexical weight differs by 1"),
+        ("colbert", "a ColBERT score differs by 1"),
+    ],
+)
+def test_a_damaged_copy_is_told(source: Store, damage: str, problem: str) -> None:
+    with Lossy(f"lossy-{uuid4().hex}") as destination:
+        destination.damage = damage
+        report: CopyReport = copy(source, destination, sample=300)
+        assert problem in "; ".join(report.verification.problems)
+        destination.drop()
+
+
+def test_the_command_line(source: Store, tmp_path: Path) -> None:
+    archive = f"archive:{tmp_path}/saved"
+    args = [source.address, archive, "--where", "n < 20", "--set-fields", "lang=de"]
+    args += ["--set-fields", "n=5", "--journal", str(tmp_path / "copy.journal")]
+    done = CliRunner().invoke(app, ["copy", *args, "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["written"]["documents"] == report["verification"]["source_count"] == 20
+    assert report["problems"] == []
+    again = CliRunner().invoke(app, ["copy", *args])
+    assert "0 documents" in again.stderr
+    assert "20 documents in the source, 20 in the destination" in " ".join(again.stderr.split())
+    with open_store(archive) as saved:
+        assert saved.get(["d0007"]).documents[0].metadata == {"n": 5, "lang": "de"}
+    wrong = CliRunner().invoke(app, ["copy", source.address, archive, "--set-fields", "lang"])
+    assert (wrong.exit_code, "expected name=value" in wrong.stderr) == (1, True)

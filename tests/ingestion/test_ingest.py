@@ -1,0 +1,120 @@
+"""The pipeline from documents to a collection."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from trivec import Document, IngestReport, Vectors, aingest, ingest
+from trivec.errors import DocumentRefusedError, InvalidDocumentError, StoreError
+from trivec.stores.memory import MemoryStore
+from trivec.testing import HashEncoder
+
+
+@pytest.fixture
+def store(encoder: HashEncoder) -> Iterator[MemoryStore]:
+    with MemoryStore(f"ingest-{uuid4().hex}") as store:
+        store.create(encoder.schema)
+        yield store
+        store.drop()
+
+
+def _documents(n: int) -> Iterator[Document]:
+    return (Document(f"d{i:03d}", f"words of document {i}", {"n": i}) for i in range(n))
+
+
+def test_everything_is_encoded_once_and_found(encoder: HashEncoder, store: MemoryStore) -> None:
+    seen: list[IngestReport] = []
+    report = ingest(_documents(200), encoder, store, part_bytes=1000, progress=seen.append)
+    assert report.documents == store.count() == encoder.encoded == 200
+    assert report.requests == len(seen) > 3
+    assert [r.documents for r in seen] == sorted(r.documents for r in seen)
+    assert report.bytes > 200 * (32 + 16) * 4
+    assert store.get(["d123"]).documents == list(_documents(124))[123:]
+
+
+def test_nothing_is_read_far_ahead(encoder: HashEncoder, store: MemoryStore) -> None:
+    read: list[int] = []
+
+    def endless() -> Iterator[Document]:
+        i = 0
+        while True:
+            read.append(i)
+            yield Document(f"d{i}", "x" * 100)
+            i += 1
+
+    def stop(report: IngestReport) -> None:
+        # Of parts of ten one is written, one encoded, one waits, two are being read.
+        assert len(read) <= report.documents + 51
+        if report.documents >= 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(endless(), encoder, store, part_bytes=1000, progress=stop)
+    assert store.count() >= 50
+
+
+def test_writing_goes_on_while_the_next_part_is_encoded(store: MemoryStore) -> None:
+    inside = threading.Event()
+    overlapped = threading.Event()
+
+    class SlowEncoder(HashEncoder):
+        def encode_documents(self, texts: Sequence[str]) -> Vectors:
+            # From the second part on a write must begin before this returns.
+            if self.encoded and inside.wait(5):
+                overlapped.set()
+            return super().encode_documents(texts)
+
+    class SlowStore(MemoryStore):
+        def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+            inside.set()
+            time.sleep(0.01)
+            super()._write(documents, vectors)
+
+    ingest(_documents(20), SlowEncoder(), SlowStore(store.name), part_bytes=100)
+    assert overlapped.is_set()
+    assert store.count() == 20
+
+
+def test_of_the_same_id_the_last_one_stays(encoder: HashEncoder, store: MemoryStore) -> None:
+    documents = [Document("a", "first"), Document("b", "other"), Document("a", "last")]
+    report = ingest(documents, encoder, store)
+    assert (report.documents, report.replaced) == (2, 1)
+    assert store.get(["a"]).documents[0].text == "last"
+    ingest(documents, encoder, store, part_bytes=1)
+    assert store.get(["a"]).documents[0].text == "last"
+
+
+def test_a_failure_keeps_what_was_acknowledged(encoder: HashEncoder, store: MemoryStore) -> None:
+    class FailingStore(MemoryStore):
+        def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+            if any(d.id == "d050" for d in documents):
+                raise StoreError("refused")
+            super()._write(documents, vectors)
+
+    with pytest.raises(DocumentRefusedError, match="document 'd050' was refused: refused"):
+        ingest(_documents(100), encoder, FailingStore(store.name), part_bytes=200)
+    assert store.count() == 50
+    assert ingest(_documents(100), encoder, store).documents == 100
+    assert store.count() == 100
+
+
+def test_what_is_no_document_is_named(encoder: HashEncoder, store: MemoryStore) -> None:
+    with pytest.raises(InvalidDocumentError, match="str after 1 others"):
+        ingest([Document("a", ""), "b"], encoder, store)  # type: ignore[list-item]
+    assert ingest([], encoder, store).documents == 0
+
+
+async def test_async_leaves_the_loop_free(
+    encoder: HashEncoder, store: MemoryStore, loop_gap: Any
+) -> None:
+    async def work() -> None:
+        report = await aingest(_documents(100), encoder, store, part_bytes=1000)
+        assert report.documents == 100
+
+    assert await loop_gap(work) < 0.05

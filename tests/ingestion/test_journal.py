@@ -1,0 +1,105 @@
+"""What a journal remembers, and whom it refuses."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from trivec import Document
+from trivec.errors import JournalError
+from trivec.ingestion.journal import PAGE, Journal
+
+IDENTITY = {"store": "memory:/a", "model": "hash"}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "articles.journal"
+
+
+def test_a_plan_says_what_is_new_changed_touched_and_written(path: Path) -> None:
+    old = [
+        Document("same", "text", {"b": 1, "a": 2}),
+        Document("text", "old"),
+        Document("meta", ""),
+    ]
+    with Journal(path, IDENTITY) as journal:
+        journal.acknowledge(old)
+    new = [
+        Document("same", "text", {"a": 2, "b": 1}),
+        Document("text", "new"),
+        Document("meta", "", {"a": 1}),
+        Document("new", "text"),
+    ]
+    with Journal(path, IDENTITY) as journal:
+        plan = journal.plan(new)
+        assert [d.id for d in plan.encode] == ["text", "new"]
+        assert [d.id for d in plan.touch] == ["meta"]
+        assert (plan.unchanged, plan.replaced, len(journal)) == (1, 0, 3)
+
+
+def test_an_id_that_comes_again_is_written_again(path: Path) -> None:
+    # The first one may be on its way to the store, so the second one must follow it.
+    one, other = Document("a", "one"), Document("a", "other")
+    with Journal(path, IDENTITY) as journal:
+        journal.acknowledge([one])
+        assert journal.plan([other, other]).replaced == 1
+        again = journal.plan([one])
+        assert (again.encode, again.replaced) == ([one], 1)
+
+
+def test_a_failure_is_remembered_and_tried_again(path: Path) -> None:
+    document = Document("a", "poison")
+    with Journal(path, IDENTITY) as journal:
+        journal.fail(document, "too bitter")
+        assert len(journal) == 0
+    with Journal(path, IDENTITY) as journal:
+        assert list(journal.failures()) == [("a", "too bitter")]
+        assert journal.plan([document]).encode == [document]
+        journal.acknowledge([document])
+        assert list(journal.failures()) == []
+
+
+def test_the_last_written_come_first_and_what_was_not_seen_has_vanished(path: Path) -> None:
+    documents = [Document(f"d{i:04d}", "") for i in range(PAGE + 10)]
+    with Journal(path, IDENTITY) as journal:
+        journal.acknowledge(documents)
+        journal.acknowledge(documents[5:6])
+        pages = list(journal.newest())
+        assert pages[0][0] == "d0005"
+        assert [len(page) for page in pages] == [PAGE, 10]
+        journal.plan(documents[:4])
+        vanished = [one for page in journal.vanished() for one in page]
+        assert vanished == [d.id for d in documents[4:]]
+        journal.forget(vanished)
+        assert len(journal) == 4
+
+
+def test_another_store_or_model_is_refused_with_the_difference(path: Path) -> None:
+    Journal(path, IDENTITY).close()
+    with pytest.raises(
+        JournalError, match="model was 'hash' and is 'other'; store was 'memory:/a'"
+    ):
+        Journal(path, {"store": "memory:/b", "model": "other"})
+    Journal(path, IDENTITY).close()
+
+
+def test_a_journal_in_use_is_refused(path: Path) -> None:
+    with Journal(path, IDENTITY), pytest.raises(JournalError, match="another run uses it"):
+        Journal(path, IDENTITY)
+    Journal(path, IDENTITY).close()
+
+
+def test_what_is_no_journal_is_refused(path: Path, tmp_path: Path) -> None:
+    path.write_text("some text that is long enough to be no header of SQLite", encoding="utf-8")
+    with pytest.raises(JournalError, match="cannot be used: file is not a database"):
+        Journal(path, IDENTITY)
+    other = sqlite3.connect(tmp_path / "other.db")
+    other.execute("CREATE TABLE mine (a)")
+    other.close()
+    with pytest.raises(JournalError, match="but not a journal"):
+        Journal(tmp_path / "other.db", IDENTITY)
+    with pytest.raises(JournalError, match="cannot be opened"):
+        Journal(tmp_path / "no" / "such" / "folder", IDENTITY)

@@ -1,0 +1,339 @@
+"""Runs of ingestion that end early, and those that go on after them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from trivec import Document, IngestReport, Vectors, aingest, ingest
+from trivec.errors import (
+    AuthenticationError,
+    DocumentRefusedError,
+    InvalidDocumentError,
+    InvalidOptionError,
+    JournalError,
+    StoreError,
+    StoreUnavailableError,
+)
+from trivec.ingestion.report import IngestInterrupted, Rejected
+from trivec.stores.memory import MemoryStore
+from trivec.testing import HashEncoder
+
+
+class FaultyStore(MemoryStore):
+    """Raises what the script says, one entry for each write; refuses poison always."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.script: list[Exception | None] = []
+        self.poison: set[str] = set()
+        self.written: list[str] = []
+        self.requests = 0
+
+    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        self.requests += 1
+        fault = self.script.pop(0) if self.script else None
+        if fault is not None:
+            raise fault
+        for document in documents:
+            if document.id in self.poison:
+                raise StoreError(f"bad value in a batch of {len(documents)}")
+        super()._write(documents, vectors)
+        self.written += [document.id for document in documents]
+
+
+@pytest.fixture
+def store(encoder: HashEncoder) -> Iterator[FaultyStore]:
+    with FaultyStore(f"resume-{uuid4().hex}") as store:
+        store.create(encoder.schema, fields={"n": int})
+        yield store
+        store.drop()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "articles.journal"
+
+
+def _documents(n: int, **changed: Document) -> list[Document]:
+    every = [Document(f"d{i:05d}", f"words of document {i % 50}", {"n": i}) for i in range(n)]
+    return [changed.get(document.id, document) for document in every]
+
+
+def _stored(store: MemoryStore) -> dict[str, Document]:
+    return {d.id: d for page in store.scan() for d in page.documents}
+
+
+def test_the_next_run_does_only_what_is_left(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    ingest(_documents(100), encoder, store, journal=journal)
+    again = ingest(_documents(100), encoder, store, journal=journal)
+    assert (again.documents, again.unchanged, again.requests) == (0, 100, 0)
+    assert encoder.encoded == len(store.written) == 100
+
+    changed = _documents(
+        101,
+        d00003=Document("d00003", "other words", {"n": 3}),
+        d00004=Document("d00004", "words of document 4", {"n": 40}),
+    )
+    report = ingest(changed, encoder, store, journal=journal)
+    assert (report.documents, report.touched, report.unchanged) == (3, 1, 98)
+    assert encoder.encoded == 102
+    assert sorted(store.written[100:]) == ["d00003", "d00004", "d00100"]
+    assert _stored(store) == {document.id: document for document in changed}
+    page = store.get(["d00004"], with_vectors=True)
+    fresh = HashEncoder().encode_query("words of document 4")
+    assert page.vectors is not None
+    assert page.vectors[0].sparse == fresh.sparse
+
+
+def test_prune_deletes_what_vanished(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    ingest([Document("foreign", "text")], encoder, store)
+    ingest(_documents(50), encoder, store, journal=journal)
+    ingest(_documents(30), encoder, store, journal=journal)
+    assert store.count() == 51
+    report = ingest(_documents(30), encoder, store, journal=journal, prune=True)
+    assert (report.pruned, report.unchanged) == (20, 30)
+    assert set(_stored(store)) == {"foreign", *(d.id for d in _documents(30))}
+    assert ingest(_documents(30), encoder, store, journal=journal, prune=True).pruned == 0
+
+
+def test_prune_never_deletes_for_want_of_a_source(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    ingest(_documents(50), encoder, store, journal=journal)
+    with pytest.raises(InvalidOptionError, match="the source is empty"):
+        ingest([], encoder, store, journal=journal, prune=True)
+    with pytest.raises(InvalidOptionError, match="give a journal"):
+        ingest(_documents(5), encoder, store, prune=True)
+    line = Rejected("a.jsonl, line 6", "not JSON", "{", readable=False)
+    bad: list[Document | Rejected] = [*_documents(5), line]
+    report = ingest(bad, encoder, store, journal=journal, prune=True, on_error="skip")
+    assert (report.pruned, report.unreadable) == (0, 1)
+
+    def broken() -> Iterator[Document]:
+        yield from _documents(5)
+        raise OSError("the disk went away")
+
+    with pytest.raises(OSError, match="the disk went away"):
+        ingest(broken(), encoder, store, journal=journal, prune=True)
+    assert store.count() == 50
+
+
+def test_what_was_read_before_an_error_is_written(encoder: HashEncoder, store: FaultyStore) -> None:
+    def broken() -> Iterator[Document]:
+        yield from _documents(25)
+        raise OSError("the disk went away")
+
+    with pytest.raises(OSError, match="the disk went away"):
+        ingest(broken(), encoder, store, part_bytes=200)
+    assert store.count() == 25
+
+
+def test_of_an_id_in_two_parts_the_last_stays_also_when_repeated(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    documents = [*_documents(40), Document("d00001", "the last words")]
+    for _ in range(2):
+        report = ingest(documents, encoder, store, journal=journal, part_bytes=200)
+        assert report.replaced == 1
+        assert _stored(store)["d00001"].text == "the last words"
+    # The other order: what the journal has comes first, and something older after it.
+    documents = [Document("d00001", "the last words"), *_documents(40)]
+    ingest(documents, encoder, store, journal=journal, part_bytes=200)
+    assert _stored(store)["d00001"].text == "words of document 1"
+
+
+def test_faults_that_pass_are_waited_for(encoder: HashEncoder, store: FaultyStore) -> None:
+    now = 0.0  # seconds that the server asks to wait
+    store.script = [
+        StoreUnavailableError("429 too many requests", retry_after=now),
+        StoreUnavailableError("503 overloaded", retry_after=now),
+        None,
+        StoreUnavailableError("connection dropped", retry_after=now),
+    ]
+    report = ingest(_documents(100), encoder, store, part_bytes=500)
+    assert report.documents == store.count() == 100
+    assert sorted(store.written) == [d.id for d in _documents(100)]
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+@pytest.mark.parametrize(
+    "fault",
+    [AuthenticationError("401"), StoreUnavailableError("down", retry_after=0.0)],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_faults_of_the_database_end_the_run_and_the_next_one_goes_on(
+    encoder: HashEncoder,
+    store: FaultyStore,
+    journal: Path,
+    fault: StoreError,
+    on_error: str,
+) -> None:
+    store.script = [None, None, *[fault] * 6]
+    options = {"journal": journal, "part_bytes": 500}
+    with pytest.raises(type(fault)):
+        ingest(_documents(200), encoder, store, on_error=on_error, **options)  # type: ignore[arg-type]
+    before = len(store.written)
+    assert 0 < before == store.count() < 200
+    store.script = []
+    report = ingest(_documents(200), encoder, store, **options)  # type: ignore[arg-type]
+    assert (report.unchanged, report.documents) == (before, 200 - before)
+    assert sorted(store.written) == [d.id for d in _documents(200)]
+
+
+def test_one_poisoned_document_among_ten_thousand(store: FaultyStore, journal: Path) -> None:
+    store.poison = {"d07123"}
+    rejected: list[Rejected] = []
+    report = ingest(
+        _documents(10_000),
+        HashEncoder(),
+        store,
+        journal=journal,
+        on_error="skip",
+        rejected=rejected.append,
+    )
+    assert (report.documents, report.failed, store.count()) == (9_999, 1, 9_999)
+    assert report.failures == tuple(rejected)
+    assert (rejected[0].where, rejected[0].problem) == ("d07123", "bad value in a batch of 1")
+    assert rejected[0].content.startswith('{"id":"d07123","text":"words of document 23"')
+    assert store.requests < 40  # a dozen parts, and one of them halved ten times
+    # The next run tries it again, and nothing else.
+    store.poison = set()
+    report = ingest(_documents(10_000), HashEncoder(), store, journal=journal)
+    assert (report.documents, report.unchanged, store.count()) == (1, 9_999, 10_000)
+
+
+def test_without_skip_the_poisoned_document_ends_the_run(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    store.poison = {"d00077"}
+    with pytest.raises(DocumentRefusedError, match="'d00077' was refused: bad value"):
+        ingest(_documents(100), encoder, store, journal=journal)
+    assert store.count() == 77
+
+
+def test_metadata_that_does_not_fit_a_field_is_isolated_too(
+    encoder: HashEncoder, store: FaultyStore
+) -> None:
+    documents = _documents(20, d00007=Document("d00007", "x", {"n": "seven"}))
+    with pytest.raises(InvalidDocumentError, match="'d00007': metadata field 'n'"):
+        ingest(documents, encoder, store)
+    report = ingest(documents, encoder, store, on_error="skip")
+    assert (report.documents, report.failed, store.count()) == (19, 1, 19)
+
+
+def test_a_database_that_refuses_everything_ends_the_run(
+    encoder: HashEncoder, store: FaultyStore
+) -> None:
+    store.poison = {document.id for document in _documents(1000)}
+    with pytest.raises(StoreError, match="33 documents were refused one after the other"):
+        ingest(_documents(1000), encoder, store, on_error="skip")
+    assert store.requests < 100
+
+
+def test_a_bad_line_ends_the_run_or_is_skipped(encoder: HashEncoder, store: FaultyStore) -> None:
+    bad = Rejected("a.jsonl, line 3", "not JSON", "{", readable=False)
+    source: Iterable[Document | Rejected] = [*_documents(2), bad, *_documents(4)[2:]]
+    with pytest.raises(InvalidDocumentError, match=r"a\.jsonl, line 3: not JSON"):
+        ingest(source, encoder, store)
+    assert store.count() == 2
+    report = ingest(source, encoder, store, on_error="skip")
+    assert (report.documents, report.failed, report.failures) == (4, 1, (bad,))
+
+
+def test_a_collection_that_lost_documents_gets_them_again(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    ingest(_documents(3000), encoder, store, journal=journal)
+    store.delete(["d00005", "d02999"])
+    report = ingest(_documents(3000), encoder, store, journal=journal)
+    assert (report.missing, report.documents, store.count()) == (2, 2, 3000)
+    store.drop()
+    store.create(encoder.schema)
+    report = ingest(_documents(3000), encoder, store, journal=journal)
+    assert (report.missing, report.documents, store.count()) == (3000, 3000, 3000)
+
+
+def test_a_journal_of_another_store_or_encoder_is_refused(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    ingest(_documents(3), encoder, store, journal=journal)
+    with MemoryStore("another") as another:
+        another.create(encoder.schema)
+        with pytest.raises(JournalError, match="store was 'FaultyStore/resume"):
+            ingest(_documents(3), encoder, another, journal=journal)
+        another.drop()
+    with pytest.raises(JournalError, match="dense was '32' and is '8'"):
+        ingest(_documents(3), HashEncoder(dense=8), store, journal=journal)
+
+
+def test_ctrl_c_finishes_what_is_in_flight_and_reports(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    interrupted: list[int] = []
+
+    def interrupt(report: IngestReport) -> None:
+        if report.documents > 100 and not interrupted:
+            interrupted.append(report.documents)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(IngestInterrupted, match="interrupted after") as caught:
+        ingest(
+            _documents(1000), encoder, store, journal=journal, part_bytes=500, progress=interrupt
+        )
+    done = caught.value.report.documents
+    assert 100 < done == store.count() < 1000
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    report = ingest(_documents(1000), encoder, store, journal=journal)
+    assert (report.unchanged, store.count()) == (done, 1000)
+    assert encoder.encoded == len(store.written) == 1000
+
+
+async def test_a_cancelled_run_finishes_what_is_in_flight(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    begun = threading.Event()
+
+    def endless() -> Iterator[Document]:
+        for i in range(10**9):
+            yield Document(f"d{i:05d}", "words", {"n": i})
+
+    task = asyncio.create_task(
+        aingest(
+            endless(),
+            encoder,
+            store,
+            journal=journal,
+            part_bytes=500,
+            progress=lambda report: begun.set(),
+        )
+    )
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    count = store.count()
+    assert count == len(store.written) == encoder.encoded > 0
+    await asyncio.sleep(0.05)
+    assert store.count() == count
+
+
+def test_the_time_that_is_left(encoder: HashEncoder, store: FaultyStore) -> None:
+    seen: list[IngestReport] = []
+    ingest(_documents(500), encoder, store, part_bytes=500, progress=seen.append)
+    assert seen[0].remaining_seconds is not None
+    assert seen[0].remaining_seconds > 0
+    assert seen[-1].remaining_seconds == 0
+    ingest(iter(_documents(5)), encoder, store, progress=seen.append)
+    assert seen[-1].remaining_seconds is None

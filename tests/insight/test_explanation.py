@@ -1,0 +1,190 @@
+"""Explanations add up, point at the right places, and say what they do not know."""
+
+from __future__ import annotations
+
+import math
+from io import StringIO
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from trivec import Document, Explanation, Vector, Weights, explain, open_store, score
+from trivec.errors import InvalidVectorsError
+from trivec.insight.rendering.explanation_html import explanation_html, explanation_page
+from trivec.insight.rendering.marks import document_pieces
+from trivec.stores.overflow import pool_tokens
+from trivec.testing import HashEncoder
+
+WORDS = st.lists(st.sampled_from(["whale", "Fox", "blue", "ß", "北京", "!", " ", "a"]), max_size=12)
+TEXTS = WORDS.map(" ".join)
+WEIGHTS = st.tuples(*[st.sampled_from([0.0, 0.3, 1.0, 7.5])] * 3).filter(any)
+
+
+def random_vector(seed: int) -> Vector:
+    rng = np.random.default_rng(seed)
+    return Vector(
+        dense=rng.standard_normal(4) if seed % 5 else None,
+        sparse={int(i): float(w) for i, w in enumerate(rng.random(6)) if w > 0.4},
+        colbert=rng.standard_normal((seed % 4, 3)) if seed % 3 else None,
+    )
+
+
+def check_sums(found: Explanation, query: Vector, document: Vector, weights: Weights) -> None:
+    """Everything adds up exactly, and to what the definition says."""
+    by_part = {share.part: share for share in found.shares}
+    assert sum(share.value for share in found.shares) == found.score
+    if "sparse" in by_part:
+        assert by_part["sparse"].score == math.fsum(match.product for match in found.lexical)
+    if "colbert" in by_part:
+        total = math.fsum(alignment.similarity for alignment in found.alignments)
+        assert by_part["colbert"].score * max(1, len(found.alignments)) == pytest.approx(total)
+    expected = score(query, document, weights)
+    assert found.score == pytest.approx(expected.hybrid, abs=1e-6)
+    for part in ("dense", "sparse", "colbert"):
+        got, wanted = getattr(found.scores, part), getattr(expected, part)
+        assert got == (None if wanted is None else pytest.approx(wanted, abs=1e-6))
+
+
+@given(TEXTS, TEXTS, WEIGHTS)
+def test_the_parts_add_up(query: str, text: str, weights: tuple[float, float, float]) -> None:
+    encoder = HashEncoder()
+    chosen = Weights(*weights)
+    found = explain(query, text, encoder, weights=chosen)
+    check_sums(found, encoder.encode_query(query), encoder.encode_query(text), chosen)
+
+
+@given(st.integers(0, 500), st.integers(0, 500), WEIGHTS)
+def test_any_vectors_add_up(ours: int, theirs: int, weights: tuple[float, float, float]) -> None:
+    query, document, chosen = random_vector(ours), random_vector(theirs), Weights(*weights)
+    found = explain(
+        "some words",
+        "other words",
+        HashEncoder(),
+        query_vector=query,
+        document_vector=document,
+        weights=chosen,
+    )
+    check_sums(found, query, document, chosen)
+
+
+def test_nothing_is_encoded_when_both_vectors_are_there() -> None:
+    encoder = HashEncoder()
+    query, document = encoder.encode_query("blue"), encoder.encode_query("blue fox")
+    encoder.encoded = 0
+    explain("blue", "blue fox", encoder, query_vector=query, document_vector=document)
+    assert encoder.encoded == 0
+
+
+def test_the_explanation_of_a_hit_is_its_score() -> None:
+    encoder = HashEncoder()
+    documents = [Document(str(i), text) for i, text in enumerate(["blue whale", "fox", "a whale"])]
+    with open_store("memory:/explained") as store:
+        store.create(encoder.schema)
+        store.upsert(documents, encoder.encode_documents([d.text for d in documents]))
+        query = encoder.encode_query("whale song")
+        for hit in store.search(query, k=3):
+            page = store.get([hit.document.id], with_vectors=True)
+            assert page.vectors is not None
+            found = explain("whale song", hit.document, encoder, document_vector=page.vectors[0])
+            assert found.score == pytest.approx(hit.score, abs=1e-6)
+        store.drop()
+
+
+@given(TEXTS, TEXTS)
+def test_offsets_point_into_the_original_text(query: str, text: str) -> None:
+    found = explain(query, text, HashEncoder())
+    for match in found.lexical:
+        for span in match.query_spans:
+            assert query[span.start : span.end].lower() == match.text.lower()
+        for span in match.document_spans:
+            assert text[span.start : span.end].lower() == match.text.lower()
+    for alignment in found.alignments:
+        token = alignment.document_token
+        assert token is not None
+        assert token.start == token.end or text[token.start : token.end] == token.text
+    assert "".join(piece.text for piece in document_pieces(found)) == text
+
+
+def test_a_word_meets_itself() -> None:
+    found = explain("red whale", "The whale is blue. Whale!", HashEncoder())
+    whale = found.lexical[0]
+    assert [tuple(span) for span in whale.document_spans] == [(4, 9), (19, 24)]
+    assert whale.product == pytest.approx(whale.query_weight * whale.document_weight)
+    met = found.alignments[1]
+    assert met.query_token is not None
+    assert met.document_token is not None
+    assert (met.query_token.text, met.document_token.start) == ("whale", 4)
+    assert met.similarity == pytest.approx(1)
+    end = found.alignments[2].document_token
+    assert end is not None
+    assert (end.text, end.start, end.end) == ("</s>", 25, 25)
+
+
+def test_merged_vectors_are_not_given_to_tokens() -> None:
+    encoder = HashEncoder()
+    text = "one two three four five"
+    whole = encoder.encode_query(text)
+    assert whole.colbert is not None
+    pooled = Vector(whole.dense, whole.sparse, pool_tokens(whole.colbert, 3))
+    found = explain("two five", text, encoder, document_vector=pooled)
+    assert all(alignment.document_token is None for alignment in found.alignments)
+    assert all(alignment.query_token is not None for alignment in found.alignments)
+    (note,) = found.notes
+    assert "3 ColBERT vectors for 6 tokens" in note
+    assert {match.text for match in found.lexical} == {"two", "five"}
+    assert note[5:40] in explanation_html(found)
+
+
+@pytest.mark.parametrize(
+    ("document", "missing"),
+    [
+        (Vector(dense=np.zeros(32, np.float32), sparse={}), {"dense", "sparse", "colbert"}),
+        (Vector(sparse={1: 0.5}, colbert=np.zeros((0, 16))), {"dense", "colbert"}),
+    ],
+)
+def test_absent_parts_are_named(document: Vector, missing: set[str]) -> None:
+    found = explain("fox", "fox", HashEncoder(), document_vector=document)
+    assert {part for part in missing if f"no {part} vector" in " ".join(found.notes)} == missing
+    assert len(found.notes) == len(missing)
+    assert found.score == 0
+    assert explanation_html(found)
+
+
+def test_a_shared_id_that_no_text_shows() -> None:
+    vector = Vector(sparse={7: 0.5})
+    found = explain("", "", HashEncoder(), query_vector=vector, document_vector=vector)
+    assert [match.text for match in found.lexical] == ["#7"]
+    assert found.lexical[0].document_spans == ()
+
+
+def test_other_dimensions_are_refused() -> None:
+    with pytest.raises(InvalidVectorsError, match="3 ColBERT dimensions"):
+        explain("fox", "fox", HashEncoder(), query_vector=Vector(colbert=np.ones((1, 3))))
+
+
+HOSTILE = "<script>alert(\"1\")</script> & <b>'x'</b> script"
+
+
+def test_html_is_escaped_and_self_contained() -> None:
+    found = explain(HOSTILE, Document("<i>&", HOSTILE), HashEncoder())
+    page = explanation_page(found)
+    assert "<script" not in page
+    assert "<b>'x'" not in page
+    assert "<i>" not in page
+    assert "&lt;" in page
+    assert "http" not in page
+    assert "prefers-color-scheme:dark" in page
+    assert found._repr_html_() == explanation_html(found)
+
+
+def test_the_terminal_shows_the_text_as_it_is() -> None:
+    found = explain("[red]fox[/red]", Document("[bold]", "a [red]fox[/red]"), HashEncoder())
+    out = StringIO()
+    Console(file=out, width=100, force_terminal=False).print(found)
+    text = out.getvalue()
+    assert "document  a [red]fox[/red]" in text
+    assert "of [bold]" in text
+    assert f"score {found.score:.4f}" in text

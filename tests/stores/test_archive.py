@@ -1,0 +1,79 @@
+"""Saved vectors: what the contract of all stores does not ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trivec import Document, open_store
+from trivec.errors import InvalidOptionError, StoreError
+from trivec.stores.archive import ArchiveStore
+from trivec.testing import HashEncoder
+
+
+@pytest.fixture
+def archive(tmp_path: Path, encoder: HashEncoder) -> ArchiveStore:
+    store = ArchiveStore(tmp_path, "saved")
+    store.create(encoder.schema)
+    return store
+
+
+def _save(store: ArchiveStore, *ids: str) -> None:
+    store.upsert([Document(i, i) for i in ids], HashEncoder().encode_documents(list(ids)))
+
+
+def _files(store: ArchiveStore, tmp_path: Path) -> list[str]:
+    return sorted(file.name for file in (tmp_path / store.name).iterdir())
+
+
+def test_replaced_parts_are_removed(archive: ArchiveStore, tmp_path: Path) -> None:
+    _save(archive, "a", "b")
+    _save(archive, "c")
+    _save(archive, "a")
+    assert _files(archive, tmp_path)[:2] == ["000001.safetensors", "000002.safetensors"]
+    _save(archive, "b")
+    archive.delete(["c"])
+    assert _files(archive, tmp_path) == [
+        "000003.safetensors",
+        "000004.safetensors",
+        "documents.sqlite",
+    ]
+    archive.drop()
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_write_that_was_cut_off_leaves_the_archive_as_it_was(
+    archive: ArchiveStore, tmp_path: Path
+) -> None:
+    _save(archive, "a")
+    (tmp_path / "saved" / "part.new").write_bytes(b"half a part")
+    (tmp_path / "saved" / "000002.safetensors").write_bytes(b"a part without its documents")
+    assert archive.count() == 1
+    _save(archive, "b")
+    page = archive.get(["b"], with_vectors=True)
+    assert page.vectors is not None
+    wanted = HashEncoder().encode_query("b").dense
+    np.testing.assert_array_equal(page.vectors[0].dense, wanted)
+
+
+def test_another_process_sees_and_is_seen(archive: ArchiveStore, tmp_path: Path) -> None:
+    query = HashEncoder().encode_query("whale")
+    _save(archive, "whale")
+    with open_store(f"archive:{tmp_path}/saved") as other:
+        assert len(other.search(query)) == 1
+        _save(archive, "whale song")
+        assert len(other.search(query)) == 2
+        other.delete(["whale"])
+    assert [hit.document.id for hit in archive.search(query)] == ["whale song"]
+
+
+def test_a_damaged_archive_is_told(archive: ArchiveStore, tmp_path: Path) -> None:
+    _save(archive, "a")
+    (tmp_path / "saved" / "000001.safetensors").unlink()
+    assert archive.count() == 1
+    with pytest.raises(StoreError, match=r"the archive in .* failed: .*000001"):
+        archive.get(["a"], with_vectors=True)
+    with pytest.raises(InvalidOptionError, match="an archive is a folder"):
+        open_store("archive://host/name")

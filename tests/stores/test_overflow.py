@@ -1,0 +1,76 @@
+"""ColBERT rows longer than a database can hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from trivec import Document, Schema, Vectors
+from trivec.errors import InvalidInputError
+from trivec.rows import TokenRows
+from trivec.stores.memory import MemoryStore
+from trivec.stores.overflow import Overflow, fit_rows, pool_tokens
+
+
+class SmallStore(MemoryStore):
+    """A memory store that holds at most four token vectors of a document."""
+
+    def _max_colbert_rows(self, schema: Schema) -> int | None:
+        return 4
+
+
+@pytest.fixture
+def long() -> Vectors:
+    rng = np.random.default_rng(0)
+    return Vectors(colbert=TokenRows.from_arrays([rng.standard_normal((n, 3)) for n in (2, 9, 4)]))
+
+
+@pytest.mark.parametrize(("policy", "left"), [("pool", 4), ("truncate", 4), ("drop", 0)])
+def test_a_policy_is_applied_and_reported(long: Vectors, policy: Overflow, left: int) -> None:
+    with SmallStore(f"overflow-{policy}", colbert_overflow=policy) as store:
+        store.create(_schema())
+        vectors = replace(long, dense=np.eye(3, dtype=np.float32))
+        report = store.upsert([Document(i, i) for i in "abc"], vectors)
+        assert report.overflowed == ("b",)
+        stored = store.get(["a", "b", "c"], with_vectors=True).vectors
+        assert stored is not None
+        assert stored.colbert is not None
+        assert np.diff(stored.colbert.indptr).tolist() == [2, left, 4]
+        store.drop()
+
+
+def test_error_names_the_document(long: Vectors) -> None:
+    with SmallStore("overflow-error", colbert_overflow="error") as store:
+        store.create(_schema())
+        vectors = replace(long, dense=np.eye(3, dtype=np.float32))
+        with pytest.raises(InvalidInputError, match="'b': 9 ColBERT vectors"):
+            store.upsert([Document(i, i) for i in "abc"], vectors)
+        assert store.count() == 0
+        store.drop()
+
+
+def test_pooling_keeps_directions_and_order() -> None:
+    tokens = np.repeat(np.eye(4, dtype=np.float16), 3, axis=0)
+    pooled = pool_tokens(tokens, 4)
+    assert pooled.dtype == np.float16
+    np.testing.assert_array_equal(pooled, np.eye(4))
+    np.testing.assert_allclose(np.linalg.norm(pool_tokens(tokens, 5), axis=1), 1, atol=1e-3)
+    assert pool_tokens(tokens, 12) is tokens
+
+
+def test_nothing_changes_without_a_limit(long: Vectors) -> None:
+    assert long.colbert is not None
+    rows, changed = fit_rows(long.colbert, None, "error")
+    assert rows is long.colbert
+    assert len(changed) == 0
+
+
+def test_an_unknown_policy_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="'pool'"):
+        MemoryStore("x", colbert_overflow="squash")  # type: ignore[arg-type]
+
+
+def _schema() -> Schema:
+    return Schema(dense=3, sparse=False, colbert=3)
