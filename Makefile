@@ -12,7 +12,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(PYTHON) || python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
 	$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --constraint constraints.txt \
-		--editable '.[all]' --group dev
+		--editable '.[all]' --group dev --group docs --group notebooks
 	touch $@
 
 test: $(READY)
