@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 test: $(READY)
-	$(PYTHON) -m pytest -m 'not benchmark' $(ARGS)
+	$(PYTHON) -m pytest -m 'not benchmark' -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

@@ -29,6 +29,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from filelock import FileLock
 
 HERE = Path(__file__).parent
 TARGET = HERE / "target"
@@ -49,6 +50,12 @@ def build() -> str | None:
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
             return f"the Vespa stand-in needs {program}, which is not installed"
+    TARGET.mkdir(exist_ok=True)
+    with FileLock(TARGET / ".lock"):  # test processes that run side by side share the result
+        return _package()
+
+
+def _package() -> str | None:
     if JAR.exists() and JAR.stat().st_mtime >= _newest_source():
         return None
     problem = ""
