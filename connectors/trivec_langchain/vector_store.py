@@ -37,39 +37,27 @@ each has 512 tokens."""
 class TrivecVectorStore(VectorStore):
     """Dense, sparse and ColBERT search in any trivec store, each text encoded once.
 
-    Setup:
-        .. code-block:: bash
-
-            pip install 'trivec[langchain,qdrant]'  # or milvus, vespa
-
-    Key init args — indexing params:
-        store: Store
-            The collection, made by `open_store` or a connector; the first write creates it, and
+    Args:
+        store: The collection, made by `open_store` or a connector; the first write creates it, and
             closing it stays with its owner.
-        embedding: TextEncoder | Embeddings
-            A trivec encoder, or any LangChain embeddings, which make dense vectors only.
-        fields: Mapping[str, type] | None
-            The metadata that filters will use, declared when the collection is created.
-
-    Key init args — search params:
-        mode: str
-            "dense", "sparse", "colbert", "hybrid" or "rrf". Without it "hybrid", or "dense" with
+        embedding: A trivec encoder, or any LangChain embeddings, which make dense vectors only.
+        mode: "dense", "sparse", "colbert", "hybrid" or "rrf". Without it "hybrid", or "dense" with
             LangChain embeddings.
-        weights: Weights
-            The weights of the three parts in the hybrid score.
-        candidates: int
-            How many documents the dense and the sparse search give each to the other modes.
-        filter: Filter | dict | FilterDirective | None
-            Holds for every search, together with the filter of the call.
+        weights: The weights of the three parts in the hybrid score.
+        candidates: How many documents the dense and the sparse search give each to the other
+            modes.
+        filter: Holds for every search, together with the filter of the call.
+        fields: The metadata that filters will use, declared when the collection is created.
 
-    Instantiate:
+    Example:
         >>> from trivec import open_store
         >>> from trivec.testing import HashEncoder
         >>> from trivec_langchain import TrivecVectorStore
         >>> store = open_store("memory:/langchain-example")
         >>> vector_store = TrivecVectorStore(store, HashEncoder(), fields={"lang": str})
 
-    Add Documents:
+        Add documents, and delete some:
+
         >>> from langchain_core.documents import Document
         >>> vector_store.add_documents(
         ...     [
@@ -80,33 +68,24 @@ class TrivecVectorStore(VectorStore):
         ...     ids=["whales", "foxes", "seals"],
         ... )
         ['whales', 'foxes', 'seals']
-
-    Delete Documents:
         >>> vector_store.delete(ids=["seals"])
         True
 
-    Search:
+        Search, with a filter, with scores, asynchronously, as a retriever:
+
         >>> [document.id for document in vector_store.similarity_search("in the sea", k=1)]
         ['whales']
-
-    Search with filter:
         >>> from trivec import F
         >>> found = vector_store.similarity_search("in the sea", filter=F("lang") == "de")
         >>> [(document.id, document.metadata) for document in found]
         [('foxes', {'lang': 'de'})]
-
-    Search with score:
         >>> for document, score in vector_store.similarity_search_with_score("whales", k=1):
         ...     print(document.id, score > 0)
         whales True
-
-    Async:
         >>> import asyncio
         >>> found = asyncio.run(vector_store.asimilarity_search("in the sea", k=1, mode="colbert"))
         >>> [document.id for document in found]
         ['whales']
-
-    Use as Retriever:
         >>> retriever = vector_store.as_retriever(search_type="mmr", search_kwargs={"k": 1})
         >>> [document.id for document in retriever.invoke("in the sea")]
         ['whales']

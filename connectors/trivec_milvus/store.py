@@ -60,18 +60,16 @@ class MilvusStore(Store):
     A search takes this many steps, one after the other; the requests of one step depend on nothing
     in it, and go out together in the asynchronous twins:
 
-    ========== ======================================= =======================================
-    mode       native                                  payload
-    ========== ======================================= =======================================
-    dense      1                                       1
-    sparse     1                                       1
-    rrf        2: both sources; the k documents        the same
-    colbert    3: both sources; MaxSim of the          2: both sources; the candidates with
-               candidates; the k documents             their ColBERT vectors
-    hybrid     3: both sources; one restricted         2: both sources; the candidates with
-               hybrid search; MaxSim of the k best     all their vectors
-               for their parts
-    ========== ======================================= =======================================
+    | mode | native | payload |
+    | --- | --- | --- |
+    | dense | 1 | 1 |
+    | sparse | 1 | 1 |
+    | rrf | 2: sources; documents | the same |
+    | colbert | 3: sources; MaxSim of the candidates; documents | 2: sources; candidates |
+    | hybrid | 3: sources; restricted hybrid search; MaxSim of the k best | 2: sources; candidates |
+
+    The *sources* are the dense and the sparse search; the *documents* are the k best with their
+    texts; *candidates* are read with their ColBERT vectors, and for hybrid with all vectors.
 
     `search_many` sends one request per source for all queries, and reads the candidates of all of
     them together. A step is repeated where equal scores straddle the last place.

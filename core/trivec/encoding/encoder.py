@@ -64,12 +64,14 @@ class Encoder:
         query_instruction: What `encode_queries` puts before a question; "" for BGE-M3.
 
     Example:
-        Needs the model, 2.3 GB on the first use::
+        Needs the model, 2.3 GB on the first use:
 
-            encoder = Encoder.load("BAAI/bge-m3")
-            vectors = encoder.encode_documents(["The blue whale is the largest animal."])
-            query = encoder.encode_query("Which animal is the largest?")
-            print(score(query, vectors[0]))
+        ```python
+        encoder = Encoder.load("BAAI/bge-m3")
+        vectors = encoder.encode_documents(["The blue whale is the largest animal."])
+        query = encoder.encode_query("Which animal is the largest?")
+        print(score(query, vectors[0]))
+        ```
     """
 
     def __init__(

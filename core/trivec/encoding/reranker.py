@@ -38,10 +38,12 @@ class Reranker:
         max_length: The most tokens of a pair that the model can take.
 
     Example:
-        Needs the model, 2.3 GB on the first use::
+        Needs the model, 2.3 GB on the first use:
 
-            reranker = Reranker.load("BAAI/bge-reranker-v2-m3")
-            reranker.score_pairs([("Which animal is the largest?", "The blue whale.")])
+        ```python
+        reranker = Reranker.load("BAAI/bge-reranker-v2-m3")
+        reranker.score_pairs([("Which animal is the largest?", "The blue whale.")])
+        ```
     """
 
     def __init__(
