@@ -83,7 +83,7 @@ class MilvusStore(Store):
         field_names: The names of the fields.
         timeout_seconds: How long one request may take, including the repetitions by the client.
         colbert_overflow: What to do with more than 4,096 ColBERT vectors of one document.
-        batch_bytes: The most bytes of one write.
+        batch_bytes: The most bytes of one write; 32 MiB by default, half of what a server takes.
 
     Raises:
         InvalidOptionError: If an option is unknown.

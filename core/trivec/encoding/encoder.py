@@ -53,6 +53,10 @@ class _Request:
 class Encoder:
     """A model of the BGE-M3 family.
 
+    It reads a text once and gives its dense vector (the meaning of the whole text), its lexical
+    weights (how much each token matters) and its ColBERT vectors (each token in its context). Texts
+    and questions are encoded alike, so that they can be compared part by part.
+
     Any number of threads can use one encoder. Make one with `Encoder.load`.
 
     Attributes:
