@@ -77,9 +77,10 @@ class MilvusStore(Store):
     Args:
         client: A client that the caller closes.
         name: The collection.
-        consistency: How much of what was written a read must see.
-        colbert_type: The type of native ColBERT vectors in a new collection; servers that do not
-            take "float16" get "float32".
+        consistency: How much of what was written a read must see, as Milvus calls it: "Strong",
+            "Bounded", "Session" or "Eventually".
+        colbert_type: The type of native ColBERT vectors in a new collection, "float32" or
+            "float16"; servers that do not take "float16" get "float32".
         field_names: The names of the fields.
         timeout_seconds: How long one request may take, including the repetitions by the client.
         colbert_overflow: What to do with more than 4,096 ColBERT vectors of one document.
@@ -143,12 +144,12 @@ class MilvusStore(Store):
 
         Args:
             url: The parsed URL.
-            token: The token, or `MILVUS_TOKEN`.
-            user: The user, or `MILVUS_USER`.
-            password: Their password, or `MILVUS_PASSWORD`.
-            database: The database, or `MILVUS_DATABASE`.
-            tls: Whether to encrypt, or `MILVUS_TLS`; also on with `ca_file`.
-            ca_file: A PEM file with the server's certificate, or `MILVUS_CA_FILE`.
+            token: The token; by default the environment variable `MILVUS_TOKEN`.
+            user: The user; by default `MILVUS_USER`.
+            password: Their password; by default `MILVUS_PASSWORD`.
+            database: The database; by default `MILVUS_DATABASE`.
+            tls: Whether to encrypt; by default `MILVUS_TLS`, and always with `ca_file`.
+            ca_file: A PEM file with the server's certificate; by default `MILVUS_CA_FILE`.
             consistency: See the class.
             colbert_type: See the class.
             field_names: See the class.
