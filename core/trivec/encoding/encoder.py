@@ -60,12 +60,12 @@ class Encoder:
     Any number of threads can use one encoder. Make one with `Encoder.load`.
 
     Attributes:
-        model: The model's name, as in the `Schema`.
-        schema: Which vectors it makes.
-        device: Where it runs: "cpu", "cuda:0" and so on.
-        precision: The numbers of its matrix products.
-        max_length: The most tokens of a text that the model can take.
-        query_instruction: What `encode_queries` puts before a question; "" for BGE-M3.
+        model (str): The model's name, as in the `Schema`.
+        schema (Schema): Which vectors it makes.
+        device (str): Where it runs: "cpu", "cuda:0" and so on.
+        precision (Precision): The numbers of its matrix products.
+        max_length (int): The most tokens of a text that the model can take.
+        query_instruction (str): What `encode_queries` puts before a question; "" for BGE-M3.
 
     Example:
         Needs the model, 2.3 GB on the first use:
@@ -133,7 +133,7 @@ class Encoder:
                 fly.
             revision: Branch, tag or commit on the hub.
             cache_dir: Where the hub's files are kept; transformers' default if None.
-            local_files_only: Whether to ask the hub at all.
+            local_files_only: Whether to take what is on the disk without asking the hub.
             name: The model's name in the schema; by default the hub's name, or the folder's.
             query_instruction: What precedes a question; by default what the checkpoint or, for
                 bge-*-en-v1.5, FlagEmbedding says.
