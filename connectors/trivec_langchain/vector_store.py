@@ -144,7 +144,20 @@ class TrivecVectorStore(VectorStore):
         filter: LangChainFilter | None = None,
         fields: Mapping[str, type | FieldType] | None = None,
     ) -> Self:
-        """Make a vector store as the class does, and add texts to it."""
+        """Make a vector store as the class does, and add texts to it.
+
+        Args:
+            texts: What is encoded and stored.
+            embedding: See the class.
+            metadatas: One for each text, or None.
+            store: See the class.
+            ids: One for each text; where it is None, a new UUID.
+            mode: See the class.
+            weights: See the class.
+            candidates: See the class.
+            filter: See the class.
+            fields: See the class.
+        """
         made = cls(
             store,
             embedding,
@@ -172,7 +185,7 @@ class TrivecVectorStore(VectorStore):
         filter: LangChainFilter | None = None,
         fields: Mapping[str, type | FieldType] | None = None,
     ) -> Self:
-        """Make a vector store as the class does, and add texts to it."""
+        """Make a vector store as the class does, and add texts to it; see `from_texts`."""
         made = cls(
             store,
             embedding,
@@ -265,6 +278,11 @@ class TrivecVectorStore(VectorStore):
     ) -> bool:
         """Delete by ids, or what a filter matches, or everything; unknown ids are no error.
 
+        Args:
+            ids: The documents to delete.
+            filter: What to delete instead, by its metadata.
+            delete_all: Whether to delete everything instead.
+
         Raises:
             InvalidOptionError: Unless exactly one of the three is given.
             InvalidFilterError: If the filter compares nothing.
@@ -311,6 +329,11 @@ class TrivecVectorStore(VectorStore):
     ) -> list[list[Hit]]:
         """Answer many questions with one forward pass and one request.
 
+        Args:
+            queries: The questions.
+            k: How many hits of each at most.
+            options: See `SearchOptions`.
+
         Returns:
             For each question its best hits, each with the parts of its score.
         """
@@ -333,7 +356,13 @@ class TrivecVectorStore(VectorStore):
     def similarity_search(
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[LangChainDocument]:
-        """Return the best documents for a question, best first."""
+        """Return the best documents for a question, best first.
+
+        Args:
+            query: The question.
+            k: How many documents at most.
+            options: See `SearchOptions`.
+        """
         return _only_documents(self.search_hits([query], k, **options)[0])
 
     async def asimilarity_search(

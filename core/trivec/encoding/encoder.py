@@ -245,7 +245,10 @@ class Encoder:
         progress: OnProgress | None = None,
         on_truncate: OnTruncate | None = None,
     ) -> Vectors:
-        """Encode questions: as `encode_documents`, behind the model's query instruction."""
+        """Encode questions: as `encode_documents`, behind the model's query instruction.
+
+        The arguments and the errors are those of `encode_documents`.
+        """
         return self.encode_documents(
             self._instructed(texts),
             dense=dense,
@@ -266,7 +269,12 @@ class Encoder:
         max_length: int = MAX_LENGTH,
         on_truncate: OnTruncate | None = None,
     ) -> Vector:
-        """Encode one question."""
+        """Encode one question, with the arguments of `encode_documents`.
+
+        Returns:
+            Its dense vector (dimension,), its lexical weights, and its ColBERT vectors
+            (tokens, dimension).
+        """
         return self.encode_queries(
             [text],
             dense=dense,
@@ -310,7 +318,10 @@ class Encoder:
         progress: OnProgress | None = None,
         on_truncate: OnTruncate | None = None,
     ) -> Vectors:
-        """Encode questions in the encoder's own thread, together with those of other callers."""
+        """Encode questions in the encoder's own thread, together with those of other callers.
+
+        The arguments are those of `aencode_documents`.
+        """
         return await self.aencode_documents(
             self._instructed(texts),
             dense=dense,
@@ -331,7 +342,10 @@ class Encoder:
         max_length: int = MAX_LENGTH,
         on_truncate: OnTruncate | None = None,
     ) -> Vector:
-        """Encode one question in the encoder's own thread, together with those of others."""
+        """Encode one question in the encoder's own thread, together with those of others.
+
+        The arguments are those of `aencode_documents`.
+        """
         vectors = await self.aencode_queries(
             [text],
             dense=dense,
@@ -348,6 +362,9 @@ class Encoder:
         Args:
             text: A document, or a question without the model's instruction.
             max_length: As it was for the vectors.
+
+        Returns:
+            One token for each ColBERT vector.
         """
         check_texts([text])
         most = min(max_length, self.max_length)

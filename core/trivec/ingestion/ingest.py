@@ -114,7 +114,10 @@ async def aingest(
     part_bytes: int = PART_BYTES,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Do as `ingest` does, in a thread; when cancelled, finish what is in flight first."""
+    """Do as `ingest` does, in a thread; when cancelled, finish what is in flight first.
+
+    The arguments, the report and the errors are those of `ingest`.
+    """
     stop = threading.Event()
 
     def run() -> IngestReport:
