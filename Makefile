@@ -4,7 +4,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: setup test check demo bench soak clean
+.PHONY: setup test check demo docs bench soak clean
 
 setup: $(READY)
 
@@ -27,6 +27,10 @@ check: $(READY)
 demo: $(READY)
 	$(VENV)/bin/trivec demo $(ARGS)
 
+# The variable silences a message on the future of MkDocs, which is no warning of the build.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
 bench: $(READY)
 	$(PYTHON) -m pytest -m benchmark -s tests/benchmarks $(ARGS)
 
@@ -35,4 +39,4 @@ soak: $(READY)
 		$(PYTHON) -m pytest -v tests/soak $(ARGS)
 
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) dist build site

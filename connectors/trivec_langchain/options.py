@@ -15,7 +15,15 @@ __all__ = ["SearchOptions", "merged", "relevance_of"]
 
 
 class SearchOptions(TypedDict, total=False):
-    """The options of one search; those left out are the vector store's own."""
+    """The options of one search; those left out are the vector store's own.
+
+    Attributes:
+        mode: "dense", "sparse", "colbert", "hybrid" or "rrf".
+        weights: The weights of "hybrid".
+        candidates: How many documents the dense and the sparse search give each to the other
+            modes.
+        filter: Holds together with the vector store's.
+    """
 
     mode: Mode
     weights: Weights

@@ -30,14 +30,14 @@ def sparse_embeddings(
 
     Together with `TrivecEmbeddings` of the same encoder, each text costs one forward pass:
 
-    .. code-block:: python
-
-        QdrantVectorStore.from_texts(
-            texts,
-            TrivecEmbeddings(encoder),
-            sparse_embedding=sparse_embeddings(encoder, "langchain_qdrant"),
-            retrieval_mode=RetrievalMode.HYBRID,
-        )
+    ```python
+    QdrantVectorStore.from_texts(
+        texts,
+        TrivecEmbeddings(encoder),
+        sparse_embedding=sparse_embeddings(encoder, "langchain_qdrant"),
+        retrieval_mode=RetrievalMode.HYBRID,
+    )
+    ```
 
     Args:
         encoder: A trivec encoder that makes lexical weights.

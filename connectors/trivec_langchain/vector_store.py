@@ -37,39 +37,27 @@ each has 512 tokens."""
 class TrivecVectorStore(VectorStore):
     """Dense, sparse and ColBERT search in any trivec store, each text encoded once.
 
-    Setup:
-        .. code-block:: bash
-
-            pip install 'trivec[langchain,qdrant]'  # or milvus, vespa
-
-    Key init args — indexing params:
-        store: Store
-            The collection, made by `open_store` or a connector; the first write creates it, and
+    Args:
+        store: The collection, made by `open_store` or a connector; the first write creates it, and
             closing it stays with its owner.
-        embedding: TextEncoder | Embeddings
-            A trivec encoder, or any LangChain embeddings, which make dense vectors only.
-        fields: Mapping[str, type] | None
-            The metadata that filters will use, declared when the collection is created.
-
-    Key init args — search params:
-        mode: str
-            "dense", "sparse", "colbert", "hybrid" or "rrf". Without it "hybrid", or "dense" with
+        embedding: A trivec encoder, or any LangChain embeddings, which make dense vectors only.
+        mode: "dense", "sparse", "colbert", "hybrid" or "rrf". Without it "hybrid", or "dense" with
             LangChain embeddings.
-        weights: Weights
-            The weights of the three parts in the hybrid score.
-        candidates: int
-            How many documents the dense and the sparse search give each to the other modes.
-        filter: Filter | dict | FilterDirective | None
-            Holds for every search, together with the filter of the call.
+        weights: The weights of the three parts in the hybrid score.
+        candidates: How many documents the dense and the sparse search give each to the other
+            modes.
+        filter: Holds for every search, together with the filter of the call.
+        fields: The metadata that filters will use, declared when the collection is created.
 
-    Instantiate:
+    Example:
         >>> from trivec import open_store
         >>> from trivec.testing import HashEncoder
         >>> from trivec_langchain import TrivecVectorStore
         >>> store = open_store("memory:/langchain-example")
         >>> vector_store = TrivecVectorStore(store, HashEncoder(), fields={"lang": str})
 
-    Add Documents:
+        Add documents, and delete some:
+
         >>> from langchain_core.documents import Document
         >>> vector_store.add_documents(
         ...     [
@@ -80,33 +68,24 @@ class TrivecVectorStore(VectorStore):
         ...     ids=["whales", "foxes", "seals"],
         ... )
         ['whales', 'foxes', 'seals']
-
-    Delete Documents:
         >>> vector_store.delete(ids=["seals"])
         True
 
-    Search:
+        Search, with a filter, with scores, asynchronously, as a retriever:
+
         >>> [document.id for document in vector_store.similarity_search("in the sea", k=1)]
         ['whales']
-
-    Search with filter:
         >>> from trivec import F
         >>> found = vector_store.similarity_search("in the sea", filter=F("lang") == "de")
         >>> [(document.id, document.metadata) for document in found]
         [('foxes', {'lang': 'de'})]
-
-    Search with score:
         >>> for document, score in vector_store.similarity_search_with_score("whales", k=1):
         ...     print(document.id, score > 0)
         whales True
-
-    Async:
         >>> import asyncio
         >>> found = asyncio.run(vector_store.asimilarity_search("in the sea", k=1, mode="colbert"))
         >>> [document.id for document in found]
         ['whales']
-
-    Use as Retriever:
         >>> retriever = vector_store.as_retriever(search_type="mmr", search_kwargs={"k": 1})
         >>> [document.id for document in retriever.invoke("in the sea")]
         ['whales']
@@ -165,7 +144,20 @@ class TrivecVectorStore(VectorStore):
         filter: LangChainFilter | None = None,
         fields: Mapping[str, type | FieldType] | None = None,
     ) -> Self:
-        """Make a vector store as the class does, and add texts to it."""
+        """Make a vector store as the class does, and add texts to it.
+
+        Args:
+            texts: What is encoded and stored.
+            embedding: See the class.
+            metadatas: One for each text, or None.
+            store: See the class.
+            ids: One for each text; where it is None, a new UUID.
+            mode: See the class.
+            weights: See the class.
+            candidates: See the class.
+            filter: See the class.
+            fields: See the class.
+        """
         made = cls(
             store,
             embedding,
@@ -193,7 +185,7 @@ class TrivecVectorStore(VectorStore):
         filter: LangChainFilter | None = None,
         fields: Mapping[str, type | FieldType] | None = None,
     ) -> Self:
-        """Make a vector store as the class does, and add texts to it."""
+        """Make a vector store as the class does, and add texts to it; see `from_texts`."""
         made = cls(
             store,
             embedding,
@@ -286,6 +278,11 @@ class TrivecVectorStore(VectorStore):
     ) -> bool:
         """Delete by ids, or what a filter matches, or everything; unknown ids are no error.
 
+        Args:
+            ids: The documents to delete.
+            filter: What to delete instead, by its metadata.
+            delete_all: Whether to delete everything instead.
+
         Raises:
             InvalidOptionError: Unless exactly one of the three is given.
             InvalidFilterError: If the filter compares nothing.
@@ -332,6 +329,11 @@ class TrivecVectorStore(VectorStore):
     ) -> list[list[Hit]]:
         """Answer many questions with one forward pass and one request.
 
+        Args:
+            queries: The questions.
+            k: How many hits of each at most.
+            options: See `SearchOptions`.
+
         Returns:
             For each question its best hits, each with the parts of its score.
         """
@@ -354,7 +356,13 @@ class TrivecVectorStore(VectorStore):
     def similarity_search(
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[LangChainDocument]:
-        """Return the best documents for a question, best first."""
+        """Return the best documents for a question, best first.
+
+        Args:
+            query: The question.
+            k: How many documents at most.
+            options: See `SearchOptions`.
+        """
         return _only_documents(self.search_hits([query], k, **options)[0])
 
     async def asimilarity_search(

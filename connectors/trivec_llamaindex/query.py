@@ -31,11 +31,13 @@ _PREFETCH_FACTOR = 4
 class QueryOptions(TypedDict, total=False):
     """What a query takes beside LlamaIndex's own options, through `vector_store_kwargs`.
 
-    `weights` are those of HYBRID, as `Weights` or as a dict of them; `candidates` is how many
-    documents the dense and the sparse search give each to HYBRID; `mmr_threshold` is how MMR
-    weighs nearness (1) against difference (0), here since LlamaIndex's retriever does not set the
-    query's own; `mmr_prefetch_k` is how many MMR chooses from (4 times `similarity_top_k` without
-    it); `filter` holds together with the query's own filters.
+    Attributes:
+        weights: Those of HYBRID, as `Weights` or as a dict of them.
+        candidates: How many documents the dense and the sparse search give each to HYBRID.
+        mmr_threshold: How MMR weighs nearness (1) against difference (0); here since LlamaIndex's
+            retriever does not set the query's own.
+        mmr_prefetch_k: How many MMR chooses from; 4 times `similarity_top_k` without it.
+        filter: Holds together with the query's own filters.
     """
 
     weights: Weights | Mapping[str, float]

@@ -60,18 +60,16 @@ class MilvusStore(Store):
     A search takes this many steps, one after the other; the requests of one step depend on nothing
     in it, and go out together in the asynchronous twins:
 
-    ========== ======================================= =======================================
-    mode       native                                  payload
-    ========== ======================================= =======================================
-    dense      1                                       1
-    sparse     1                                       1
-    rrf        2: both sources; the k documents        the same
-    colbert    3: both sources; MaxSim of the          2: both sources; the candidates with
-               candidates; the k documents             their ColBERT vectors
-    hybrid     3: both sources; one restricted         2: both sources; the candidates with
-               hybrid search; MaxSim of the k best     all their vectors
-               for their parts
-    ========== ======================================= =======================================
+    | mode | native | payload |
+    | --- | --- | --- |
+    | dense | 1 | 1 |
+    | sparse | 1 | 1 |
+    | rrf | 2: sources; documents | the same |
+    | colbert | 3: sources; MaxSim of the candidates; documents | 2: sources; candidates |
+    | hybrid | 3: sources; restricted hybrid search; MaxSim of the k best | 2: sources; candidates |
+
+    The *sources* are the dense and the sparse search; the *documents* are the k best with their
+    texts; *candidates* are read with their ColBERT vectors, and for hybrid with all vectors.
 
     `search_many` sends one request per source for all queries, and reads the candidates of all of
     them together. A step is repeated where equal scores straddle the last place.
@@ -79,13 +77,14 @@ class MilvusStore(Store):
     Args:
         client: A client that the caller closes.
         name: The collection.
-        consistency: How much of what was written a read must see.
-        colbert_type: The type of native ColBERT vectors in a new collection; servers that do not
-            take "float16" get "float32".
+        consistency: How much of what was written a read must see, as Milvus calls it: "Strong",
+            "Bounded", "Session" or "Eventually".
+        colbert_type: The type of native ColBERT vectors in a new collection, "float32" or
+            "float16"; servers that do not take "float16" get "float32".
         field_names: The names of the fields.
         timeout_seconds: How long one request may take, including the repetitions by the client.
         colbert_overflow: What to do with more than 4,096 ColBERT vectors of one document.
-        batch_bytes: The most bytes of one write.
+        batch_bytes: The most bytes of one write; 32 MiB by default, half of what a server takes.
 
     Raises:
         InvalidOptionError: If an option is unknown.
@@ -145,12 +144,12 @@ class MilvusStore(Store):
 
         Args:
             url: The parsed URL.
-            token: The token, or `MILVUS_TOKEN`.
-            user: The user, or `MILVUS_USER`.
-            password: Their password, or `MILVUS_PASSWORD`.
-            database: The database, or `MILVUS_DATABASE`.
-            tls: Whether to encrypt, or `MILVUS_TLS`; also on with `ca_file`.
-            ca_file: A PEM file with the server's certificate, or `MILVUS_CA_FILE`.
+            token: The token; by default the environment variable `MILVUS_TOKEN`.
+            user: The user; by default `MILVUS_USER`.
+            password: Their password; by default `MILVUS_PASSWORD`.
+            database: The database; by default `MILVUS_DATABASE`.
+            tls: Whether to encrypt; by default `MILVUS_TLS`, and always with `ca_file`.
+            ca_file: A PEM file with the server's certificate; by default `MILVUS_CA_FILE`.
             consistency: See the class.
             colbert_type: See the class.
             field_names: See the class.

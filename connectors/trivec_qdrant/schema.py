@@ -31,7 +31,9 @@ lib/common/common/src/validation.rs), the embedded engine does not look."""
 METADATA = "trivec"  # our entry in a collection's own metadata
 
 Precision = Literal["float32", "float16", "turbo16", "turbo8", "turbo4"]
+"""The numbers of token vectors; the digits are bits per number."""
 Quantization = Literal["int8", "binary", "turbo4", "turbo2", "turbo1"]
+"""The numbers of a compressed copy of dense vectors; "binary" and "turbo1" take one bit each."""
 
 _INDEXES = {
     "keyword": FieldType.STR,

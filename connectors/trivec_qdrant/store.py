@@ -60,7 +60,8 @@ class QdrantStore(Store):
         quantization: A compressed copy of the dense vectors, for finding candidates only.
         names: What vectors and payload keys are called.
         colbert_overflow: What to do with more than 1,023 token vectors at 1,024 dimensions.
-        batch_bytes: The most bytes of one write; a server takes 32 MiB over REST.
+        batch_bytes: The most bytes of one write; 32 MiB by default, which is what a server takes
+            over REST.
 
     Example:
         >>> from trivec import Document, open_store

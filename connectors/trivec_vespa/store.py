@@ -83,7 +83,8 @@ class VespaStore(Store):
         connections: How many requests are sent at the same time.
         http2: Whether to speak HTTP/2 on `http://`.
         colbert_overflow: Has no effect here, since any number of token vectors fits.
-        batch_bytes: The most bytes of documents that are written at the same time.
+        batch_bytes: The most bytes of documents that are written at the same time; 32 MiB by
+            default.
 
     Raises:
         InvalidOptionError: If the name or an option is out of range.

@@ -15,7 +15,12 @@ __all__ = ["Capability", "Collection", "Page", "UpsertReport"]
 
 
 class Page(NamedTuple):
-    """Documents with their vectors, which are None where they were not asked for."""
+    """Documents with their vectors.
+
+    Attributes:
+        documents: n documents.
+        vectors: n rows in the order of the documents; None where they were not asked for.
+    """
 
     documents: list[Document]
     vectors: Vectors | None
@@ -23,7 +28,12 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What is known of a collection that exists."""
+    """What is known of a collection that exists.
+
+    Args:
+        schema: Which vectors it holds.
+        fields: The declared metadata, path to type.
+    """
 
     schema: Schema
     fields: Mapping[str, FieldType] = field(default_factory=dict)
@@ -31,7 +41,13 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """How a store does something, and why so."""
+    """How a store does something, and why so.
+
+    Args:
+        name: What is done, such as "hybrid" or "colbert".
+        value: How, such as "native" or "payload".
+        reason: Why, such as "2.6.18 is older than 2.6.19".
+    """
 
     name: str
     value: str

@@ -1,24 +1,24 @@
 """The exceptions that trivec raises, as one tree.
 
-::
-
-    TrivecError
-    ├── InvalidInputError (ValueError)       something handed in is wrong
-    │   ├── InvalidDocumentError             a document, named by its id
-    │   ├── InvalidVectorsError              shapes, dtypes, NaN, order of indices
-    │   ├── InvalidFilterError               a filter that cannot be meant or parsed
-    │   └── InvalidOptionError               a URL, a mode, a weight, an unknown option
-    ├── MissingDependencyError (ImportError) an extra is not installed
-    ├── CheckpointError                      a model folder that cannot be loaded
-    ├── SchemaMismatchError                  the collection is not what was asked for
-    ├── JournalError                         a journal of another run, or none
-    └── StoreError                           the database failed
-        ├── CollectionNotFoundError          nothing is there yet
-        ├── AuthenticationError              the credentials were refused
-        ├── DocumentRefusedError             one document, named by its id
-        ├── RequestTooLargeError             send less at once
-        ├── StoreUnavailableError            retry later; the outcome may be unknown
-        └── IncompleteResultError            a partial answer
+```text
+TrivecError
+├── InvalidInputError (ValueError)       something handed in is wrong
+│   ├── InvalidDocumentError             a document, named by its id
+│   ├── InvalidVectorsError              shapes, dtypes, NaN, order of indices
+│   ├── InvalidFilterError               a filter that cannot be meant or parsed
+│   └── InvalidOptionError               a URL, a mode, a weight, an unknown option
+├── MissingDependencyError (ImportError) an extra is not installed
+├── CheckpointError                      a model folder that cannot be loaded
+├── SchemaMismatchError                  the collection is not what was asked for
+├── JournalError                         a journal of another run, or none
+└── StoreError                           the database failed
+    ├── CollectionNotFoundError          nothing is there yet
+    ├── AuthenticationError              the credentials were refused
+    ├── DocumentRefusedError             one document, named by its id
+    ├── RequestTooLargeError             send less at once
+    ├── StoreUnavailableError            retry later; the outcome may be unknown
+    └── IncompleteResultError            a partial answer
+```
 """
 
 from __future__ import annotations

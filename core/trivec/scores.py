@@ -78,9 +78,10 @@ class Scores:
     """The parts of one score; None means that a part was not computed.
 
     Args:
-        dense: Dot product of the two unit vectors.
-        sparse: Dot product of the lexical weights.
-        colbert: Mean over the query's tokens of the best dot product with a document token.
+        dense: Dot product of the two unit vectors, -1 to 1.
+        sparse: Dot product of the lexical weights, 0 or more without an upper bound.
+        colbert: Mean over the query's tokens of the best dot product with a token of the document,
+            -1 to 1.
         hybrid: The weighted mean of the three.
     """
 
@@ -92,7 +93,13 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PartScores:
-    """The scores of one query for n documents, as columns; None means not computed."""
+    """The scores of one query for n documents, as columns; None means not computed.
+
+    Args:
+        dense: float64 (n,), dot products of the unit vectors.
+        sparse: float64 (n,), dot products of the lexical weights.
+        colbert: float64 (n,), means over the query's tokens of the best dot product.
+    """
 
     dense: NDArray[np.float64] | None = None
     sparse: NDArray[np.float64] | None = None

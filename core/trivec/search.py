@@ -15,7 +15,10 @@ from trivec.vectors import Vector
 __all__ = ["MODES", "RRF_K", "Mode", "Part", "Search", "as_mode", "rank_hits"]
 
 Mode = Literal["dense", "sparse", "colbert", "hybrid", "rrf"]
+"""What a search ranks by: one of the three scores, their weighted mean ("hybrid"), or the sum of
+1 / (60 + rank) over the dense and the sparse list ("rrf")."""
 Part = Literal["dense", "sparse", "colbert"]
+"""One of the three representations, and its score."""
 
 RRF_K = 60
 """Reciprocal rank fusion scores 1 / (60 + rank), rank from 1 (Cormack, Clarke, Büttcher, 2009)."""

@@ -31,7 +31,7 @@ class HashEncoder:
         colbert: The dimension of a token vector.
 
     Attributes:
-        encoded: How many texts were encoded so far.
+        encoded (int): How many texts were encoded so far.
 
     Example:
         >>> encoder = HashEncoder(dense=16, colbert=8)

@@ -24,9 +24,11 @@ class Vector:
     """The three representations of one text.
 
     Args:
-        dense: float32 (dimension,), or None.
-        sparse: `{vocabulary id: weight}` with weights above 0, or None.
-        colbert: float32 or float16 (tokens, dimension), or None.
+        dense: One unit vector for the meaning of the whole text, float32 (dimension,), or None.
+        sparse: How much each of its tokens matters, `{vocabulary id: weight}` with weights above 0,
+            or None.
+        colbert: One unit vector for each token in its context, float32 or float16
+            (tokens, dimension), or None.
 
     Raises:
         InvalidVectorsError: If a shape is wrong or a value is not finite.

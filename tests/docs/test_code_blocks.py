@@ -1,7 +1,8 @@
 """The Python in README and docs runs, unless it says that it needs a server.
 
-A block after the comment `<!-- needs a server -->` is only compiled. Blocks of one file share
-their names, run in an empty folder, and `Encoder.load` gives an encoder that needs no model.
+A block after the comment `<!-- needs a server -->` or `<!-- needs the model -->` is only compiled.
+Blocks of one file share their names, also those inside comments, which only prepare; they run in an
+empty folder, and `Encoder.load` gives an encoder that needs no model.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from pathlib import Path
 import pytest
 
 from trivec import Encoder
+from trivec.stores import memory
 from trivec.testing import HashEncoder
+from trivec_qdrant import opening
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"(<!-- needs a server -->\s*)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(
+    r"(<!-- needs (?:a server|the model) -->\s*)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE
+)
 
 
 @pytest.mark.parametrize(
@@ -26,11 +31,13 @@ def test_the_python_of_a_page_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(memory, "_tables", {})  # what lives in this process, no page shares
+    monkeypatch.setattr(opening, "_memory", [])
     monkeypatch.setattr(Encoder, "load", lambda *args, **options: HashEncoder())
     names: dict[str, object] = {"__name__": "page"}
-    for server, code in BLOCK.findall(page.read_text(encoding="utf-8")):
+    for needs, code in BLOCK.findall(page.read_text(encoding="utf-8")):
         compiled = compile(code, str(page), "exec")
-        if not server:
+        if not needs:
             exec(compiled, names)
 
 

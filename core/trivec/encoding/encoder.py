@@ -53,23 +53,29 @@ class _Request:
 class Encoder:
     """A model of the BGE-M3 family.
 
+    It reads a text once and gives its dense vector (the meaning of the whole text), its lexical
+    weights (how much each token matters) and its ColBERT vectors (each token in its context). Texts
+    and questions are encoded alike, so that they can be compared part by part.
+
     Any number of threads can use one encoder. Make one with `Encoder.load`.
 
     Attributes:
-        model: The model's name, as in the `Schema`.
-        schema: Which vectors it makes.
-        device: Where it runs: "cpu", "cuda:0" and so on.
-        precision: The numbers of its matrix products.
-        max_length: The most tokens of a text that the model can take.
-        query_instruction: What `encode_queries` puts before a question; "" for BGE-M3.
+        model (str): The model's name, as in the `Schema`.
+        schema (Schema): Which vectors it makes.
+        device (str): Where it runs: "cpu", "cuda:0" and so on.
+        precision (Precision): The numbers of its matrix products.
+        max_length (int): The most tokens of a text that the model can take.
+        query_instruction (str): What `encode_queries` puts before a question; "" for BGE-M3.
 
     Example:
-        Needs the model, 2.3 GB on the first use::
+        Needs the model, 2.3 GB on the first use:
 
-            encoder = Encoder.load("BAAI/bge-m3")
-            vectors = encoder.encode_documents(["The blue whale is the largest animal."])
-            query = encoder.encode_query("Which animal is the largest?")
-            print(score(query, vectors[0]))
+        ```python
+        encoder = Encoder.load("BAAI/bge-m3")
+        vectors = encoder.encode_documents(["The blue whale is the largest animal."])
+        query = encoder.encode_query("Which animal is the largest?")
+        print(score(query, vectors[0]))
+        ```
     """
 
     def __init__(
@@ -127,7 +133,7 @@ class Encoder:
                 fly.
             revision: Branch, tag or commit on the hub.
             cache_dir: Where the hub's files are kept; transformers' default if None.
-            local_files_only: Whether to ask the hub at all.
+            local_files_only: Whether to take what is on the disk without asking the hub.
             name: The model's name in the schema; by default the hub's name, or the folder's.
             query_instruction: What precedes a question; by default what the checkpoint or, for
                 bge-*-en-v1.5, FlagEmbedding says.
@@ -239,7 +245,10 @@ class Encoder:
         progress: OnProgress | None = None,
         on_truncate: OnTruncate | None = None,
     ) -> Vectors:
-        """Encode questions: as `encode_documents`, behind the model's query instruction."""
+        """Encode questions: as `encode_documents`, behind the model's query instruction.
+
+        The arguments and the errors are those of `encode_documents`.
+        """
         return self.encode_documents(
             self._instructed(texts),
             dense=dense,
@@ -260,7 +269,12 @@ class Encoder:
         max_length: int = MAX_LENGTH,
         on_truncate: OnTruncate | None = None,
     ) -> Vector:
-        """Encode one question."""
+        """Encode one question, with the arguments of `encode_documents`.
+
+        Returns:
+            Its dense vector (dimension,), its lexical weights, and its ColBERT vectors
+            (tokens, dimension).
+        """
         return self.encode_queries(
             [text],
             dense=dense,
@@ -304,7 +318,10 @@ class Encoder:
         progress: OnProgress | None = None,
         on_truncate: OnTruncate | None = None,
     ) -> Vectors:
-        """Encode questions in the encoder's own thread, together with those of other callers."""
+        """Encode questions in the encoder's own thread, together with those of other callers.
+
+        The arguments are those of `aencode_documents`.
+        """
         return await self.aencode_documents(
             self._instructed(texts),
             dense=dense,
@@ -325,7 +342,10 @@ class Encoder:
         max_length: int = MAX_LENGTH,
         on_truncate: OnTruncate | None = None,
     ) -> Vector:
-        """Encode one question in the encoder's own thread, together with those of others."""
+        """Encode one question in the encoder's own thread, together with those of others.
+
+        The arguments are those of `aencode_documents`.
+        """
         vectors = await self.aencode_queries(
             [text],
             dense=dense,
@@ -342,6 +362,9 @@ class Encoder:
         Args:
             text: A document, or a question without the model's instruction.
             max_length: As it was for the vectors.
+
+        Returns:
+            One token for each ColBERT vector.
         """
         check_texts([text])
         most = min(max_length, self.max_length)

@@ -32,16 +32,18 @@ class Reranker:
     Any number of threads can use one. Make one with `Reranker.load`.
 
     Attributes:
-        model: The model's name.
-        device: Where it runs.
-        precision: The numbers of its matrix products.
-        max_length: The most tokens of a pair that the model can take.
+        model (str): The model's name.
+        device (str): Where it runs.
+        precision (Precision): The numbers of its matrix products.
+        max_length (int): The most tokens of a pair that the model can take.
 
     Example:
-        Needs the model, 2.3 GB on the first use::
+        Needs the model, 2.3 GB on the first use:
 
-            reranker = Reranker.load("BAAI/bge-reranker-v2-m3")
-            reranker.score_pairs([("Which animal is the largest?", "The blue whale.")])
+        ```python
+        reranker = Reranker.load("BAAI/bge-reranker-v2-m3")
+        reranker.score_pairs([("Which animal is the largest?", "The blue whale.")])
+        ```
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Filters as text, for the command line.
 
-::
-
-    year >= 2020 and lang in ["de", "en"] and not (tags contains "draft" or author is null)
+```text
+year >= 2020 and lang in ["de", "en"] and not (tags contains "draft" or author is null)
+```
 
 Comparisons are `== != > >= < <= in, not in, contains, any, all, text, is null, is not null,
 exists`. Strings stand in single or double quotes with JSON's escapes; a date or a date and time

@@ -65,7 +65,7 @@ def ingest(
         rejected: Called with each document that is skipped.
         prune: Whether to delete from the store what the journal knows and the source no longer
             has. Nothing is deleted unless the source was read to its end without a bad line.
-        part_bytes: The most bytes of text that are encoded at once.
+        part_bytes: The most bytes of text that are encoded at once; 64 KiB by default.
         progress: Called after each part; without it a terminal shows a progress bar.
 
     Returns:
@@ -114,7 +114,10 @@ async def aingest(
     part_bytes: int = PART_BYTES,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Do as `ingest` does, in a thread; when cancelled, finish what is in flight first."""
+    """Do as `ingest` does, in a thread; when cancelled, finish what is in flight first.
+
+    The arguments, the report and the errors are those of `ingest`.
+    """
     stop = threading.Event()
 
     def run() -> IngestReport:

@@ -87,7 +87,7 @@ class IngestInterrupted(KeyboardInterrupt):
     """Ctrl-C, after what was in flight has been written.
 
     Attributes:
-        report: What was done until then.
+        report (IngestReport): What was done until then.
     """
 
     def __init__(self, report: IngestReport) -> None:

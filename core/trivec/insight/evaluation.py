@@ -111,7 +111,13 @@ class Evaluation:
         )
 
     def compare(self, first: str, second: str, metric: str) -> Comparison:
-        """Compare two modes query by query."""
+        """Compare two modes query by query.
+
+        Args:
+            first: The mode whose gain is asked for.
+            second: The mode that it is compared with.
+            metric: One that was measured.
+        """
         differences = self.result(first).column(metric) - self.result(second).column(metric)
         return Comparison(
             float(differences.mean()), bootstrap_interval(differences), randomisation_p(differences)

@@ -23,6 +23,13 @@ _GRADE_FIELDS = ("score", "relevance", "grade")
 def read_beir(folder: str | Path, *, split: str = "test") -> tuple[dict[str, str], Qrels]:
     """Read `queries.jsonl` and `qrels/SPLIT.tsv` (or `qrels.tsv`) of a folder in BEIR's layout.
 
+    Args:
+        folder: The folder.
+        split: Which judgements, such as "test" or "dev".
+
+    Returns:
+        The questions, id to text, and their judgements.
+
     Raises:
         InvalidOptionError: If a file is missing or cannot be understood.
     """

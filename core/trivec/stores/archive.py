@@ -60,7 +60,7 @@ class ArchiveStore(Store):
         folder: Where it is; made by `create`.
         name: The collection.
         colbert_overflow: Has no effect here, since any number of token vectors fits.
-        batch_bytes: The most bytes of one part.
+        batch_bytes: The most bytes of one part; 32 MiB by default.
     """
 
     def __init__(

@@ -246,6 +246,10 @@ class BlockingStore(ABC):
     def get(self, ids: Iterable[str], *, with_vectors: bool = False) -> Page:
         """Return the documents with these ids, in this order; unknown ids are left out.
 
+        Args:
+            ids: Any number; of those that come twice, the first place counts.
+            with_vectors: Whether to read the vectors too.
+
         Returns:
             The documents, and their vectors if `with_vectors`.
         """
@@ -346,7 +350,19 @@ class BlockingStore(ABC):
         candidates: int = 100,
         filter: Filter | None = None,
     ) -> list[list[Hit]]:
-        """Answer many queries, with the options of `search`; `Vectors` are queries too."""
+        """Answer many queries, with the options of `search`.
+
+        Args:
+            queries: The encoded questions; `encoder.encode_queries(texts)` as it is.
+            k: How many hits of each at most.
+            mode: See `search`.
+            weights: See `search`.
+            candidates: See `search`.
+            filter: A condition that every hit satisfies.
+
+        Returns:
+            The hits of each query, in the order of the queries.
+        """
         search = Search(mode, k, weights, candidates, filter)
         checked = self._checked_queries(queries, search)
         found = self._retrying(self._search, checked, search) if checked else []

@@ -63,7 +63,7 @@ class MemoryStore(Store):
     Args:
         name: The collection.
         colbert_overflow: Has no effect here, since any number of token vectors fits.
-        batch_bytes: The most bytes of one write.
+        batch_bytes: The most bytes of one write; 32 MiB by default.
     """
 
     @classmethod

@@ -33,6 +33,10 @@ ASYNC_THREADS = 4
 class Store(BlockingStore):
     """One collection in one database.
 
+    Made by `open_store`, or by a connector's class from a ready client; a context manager that
+    closes it. Every call has an asynchronous twin with the prefix `a`, which does not block the
+    event loop. Any number of threads can use one store.
+
     A connector writes the methods with a leading underscore. They receive checked values, may be
     called from several threads, and raise the classes below `StoreError`:
     `StoreUnavailableError` is retried with the same ids, `RequestTooLargeError` on a write is
@@ -41,7 +45,7 @@ class Store(BlockingStore):
     Args:
         name: The collection's name.
         colbert_overflow: What to do with ColBERT rows longer than the database can hold.
-        batch_bytes: The most bytes of one write.
+        batch_bytes: The most bytes of one write; 32 MiB by default.
 
     Example:
         >>> from trivec import Document, open_store
