@@ -1,4 +1,4 @@
-"""Servers that keep what they are sent, over HTTP, and fail when a test says so."""
+"""Collections in every database to copy between, and servers that fail when a test says so."""
 
 from __future__ import annotations
 
@@ -7,18 +7,74 @@ import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 import pytest
 
+import vespa_standin
 from trivec import Store, open_store
 from trivec.collection import Collection
 from trivec.testing import HashEncoder
 
 SCHEMA = HashEncoder(dense=4, colbert=4).schema
+
+KINDS = {
+    "memory": "memory:/{name}",
+    "archive": "archive:{folder}/{name}",
+    "edge": "qdrant+edge:{folder}/{name}",
+    "milvus-lite": "milvus+lite:{folder}/lite.db/{name}",
+    "milvus-double": "{double}/{name}",
+    "vespa": "",
+}
+"""What collections can be copied from and to here."""
+
+
+class Databases:
+    """Opens one collection of each kind and name, and keeps it open."""
+
+    def __init__(self, request: pytest.FixtureRequest, folder: Path, stack: ExitStack) -> None:
+        self._request = request
+        self._folder = folder
+        self._stack = stack
+        self._open: dict[tuple[str, str], Store] = {}
+        self._unique = uuid4().hex[:8]
+
+    def collection(self, kind: str, name: str) -> Store:
+        """Return a collection, which need not exist yet."""
+        if (kind, name) not in self._open:
+            store = self._opened(kind, name)
+            self._stack.enter_context(store)
+            self._stack.callback(store.drop)
+            self._open[kind, name] = store
+        return self._open[kind, name]
+
+    def url(self, kind: str, name: str) -> str:
+        """Return the URL of a collection of any kind but Vespa, whose deployment has options."""
+        double = self._request.getfixturevalue("milvus_double") if "double" in kind else ""
+        name = f"{name}_{self._unique}"
+        return KINDS[kind].format(folder=self._folder, double=double, name=name)
+
+    def _opened(self, kind: str, name: str) -> Store:
+        if kind != "vespa":
+            return open_store(self.url(kind, name))
+        vespa_standin.need()
+        standin = vespa_standin.StandIn()
+        self._stack.callback(standin.close)
+        return open_store(standin.url(name), config_server=standin.config_server)
+
+
+@pytest.fixture(scope="module")
+def databases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
+    with ExitStack() as stack:
+        yield Databases(request, tmp_path_factory.mktemp("databases"), stack)
 
 
 @dataclass(frozen=True)
