@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -156,10 +157,8 @@ class FaultyServer(ABC):
         self._http.shutdown()
         self._http.server_close()
         for connection in list(self._open):
-            try:
+            with contextlib.suppress(OSError):  # closed before
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # closed before
         self._open.clear()
 
     def open(self) -> Store:
