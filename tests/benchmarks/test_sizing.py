@@ -18,6 +18,8 @@ from trivec import Document, Vectors, open_store
 from trivec.collection import Collection
 from trivec.insight.plan import MODELS, plan
 from trivec.rows import SparseRows, TokenRows
+from trivec_qdrant import QdrantStore
+from trivec_vespa.mapping import feed_fields
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
@@ -69,16 +71,8 @@ def _write(url: str, start: int, stop: int) -> None:
         for first in range(start, stop, BATCH):
             store.upsert(*_batch(first, min(BATCH, stop - first)))
         assert store.count() == stop
-
-
-def _optimise(folder: Path) -> None:
-    """Build the indexes, which a server does by itself, and write everything out."""
-    import qdrant_edge
-
-    shard = qdrant_edge.EdgeShard.load(str(folder))
-    shard.optimize()
-    shard.flush()
-    shard.close()
+        if isinstance(store, QdrantStore):
+            store.optimize()  # build the indexes, which a server does by itself
 
 
 @pytest.mark.parametrize("name", DATABASES)
@@ -88,8 +82,6 @@ def test_bytes_on_disk(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[
     sizes = []
     for start, stop in ((0, SMALL), (SMALL, LARGE)):
         _write(url, start, stop)  # closing the store writes everything out
-        if name == "qdrant+edge":
-            _optimise(tmp_path / "sizing")
         sizes.append(_on_disk(tmp_path))
     per_document = (sizes[1] - sizes[0]) / (LARGE - SMALL)
     vectors = int(_batch(0, 1)[1].row_bytes()[0])
@@ -108,11 +100,10 @@ def test_bytes_on_disk(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_bytes_that_vespa_is_fed(capsys: pytest.CaptureFixture[str]) -> None:
-    mapping = pytest.importorskip("trivec_vespa.mapping")
     documents, vectors = _batch(0, BATCH)
     collection = Collection(SCHEMA)
     fed = [
-        len(json.dumps({"fields": mapping.feed_fields(document, vectors, i, collection)}))
+        len(json.dumps({"fields": feed_fields(document, vectors, i, collection, binary=False)}))
         for i, document in enumerate(documents)
     ]
     planned = sum(
