@@ -24,6 +24,7 @@ from trivec.errors import (
     MissingDependencyError,
     RequestTooLargeError,
     StoreError,
+    StoreFullError,
     StoreUnavailableError,
 )
 from trivec.stores.url import StoreUrl
@@ -36,8 +37,9 @@ CONNECT_SECONDS = 10.0
 SEARCHES_AT_ONCE = 8
 
 # pkg/util/merr of the server: 1400 to 1402 are its privilege errors; 2 unavailable, 4 too many
-# requests, 8 rate limit.
+# requests, 8 rate limit; 3 memory, 7 disk, 9 quota exceeded, which deny all writes.
 _REFUSED = {1400, 1401, 1402}
+_FULL = {3, 7, 9}
 _LATER = {2, 4, int(ErrorCode.RATE_LIMIT)}
 _LATER_STATUS = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 _REFUSED_STATUS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
@@ -67,6 +69,8 @@ def _translate(error: MilvusException | grpc.RpcError, name: str) -> StoreError:
         return AuthenticationError(f"{text}; check token, user, password and database")
     if "larger than max" in said or "message size" in said:
         return RequestTooLargeError(text)
+    if code in _FULL or "no space left on device" in said:
+        return StoreFullError(text)
     exhausted = code == grpc.StatusCode.RESOURCE_EXHAUSTED
     if retriable or code in _LATER or code in _LATER_STATUS or exhausted or _is_timeout(said):
         return StoreUnavailableError(text)

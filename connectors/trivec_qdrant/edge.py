@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from trivec.collection import Collection
 from trivec.document import Document
-from trivec.errors import CollectionNotFoundError, StoreError, TrivecError
+from trivec.errors import CollectionNotFoundError, StoreError, StoreFullError, TrivecError
 from trivec.search import RRF_K, Part
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
@@ -90,6 +90,8 @@ class EdgeEngine(Engine):
                     f"{self._folder.folder} is open in another process; close it there, or use a "
                     f"server for several processes ({error})"
                 ) from error
+            if "No space left on device" in str(error):
+                raise StoreFullError(f"{self.name!r}: {error}") from error
             raise StoreError(f"{self.name!r}: {error}") from error
 
     @contextmanager

@@ -17,6 +17,7 @@ from trivec.errors import (
     CollectionNotFoundError,
     RequestTooLargeError,
     StoreError,
+    StoreFullError,
     StoreUnavailableError,
     TrivecError,
 )
@@ -27,6 +28,11 @@ __all__ = ["translated", "translating"]
 _TOO_LARGE = re.compile(
     r"larger than rate limiter capacity|larger than allowed|Payload Too Large"
     r"|(?:Sent|Received) message larger than max|for \"upsert limit\"",
+    re.IGNORECASE,
+)
+# WAL and disk of server 1.19, and the limits of its strict mode.
+_FULL = re.compile(
+    r"No space left on device|Max (?:points count|\w+ storage size) limit of \S+ reached",
     re.IGNORECASE,
 )
 _NO_COLLECTION = re.compile(r"Collection `?[^`]*`? (?:doesn't exist|not found)", re.IGNORECASE)
@@ -89,6 +95,8 @@ def _from_grpc(error: grpc.RpcError, name: str) -> StoreError:
     what = f"{name!r}: {details}"
     if _TOO_LARGE.search(details):
         return RequestTooLargeError(what)
+    if _FULL.search(details):
+        return StoreFullError(what)
     if code in _REFUSED:
         return AuthenticationError(what)
     if code is grpc.StatusCode.NOT_FOUND and _NO_COLLECTION.search(details):
@@ -111,6 +119,8 @@ def _from_rest(error: UnexpectedResponse, name: str) -> StoreError:
     what = f"{name!r}: status {status}: {content[:500] or error.reason_phrase}"
     if status == 413 or _TOO_LARGE.search(content):
         return RequestTooLargeError(what)
+    if status == 507 or _FULL.search(content):
+        return StoreFullError(what)
     if status in (401, 403):
         return AuthenticationError(what)
     if status == 404 and _NO_COLLECTION.search(content):

@@ -15,6 +15,7 @@ from trivec.errors import (
     IncompleteResultError,
     RequestTooLargeError,
     StoreError,
+    StoreFullError,
     StoreUnavailableError,
 )
 
@@ -102,7 +103,8 @@ class Connection:
             AuthenticationError: If it is 401 or 403.
             RequestTooLargeError: If it is 413.
             RefusedError: If it is another one from 400 to 499, such as 412.
-            StoreError: If it is 507, which needs a person, or another one.
+            StoreFullError: If it is 507, which needs a person.
+            StoreError: If it is another one.
         """
         content = self._send(method, path, body, content_type, parameters, timeout).content
         answer: dict[str, Any] = json.loads(content or b"{}")
@@ -193,7 +195,7 @@ def _refusal(response: httpr.Response, where: str) -> StoreError:
     if status == 413:
         return RequestTooLargeError(message)
     if status == 507:
-        return StoreError(
+        return StoreFullError(
             f"{message}: Vespa takes no more writes because a disk or the memory is nearly full. "
             "Delete documents, add nodes or raise the resource limits, then repeat the call; "
             "https://docs.vespa.ai/en/operations/feed-block.html"

@@ -22,6 +22,7 @@ from trivec.errors import (
     InvalidOptionError,
     SchemaMismatchError,
     StoreError,
+    StoreFullError,
     StoreUnavailableError,
 )
 from trivec.filters import Filter
@@ -315,7 +316,7 @@ class VespaStore(Store):
         path = document_path(self.name, id)
         try:
             self._vespa.request(method, path, body=body)
-        except (AuthenticationError, StoreUnavailableError):
+        except (AuthenticationError, StoreFullError, StoreUnavailableError):
             raise
         except StoreError as error:
             # Also for RequestTooLargeError: each document is a request, which half a batch makes

@@ -16,6 +16,7 @@ TrivecError
     ├── AuthenticationError              the credentials were refused
     ├── DocumentRefusedError             one document, named by its id
     ├── RequestTooLargeError             send less at once
+    ├── StoreFullError                   no more writes until somebody makes room
     ├── StoreUnavailableError            retry later; the outcome may be unknown
     └── IncompleteResultError            a partial answer
 ```
@@ -39,6 +40,7 @@ __all__ = [
     "RequestTooLargeError",
     "SchemaMismatchError",
     "StoreError",
+    "StoreFullError",
     "StoreUnavailableError",
     "TrivecError",
 ]
@@ -102,6 +104,10 @@ class DocumentRefusedError(StoreError):
 
 class RequestTooLargeError(StoreError):
     """The database refuses a request of this size; the same in smaller parts may pass."""
+
+
+class StoreFullError(StoreError):
+    """The database takes no more writes, of whatever document, until somebody makes room."""
 
 
 class StoreUnavailableError(StoreError):

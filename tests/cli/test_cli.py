@@ -15,6 +15,7 @@ from trivec import Vectors, open_store
 from trivec.cli.app import app
 from trivec.cli.options import fields_of, weights_of
 from trivec.errors import InvalidOptionError, StoreError
+from trivec.ingestion.report import IngestInterrupted, IngestReport
 from trivec.scores import Weights
 from trivec.testing import HashEncoder
 
@@ -185,6 +186,20 @@ def test_an_interrupt_has_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("trivec.cli.search.open_store", interrupted)
     assert run("search", "memory:/x", "x").exit_code == 130
+
+
+def test_an_interrupted_run_reports_what_is_done(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise IngestInterrupted(IngestReport(documents=7, requests=2))
+
+    monkeypatch.setattr("trivec.cli.ingest.run", interrupted)
+    done = run("ingest", source, "memory:/cli-interrupted")
+    assert done.exit_code == 130
+    assert "7 documents, 0.0 MB in 2 writes" in done.stderr
+    with open_store("memory:/cli-interrupted") as store:
+        store.drop()
 
 
 def test_secrets_of_an_error_are_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:

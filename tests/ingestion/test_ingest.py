@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -108,6 +110,31 @@ def test_what_is_no_document_is_named(encoder: HashEncoder, store: MemoryStore) 
     with pytest.raises(InvalidDocumentError, match="str after 1 others"):
         ingest([Document("a", ""), "b"], encoder, store)  # type: ignore[list-item]
     assert ingest([], encoder, store).documents == 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_far_a_run_is(
+    encoder: HashEncoder, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    ingest(list(_documents(100)), encoder, store, part_bytes=500)
+    shown = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()))
+    assert re.search(
+        r"ingest: 100 documents, \d+ tokens/s, \d+\.\d MB written, 0:00:00 left", shown
+    )
+
+
+def test_nothing_is_shown_elsewhere(
+    encoder: HashEncoder, store: MemoryStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ingest(_documents(100), encoder, store)
+    assert capsys.readouterr() == ("", "")
 
 
 async def test_async_leaves_the_loop_free(

@@ -92,6 +92,15 @@ def test_a_journal_in_use_is_refused(path: Path) -> None:
     Journal(path, IDENTITY).close()
 
 
+def test_it_is_a_file_of_sqlite_in_wal_mode(path: Path) -> None:
+    with Journal(path, IDENTITY) as journal:
+        journal.acknowledge([Document("a", "text")])
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert database.execute("SELECT id, problem FROM documents").fetchall() == [("a", None)]
+    database.close()
+
+
 def test_what_is_no_journal_is_refused(path: Path, tmp_path: Path) -> None:
     path.write_text("some text that is long enough to be no header of SQLite", encoding="utf-8")
     with pytest.raises(JournalError, match="cannot be used: file is not a database"):

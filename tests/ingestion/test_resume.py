@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 from uuid import uuid4
 
 import pytest
@@ -276,6 +277,17 @@ def test_a_journal_of_another_store_or_encoder_is_refused(
         another.drop()
     with pytest.raises(JournalError, match="dense was '32' and is '8'"):
         ingest(_documents(3), HashEncoder(dense=8), store, journal=journal)
+
+
+def test_a_journal_of_other_options_of_the_encoder_is_refused(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    class Windowed(HashEncoder):
+        options: ClassVar = {"mcls": "256"}
+
+    ingest(_documents(3), encoder, store, journal=journal)
+    with pytest.raises(JournalError, match="mcls was 'nothing' and is '256'"):
+        ingest(_documents(3), Windowed(), store, journal=journal)
 
 
 def test_ctrl_c_finishes_what_is_in_flight_and_reports(

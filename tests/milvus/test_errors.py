@@ -13,6 +13,7 @@ from trivec.errors import (
     CollectionNotFoundError,
     RequestTooLargeError,
     StoreError,
+    StoreFullError,
     StoreUnavailableError,
 )
 from trivec_milvus.client import translated
@@ -37,6 +38,9 @@ CASES = [
     (MilvusException(100, "can't find collection"), CollectionNotFoundError),
     (MilvusException(1400, "auth check failure, please check api key"), AuthenticationError),
     (MilvusException(8, "rate limit exceeded"), StoreUnavailableError),
+    (MilvusException(7, "disk quota exceeded"), StoreFullError),
+    (MilvusException(9, "quota exceeded[reason=memory]"), StoreFullError),
+    (MilvusException(65535, "[Errno 28] No space left on device"), StoreFullError),
     (MilvusException(65535, "node offline", retriable=True), StoreUnavailableError),
     (MilvusException(GONE, "Retry run out of 75"), StoreUnavailableError),
     (MilvusException(1, "[search] Retry timeout: 30.0s"), StoreUnavailableError),

@@ -14,7 +14,7 @@ import pytest
 import qdrant_edge as edge
 
 from trivec import Document, F, Schema, Vectors, open_store, score
-from trivec.errors import InvalidOptionError, SchemaMismatchError, StoreError
+from trivec.errors import InvalidOptionError, SchemaMismatchError, StoreError, StoreFullError
 from trivec.rows import TokenRows
 from trivec_qdrant import QdrantStore
 
@@ -72,6 +72,17 @@ def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
         other.wait(20)
     with open_store(url) as store:
         assert store.count() == 0
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("service error: No space left on device (os error 28)")
+
+    with open_store(f"qdrant+edge:{tmp_path}/full") as store:
+        store.create(SCHEMA)
+        monkeypatch.setattr("trivec_qdrant.shard.Shard.open", fail)
+        with pytest.raises(StoreFullError, match="os error 28"):
+            store.upsert([Document("a", "")], Vectors(dense=np.ones((1, 8))))
 
 
 def test_the_last_handle_closes_the_folder(tmp_path: Path, make_vectors: Any) -> None:

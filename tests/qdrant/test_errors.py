@@ -15,6 +15,7 @@ from trivec.errors import (
     CollectionNotFoundError,
     RequestTooLargeError,
     StoreError,
+    StoreFullError,
     StoreUnavailableError,
 )
 
@@ -24,6 +25,8 @@ COMPLETED = {"result": {"operation_id": 1, "status": "completed"}, "status": "ok
 RATE = "Rate limiting exceeded: Read rate limit exceeded: Operation requires 1 tokens"
 SPLIT = "request larger than rate limiter capacity, please try to split your request"
 LARGE = "JSON payload (33554433 bytes) is larger than allowed (limit: 33554432 bytes)."
+DISK = "No space left on device: WAL buffer size exceeds available disk space"
+STRICT = "Max vector storage size limit of 0.00095MB reached!"
 TIMED_OUT = "1 of 1 read operations failed: Timeout error: Operation 'Search' timed out"
 
 
@@ -53,6 +56,9 @@ def packed(grpc_server: Any) -> Store:
         (429, "busy", StoreUnavailableError),
         (503, "no", StoreUnavailableError),
         (500, "disk", StoreUnavailableError),
+        (500, DISK, StoreFullError),
+        (507, "no", StoreFullError),
+        (400, STRICT, StoreFullError),
         (500, TIMED_OUT, StoreError),
         (400, "Wrong input: Vector dimension error", StoreError),
         (401, "Must provide an API key or an Authorization bearer token", AuthenticationError),
@@ -143,6 +149,8 @@ def test_nothing_listens() -> None:
         ("RESOURCE_EXHAUSTED", "Received message larger than max", RequestTooLargeError),
         ("RESOURCE_EXHAUSTED", "busy", StoreUnavailableError),
         ("INTERNAL", "disk", StoreUnavailableError),
+        ("INTERNAL", DISK, StoreFullError),
+        ("INVALID_ARGUMENT", STRICT, StoreFullError),
         ("INTERNAL", TIMED_OUT, StoreError),
         ("INVALID_ARGUMENT", "Wrong input", StoreError),
         ("UNAUTHENTICATED", "Invalid API key or JWT", AuthenticationError),

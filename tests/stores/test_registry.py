@@ -59,8 +59,16 @@ def test_an_unknown_option_lists_the_known_ones() -> None:
     assert isinstance(store, MemoryStore)
 
 
-def test_a_missing_client_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("qdrants", "trivec_no_such_package:Store", "trivec.stores")
-    monkeypatch.setattr(trivec.stores.registry, "store_schemes", lambda: {"qdrants": entry})
-    with pytest.raises(MissingDependencyError, match=r"pip install 'trivec\[qdrant\]'"):
-        open_store("qdrants://host/a")
+@pytest.mark.parametrize(
+    ("scheme", "extra"), [("qdrants", "qdrant"), ("milvus+lite", "milvus"), ("milvus", "milvus")]
+)
+def test_a_missing_client_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, extra: str
+) -> None:
+    names = ("qdrant", "qdrants", "milvus", "milvus+lite")
+    entries = {
+        name: EntryPoint(name, "trivec_no_such_package:Store", "trivec.stores") for name in names
+    }
+    monkeypatch.setattr(trivec.stores.registry, "store_schemes", lambda: entries)
+    with pytest.raises(MissingDependencyError, match=rf"pip install 'trivec\[{extra}\]'"):
+        open_store(f"{scheme}://localhost/a")

@@ -105,7 +105,7 @@ def test_a_server_that_stays_busy_is_left(
         (412, "document 'b': .*status 412: no such field"),
         (413, "document 'b': .*status 413: no such field"),
         (500, "document 'b': .*status 500: no such field"),
-        (507, "document 'b': .*nearly full. Delete documents, add nodes"),
+        (507, "docid/b: status 507: .*nearly full. Delete documents, add nodes"),
     ],
 )
 def test_what_waiting_does_not_help_is_told_at_once(

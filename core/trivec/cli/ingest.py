@@ -22,6 +22,7 @@ from trivec.cli.options import (
     notes,
     print_json,
 )
+from trivec.ingestion.ingest import PART_BYTES
 from trivec.ingestion.ingest import ingest as run
 from trivec.ingestion.pipeline import check_on_error
 from trivec.ingestion.report import IngestInterrupted, IngestReport
@@ -54,6 +55,9 @@ def ingest(
     rejects: Annotated[
         Path | None, typer.Option(help="Where skipped lines go; SOURCE.rejects.jsonl by default.")
     ] = None,
+    part_bytes: Annotated[
+        int, typer.Option(help="The most bytes of text that are encoded and written at once.")
+    ] = PART_BYTES,
     as_json: AsJson = False,
 ) -> None:
     """Encode documents once and write all three vectors; creates the collection if needed."""
@@ -75,6 +79,7 @@ def ingest(
                 on_error=policy,
                 rejected=rejected,
                 prune=prune,
+                part_bytes=part_bytes,
             )
         except IngestInterrupted as error:
             print_report(error.report, as_json=as_json, rejects=rejected.path)

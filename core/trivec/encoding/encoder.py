@@ -66,6 +66,8 @@ class Encoder:
         precision (Precision): The numbers of its matrix products.
         max_length (int): The most tokens of a text that the model can take.
         query_instruction (str): What `encode_queries` puts before a question; "" for BGE-M3.
+        options (dict[str, str]): What else changes the vectors of a document, for the journal of
+            `ingest`.
 
     Example:
         Needs the model, 2.3 GB on the first use:
@@ -96,6 +98,7 @@ class Encoder:
         self.precision = precision
         self.max_length = min(MAX_LENGTH, backbone.architecture.max_length)
         self.query_instruction = query_instruction
+        self.options = {} if heads.window is None else {"mcls": str(heads.window)}
         self._backbone = backbone
         self._heads = heads
         self._tokenizer = tokenizer

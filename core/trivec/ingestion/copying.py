@@ -9,14 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trivec.collection import Page
 from trivec.document import Document, Json
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.fields import FieldType
 from trivec.filters import Filter
-from trivec.ingestion.ingest import identity, reconcile
+from trivec.ingestion.ingest import PART_BYTES, identity, reconcile
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Part, Pipeline, Rejects, check_on_error
 from trivec.ingestion.report import IngestReport, Progress, Tally
@@ -29,7 +27,7 @@ __all__ = ["CopyReport", "copy"]
 PAGE_BYTES = 32 * 1024 * 1024
 PAGE_DOCUMENTS = 256
 FIRST_DOCUMENTS = 8
-"""How many documents are read to learn how large they are."""
+"""How many documents are read first, to learn how large their vectors are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +139,7 @@ class _Reading:
     sample_size: int
     read: int = 0
     sample: list[str] = field(default_factory=list)
+    _row_bytes: int | None = None
     _random: random.Random = field(default_factory=lambda: random.Random(0))
 
     def changed(self, document: Document) -> Document:
@@ -150,33 +149,39 @@ class _Reading:
         return replace(document, metadata={**document.metadata, **self.set_fields})
 
     def parts(self, journal: Journal, tally: Tally) -> Iterator[Part]:
-        """Yield what is new or has changed, with its vectors.
+        """Yield what is new or has changed, with its vectors, in parts bounded in bytes.
 
-        A first copy reads everything in one scan. Later ones scan without vectors, which are
-        nearly all of the bytes, and get those of what is left.
+        The scan goes without vectors, which are nearly all of the bytes. Those of a text are
+        about as large as the text is long.
         """
-        first = not len(journal)
-        size = self._page_size()
-        for page in self.source.scan(batch_size=size, with_vectors=first, filter=self.filter):
+        for page in self.source.scan(batch_size=PAGE_DOCUMENTS, filter=self.filter):
             documents = [self.changed(document) for document in page.documents]
             plan = journal.plan(documents)
             self._note(documents)
             tally.add(IngestReport(unchanged=plan.unchanged, replaced=plan.replaced))
-            wanted = [document.id for document in (*plan.encode, *plan.touch)]
-            if not wanted:
-                continue
-            if not first:
-                page = self.source.get(wanted, with_vectors=True)
-                documents = [self.changed(document) for document in page.documents]
-            yield _chosen(Page(documents, page.vectors), wanted)
+            wanted = [*plan.encode, *plan.touch]
+            while wanted:
+                count = self._fitting(wanted)
+                ids, wanted = [document.id for document in wanted[:count]], wanted[count:]
+                found = self.source.get(ids, with_vectors=True)
+                if found.vectors is not None and found.documents:
+                    self._row_bytes = int(found.vectors.row_bytes().max())
+                yield Part([self.changed(document) for document in found.documents], found.vectors)
 
-    def _page_size(self) -> int:
-        """Return how many documents of this source make a page of about `PAGE_BYTES`."""
-        page = next(self.source.scan(batch_size=FIRST_DOCUMENTS, with_vectors=True), None)
-        if page is None or page.vectors is None or not page.documents:
-            return PAGE_DOCUMENTS
-        largest = int(page.vectors.row_bytes().max())
-        return int(np.clip(PAGE_BYTES // max(1, largest), FIRST_DOCUMENTS, PAGE_DOCUMENTS))
+    def _fitting(self, documents: Sequence[Document]) -> int:
+        """Return how many of the next documents make a part: at least one, and not too much text.
+
+        What the text does not tell, the last part does.
+        """
+        most = FIRST_DOCUMENTS
+        if self._row_bytes is not None:
+            most = int(np.clip(PAGE_BYTES // max(1, self._row_bytes), 1, PAGE_DOCUMENTS))
+        size = 0
+        for count, document in enumerate(documents[:most]):
+            size += len(document.text.encode())
+            if count and size > PART_BYTES:
+                return count
+        return min(most, len(documents))
 
     def _note(self, documents: Sequence[Document]) -> None:
         """Draw from what was read, each document with the same chance (Vitter's algorithm R)."""
@@ -186,12 +191,3 @@ class _Reading:
                 self.sample.append(document.id)
             elif (place := self._random.randrange(self.read)) < self.sample_size:
                 self.sample[place] = document.id
-
-
-def _chosen(page: Page, wanted: Sequence[str]) -> Part:
-    """Return the documents of these ids with their vectors, in the page's order."""
-    ids = set(wanted)
-    last = {document.id: i for i, document in enumerate(page.documents) if document.id in ids}
-    rows: NDArray[np.int64] = np.fromiter(last.values(), np.int64, len(last))
-    vectors = None if page.vectors is None else page.vectors.take(rows)
-    return Part([page.documents[i] for i in rows], vectors)

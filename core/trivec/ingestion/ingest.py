@@ -18,7 +18,7 @@ from trivec.schema import Schema
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
 
-__all__ = ["Measured", "aingest", "identity", "ingest", "reconcile"]
+__all__ = ["Configured", "Measured", "aingest", "identity", "ingest", "reconcile"]
 
 # A token is about 4 bytes of text and becomes 4 KiB of ColBERT vectors at 1,024 dimensions, so
 # this much text becomes about 64 MiB.
@@ -34,6 +34,13 @@ class Measured(Protocol):
 
     def fraction(self) -> float | None:
         """Return how much has been read, from 0 to 1; None if nobody knows."""
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """Encoders with options that change the vectors; the journal belongs to these options too."""
+
+    options: Mapping[str, str]
 
 
 def ingest(
@@ -76,7 +83,7 @@ def ingest(
         DocumentRefusedError: If the database refuses a document.
         StoreError: If the database failed. What was acknowledged stays, and the same call may be
             made again.
-        JournalError: If the journal is of another store, schema or model.
+        JournalError: If the journal is of another store, schema or model, or of other options.
         IngestInterrupted: After Ctrl-C, when what was in flight is written; a KeyboardInterrupt
             with the report.
 
@@ -169,7 +176,8 @@ def _ingest(
     check_on_error(on_error)
     read, fraction = _measured(documents)
     tally = Tally(fraction)
-    with Journal(journal, identity(store, encoder.schema)) as book:
+    options = encoder.options if isinstance(encoder, Configured) else {}
+    with Journal(journal, identity(store, encoder.schema, options)) as book:
         tally.add(IngestReport(missing=reconcile(book, store)))
         pipeline = Pipeline(store, book, tally, on_error=on_error, rejected=rejected)
         source = _Source(read, store, book, tally, pipeline, part_bytes)
@@ -185,8 +193,10 @@ def _ingest(
     return tally.report()
 
 
-def identity(store: Store, schema: Schema) -> Mapping[str, str]:
-    """Return what the rows of a journal are valid for."""
+def identity(
+    store: Store, schema: Schema, options: Mapping[str, str] | None = None
+) -> Mapping[str, str]:
+    """Return what the rows of a journal are valid for: the store, the model and its options."""
     return {
         "store": store.address,
         "model": schema.model,
@@ -194,6 +204,7 @@ def identity(store: Store, schema: Schema) -> Mapping[str, str]:
         "sparse": str(schema.sparse),
         "colbert": str(schema.colbert),
         "colbert_overflow": store.overflow,
+        **(options or {}),
     }
 
 

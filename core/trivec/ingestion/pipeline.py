@@ -22,6 +22,7 @@ from trivec.errors import (
     InvalidDocumentError,
     InvalidOptionError,
     StoreError,
+    StoreFullError,
     StoreUnavailableError,
 )
 from trivec.ingestion.journal import Journal
@@ -41,6 +42,14 @@ MAX_REFUSALS = 32
 """So many documents refused one after the other are the database's fault, not the documents'."""
 
 POLL_SECONDS = 0.1
+
+_OF_NO_DOCUMENT = (
+    AuthenticationError,
+    CollectionNotFoundError,
+    StoreFullError,
+    StoreUnavailableError,
+)
+"""Failures that no document caused, and that end a run whatever `on_error` says."""
 
 _log = logging.getLogger("trivec")
 
@@ -150,8 +159,8 @@ class Pipeline:
         """Write documents; find by halves the one that the database refuses."""
         try:
             written = self._store.upsert(documents, vectors)
-        except (AuthenticationError, CollectionNotFoundError, StoreUnavailableError):
-            raise  # of no document's making
+        except _OF_NO_DOCUMENT:
+            raise
         except (InvalidDocumentError, StoreError) as error:
             if len(documents) == 1:
                 self._refuse(documents[0], error)

@@ -37,7 +37,9 @@ def store_class(scheme: str) -> type[Store]:
     except MissingDependencyError:
         raise
     except ImportError as error:
-        extra = scheme.split("+")[0].rstrip("s")
+        extra = scheme.split("+")[0]
+        if extra[:-1] in known:  # "qdrants" is "qdrant" with TLS
+            extra = extra[:-1]
         raise MissingDependencyError(
             f"the store {scheme!r} needs a package that is not installed ({error}); "
             f"run: pip install 'trivec[{extra}]'"
