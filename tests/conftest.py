@@ -11,15 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from trivec import Store, open_store
-from trivec.stores.registry import store_schemes
+from store_cases import DATABASES
+from trivec import Store
 from trivec.testing import HashEncoder
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
@@ -94,24 +93,16 @@ def loop_gap() -> LoopGap:
     return measure
 
 
-STORES = {
-    "memory": "memory:/{name}",
-    "qdrant+edge": "qdrant+edge:{folder}/{name}",
-    "qdrant+memory": "qdrant+memory:/{name}",
-    "milvus+lite": "milvus+lite:{folder}/lite.db/{name}",
-}
-"""Stores that the tests of the framework classes run on, as far as they are installed."""
-
-
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=DATABASES)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Yield a store whose collection does not exist yet."""
-    scheme = request.param
-    entry = store_schemes().get(scheme)
-    if entry is None or find_spec(entry.module.split(".")[0]) is None:
-        pytest.skip(f"no connector for {scheme} is installed")
-    url = STORES[scheme].format(folder=tmp_path, name=f"frameworks_{uuid4().hex[:12]}")
-    with open_store(url) as opened:
+    """Yield a store whose collection does not exist yet.
+
+    Tests that are not about a database take `parametrize("store", ["memory"], indirect=True)`.
+    """
+    case = DATABASES[request.param]
+    if case.fixture:
+        request.getfixturevalue(case.fixture)
+    with case.open(tmp_path, f"frameworks_{uuid4().hex[:12]}") as opened:
         yield opened
         opened.drop()
 
