@@ -109,6 +109,36 @@ class TrivecVectorStore(SearchableStore):
     """
 
     @classmethod
+    def from_documents(
+        cls,
+        documents: Iterable[LangChainDocument],
+        embedding: TextEncoder | Embeddings,
+        *,
+        store: Store,
+        ids: Sequence[str | None] | None = None,
+        **options: Unpack[StoreOptions],
+    ) -> Self:
+        """Make a vector store as the class does, and add documents to it."""
+        made = cls(store, embedding, **options)
+        made.add_documents(documents, ids=ids)
+        return made
+
+    @classmethod
+    async def afrom_documents(
+        cls,
+        documents: Iterable[LangChainDocument],
+        embedding: TextEncoder | Embeddings,
+        *,
+        store: Store,
+        ids: Sequence[str | None] | None = None,
+        **options: Unpack[StoreOptions],
+    ) -> Self:
+        """Make a vector store and add documents to it; see `from_documents`."""
+        made = cls(store, embedding, **options)
+        await made.aadd_documents(documents, ids=ids)
+        return made
+
+    @classmethod
     def from_texts(
         cls,
         texts: Iterable[str],
@@ -120,9 +150,8 @@ class TrivecVectorStore(SearchableStore):
         **options: Unpack[StoreOptions],
     ) -> Self:
         """Make a vector store as the class does, and add texts to it."""
-        made = cls(store, embedding, **options)
-        made.add_texts(texts, metadatas, ids=ids)
-        return made
+        documents = _documents(texts, metadatas)
+        return cls.from_documents(documents, embedding, store=store, ids=ids, **options)
 
     @classmethod
     async def afrom_texts(
@@ -136,9 +165,8 @@ class TrivecVectorStore(SearchableStore):
         **options: Unpack[StoreOptions],
     ) -> Self:
         """Make a vector store and add texts to it; see `from_texts`."""
-        made = cls(store, embedding, **options)
-        await made.aadd_texts(texts, metadatas, ids=ids)
-        return made
+        documents = _documents(texts, metadatas)
+        return await cls.afrom_documents(documents, embedding, store=store, ids=ids, **options)
 
     def add_texts(
         self,
