@@ -11,17 +11,35 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-
 from store_cases import DATABASES
-from trivec import Store
+
+from trivec import Store, open_store
+from trivec.document import PRIVATE_KEY
 from trivec.testing import HashEncoder
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
+
+
+FIELDS: dict[str, Any] = {
+    f"{PRIVATE_KEY}.ref_doc_id": str,
+    "kind": str,
+    "n": int,
+    "tag": str,
+    "lang": str,
+    "year": int,
+    "price": float,
+    "flag": bool,
+    "when": datetime,
+    "tags": list[str],
+    "nested.kind": str,
+}
 
 
 @pytest.fixture
@@ -93,11 +111,19 @@ def loop_gap() -> LoopGap:
     return measure
 
 
-@pytest.fixture(params=DATABASES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Yield a store whose collection does not exist yet.
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """Yield a store whose collection does not exist yet, for what is not about a database."""
+    with open_store(f"memory:/{uuid4().hex}") as opened:
+        yield opened
+        opened.drop()
 
-    Tests that are not about a database take `parametrize("store", ["memory"], indirect=True)`.
+
+@pytest.fixture(params=DATABASES)
+def every_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Yield a store whose collection does not exist yet, of each database in turn.
+
+    Modules about databases make it their `store`.
     """
     case = DATABASES[request.param]
     if case.fixture:
@@ -105,6 +131,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with case.open(tmp_path, f"frameworks_{uuid4().hex[:12]}") as opened:
         yield opened
         opened.drop()
+
+
+@pytest.fixture
+def fields(store: Store) -> dict[str, Any]:
+    """Return what the tests filter on, for stores that filter on declared fields only.
+
+    It is the same for both frameworks, so that their collections are one application of Vespa.
+    """
+    return FIELDS if store.declared_only else {}
 
 
 @pytest.fixture(scope="session")

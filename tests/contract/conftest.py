@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-
 from store_cases import CASES, StoreCase
+
 from trivec import Document, Hit, Schema, Store, Vectors, open_store
 from trivec.rows import SparseRows, TokenRows
 
