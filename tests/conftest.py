@@ -11,35 +11,19 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from store_cases import DATABASES
+from store_cases import DATABASES, FIELDS
 
 from trivec import Store, open_store
 from trivec.document import PRIVATE_KEY
 from trivec.testing import HashEncoder
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
-
-
-FIELDS: dict[str, Any] = {
-    f"{PRIVATE_KEY}.ref_doc_id": str,
-    "kind": str,
-    "n": int,
-    "tag": str,
-    "lang": str,
-    "year": int,
-    "price": float,
-    "flag": bool,
-    "when": datetime,
-    "tags": list[str],
-    "nested.kind": str,
-}
 
 
 @pytest.fixture
@@ -139,7 +123,9 @@ def fields(store: Store) -> dict[str, Any]:
 
     It is the same for both frameworks, so that their collections are one application of Vespa.
     """
-    return FIELDS if store.declared_only else {}
+    if not store.declared_only:
+        return {}
+    return {f"{PRIVATE_KEY}.ref_doc_id": str, "kind": str, "n": int, "tag": str, **FIELDS}
 
 
 @pytest.fixture(scope="session")

@@ -102,3 +102,27 @@ def test_secrets_are_not_written_out() -> None:
         "model_name": "hash",
         "embed_batch_size": 64,
     }
+
+
+TEMPLATES: dict[type, list[str]] = {
+    langchain.TrivecEmbeddings: [
+        *("Setup", "Key init args", "Instantiate"),
+        *("Embed single text", "Embed multiple texts", "Async"),
+    ],
+    langchain.TrivecVectorStore: [
+        *("Setup", "Key init args — indexing params", "Key init args — client params"),
+        *("Instantiate", "Add Documents", "Delete Documents"),
+        *("Search", "Search with filter", "Search with score", "Async", "Use as Retriever"),
+    ],
+    langchain.TrivecRetriever: [
+        *("Setup", "Key init args", "Instantiate", "Usage", "Use within a chain"),
+    ],
+}
+
+
+@pytest.mark.parametrize("cls", TEMPLATES)
+def test_a_class_of_langchain_is_described_as_langchain_asks(cls: type) -> None:
+    """The examples in these sections run as doctests."""
+    lines = [line.strip() for line in (cls.__doc__ or "").splitlines()]
+    places = [lines.index(f"{section}:") for section in TEMPLATES[cls]]
+    assert places == sorted(places)

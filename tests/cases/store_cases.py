@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,18 @@ import pytest
 
 import vespa_standin
 from trivec import Store, Vectors, open_store
+
+FIELDS: dict[str, Any] = {
+    "lang": str,
+    "year": int,
+    "price": float,
+    "flag": bool,
+    "when": datetime,
+    "tags": list[str],
+    "sizes": list[int],
+    "nested.kind": str,
+}
+"""The metadata that filters use in the tests of all stores."""
 
 
 @dataclass(frozen=True)

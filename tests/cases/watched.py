@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -59,3 +60,9 @@ def block_memory_stores(monkeypatch: pytest.MonkeyPatch, seconds: float = BUSY_S
     for name in ("_search", "_write", "_get", "_delete", "_delete_where", "_drop"):
         monkeypatch.setattr(MemoryStore, name, blocking(getattr(MemoryStore, name)))
     return threads
+
+
+def asynchronous_methods(cls: type) -> set[str]:
+    """Return the names of a class's public coroutine methods, its own and inherited ones."""
+    methods = inspect.getmembers(cls, inspect.iscoroutinefunction)
+    return {name for name, _ in methods if not name.startswith("_")}

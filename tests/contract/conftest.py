@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
-from store_cases import CASES, StoreCase
+from store_cases import CASES, FIELDS, StoreCase
 
 from trivec import Document, Hit, Schema, Store, Vectors, open_store
 from trivec.rows import SparseRows, TokenRows
 
 SCHEMA = Schema(dense=32, sparse=True, colbert=16, model="contract")
-FIELDS: dict[str, Any] = {
-    "lang": str,
-    "year": int,
-    "price": float,
-    "flag": bool,
-    "when": datetime,
-    "tags": list[str],
-    "sizes": list[int],
-    "nested.kind": str,
-}
 HOSTILE = [
     "plain",
     "it's",

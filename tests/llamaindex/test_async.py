@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +12,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.core.vector_stores import MetadataFilters
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
-from watched import BlockingEncoder, block_memory_stores
+from watched import BlockingEncoder, asynchronous_methods, block_memory_stores
 
 from trivec import Store, open_store
 from trivec_llamaindex import (
@@ -122,5 +121,4 @@ async def test_no_asynchronous_method_works_in_the_thread_of_the_loop(
 
 
 def test_every_asynchronous_method_is_among_them() -> None:
-    methods = inspect.getmembers(TrivecVectorStore, inspect.iscoroutinefunction)
-    assert {name for name, _ in methods if not name.startswith("_")} == set(TWINS)
+    assert asynchronous_methods(TrivecVectorStore) == set(TWINS)
