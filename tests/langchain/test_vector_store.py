@@ -9,9 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from trivec import F, Store, Weights
-from trivec.errors import (
-    InvalidOptionError,
-)
+from trivec.errors import InvalidOptionError
 from trivec.search import Mode
 from trivec.testing import HashEncoder
 from trivec_langchain import TrivecEmbeddings, TrivecVectorStore
@@ -174,6 +172,3 @@ async def test_relevance_is_1_for_the_same_text_and_lies_between_0_and_1(
         text, k=5, mode=mode, score_threshold=0.99
     )
     assert ids([d for d, _ in above]) == ["2"]
-
-
-# --- plain embeddings --------------------------------------------------------------------------

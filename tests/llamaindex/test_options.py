@@ -8,13 +8,8 @@ from typing import Any
 import pytest
 from llama_index.core.schema import TextNode
 from llama_index.core.vector_stores import MetadataFilters
-from llama_index.core.vector_stores.types import (
-    BasePydanticVectorStore,
-    VectorStoreQuery,
-)
-from llama_index.core.vector_stores.types import (
-    VectorStoreQueryMode as Mode,
-)
+from llama_index.core.vector_stores.types import BasePydanticVectorStore, VectorStoreQuery
+from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
 
 from trivec import F, Store, Weights
 from trivec.document import PRIVATE_KEY

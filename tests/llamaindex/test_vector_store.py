@@ -258,9 +258,6 @@ async def test_diverse_nodes_are_those_of_llamaindexs_own_store(
     assert set(vector_store.query(query).ids or []) == {"0", "1", "2"}
 
 
-# --- embeddings of other models ----------------------------------------------------------------
-
-
 def test_both_legs_see_the_text_with_its_metadata(
     vector_store: TrivecVectorStore, encoder: HashEncoder
 ) -> None:
