@@ -11,15 +11,16 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from store_cases import DATABASES, FIELDS
 
 from trivec import Store, open_store
-from trivec.stores.registry import store_schemes
+from trivec.document import PRIVATE_KEY
 from trivec.testing import HashEncoder
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
@@ -94,26 +95,37 @@ def loop_gap() -> LoopGap:
     return measure
 
 
-STORES = {
-    "memory": "memory:/{name}",
-    "qdrant+edge": "qdrant+edge:{folder}/{name}",
-    "qdrant+memory": "qdrant+memory:/{name}",
-    "milvus+lite": "milvus+lite:{folder}/lite.db/{name}",
-}
-"""Stores that the tests of the framework classes run on, as far as they are installed."""
-
-
-@pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """Yield a store whose collection does not exist yet."""
-    scheme = request.param
-    entry = store_schemes().get(scheme)
-    if entry is None or find_spec(entry.module.split(".")[0]) is None:
-        pytest.skip(f"no connector for {scheme} is installed")
-    url = STORES[scheme].format(folder=tmp_path, name=f"frameworks_{uuid4().hex[:12]}")
-    with open_store(url) as opened:
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """Yield a store whose collection does not exist yet, for what is not about a database."""
+    with open_store(f"memory:/{uuid4().hex}") as opened:
         yield opened
         opened.drop()
+
+
+@pytest.fixture(params=DATABASES)
+def every_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Yield a store whose collection does not exist yet, of each database in turn.
+
+    Modules about databases make it their `store`.
+    """
+    case = DATABASES[request.param]
+    if case.fixture:
+        request.getfixturevalue(case.fixture)
+    with case.open(tmp_path, f"frameworks_{uuid4().hex[:12]}") as opened:
+        yield opened
+        opened.drop()
+
+
+@pytest.fixture
+def fields(store: Store) -> dict[str, Any]:
+    """Return what the tests filter on, for stores that filter on declared fields only.
+
+    It is the same for both frameworks, so that their collections are one application of Vespa.
+    """
+    if not store.declared_only:
+        return {}
+    return {f"{PRIVATE_KEY}.ref_doc_id": str, "kind": str, "n": int, "tag": str, **FIELDS}
 
 
 @pytest.fixture(scope="session")

@@ -63,13 +63,15 @@ def test_langchain() -> None:
     with open_store("memory:/typed_plain") as store:
         plain = DeterministicFakeEmbedding(size=6)
         langchain.TrivecVectorStore.from_texts(["a"], plain, store=store, ids=["1"])
+        documents = [LangChainDocument("b")]
+        langchain.TrivecVectorStore.from_documents(documents, plain, store=store, candidates=9)
         store.drop()
 
 
 async def test_langchain_asynchronously() -> None:
     with open_store("memory:/typed_langchain_async") as store:
-        made = await langchain.TrivecVectorStore.afrom_texts(
-            ["a whale"], HashEncoder(), store=store
+        made = await langchain.TrivecVectorStore.afrom_documents(
+            [LangChainDocument("a whale")], HashEncoder(), store=store, fields={"lang": str}
         )
         assert_type(await made.asimilarity_search("whale", mode="rrf"), list[LangChainDocument])
         assert_type(await made.adelete(filter={"lang": "en"}), bool)

@@ -19,18 +19,30 @@ __all__ = ["DenseEncoder", "TrivecEmbeddings", "as_encoder", "unit"]
 class TrivecEmbeddings(Embeddings):
     """An encoder's dense vectors, for everything in LangChain that takes embeddings.
 
-    Args:
-        encoder: The encoder, such as `Encoder.load("BAAI/bge-m3")`. All classes of this package
-            that are made with the same encoder share one forward pass per text.
+    Setup:
+        .. code-block:: bash
 
-    Example:
+            pip install 'trivec[langchain]'
+
+    Key init args:
+        encoder: TextEncoder
+            The encoder, such as `Encoder.load("BAAI/bge-m3")`. All classes of this package that
+            are made with the same encoder share one forward pass per text.
+
+    Instantiate:
         >>> from trivec.testing import HashEncoder
         >>> from trivec_langchain import TrivecEmbeddings
         >>> embeddings = TrivecEmbeddings(HashEncoder())
+
+    Embed single text:
         >>> len(embeddings.embed_query("Where do whales live?"))
         32
+
+    Embed multiple texts:
         >>> len(embeddings.embed_documents(["Whales live in the sea.", "Foxes do not."]))
         2
+
+    Async:
         >>> import asyncio
         >>> len(asyncio.run(embeddings.aembed_query("Where do whales live?")))
         32

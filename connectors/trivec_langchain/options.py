@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypedDict
 
 from trivec import Filter, Weights
 from trivec.errors import InvalidOptionError
+from trivec.fields import FieldType
 from trivec.search import Mode, Search
 from trivec_langchain.filters import LangChainFilter, to_filter
 
-__all__ = ["SearchOptions", "merged", "relevance_of"]
+__all__ = ["SearchOptions", "StoreOptions", "merged", "relevance_of"]
 
 
 class SearchOptions(TypedDict, total=False):
@@ -29,6 +30,12 @@ class SearchOptions(TypedDict, total=False):
     weights: Weights
     candidates: int
     filter: LangChainFilter | None
+
+
+class StoreOptions(SearchOptions, total=False):
+    """The options of a vector store: those of its searches, and the fields of a new collection."""
+
+    fields: Mapping[str, type | FieldType] | None
 
 
 def merged(defaults: Search, k: int, options: SearchOptions) -> Search:

@@ -20,32 +20,43 @@ __all__ = ["TrivecReranker"]
 class TrivecReranker(BaseDocumentCompressor):
     """Sorts documents by ColBERT or the hybrid score, or by a cross-encoder.
 
-    Attributes:
-        encoder: A trivec encoder. A question that its retriever has encoded is not encoded again.
-        cross_encoder: Scores the texts in the encoder's place.
-        store: Where documents may be stored with their vectors, which are used if the text is the
-            same; only the others are encoded.
-        mode: "colbert", "hybrid", "dense" or "sparse".
-        weights: The weights of "hybrid".
-        top_n: How many documents to return; all without it.
+    Setup:
+        .. code-block:: bash
 
-    Example:
+            pip install 'trivec[langchain]'
+
+    Key init args:
+        encoder: TextEncoder | None
+            A trivec encoder. A question that its retriever has encoded is not encoded again.
+        cross_encoder: BaseCrossEncoder | None
+            Scores the texts in the encoder's place.
+        store: Store | None
+            Where documents may be stored with their vectors, which are used if the text is the
+            same; only the others are encoded.
+        mode: str
+            "colbert", "hybrid", "dense" or "sparse".
+        weights: Weights
+            The weights of "hybrid".
+        top_n: int | None
+            How many documents to return; all without it.
+
+    Instantiate:
         >>> from trivec.testing import HashEncoder
         >>> from trivec_langchain import TrivecReranker
         >>> reranker = TrivecReranker(encoder=HashEncoder(), top_n=1)
+
+    Usage:
         >>> from langchain_core.documents import Document
         >>> documents = [Document("Foxes live in the wood."), Document("Whales live in the sea.")]
         >>> reranker.compress_documents(documents, "Who lives in the sea?")[0].page_content
         'Whales live in the sea.'
 
-        The scores alone:
-
+    Scores:
         >>> fox, whale = reranker.score(documents, "Who lives in the sea?")
         >>> fox < whale
         True
 
-        Asynchronously:
-
+    Async:
         >>> import asyncio
         >>> len(asyncio.run(reranker.acompress_documents(documents, "Who lives in the sea?")))
         1

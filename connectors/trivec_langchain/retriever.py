@@ -37,16 +37,26 @@ class RetrieverOptions(SearchOptions, total=False):
 class TrivecRetriever(BaseRetriever):
     """Retrieves documents; `batch` and `abatch` take one forward pass and one request.
 
-    Attributes:
-        vectorstore: Where to search. What the retriever leaves open is as the vector store has it.
-        k: How many documents to return.
-        mode: "dense", "sparse", "colbert", "hybrid" or "rrf".
-        weights: The weights of the three parts in the hybrid score.
-        candidates: How many documents the dense and the sparse search give each to the other
-            modes.
-        filter: Holds for every call, together with the vector store's; a call's own replaces it.
+    Setup:
+        .. code-block:: bash
 
-    Example:
+            pip install 'trivec[langchain,qdrant]'  # or milvus, vespa
+
+    Key init args:
+        vectorstore: TrivecVectorStore
+            Where to search. What the retriever leaves open is as the vector store has it.
+        k: int
+            How many documents to return.
+        mode: str | None
+            "dense", "sparse", "colbert", "hybrid" or "rrf".
+        weights: Weights | None
+            The weights of the three parts in the hybrid score.
+        candidates: int | None
+            How many documents the dense and the sparse search give each to the other modes.
+        filter: Filter | dict | FilterDirective | None
+            Holds for every call, together with the vector store's; a call's own replaces it.
+
+    Instantiate:
         >>> from trivec import open_store
         >>> from trivec.testing import HashEncoder
         >>> from trivec_langchain import TrivecRetriever, TrivecVectorStore
@@ -55,20 +65,20 @@ class TrivecRetriever(BaseRetriever):
         ...     texts, HashEncoder(), store=open_store("memory:/retriever-example")
         ... )
         >>> retriever = TrivecRetriever(vectorstore=vector_store, k=1)
+
+    Usage:
         >>> [document.page_content for document in retriever.invoke("in the wood")]
         ['Foxes live in the wood.']
         >>> len(retriever.invoke("in the wood", k=2, mode="colbert"))
         2
 
-        Many questions at once:
-
+    Many questions at once:
         >>> for found in retriever.batch(["in the wood", "in the sea"]):
         ...     print(found[0].page_content)
         Foxes live in the wood.
         Whales live in the sea.
 
-        In a chain:
-
+    Use within a chain:
         >>> from langchain_core.runnables import RunnableLambda
         >>> chain = retriever | RunnableLambda(lambda found: found[0].page_content)
         >>> chain.invoke("in the sea")

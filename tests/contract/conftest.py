@@ -1,37 +1,21 @@
-"""The stores under contract, and the collection that every test searches.
-
-To put a store under contract, add one `StoreCase` to `CASES`.
-"""
+"""The collection that every test searches, in all stores of `store_cases.CASES`."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
+from store_cases import CASES, FIELDS, StoreCase
 
-import vespa_standin
 from trivec import Document, Hit, Schema, Store, Vectors, open_store
 from trivec.rows import SparseRows, TokenRows
 
 SCHEMA = Schema(dense=32, sparse=True, colbert=16, model="contract")
-FIELDS: dict[str, Any] = {
-    "lang": str,
-    "year": int,
-    "price": float,
-    "flag": bool,
-    "when": datetime,
-    "tags": list[str],
-    "sizes": list[int],
-    "nested.kind": str,
-}
 HOSTILE = [
     "plain",
     "it's",
@@ -47,92 +31,6 @@ HOSTILE = [
     "zażółć 北京 🐋",
     "https://example.org/a?b=c&d#e",
     "a" * 500,
-]
-
-
-@dataclass(frozen=True)
-class StoreCase:
-    """One store under contract.
-
-    `url` may hold {folder}, {name} and {server}; `tolerance` is that of its stored vectors.
-    {server} comes from an environment variable, which a `fixture` may set.
-    """
-
-    name: str
-    url: str
-    tolerance: float = 1e-6
-    package: str = "trivec"
-    server: str = ""
-    options: dict[str, object] = field(default_factory=dict)
-    persistent: bool = True
-    fixture: str = ""
-
-    def open(self, folder: Path, name: str) -> Store:
-        if importlib.util.find_spec(self.package) is None:
-            pytest.skip(f"{self.package} is not installed")
-        address = os.environ.get(self.server, "") if self.server else ""
-        if self.server and not address:
-            pytest.skip(f"{self.server} does not hold the URL of a server")
-        url = self.url.format(folder=folder, name=name, server=address.rstrip("/"))
-        return open_store(url, **self.options)
-
-    def stored(self, vectors: Vectors) -> Vectors:
-        """Return vectors as the store keeps them, which is what it can be asked to rank by."""
-        return vectors
-
-
-class VespaCase(StoreCase):
-    """A store that keeps dense and token vectors in bfloat16."""
-
-    def stored(self, vectors: Vectors) -> Vectors:
-        assert vectors.dense is not None
-        assert vectors.colbert is not None
-        tokens = replace(vectors.colbert, values=_bfloat16(vectors.colbert.values))
-        return replace(vectors, dense=_bfloat16(vectors.dense), colbert=tokens)
-
-
-class StandInCase(VespaCase):
-    """The Vespa connector over HTTP to Vespa's own container, without its content nodes."""
-
-    def open(self, folder: Path, name: str) -> Store:
-        vespa_standin.need()
-        nodes = int(self.name[-1])
-        if nodes not in _standins:
-            _standins[nodes] = vespa_standin.StandIn(nodes)
-        standin = _standins[nodes]
-        # One application package is one collection, and all tests use the same name for theirs.
-        return open_store(
-            standin.url("contract"), config_server=standin.config_server, **self.options
-        )
-
-
-_standins: dict[int, vespa_standin.StandIn] = {}
-
-_EXACT: dict[str, object] = {"precision": "float32"}
-_REST: dict[str, object] = {"prefer_grpc": False}
-CASES = [
-    StoreCase("memory", "memory:/{name}"),
-    StoreCase("archive", "archive:{folder}/{name}"),
-    StoreCase("milvus-lite", "milvus+lite:{folder}/milvus.db/{name}", 2e-3, "pymilvus"),
-    StoreCase(
-        "milvus-double",
-        "{server}/{name}",
-        1e-6,
-        "pymilvus",
-        "TRIVEC_TEST_MILVUS_DOUBLE",
-        fixture="milvus_double",
-    ),
-    StoreCase("milvus", "{server}/{name}", 2e-3, "pymilvus", "TRIVEC_TEST_MILVUS"),
-    StoreCase("qdrant-edge", "qdrant+edge:{folder}/{name}", 2e-3, "qdrant_edge"),
-    StoreCase("qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", "", _EXACT),
-    StoreCase("qdrant-memory", "qdrant+memory:/{name}", 1e-6, "qdrant_client"),
-    StoreCase("qdrant-local", "qdrant+local:{folder}/{name}", 1e-6, "qdrant_client"),
-    StoreCase("qdrant", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT"),
-    StoreCase("qdrant-rest", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT", _REST),
-    StandInCase("vespa-standin-1", "", 2e-3, "trivec_vespa"),
-    StandInCase("vespa-standin-h2c-1", "", 2e-3, "trivec_vespa", options={"http2": True}),
-    StandInCase("vespa-standin-2", "", 2e-3, "trivec_vespa"),
-    VespaCase("vespa", "{server}/contract", 2e-3, "trivec_vespa", "TRIVEC_TEST_VESPA"),
 ]
 
 
@@ -232,14 +130,6 @@ def assert_same_hits(case: StoreCase) -> AssertSameHits:
                     assert got == pytest.approx(wanted, abs=tolerance), part
 
     return check
-
-
-def _bfloat16(values: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
-    """Round to 8 bits of precision, ties to even."""
-    mantissa, exponent = np.frexp(values.astype(np.float64))
-    rounded: np.ndarray[Any, np.dtype[Any]]
-    rounded = np.ldexp(np.rint(mantissa * 256) / 256, exponent).astype(np.float32)
-    return rounded
 
 
 def _unit(rng: np.random.Generator, n: int, dim: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import pytest
 
@@ -20,9 +20,11 @@ TEXTS = [
 
 
 @pytest.fixture
-def vectorstore(store: Store, encoder: HashEncoder) -> TrivecVectorStore:
+def vectorstore(
+    store: Store, encoder: HashEncoder, fields: Mapping[str, type]
+) -> TrivecVectorStore:
     """Return an empty vector store over a fresh collection."""
-    return TrivecVectorStore(store, encoder)
+    return TrivecVectorStore(store, encoder, fields=fields)
 
 
 @pytest.fixture
@@ -34,6 +36,3 @@ def filled(vectorstore: TrivecVectorStore) -> TrivecVectorStore:
         ids=[str(i) for i in range(len(TEXTS))],
     )
     return vectorstore
-
-
-Ids = Callable[..., list[str]]

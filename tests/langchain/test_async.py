@@ -1,58 +1,25 @@
-"""The asynchronous methods leave the event loop alone."""
+"""The asynchronous methods leave the event loop alone: all of them."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import pytest
+from langchain_core.documents import Document
+from watched import BlockingEncoder, asynchronous_methods, block_memory_stores
 
-from trivec import Document, Hit, Vector, Vectors, open_store
-from trivec.search import Search
-from trivec.stores.memory import MemoryStore
-from trivec.testing import HashEncoder
-from trivec_langchain import TrivecRetriever, TrivecVectorStore
+from trivec import Store, open_store
+from trivec_langchain import TrivecReranker, TrivecRetriever, TrivecVectorStore
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
-BUSY_SECONDS = 0.1
-
-
-class BlockingEncoder(HashEncoder):
-    """Blocks its thread as a forward pass does, and remembers which threads it ran in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.threads: set[int] = set()
-
-    def _encode(self, texts: Sequence[str]) -> Vectors:
-        self.threads.add(threading.get_ident())
-        time.sleep(BUSY_SECONDS)
-        return super()._encode(texts)
 
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """Let the memory store block as a request does; return the threads that it ran in."""
-    seen: set[int] = set()
-    search, write = MemoryStore._search, MemoryStore._write
-
-    def slow_search(
-        self: MemoryStore, queries: Sequence[Vector], options: Search
-    ) -> list[list[Hit]]:
-        seen.add(threading.get_ident())
-        time.sleep(BUSY_SECONDS)
-        return search(self, queries, options)
-
-    def slow_write(self: MemoryStore, documents: Sequence[Document], vectors: Vectors) -> None:
-        seen.add(threading.get_ident())
-        time.sleep(BUSY_SECONDS)
-        write(self, documents, vectors)
-
-    monkeypatch.setattr(MemoryStore, "_search", slow_search)
-    monkeypatch.setattr(MemoryStore, "_write", slow_write)
-    return seen
+    """Return the threads that memory stores, which block, have run in."""
+    return block_memory_stores(monkeypatch)
 
 
 async def test_20_searches_and_an_ingest_leave_the_loop_its_turns(
@@ -74,7 +41,7 @@ async def test_20_searches_and_an_ingest_leave_the_loop_its_turns(
             )
 
         gap = await loop_gap(work)
-        store.drop()
+        await store.adrop()
     assert gap < 0.05
     assert threading.get_ident() not in encoder.threads | threads
 
@@ -87,4 +54,61 @@ async def test_what_is_asked_while_a_batch_is_encoded_needs_no_new_pass() -> Non
         before = encoder.encoded
         await asyncio.gather(*(made.asimilarity_search("whale") for _ in range(10)))
         assert encoder.encoded == before + 1
-        store.drop()
+        await store.adrop()
+
+
+Call = Callable[[TrivecVectorStore], Awaitable[object]]
+DOCUMENT = Document("A whale song.", id="song")
+TWINS: dict[str, Call] = {
+    "aadd_documents": lambda made: made.aadd_documents([DOCUMENT]),
+    "aadd_texts": lambda made: made.aadd_texts(["A whale song."]),
+    "adelete": lambda made: made.adelete(["a"]),
+    "afrom_documents": lambda made: made.afrom_documents(
+        [DOCUMENT], made._encoder, store=made.store
+    ),
+    "afrom_texts": lambda made: made.afrom_texts(["A seal."], made._encoder, store=made.store),
+    "aget_by_ids": lambda made: made.aget_by_ids(["a"]),
+    "amax_marginal_relevance_search": lambda made: made.amax_marginal_relevance_search("whale"),
+    "amax_marginal_relevance_search_by_vector": lambda made: (
+        made.amax_marginal_relevance_search_by_vector([1.0] * 32)
+    ),
+    "asearch": lambda made: made.asearch("whale", "similarity"),
+    "asearch_hits": lambda made: made.asearch_hits(["whale"]),
+    "asimilarity_search": lambda made: made.asimilarity_search("whale"),
+    "asimilarity_search_by_vector": lambda made: made.asimilarity_search_by_vector([1.0] * 32),
+    "asimilarity_search_with_relevance_scores": lambda made: (
+        made.asimilarity_search_with_relevance_scores("whale", mode="dense")
+    ),
+    "asimilarity_search_with_score": lambda made: made.asimilarity_search_with_score("whale"),
+}
+MORE: dict[str, Call] = {
+    "adelete by filter": lambda made: made.adelete(filter={"n": 1}),
+    "adelete everything": lambda made: made.adelete(delete_all=True),
+    "retriever.ainvoke": lambda made: TrivecRetriever(vectorstore=made).ainvoke("whale"),
+    "retriever.abatch": lambda made: TrivecRetriever(vectorstore=made).abatch(["whale"]),
+    "as_retriever().ainvoke": lambda made: made.as_retriever(search_type="mmr").ainvoke("whale"),
+    "reranker": lambda made: TrivecReranker(
+        encoder=made._encoder, store=made.store
+    ).acompress_documents([DOCUMENT], "whale"),
+    "embeddings.aembed_documents": lambda made: made.embeddings.aembed_documents(["whale"]),
+    "embeddings.aembed_query": lambda made: made.embeddings.aembed_query("whale"),
+}
+
+
+@pytest.mark.parametrize("name", [*TWINS, *MORE])
+async def test_no_asynchronous_method_works_in_the_thread_of_the_loop(
+    threads: set[int], store: Store, name: str
+) -> None:
+    encoder = BlockingEncoder(seconds=0)
+    made = TrivecVectorStore(store, encoder)
+    await made.aadd_texts(["blue whale", "red fox"], ids=["a", "b"])
+    encoder.threads.clear()
+    threads.clear()
+    await {**TWINS, **MORE}[name](made)
+    used = encoder.threads | threads
+    assert used
+    assert threading.get_ident() not in used
+
+
+def test_every_asynchronous_method_is_among_them() -> None:
+    assert asynchronous_methods(TrivecVectorStore) == set(TWINS)

@@ -17,7 +17,7 @@ from langchain_core.structured_query import (
     StructuredQuery,
 )
 
-from trivec import F, Filter
+from trivec import F, Filter, Store
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec_langchain import TrivecTranslator, TrivecVectorStore
@@ -31,6 +31,11 @@ METADATA: list[dict[str, Json]] = [
     {"nested": {"kind": "x"}, "lang": "a'b"},
 ]
 NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(every_store: Store) -> Store:
+    return every_store
 
 
 def compare(comparator: Comparator, attribute: str, value: Any) -> Comparison:

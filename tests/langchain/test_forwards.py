@@ -6,28 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from watched import CallCounter
 
-from trivec import Hit, Vector, Vectors
+from trivec import Hit, Vector
 from trivec.search import Mode, Search
 from trivec.stores.memory import MemoryStore
-from trivec.testing import HashEncoder
 from trivec_langchain import TrivecEmbeddings, TrivecReranker, TrivecRetriever, TrivecVectorStore
 
 MODES: list[Mode] = ["dense", "sparse", "colbert", "hybrid", "rrf"]
-
-
-class CallCounter(HashEncoder):
-    """Counts the calls too."""
-
-    calls = 0
-
-    def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        self.calls += 1
-        return super().encode_documents(texts)
-
-    def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        self.calls += 1
-        return super().encode_queries(texts)
 
 
 @pytest.fixture
@@ -79,7 +65,6 @@ async def test_diverse_results_take_one_text(
     assert encoder.encoded == before + 2
 
 
-@pytest.mark.parametrize("store", ["memory"], indirect=True)
 async def test_a_batch_is_one_call_and_one_request(
     filled: TrivecVectorStore, encoder: CallCounter, requests: list[int]
 ) -> None:

@@ -8,6 +8,7 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import Document
 from pydantic import ValidationError
 
+from trivec.rescoring import RerankMode
 from trivec.testing import HashEncoder
 from trivec_langchain import TrivecReranker, TrivecVectorStore
 
@@ -43,14 +44,17 @@ def test_top_n(encoder: HashEncoder) -> None:
         TrivecReranker(encoder=encoder, top_n=0)
 
 
-def test_stored_vectors_are_used(filled: TrivecVectorStore, encoder: HashEncoder) -> None:
+@pytest.mark.parametrize("mode", ["colbert", "hybrid"])
+def test_stored_vectors_are_used(
+    filled: TrivecVectorStore, encoder: HashEncoder, mode: RerankMode
+) -> None:
     documents = filled.similarity_search("whale", k=5)
     before = encoder.encoded
-    reranker = TrivecReranker(encoder=encoder, store=filled.store)
+    reranker = TrivecReranker(encoder=encoder, store=filled.store, mode=mode)
     found = reranker.compress_documents(documents, "Who hunts at night?")
     assert found[0].page_content == "The red fox hunts at night."
     assert encoder.encoded == before + 1
-    fresh = TrivecReranker(encoder=HashEncoder()).score(documents, "Who hunts at night?")
+    fresh = TrivecReranker(encoder=HashEncoder(), mode=mode).score(documents, "Who hunts at night?")
     assert reranker.score(documents, "Who hunts at night?") == pytest.approx(fresh, abs=2e-3)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
-from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.language_models.fake_chat_models import ParrotFakeChatModel
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 
-from trivec import F, Weights
+from trivec import F, Vectors, Weights
 from trivec.errors import InvalidOptionError
 from trivec_langchain import TrivecRetriever, TrivecVectorStore
 
@@ -106,25 +107,45 @@ def as_text(found: list[Document]) -> str:
 
 
 def chain_over(retriever: TrivecRetriever) -> Runnable[str, str]:
-    prompt = ChatPromptTemplate.from_template("{context}\n\n{question}")
-    model = FakeListChatModel(responses=["In the sea."])
+    """Return a chain whose model answers with what it is asked."""
+    prompt = ChatPromptTemplate.from_template("{context} Now answer: {question}")
     return (
         {"context": retriever | RunnableLambda(as_text), "question": RunnablePassthrough()}
         | prompt
-        | model
+        | ParrotFakeChatModel()
         | StrOutputParser()
     )
 
 
 async def test_a_chain_with_a_chat_model(filled: TrivecVectorStore) -> None:
     chain = chain_over(TrivecRetriever(vectorstore=filled, k=1))
-    assert chain.invoke("Where do whales live?") == "In the sea."
-    assert await chain.ainvoke("Where do whales live?") == "In the sea."
-    assert await chain.abatch(["Where?", "Who?"]) == ["In the sea."] * 2
-    assert "".join(chain.stream("Where do whales live?")) == "In the sea."
+    whales, foxes = "Where do blue whales live?", "Who hunts at night?"
+    expected = [
+        f"Blue whales live in the sea. Now answer: {whales}",
+        f"The red fox hunts at night. Now answer: {foxes}",
+    ]
+    assert chain.invoke(whales) == expected[0]
+    assert await chain.ainvoke(whales) == expected[0]
+    assert chain.batch([whales, foxes]) == expected
+    assert await chain.abatch([whales, foxes]) == expected
+    assert "".join(chain.stream(foxes)) == expected[1]
+    assert "".join([part async for part in chain.astream(foxes)]) == expected[1]
 
 
-def test_secrets_and_clients_are_not_written_out(filled: TrivecVectorStore) -> None:
-    retriever = TrivecRetriever(vectorstore=filled)
-    assert "vectorstore" not in retriever.model_dump()
-    assert not TrivecRetriever.is_lc_serializable()
+def test_a_batch_through_a_chain_is_still_one_pass(
+    filled: TrivecVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    encode = filled._encoder.encode_queries
+
+    def counted(texts: Sequence[str]) -> Vectors:
+        batches.append(len(texts))
+        return encode(texts)
+
+    monkeypatch.setattr(filled._encoder, "encode_queries", counted)
+    chain = TrivecRetriever(vectorstore=filled, k=1) | RunnableLambda(as_text)
+    assert chain.batch(["blue whales", "red fox"]) == [
+        "Blue whales live in the sea.",
+        "The red fox hunts at night.",
+    ]
+    assert batches == [2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -20,18 +21,25 @@ from trivec.testing import HashEncoder
 from trivec_langchain import TrivecEmbeddings, TrivecRetriever, TrivecVectorStore
 
 
+@pytest.fixture
+def store(every_store: Store) -> Store:
+    return every_store
+
+
 class TestVectorStoreStandard(VectorStoreIntegrationTests):
+    """With LangChain's embeddings of 6 dimensions, which make dense vectors only."""
+
     @pytest.fixture
     def vectorstore(self, store: Store) -> VectorStore:
         return TrivecVectorStore(store, self.get_embeddings())
 
 
 class TestHybridVectorStoreStandard(VectorStoreIntegrationTests):
-    """The same with an encoder of all three parts."""
+    """With an encoder of all three parts."""
 
     @pytest.fixture
-    def vectorstore(self, store: Store) -> VectorStore:
-        return TrivecVectorStore(store, HashEncoder())
+    def vectorstore(self, store: Store, fields: Mapping[str, type]) -> VectorStore:
+        return TrivecVectorStore(store, HashEncoder(), fields=fields)
 
 
 class TestEmbeddingsStandard(EmbeddingsUnitTests):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from llama_index.core.schema import NodeRelationship, RelatedNodeInfo, TextNode
 
@@ -16,9 +18,11 @@ def make_node(id: str, text: str, ref: str | None = None, **metadata: object) ->
 
 
 @pytest.fixture
-def vector_store(store: Store, encoder: HashEncoder) -> TrivecVectorStore:
+def vector_store(
+    store: Store, encoder: HashEncoder, fields: Mapping[str, type]
+) -> TrivecVectorStore:
     """Return an empty vector store over a fresh collection."""
-    return TrivecVectorStore(store, encoder)
+    return TrivecVectorStore(store, encoder, fields=fields)
 
 
 @pytest.fixture

@@ -1,60 +1,35 @@
-"""The asynchronous methods leave the event loop alone."""
+"""The asynchronous methods leave the event loop alone: all of them."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import pytest
 from llama_index.core import VectorStoreIndex
-from llama_index.core.schema import TextNode
+from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.vector_stores import MetadataFilters
+from llama_index.core.vector_stores.types import VectorStoreQuery
+from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
+from watched import BlockingEncoder, asynchronous_methods, block_memory_stores
 
-from trivec import Document, Hit, Vector, Vectors, open_store
-from trivec.search import Search
-from trivec.stores.memory import MemoryStore
-from trivec.testing import HashEncoder
-from trivec_llamaindex import TrivecEmbedding, TrivecRetriever, TrivecVectorStore
+from trivec import Store, open_store
+from trivec_llamaindex import (
+    TrivecEmbedding,
+    TrivecRerank,
+    TrivecRetriever,
+    TrivecSparseEmbedding,
+    TrivecVectorStore,
+)
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
-BUSY_SECONDS = 0.1
-
-
-class BlockingEncoder(HashEncoder):
-    """Blocks its thread as a forward pass does, and remembers which threads it ran in."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.threads: set[int] = set()
-
-    def _encode(self, texts: Sequence[str]) -> Vectors:
-        self.threads.add(threading.get_ident())
-        time.sleep(BUSY_SECONDS)
-        return super()._encode(texts)
 
 
 @pytest.fixture
 def threads(monkeypatch: pytest.MonkeyPatch) -> set[int]:
-    """Let the memory store block as a request does; return the threads that it ran in."""
-    seen: set[int] = set()
-    search, write = MemoryStore._search, MemoryStore._write
-
-    def slow_search(
-        self: MemoryStore, queries: Sequence[Vector], options: Search
-    ) -> list[list[Hit]]:
-        seen.add(threading.get_ident())
-        time.sleep(BUSY_SECONDS)
-        return search(self, queries, options)
-
-    def slow_write(self: MemoryStore, documents: Sequence[Document], vectors: Vectors) -> None:
-        seen.add(threading.get_ident())
-        time.sleep(BUSY_SECONDS)
-        write(self, documents, vectors)
-
-    monkeypatch.setattr(MemoryStore, "_search", slow_search)
-    monkeypatch.setattr(MemoryStore, "_write", slow_write)
-    return seen
+    """Return the threads that the memory store, which blocks, has run in."""
+    return block_memory_stores(monkeypatch)
 
 
 async def test_20_searches_and_an_ingest_leave_the_loop_its_turns(
@@ -82,6 +57,68 @@ async def test_20_searches_and_an_ingest_leave_the_loop_its_turns(
             )
 
         gap = await loop_gap(work)
-        store.drop()
+        await store.adrop()
     assert gap < 0.05
     assert threading.get_ident() not in encoder.threads | threads
+
+
+Call = Callable[[TrivecVectorStore, BlockingEncoder], Awaitable[object]]
+NODE = TextNode(id_="song", text="A whale song.")
+KIND = MetadataFilters.from_dicts([{"key": "kind", "value": "sea"}])
+ANY_CASE = MetadataFilters.from_dicts(
+    [{"key": "kind", "value": "SEA", "operator": "text_match_insensitive"}]
+)
+TWINS: dict[str, Call] = {
+    "aclear": lambda made, _: made.aclear(),
+    "adelete": lambda made, _: made.adelete("doc"),
+    "adelete_nodes": lambda made, _: made.adelete_nodes(["a"]),
+    "aget_nodes": lambda made, _: made.aget_nodes(["a"]),
+    "aquery": lambda made, _: made.aquery(VectorStoreQuery(query_str="whale")),
+    "async_add": lambda made, _: made.async_add([NODE]),
+}
+
+
+def ask(mode: Mode, filters: MetadataFilters | None) -> Call:
+    query = VectorStoreQuery(query_str="whale", mode=mode, filters=filters)
+    return lambda made, _: made.aquery(query)
+
+
+MORE: dict[str, Call] = {
+    "aquery sparse": ask(Mode.SPARSE, None),
+    "aquery hybrid": ask(Mode.HYBRID, KIND),
+    "aquery mmr": ask(Mode.MMR, None),
+    "aquery by a local filter": ask(Mode.MMR, ANY_CASE),
+    "adelete_nodes by filter": lambda made, _: made.adelete_nodes(filters=KIND),
+    "adelete_nodes by local filter": lambda made, _: made.adelete_nodes(filters=ANY_CASE),
+    "aget_nodes of all": lambda made, _: made.aget_nodes(),
+    "retriever": lambda made, encoder: TrivecRetriever(made.client, encoder).aretrieve("whale"),
+    "rerank": lambda made, encoder: TrivecRerank(encoder, store=made.client).apostprocess_nodes(
+        [NodeWithScore(node=NODE)], query_str="whale"
+    ),
+    "embedding": lambda _, encoder: TrivecEmbedding(encoder).aget_text_embedding("seal"),
+    "embedding of a question": lambda _, e: TrivecEmbedding(e).aget_query_embedding("seal"),
+    "embedding of many": lambda _, e: TrivecEmbedding(e).aget_text_embedding_batch(["seal"]),
+    "sparse": lambda _, encoder: TrivecSparseEmbedding(encoder).aget_text_embedding("seal"),
+    "sparse of a question": lambda _, e: TrivecSparseEmbedding(e).aget_query_embedding("seal"),
+    "sparse of many": lambda _, e: TrivecSparseEmbedding(e).aget_text_embedding_batch(["seal"]),
+}
+
+
+@pytest.mark.parametrize("name", [*TWINS, *MORE])
+async def test_no_asynchronous_method_works_in_the_thread_of_the_loop(
+    threads: set[int], store: Store, name: str
+) -> None:
+    encoder = BlockingEncoder(seconds=0)
+    made = TrivecVectorStore(store, encoder)
+    nodes = [TextNode(id_=id, text="blue whale", metadata={"kind": "sea"}) for id in "ab"]
+    await made.async_add(nodes)
+    encoder.threads.clear()
+    threads.clear()
+    await {**TWINS, **MORE}[name](made, encoder)
+    used = encoder.threads | threads
+    assert used
+    assert threading.get_ident() not in used
+
+
+def test_every_asynchronous_method_is_among_them() -> None:
+    assert asynchronous_methods(TrivecVectorStore) == set(TWINS)

@@ -15,7 +15,7 @@ from llama_index.core.vector_stores import (
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
-from trivec import F, Filter
+from trivec import F, Filter, Store
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
@@ -32,6 +32,11 @@ METADATA: list[dict[str, Json]] = [
     {"lang": None, "year": 2021, "tags": ["it's"], "when": "2023-12-01T10:00:00Z"},
     {"lang": "", "price": 2.0},
 ]
+
+
+@pytest.fixture
+def store(every_store: Store) -> Store:
+    return every_store
 
 
 def one(key: str, operator: FilterOperator, value: Any) -> MetadataFilter:
@@ -121,6 +126,11 @@ NESTED: list[tuple[MetadataFilters, Filter]] = [
         ),
         (F("year") >= 2020) & ((F("lang") == "de") | (F("tags") == "it's")),
     ),
+    (group(one("lang", Op.EQ, "en"), condition=NOT), ~(F("lang") == "en")),
+    (
+        group(one("lang", Op.EQ, "en"), one("year", Op.EQ, 2024), condition=NOT),
+        ~((F("lang") == "en") | (F("year") == 2024)),
+    ),
     (
         group(group(one("lang", Op.EQ, "en"), one("year", Op.GT, 1)), condition=NOT),
         ~((F("lang") == "en") & (F("year") > 1)),
@@ -187,7 +197,7 @@ async def test_the_store_keeps_what_the_filter_matches(vector_store: TrivecVecto
             for i, metadata in enumerate(METADATA)
         ]
     )
-    chosen = {given.operator: given for given in SINGLE}
+    chosen = {given.operator: given for given in reversed(SINGLE)}  # the first of each
     for filters in (*(group(given) for given in chosen.values()), *(f for f, _ in NESTED)):
         expected = {str(i) for i in ours(filters)}
         query = VectorStoreQuery(

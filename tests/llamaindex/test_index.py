@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 from llama_index.core import Document, StorageContext, VectorStoreIndex
-from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.ingestion import DocstoreStrategy, IngestionPipeline
 from llama_index.core.llms.mock import MockLLM
 from llama_index.core.node_parser import TokenTextSplitter
 from llama_index.core.schema import TextNode
+from llama_index.core.storage.docstore import SimpleDocumentStore
 from llama_index.core.vector_stores import MetadataFilters
 
-from trivec import Vectors
+from trivec import Store
 from trivec.testing import HashEncoder
-from trivec_llamaindex import TrivecEmbedding, TrivecSparseEmbedding, TrivecVectorStore
+from trivec_llamaindex import TrivecVectorStore
 
 DOCUMENTS = [
     Document(
@@ -32,19 +31,9 @@ HUNT = "The red ones hunt at night and sleep by day."
 SEA = MetadataFilters.from_dicts([{"key": "n", "value": 1}])
 
 
-class CallCounter(HashEncoder):
-    """Counts the calls too."""
-
-    calls = 0
-
-    def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        self.calls += 1
-        return super().encode_documents(texts)
-
-
 @pytest.fixture
-def encoder() -> CallCounter:
-    return CallCounter()
+def store(every_store: Store) -> Store:
+    return every_store
 
 
 def storage(vector_store: TrivecVectorStore) -> StorageContext:
@@ -102,11 +91,28 @@ async def test_a_query_engine_answers(vector_store: TrivecVectorStore) -> None:
     assert (await engine.aquery(HUNT)).source_nodes[0].metadata == {"n": 2}
 
 
+def test_weights_reach_the_store_through_an_index(vector_store: TrivecVectorStore) -> None:
+    vector_store.add([TextNode(id_="a", text="whale song"), TextNode(id_="b", text="whale")])
+    index = VectorStoreIndex.from_vector_store(vector_store, embed_model=vector_store.embed_model)
+
+    def scores(**weights: float) -> dict[str, float | None]:
+        retriever = index.as_retriever(
+            vector_store_query_mode="hybrid", vector_store_kwargs={"weights": weights}
+        )
+        return {found.node_id: found.score for found in retriever.retrieve("whale song deep")}
+
+    for part in ("dense", "sparse", "colbert"):
+        hits = vector_store.client.search(
+            HashEncoder().encode_query("whale song deep"), mode="hybrid"
+        )
+        expected = {hit.document.id: getattr(hit.scores, part) for hit in hits}
+        assert scores(**{part: 1.0}) == pytest.approx(expected, abs=2e-3), part
+
+
 async def test_a_pipeline_writes_into_the_store(vector_store: TrivecVectorStore) -> None:
     pipeline = IngestionPipeline(
         transformations=[splitter(), vector_store.embed_model],
         vector_store=vector_store,
-        disable_cache=True,
     )
     nodes = pipeline.run(documents=DOCUMENTS)
     stored = {node.node_id: node for node in vector_store.get_nodes()}
@@ -120,81 +126,25 @@ async def test_a_pipeline_writes_into_the_store(vector_store: TrivecVectorStore)
     assert index.as_retriever(similarity_top_k=1).retrieve(HUNT)[0].metadata == {"n": 2}
 
 
-NODES = 100
-
-
-def many() -> list[TextNode]:
-    return [TextNode(text=f"whale number {i}") for i in range(NODES)]
-
-
-@pytest.mark.parametrize("deferred", [True, False])
-def test_100_nodes_are_100_texts_in_few_calls(
-    vector_store: TrivecVectorStore, encoder: CallCounter, deferred: bool
-) -> None:
-    VectorStoreIndex(
-        many(),
-        storage_context=storage(vector_store),
-        embed_model=TrivecEmbedding(encoder, deferred=deferred),
-    )
-    assert encoder.encoded == NODES
-    assert encoder.calls == 2  # 64 and 36
-    assert vector_store.client.count() == NODES
-
-
-@pytest.mark.parametrize("deferred", [True, False])
-async def test_100_nodes_are_100_texts_asynchronously(
-    vector_store: TrivecVectorStore, encoder: CallCounter, deferred: bool
+@pytest.mark.parametrize("use_async", [False, True])
+async def test_a_pipeline_replaces_what_changed_and_deletes_what_is_gone(
+    vector_store: TrivecVectorStore, use_async: bool
 ) -> None:
     pipeline = IngestionPipeline(
-        transformations=[TrivecEmbedding(encoder, deferred=deferred)],
+        transformations=[splitter(), vector_store.embed_model],
         vector_store=vector_store,
-        disable_cache=True,
+        docstore=SimpleDocumentStore(),
+        docstore_strategy=DocstoreStrategy.UPSERTS_AND_DELETE,
     )
-    await pipeline.arun(nodes=many())
-    assert encoder.encoded == NODES
-    assert await vector_store.client.acount() == NODES
 
+    async def run(documents: list[Document]) -> None:
+        if use_async:
+            await pipeline.arun(documents=documents)
+        else:
+            pipeline.run(documents=documents)
 
-@pytest.mark.parametrize("mode", ["default", "sparse", "hybrid", "mmr"])
-async def test_a_question_is_one_text(
-    filled: TrivecVectorStore, encoder: CallCounter, mode: str
-) -> None:
-    index = VectorStoreIndex.from_vector_store(filled, embed_model=TrivecEmbedding(encoder))
-    retriever = index.as_retriever(vector_store_query_mode=mode, similarity_top_k=2)
-    before = encoder.encoded
-    assert retriever.retrieve("the whale song at night")
-    assert encoder.encoded == before + 1
-    assert await retriever.aretrieve("the fox hunt at night")
-    assert encoder.encoded == before + 2
-
-
-async def test_dense_and_sparse_models_share_a_pass(encoder: CallCounter) -> None:
-    dense, sparse = TrivecEmbedding(encoder), TrivecSparseEmbedding(encoder)
-    texts = ["blue whale", "grey seal"]
-    vectors = HashEncoder().encode_documents(texts)
-    assert vectors.sparse is not None
-    assert vectors.dense is not None
-    rows = [vectors.sparse.row(i) for i in range(2)]
-    assert dense.get_text_embedding_batch(texts) == vectors.dense.tolist()
-    assert await dense.aget_text_embedding_batch(texts) == vectors.dense.tolist()
-    assert sparse.get_text_embedding_batch(texts) == rows
-    assert await sparse.aget_text_embedding_batch(texts) == rows
-    assert sparse.get_text_embedding(texts[0]) == rows[0]
-    assert await sparse.aget_text_embedding(texts[0]) == rows[0]
-    assert dense.get_text_embedding(texts[1]) == vectors.dense[1].tolist()
-    assert await dense.aget_text_embedding(texts[1]) == vectors.dense[1].tolist()
-    assert encoder.encoded == 2
-    assert dense.get_query_embedding("blue whale") == vectors.dense[0].tolist()
-    assert await dense.aget_query_embedding("blue whale") == vectors.dense[0].tolist()
-    assert sparse.get_query_embedding("blue whale") == rows[0]
-    assert await sparse.aget_query_embedding("blue whale") == rows[0]
-    assert encoder.encoded == 3
-
-
-def test_what_is_written_out_of_a_model_names_it_only(encoder: CallCounter) -> None:
-    assert TrivecEmbedding(encoder).to_payload() == {
-        "class_name": "TrivecEmbedding",
-        "model_name": "hash",
-        "embed_batch_size": 64,
-    }
-    assert "encoder" not in TrivecEmbedding(encoder).to_dict()
+    await run(DOCUMENTS)
+    changed = Document(doc_id="sea", text="Dolphins leap.")
+    await run([changed])
+    stored = vector_store.get_nodes()
+    assert [(node.ref_doc_id, node.get_content()) for node in stored] == [("sea", "Dolphins leap.")]
