@@ -133,7 +133,7 @@ class Journal:
                 "INSERT OR IGNORE INTO seen (id) VALUES (?)", ((one,) for one in last)
             )
         # Of an id that came before, another document may still be on its way to the store.
-        answers = {
+        answers: dict[str, Answer] = {
             one: "encode" if one in again else _answer(document, known.get(one))
             for one, document in last.items()
         }
