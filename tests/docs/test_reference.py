@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
 PACKAGES = (
     *("trivec", "trivec_qdrant", "trivec_milvus", "trivec_vespa"),
-    *("trivec_langchain", "trivec_llamaindex"),
+    *("trivec_langchain", "trivec_llamaindex", "trivec_ray"),
 )
 
 

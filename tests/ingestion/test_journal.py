@@ -77,6 +77,30 @@ def test_the_last_written_come_first_and_what_was_not_seen_has_vanished(path: Pa
         assert len(journal) == 4
 
 
+def test_a_claim_asked_for_again_gets_the_same_answer(path: Path) -> None:
+    with Journal(path, IDENTITY) as journal:
+        journal.acknowledge([Document("same", "text"), Document("meta", "")])
+    asked = [
+        Document("new", "first"),
+        Document("same", "text"),
+        Document("meta", "", {"a": 1}),
+        Document("new", "second"),
+    ]
+    with Journal(path, IDENTITY) as journal:
+        claim = journal.claim(asked)
+        assert (claim.encode, claim.touch) == ([asked[0]], [asked[2]])
+        assert (claim.unchanged, claim.replaced) == (1, 1)
+        journal.acknowledge([*claim.encode, *claim.touch])
+        assert journal.claim(asked) == claim
+        # Who comes later with another content of an id gets nothing to do.
+        late = journal.claim([Document("new", "third"), Document("same", "text")])
+        assert (late.encode, late.unchanged, late.replaced) == ([], 1, 1)
+        assert list(journal.vanished()) == []
+    with Journal(path, IDENTITY) as journal:
+        again = journal.claim(asked)
+        assert (again.encode, again.touch, again.unchanged) == ([], [], 3)
+
+
 def test_another_store_or_model_is_refused_with_the_difference(path: Path) -> None:
     Journal(path, IDENTITY).close()
     with pytest.raises(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -18,7 +18,15 @@ from trivec.schema import Schema
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
 
-__all__ = ["Configured", "Measured", "aingest", "identity", "ingest", "reconcile"]
+__all__ = [
+    "Configured",
+    "Measured",
+    "aingest",
+    "identity",
+    "ingest",
+    "reconcile",
+    "with_stored_vectors",
+]
 
 # A token is about 4 bytes of text and becomes 4 KiB of ColBERT vectors at 1,024 dimensions, so
 # this much text becomes about 64 MiB.
@@ -231,6 +239,19 @@ def reconcile(journal: Journal, store: Store) -> int:
     return missing
 
 
+def with_stored_vectors(store: Store, documents: Sequence[Document]) -> tuple[Part, list[Document]]:
+    """Return documents with the vectors that the store has for their texts, and the others."""
+    if not documents:
+        return Part([]), []
+    page = store.get([document.id for document in documents], with_vectors=True)
+    row = {document.id: i for i, document in enumerate(page.documents)}
+    texts = {document.id: document.text for document in page.documents}
+    there = [document for document in documents if texts.get(document.id) == document.text]
+    gone = [document for document in documents if texts.get(document.id) != document.text]
+    vectors = None if page.vectors is None else page.vectors.take([row[d.id] for d in there])
+    return Part(there, vectors), gone
+
+
 class _Source:
     """Makes parts of what is new, in a thread of its own."""
 
@@ -257,7 +278,7 @@ class _Source:
         try:
             for chunk in self._chunks():
                 plan = self._journal.plan(chunk)
-                touched, gone = self._stored(plan.touch)
+                touched, gone = with_stored_vectors(self._store, plan.touch)
                 self._tally.add(
                     IngestReport(
                         touched=len(touched.documents),
@@ -280,18 +301,6 @@ class _Source:
             raise
         if part:
             yield Part(list(part.values()))
-
-    def _stored(self, documents: list[Document]) -> tuple[Part, list[Document]]:
-        """Return documents with the vectors that the store has for their texts, and the others."""
-        if not documents:
-            return Part([]), []
-        page = self._store.get([document.id for document in documents], with_vectors=True)
-        row = {document.id: i for i, document in enumerate(page.documents)}
-        texts = {document.id: document.text for document in page.documents}
-        there = [document for document in documents if texts.get(document.id) == document.text]
-        gone = [document for document in documents if texts.get(document.id) != document.text]
-        vectors = None if page.vectors is None else page.vectors.take([row[d.id] for d in there])
-        return Part(there, vectors), gone
 
     def _chunks(self) -> Iterator[list[Document]]:
         """Yield documents as they come, in lists of at most so much text."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from trivec.document import Document, metadata_json
 from trivec.errors import JournalError
@@ -18,6 +18,8 @@ from trivec.errors import JournalError
 __all__ = ["Journal", "Plan"]
 
 FORMAT = "1"
+Answer = Literal["encode", "touch", "unchanged"]
+
 PAGE = 1024  # ids in one statement; SQLite takes 32,766 parameters since 3.32
 
 _TABLES = """
@@ -25,7 +27,7 @@ CREATE TABLE IF NOT EXISTS identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) 
 CREATE TABLE IF NOT EXISTS documents (
     id TEXT PRIMARY KEY, text BLOB NOT NULL, metadata BLOB NOT NULL, problem TEXT
 );
-CREATE TEMP TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE seen (id TEXT PRIMARY KEY, content BLOB, answer TEXT) WITHOUT ROWID;
 """
 
 
@@ -128,18 +130,39 @@ class Journal:
         with self._transaction():
             again = {one for (one,) in self._select("SELECT id FROM seen WHERE id IN ({})", last)}
             self._database.executemany(
-                "INSERT OR IGNORE INTO seen VALUES (?)", ((one,) for one in last)
+                "INSERT OR IGNORE INTO seen (id) VALUES (?)", ((one,) for one in last)
             )
-        encode, touch = [], []
-        for one, document in last.items():
-            text, metadata, problem = known.get(one, (b"", b"", None))
-            # Of an id that came before, another document may still be on its way to the store.
-            if one in again or problem is not None or text != _text_hash(document):
-                encode.append(document)
-            elif metadata != _metadata_hash(document):
-                touch.append(document)
-        unchanged = len(last) - len(encode) - len(touch)
-        return Plan(encode, touch, unchanged, len(documents) - len(last) + len(again))
+        # Of an id that came before, another document may still be on its way to the store.
+        answers: dict[str, Answer] = {
+            one: "encode" if one in again else _answer(document, known.get(one))
+            for one, document in last.items()
+        }
+        return _planned(last, answers, len(documents) - len(last) + len(again))
+
+    def claim(self, documents: Sequence[Document]) -> Plan:
+        """Say what is to be done, as `plan` does, to one of many who may be killed and ask again.
+
+        Documents that come again get the answer that they had, whatever was acknowledged since.
+        Of an id with several contents the first one stays, so that no two are on their way to
+        the store at once; the others are left out and count as replaced.
+        """
+        first = {document.id: document for document in reversed(documents)}
+        contents = {one: _text_hash(d) + _metadata_hash(d) for one, d in first.items()}
+        known = self._rows(first)
+        with self._transaction():
+            query = "SELECT id, content, answer FROM seen WHERE id IN ({})"
+            claims = {one: (content, answer) for one, content, answer in self._select(query, first)}
+            fresh = {
+                one: (contents[one], _answer(document, known.get(one)))
+                for one, document in first.items()
+                if one not in claims
+            }
+            self._database.executemany(
+                "INSERT INTO seen VALUES (?, ?, ?)", ((one, *claim) for one, claim in fresh.items())
+            )
+        claims |= fresh
+        mine = {one: claims[one][1] for one in first if claims[one][0] == contents[one]}
+        return _planned(first, mine, len(documents) - len(mine))
 
     def acknowledge(self, documents: Iterable[Document]) -> None:
         """Record what the store has acknowledged."""
@@ -244,6 +267,23 @@ class Journal:
             finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
+
+
+def _answer(document: Document, row: tuple[bytes, bytes, str | None] | None) -> Answer:
+    """Compare a document with its row."""
+    text, metadata, problem = row or (b"", b"", None)
+    if problem is not None or text != _text_hash(document):
+        return "encode"
+    return "unchanged" if metadata == _metadata_hash(document) else "touch"
+
+
+def _planned(
+    documents: Mapping[str, Document], answers: Mapping[str, Answer], replaced: int
+) -> Plan:
+    sorted_out: dict[Answer, list[Document]] = {"encode": [], "touch": [], "unchanged": []}
+    for one, answer in answers.items():
+        sorted_out[answer].append(documents[one])
+    return Plan(sorted_out["encode"], sorted_out["touch"], len(sorted_out["unchanged"]), replaced)
 
 
 def _text_hash(document: Document) -> bytes:

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 from trivec.document import Document, metadata_json
 from trivec.errors import (
@@ -25,13 +25,12 @@ from trivec.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
-from trivec.ingestion.journal import Journal
 from trivec.ingestion.progress import shown
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
 from trivec.stores.store import Store
 from trivec.vectors import Vectors
 
-__all__ = ["OnError", "Part", "Pipeline", "Rejects", "check_on_error"]
+__all__ = ["OnError", "Part", "Pipeline", "Record", "Rejects", "check_on_error"]
 
 T = TypeVar("T")
 
@@ -62,6 +61,16 @@ class Part:
     vectors: Vectors | None = None
 
 
+class Record(Protocol):
+    """What remembers the fate of documents: a journal, or what speaks to one."""
+
+    def acknowledge(self, documents: Sequence[Document]) -> None:
+        """Record what the store has acknowledged."""
+
+    def fail(self, document: Document, problem: str) -> None:
+        """Record that the store refused a document."""
+
+
 def check_on_error(value: str) -> OnError:
     """Return the policy, or raise `InvalidOptionError` for an unknown one."""
     match value:
@@ -77,7 +86,7 @@ class Pipeline:
 
     Args:
         store: The collection.
-        journal: Where what the store acknowledges is recorded.
+        record: Where what the store acknowledges is recorded.
         tally: Where what is done is added up.
         on_error: Whether a document that cannot be stored ends the run.
         rejected: Called with each one that is skipped.
@@ -86,14 +95,14 @@ class Pipeline:
     def __init__(
         self,
         store: Store,
-        journal: Journal,
+        record: Record,
         tally: Tally,
         *,
         on_error: OnError,
         rejected: Rejects | None,
     ) -> None:
         self._store = store
-        self._journal = journal
+        self._record = record
         self._tally = tally
         self._on_error = on_error
         self._rejected = rejected
@@ -126,12 +135,18 @@ class Pipeline:
                 if writing is not None:
                     writing.result()
                     show(self._tally.report())
-                writing = writer.submit(self._write, part.documents, vectors)
+                writing = writer.submit(self.write, part.documents, vectors)
             if writing is not None:
                 writing.result()
                 show(self._tally.report())
         if stop.is_set():
             raise IngestInterrupted(self._tally.report())
+
+    def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        """Write documents in the caller's thread, without those that cannot be stored."""
+        started = time.perf_counter()
+        self._deliver(documents, vectors)
+        self._tally.add(IngestReport(write_seconds=time.perf_counter() - started))
 
     def reject(self, rejected: Rejected, error: Exception) -> None:
         """Leave something out, or end the run with this error."""
@@ -150,11 +165,6 @@ class Pipeline:
         self._tally.add(IngestReport(encode_seconds=time.perf_counter() - started))
         return vectors
 
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        started = time.perf_counter()
-        self._deliver(documents, vectors)
-        self._tally.add(IngestReport(write_seconds=time.perf_counter() - started))
-
     def _deliver(self, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents; find by halves the one that the database refuses."""
         try:
@@ -170,7 +180,7 @@ class Pipeline:
             self._deliver(documents[half:], vectors.slice(half, len(documents)))
         else:
             self._refusals = 0
-            self._journal.acknowledge(documents)
+            self._record.acknowledge(documents)
             tokens = 0 if vectors.colbert is None else int(vectors.colbert.indptr[-1])
             self._tally.add(
                 IngestReport(
@@ -190,7 +200,7 @@ class Pipeline:
                     f"{self._refusals} documents were refused one after the other, the last one "
                     f"{document.id!r}: {error}"
                 ) from error
-        self._journal.fail(document, str(error))
+        self._record.fail(document, str(error))
         refused: Exception = error
         if isinstance(error, StoreError):
             refused = DocumentRefusedError(f"document {document.id!r} was refused: {error}")

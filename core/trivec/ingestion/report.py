@@ -115,6 +115,12 @@ class Tally:
             failures = (self._sum.failures + done.failures)[:KEPT_FAILURES]
             self._sum = IngestReport(**sums, failures=failures)
 
+    def take(self) -> IngestReport:
+        """Return the sums without times of the clock, and start again from zero."""
+        with self._lock:
+            taken, self._sum = self._sum, IngestReport()
+        return taken
+
     def report(self) -> IngestReport:
         """Return the sums, and the time since the start."""
         seconds = time.perf_counter() - self._started

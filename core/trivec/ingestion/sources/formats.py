@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.fields import FieldType
 
-__all__ = ["Row", "read_csv", "read_folder", "read_jsonl", "read_parquet"]
+__all__ = ["Row", "json_value", "read_csv", "read_folder", "read_jsonl", "read_parquet"]
 
 TEXT_SUFFIXES = (".txt", ".md", ".rst", ".text")
 PARQUET_ROWS = 256
@@ -107,7 +107,7 @@ def read_parquet(path: str, done: Callable[[float], None]) -> Iterator[Row]:
         for batch in file.iter_batches(PARQUET_ROWS):
             for values in batch.to_pylist():
                 number += 1
-                plain = {name: _json_value(value) for name, value in values.items()}
+                plain = {name: json_value(value) for name, value in values.items()}
                 yield Row(f"row {number}", plain, json.dumps(plain, default=str))
             done(number / total)
 
@@ -151,12 +151,12 @@ def _typed(cell: str, name: str, kind: FieldType | None) -> object:
         raise ValueError(f"{name!r} is declared {kind}, got {cell!r}") from error
 
 
-def _json_value(value: object) -> object:
+def json_value(value: object) -> object:
     """Write dates and times as ISO 8601; what else JSON lacks is refused later, by name."""
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, dict):
-        return {name: _json_value(item) for name, item in value.items()}
+        return {name: json_value(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_json_value(item) for item in value]
+        return [json_value(item) for item in value]
     return value

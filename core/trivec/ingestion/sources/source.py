@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
@@ -13,7 +14,7 @@ from trivec.ingestion.report import Rejected
 from trivec.ingestion.sources.formats import Row, read_csv, read_folder, read_jsonl, read_parquet
 from trivec.ingestion.sources.opening import STDIN, OpenFile, plain_suffix
 
-__all__ = ["FORMATS", "Source"]
+__all__ = ["FORMATS", "Source", "document_of"]
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "folder")
 
@@ -117,18 +118,34 @@ class Source:
         id_field = "id" if own else self._id_field
         text_field = "text" if own else self._text_field
         if values is not None:
-            missing = [name for name in (id_field, text_field) if name not in values]
-            if not missing:
-                one, text = values.pop(id_field), values.pop(text_field)
-                metadata = values["metadata"] if list(values) == ["metadata"] else values
-                name = str(one) if type(one) is int else one  # True is no number
-                try:
-                    return Document(name, text, metadata)
-                except InvalidDocumentError as error:
-                    problem = str(error)
-            else:
-                problem = f"expected an object with {id_field!r} and {text_field!r}"
+            try:
+                return document_of(values, id_field=id_field, text_field=text_field)
+            except InvalidDocumentError as error:
+                problem = str(error)
         return Rejected(where, problem, row.content, readable=False)
+
+
+def document_of(values: Mapping[str, Any], *, id_field: str, text_field: str) -> Document:
+    """Make a document of a row; what is not id or text is metadata.
+
+    Args:
+        values: The members. If the only other one is an object named "metadata", that is it.
+        id_field: The member that holds the id; a number becomes text.
+        text_field: The member that holds the text.
+
+    Raises:
+        InvalidDocumentError: If it is none.
+
+    >>> document_of({"n": 7, "text": "", "metadata": {"a": 1}}, id_field="n", text_field="text")
+    Document(id='7', text='', metadata={'a': 1})
+    """
+    if id_field not in values or text_field not in values:
+        raise InvalidDocumentError(f"expected an object with {id_field!r} and {text_field!r}")
+    rest = {name: value for name, value in values.items() if name not in (id_field, text_field)}
+    one = values[id_field]
+    name = str(one) if type(one) is int else one  # True is no number
+    metadata = rest["metadata"] if list(rest) == ["metadata"] else rest
+    return Document(name, values[text_field], metadata)
 
 
 def _format_of(path: str, format: str | None) -> str:

@@ -1,0 +1,225 @@
+"""From a Ray dataset to a collection, on as many machines as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+from ray.data import ActorPoolStrategy, Dataset
+
+from trivec.errors import InvalidOptionError, StoreError
+from trivec.ingestion.ingest import PART_BYTES, PART_DOCUMENTS
+from trivec.ingestion.pipeline import OnError, Rejects, check_on_error
+from trivec.ingestion.report import IngestReport, Progress, Tally
+from trivec.stores.store import Store
+from trivec.text_encoder import TextEncoder
+from trivec_ray.actors import Encoding, Writing, plan_rows
+from trivec_ray.ledger import SharedJournal
+from trivec_ray.rows import Columns, unpack
+from trivec_ray.target import Target
+
+__all__ = ["ingest"]
+
+
+def ingest(
+    dataset: Dataset,
+    *,
+    encoder: str | Path | Callable[[], TextEncoder],
+    store: str | Callable[[], Store],
+    store_options: Mapping[str, object] | None = None,
+    journal: str | Path | None = None,
+    id_field: str = "id",
+    text_field: str = "text",
+    metadata_field: str | None = None,
+    on_error: OnError = "raise",
+    rejected: Rejects | None = None,
+    concurrency: int | tuple[int, int] = 1,
+    num_cpus: float | None = None,
+    num_gpus: float | None = None,
+    writers: int = 1,
+    part_bytes: int = PART_BYTES,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Encode the rows of a dataset and write them, as `trivec.ingest` does on one machine.
+
+    Rows go through tasks that ask the journal what is new, through encoder actors, and through
+    writer actors; an embedded store, which belongs to one process, is written by the driver. What
+    is recorded is what the store acknowledged, so the next call with the same dataset goes on
+    where this one ended, however it ended. Where workers die, Ray repeats what they had not
+    finished; documents keep their ids, so none is there twice.
+
+    Args:
+        dataset: One row for each document.
+        encoder: The name or folder of a model, or a callable without arguments that makes the
+            encoder, such as `partial(Encoder.load, "BAAI/bge-m3", precision="float16")`. Each
+            encoder actor loads its own.
+        store: The URL of a collection that exists and fits the encoder's schema, or a callable
+            without arguments that opens it. Each writer opens its own.
+        store_options: The keyword options of the store's `from_url`. They are sent to the
+            writers and not shown. Environment variables must be there on every machine.
+        journal: A file on the driver's machine that remembers what the store acknowledged.
+        id_field: The column of ids.
+        text_field: The column of texts.
+        metadata_field: The one column of metadata, a struct or JSON text. None: all other
+            columns, or the only other one if it is a struct named "metadata".
+        on_error: "raise" ends the run at the first document that cannot be stored, named; "skip"
+            goes on without it.
+        rejected: Called on the driver with each row that is skipped.
+        concurrency: How many encoder actors: a number, or (least, most).
+        num_cpus: The CPUs of one encoder; 1 unless it has a GPU. Reading needs one more.
+        num_gpus: The GPUs of one encoder.
+        writers: How many writers; 1 for an embedded store.
+        part_bytes: The most bytes of text that are encoded at once.
+        progress: Called after each block; Ray shows its own bars on a terminal.
+
+    Returns:
+        What was written, summed over the writers. Times of encoders and writers are summed too.
+
+    Raises:
+        InvalidDocumentError: If a row is no document, or the collection cannot hold it.
+        DocumentRefusedError: If the database refuses a document.
+        StoreError: If the database failed. What was acknowledged stays, and the same call may be
+            made again.
+        SchemaMismatchError: If the collection does not fit the encoder.
+        JournalError: If the journal is of another store or model, or in use.
+        InvalidOptionError: If an option is out of range, or the store cannot be shared.
+
+    Example:
+        Needs a server:
+
+            dataset = ray.data.read_parquet("s3://bucket/articles/")
+            report = trivec_ray.ingest(
+                dataset,
+                encoder="BAAI/bge-m3",
+                store="qdrant://qdrant:6333/articles",
+                journal="articles.journal",
+                concurrency=(1, 8),
+                num_gpus=1,
+                writers=4,
+            )
+    """
+    target = Target.of(store, store_options)
+    _check(dataset, encoder, target, on_error, writers, part_bytes)
+    encoders = _pool(concurrency)
+    columns = Columns(id_field, text_field, metadata_field)
+    book = SharedJournal.start(target, journal)
+    tally = Tally(lambda: None)
+    try:
+        schema, missing = book.open()
+        tally.add(IngestReport(missing=missing))
+        planned = _planned(dataset, book, columns, on_error)
+        encoded = planned.map_batches(
+            Encoding,
+            fn_constructor_args=(encoder, schema, part_bytes),
+            batch_format="pyarrow",
+            batch_size=PART_DOCUMENTS,
+            compute=encoders,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+        )
+        # Closed also when the caller's functions raise, which ends Ray's actors.
+        with closing(_written(encoded, target, book, on_error, writers)) as reports:
+            for report in reports:
+                tally.add(report)
+                if rejected is not None:
+                    for failure in report.failures:
+                        rejected(failure)
+                if progress is not None:
+                    progress(tally.report())
+    finally:
+        book.close()
+    done = tally.report()
+    if done.missing > missing:
+        raise StoreError(
+            f"{done.missing - missing} documents whose metadata changed are not in the store as "
+            "the journal says, and were not written; run the same again, which encodes them"
+        )
+    return done
+
+
+def _check(
+    dataset: Dataset,
+    encoder: str | Path | Callable[[], TextEncoder],
+    target: Target,
+    on_error: OnError,
+    writers: int,
+    part_bytes: int,
+) -> None:
+    if not isinstance(dataset, Dataset):
+        raise InvalidOptionError(
+            f"ingest takes a ray.data.Dataset, got {type(dataset).__name__}; "
+            "see ray.data.read_parquet and ray.data.from_items"
+        )
+    if not isinstance(encoder, str | Path) and not callable(encoder):
+        raise InvalidOptionError(
+            f"encoder={encoder!r}; expected the name or folder of a model, or a callable that "
+            "makes an encoder: a loaded one cannot be sent to other processes"
+        )
+    check_on_error(on_error)
+    for name, value in (("writers", writers), ("part_bytes", part_bytes)):
+        if value < 1:
+            raise InvalidOptionError(f"{name}={value} must be at least 1")
+    if target.embedded and writers > 1:
+        raise InvalidOptionError(
+            f"{target.name} belongs to one process, so writers={writers} cannot be; "
+            "use writers=1, or a server"
+        )
+
+
+def _pool(concurrency: int | tuple[int, int]) -> ActorPoolStrategy:
+    least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
+    if not 1 <= least <= most:
+        raise InvalidOptionError(
+            f"concurrency={concurrency!r}; expected a number from 1, or (least, most)"
+        )
+    return ActorPoolStrategy(min_size=least, max_size=most)
+
+
+def _planned(
+    dataset: Dataset, journal: SharedJournal, columns: Columns, on_error: OnError
+) -> Dataset:
+    """Keep what is new, in small blocks whatever the dataset's are.
+
+    They are what is shared out among the encoders, and what is encoded again when one dies.
+    """
+    planned: Dataset = dataset.map_batches(
+        partial(plan_rows, journal=journal, columns=columns, on_error=on_error),
+        batch_format="pyarrow",
+        batch_size=PART_DOCUMENTS,
+    )
+    return planned.repartition(target_num_rows_per_block=PART_DOCUMENTS)
+
+
+def _written(
+    encoded: Dataset, target: Target, journal: SharedJournal, on_error: OnError, writers: int
+) -> Generator[IngestReport]:
+    """Run everything, and yield the report of each block that is written."""
+    if target.embedded:
+        with target.open() as opened:
+            writing = Writing(lambda: opened, journal, on_error)
+            for block in _blocks(encoded):
+                for table in writing(block):
+                    yield from _reports(table)
+        return
+    written = encoded.map_batches(
+        Writing,
+        fn_constructor_args=(target.open, journal, on_error),
+        batch_format="pyarrow",
+        batch_size=None,  # a block as it comes
+        compute=ActorPoolStrategy(size=writers),
+        num_cpus=0,  # it waits for the database; so encoders can have all CPUs but one
+    )
+    for block in _blocks(written):
+        yield from _reports(block)
+
+
+def _blocks(dataset: Dataset) -> Iterator[pa.Table]:
+    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+
+
+def _reports(table: pa.Table) -> Iterator[IngestReport]:
+    for parcel in unpack(table):
+        yield from parcel.reports

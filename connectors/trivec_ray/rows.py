@@ -1,0 +1,222 @@
+"""Rows of a Ray dataset as documents, and documents with their vectors as rows.
+
+Between actors a document is one row. Its vectors are typed Arrow lists over the memory of the numpy
+columns, so that they are copied once on their way, into the object store:
+
+========= ============================================================
+id        string; null in a row that holds a report or an error
+text      string; or a report, as JSON
+metadata  string, JSON
+error     binary, an exception; only in a block where something failed
+stored    whether the store has the vectors, and only metadata changed
+dense     fixed-size list of float32
+indices   large list of uint32: the sparse vocabulary ids
+weights   large list of float32: their weights
+colbert   large list of fixed-size lists of float16 or float32
+========= ============================================================
+
+A part that the encoder does not make has no column; before encoding there are no vectors.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from ray import cloudpickle
+
+from trivec.document import Document, metadata_json
+from trivec.errors import InvalidDocumentError, TrivecError
+from trivec.ingestion.report import IngestReport, Rejected
+from trivec.ingestion.sources.formats import json_value
+from trivec.ingestion.sources.source import document_of
+from trivec.rows import SparseRows, TokenRows
+from trivec.vectors import Vectors
+
+__all__ = ["Columns", "Parcel", "pack", "pack_error", "read_rows", "unpack"]
+
+EXCERPT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of a dataset make a document.
+
+    Args:
+        id: The column of ids.
+        text: The column of texts.
+        metadata: The one column of metadata, a struct or JSON text; None for all that is left.
+    """
+
+    id: str
+    text: str
+    metadata: str | None
+
+    def document(self, values: Mapping[str, Any]) -> Document:
+        """Make a document of one row, or raise `InvalidDocumentError`."""
+        kept = dict(values)
+        if self.metadata is not None:
+            kept = {name: kept[name] for name in (self.id, self.text) if name in kept}
+            metadata = values.get(self.metadata)
+            if isinstance(metadata, str):
+                try:
+                    metadata = json.loads(metadata)
+                except ValueError as error:
+                    raise InvalidDocumentError(f"{self.metadata!r} is not JSON: {error}") from error
+            kept["metadata"] = {} if metadata is None else metadata
+        return document_of(kept, id_field=self.id, text_field=self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What travels from actor to actor.
+
+    Args:
+        documents: Documents that are to be encoded, or are.
+        vectors: One row for each of them; None before they are encoded.
+        stored: Documents of which only the metadata changed: the store has their vectors.
+        reports: What was done on the way.
+    """
+
+    documents: Sequence[Document] = ()
+    vectors: Vectors | None = None
+    stored: Sequence[Document] = ()
+    reports: Sequence[IngestReport] = ()
+
+
+def read_rows(table: pa.Table, columns: Columns) -> Iterator[Document | Rejected]:
+    """Yield each row as a document, or as what cannot be one, named by its id or its beginning."""
+    for values in table.to_pylist():
+        plain = {name: json_value(value) for name, value in values.items()}
+        try:
+            yield columns.document(plain)
+        except InvalidDocumentError as error:
+            content = json.dumps(plain, default=str)  # ASCII: it may hold what UTF-8 cannot say
+            one = plain.get(columns.id)
+            where = f"row {content[:EXCERPT]}" if one is None else f"row {str(one)[:EXCERPT]!r}"
+            yield Rejected(where, str(error), content, readable=False)
+
+
+def pack(parcel: Parcel) -> pa.Table:
+    """Turn a parcel into a block; only documents can be in one that has vectors."""
+    documents = [*parcel.documents, *parcel.stored]
+    reports = [json.dumps(asdict(report)) for report in parcel.reports]
+    texts = [*(document.text for document in documents), *reports]
+    nothing = [None] * len(reports)
+    columns = {
+        "id": pa.array([*(document.id for document in documents), *nothing], pa.string()),
+        "text": pa.array(texts, pa.string()),
+        "metadata": pa.array(
+            [*(metadata_json(document.metadata) for document in documents), *nothing], pa.string()
+        ),
+        "stored": pa.array([len(parcel.documents) <= i for i in range(len(texts))], pa.bool_()),
+    }
+    if parcel.vectors is not None:
+        columns |= _columns(parcel.vectors)
+    return pa.table(columns)
+
+
+def pack_error(error: Exception) -> pa.Table:
+    """Turn what ended a run into a block, which raises it where it is unpacked."""
+    if not isinstance(error, TrivecError):  # of whose making it is, only the traceback tells
+        error.add_note("".join(traceback.format_exception(error)))
+    pickled: bytes = cloudpickle.dumps(error)  # type: ignore[no-untyped-call]
+    return pa.table(
+        {
+            "id": pa.array([None], pa.string()),
+            "text": pa.array([None], pa.string()),
+            "metadata": pa.array([None], pa.string()),
+            "stored": pa.array([True]),
+            "error": pa.array([pickled], pa.binary()),
+        }
+    )
+
+
+def unpack(table: pa.Table) -> Iterator[Parcel]:
+    """Yield the parcels of a block; vectors that came as one piece are not copied.
+
+    Raises:
+        Exception: The one that the block holds, after what is before it.
+    """
+    for batch in table.to_batches():
+        texts, metadata = batch["text"].to_pylist(), batch["metadata"].to_pylist()
+        found: tuple[list[Document], list[Document]] = ([], [])
+        reports = []
+        stored = batch["stored"].to_pylist()
+        for i, one in enumerate(batch["id"].to_pylist()):
+            if one is not None:
+                found[stored[i]].append(Document(one, texts[i], json.loads(metadata[i])))
+            elif texts[i] is not None:
+                reports.append(_report(texts[i]))
+        documents, kept = found
+        vectors = None
+        if documents:
+            whole = len(documents) == batch.num_rows
+            new = pa.array(~np.asarray(stored))
+            vectors = _vectors(batch if whole else batch.filter(new))
+        yield Parcel(documents, vectors, kept, reports)
+        if "error" in batch.schema.names:
+            for pickled in batch["error"].drop_null():
+                raise cloudpickle.loads(pickled.as_py())
+
+
+def _columns(vectors: Vectors) -> dict[str, pa.Array]:
+    columns = {}
+    if vectors.dense is not None:
+        columns["dense"] = _fixed(vectors.dense)
+    if vectors.sparse is not None:
+        indptr = pa.array(vectors.sparse.indptr)
+        columns["indices"] = pa.LargeListArray.from_arrays(indptr, vectors.sparse.indices)
+        columns["weights"] = pa.LargeListArray.from_arrays(indptr, vectors.sparse.values)
+    if vectors.colbert is not None:
+        columns["colbert"] = pa.LargeListArray.from_arrays(
+            pa.array(vectors.colbert.indptr), _fixed(vectors.colbert.values)
+        )
+    return columns
+
+
+def _vectors(batch: pa.RecordBatch) -> Vectors | None:
+    names = set(batch.schema.names)
+    if not names & {"dense", "indices", "colbert"}:
+        return None
+    return Vectors(
+        dense=_matrix(batch["dense"]) if "dense" in names else None,
+        sparse=SparseRows(
+            _indptr(batch["indices"]),
+            batch["indices"].flatten().to_numpy(),
+            batch["weights"].flatten().to_numpy(),
+        )
+        if "indices" in names
+        else None,
+        colbert=TokenRows(_indptr(batch["colbert"]), _matrix(batch["colbert"].flatten()))
+        if "colbert" in names
+        else None,
+    )
+
+
+def _fixed(matrix: NDArray[np.floating]) -> pa.FixedSizeListArray:
+    flat = pa.array(np.ascontiguousarray(matrix).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+
+
+def _matrix(lists: pa.FixedSizeListArray) -> NDArray[np.floating]:
+    flat: NDArray[np.floating] = lists.flatten().to_numpy()
+    return flat.reshape(len(lists), lists.type.list_size)
+
+
+def _indptr(lists: pa.LargeListArray) -> NDArray[np.int64]:
+    offsets: NDArray[np.int64] = lists.offsets.to_numpy()
+    first: np.int64 = offsets[0]
+    return offsets - first
+
+
+def _report(text: str) -> IngestReport:
+    members = json.loads(text)
+    failures = tuple(Rejected(**one) for one in members.pop("failures"))
+    return IngestReport(**members, failures=failures)
