@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from trivec.document import Document
 from trivec.encoding.encoder import Encoder
-from trivec.errors import InvalidDocumentError, SchemaMismatchError
+from trivec.errors import InvalidDocumentError
 from trivec.ingestion.ingest import PART_DOCUMENTS, with_stored_vectors
 from trivec.ingestion.pipeline import OnError, Pipeline
 from trivec.ingestion.report import IngestReport, Rejected, Tally
@@ -95,11 +95,7 @@ class Encoding:
     def _encoder(self) -> TextEncoder:
         make = self._make
         encoder = make() if callable(make) else Encoder.load(make)
-        problems = encoder.schema.differences(self._schema)
-        if problems:
-            raise SchemaMismatchError(
-                f"the collection does not fit the encoder: {'; '.join(problems)}"
-            )
+        encoder.schema.held_by(self._schema)
         return encoder
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
@@ -113,6 +109,7 @@ class Encoding:
                 encoder = self._encoder
                 started = time.perf_counter()
                 vectors = encoder.encode_documents([document.text for document in part])
+                vectors = vectors.only(self._schema)
                 seconds += time.perf_counter() - started
                 yield pack(Parcel(part, vectors))
             spent = IngestReport(encode_seconds=seconds)

@@ -56,8 +56,8 @@ def ingest(
         encoder: The name or folder of a model, or a callable without arguments that makes the
             encoder, such as `partial(Encoder.load, "BAAI/bge-m3", precision="float16")`. Each
             encoder actor loads its own.
-        store: The URL of a collection that exists and fits the encoder's schema, or a callable
-            without arguments that opens it. Each writer opens its own.
+        store: The URL of a collection that exists, or a callable without arguments that opens it.
+            Each writer opens its own. Of the three parts it gets those that it holds.
         store_options: The keyword options of the store's `from_url`. They are sent to the
             writers and not shown. Environment variables must be there on every machine.
         journal: A file on the driver's machine that remembers what the store acknowledged.

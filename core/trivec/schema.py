@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidOptionError, SchemaMismatchError
 
 __all__ = ["Schema"]
 
@@ -46,6 +46,46 @@ class Schema:
         return tuple(
             n for n, there in zip(("dense", "sparse", "colbert"), present, strict=True) if there
         )
+
+    def held_by(self, collection: Schema) -> Schema:
+        """Return which of these vectors a collection holds; the others are not stored there.
+
+        Raises:
+            SchemaMismatchError: If it holds none of them, or those of other dimensions or of
+                another model.
+
+        Example:
+            >>> made = Schema(dense=1024, sparse=True, colbert=1024, model="BAAI/bge-m3")
+            >>> made.held_by(Schema(dense=1024, sparse=True, colbert=None)).parts
+            ('dense', 'sparse')
+        """
+        if not set(self.parts) & set(collection.parts):
+            raise SchemaMismatchError(
+                f"the collection holds {', '.join(collection.parts)} vectors only, "
+                f"the documents come with {', '.join(self.parts)}"
+            )
+        held = Schema(
+            dense=None if collection.dense is None else self.dense,
+            sparse=self.sparse and collection.sparse,
+            colbert=None if collection.colbert is None else self.colbert,
+            model=self.model or collection.model,
+        )
+        problems = [
+            f"{name} vectors have {made} numbers, the collection's {kept}"
+            for name, made, kept in (
+                ("dense", held.dense, collection.dense),
+                ("ColBERT", held.colbert, collection.colbert),
+            )
+            if made is not None and made != kept
+        ]
+        if collection.model and held.model != collection.model:
+            problems.append(f"they are of {held.model!r}, the collection's of {collection.model!r}")
+        if problems:
+            raise SchemaMismatchError(
+                f"the documents' vectors do not fit the collection: {'; '.join(problems)}; use "
+                "another collection, or drop it and ingest again"
+            )
+        return held
 
     def differences(self, other: Schema) -> list[str]:
         """Return one sentence for each thing in which `other` differs; an unknown model fits."""

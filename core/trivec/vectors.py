@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trivec.errors import InvalidVectorsError
 from trivec.rows import Float, SparseRows, TokenRows, Tokens, first_not_finite
+from trivec.schema import Schema
 
 __all__ = ["Vector", "Vectors"]
 
@@ -117,6 +118,14 @@ class Vectors:
 
     def __iter__(self) -> Iterator[Vector]:
         return (self[i] for i in range(len(self)))
+
+    def only(self, schema: Schema) -> Vectors:
+        """Return the parts that a schema has, without copying."""
+        return Vectors(
+            dense=None if schema.dense is None else self.dense,
+            sparse=self.sparse if schema.sparse else None,
+            colbert=None if schema.colbert is None else self.colbert,
+        )
 
     def slice(self, start: int, stop: int) -> Vectors:
         """Return rows `start` to `stop` (exclusive)."""

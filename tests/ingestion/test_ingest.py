@@ -7,13 +7,20 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from trivec import Document, IngestReport, Vectors, aingest, ingest
-from trivec.errors import DocumentRefusedError, InvalidDocumentError, StoreError
+from trivec import Document, IngestReport, Schema, Vectors, aingest, ingest
+from trivec.errors import (
+    DocumentRefusedError,
+    InvalidDocumentError,
+    SchemaMismatchError,
+    StoreError,
+)
 from trivec.stores.memory import MemoryStore
 from trivec.testing import HashEncoder
 
@@ -38,6 +45,38 @@ def test_everything_is_encoded_once_and_found(encoder: HashEncoder, store: Memor
     assert [r.documents for r in seen] == sorted(r.documents for r in seen)
     assert report.bytes > 200 * (32 + 16) * 4
     assert store.get(["d123"]).documents == list(_documents(124))[123:]
+
+
+def test_a_collection_gets_the_parts_that_it_holds(encoder: HashEncoder, tmp_path: Path) -> None:
+    with MemoryStore(f"ingest-{uuid4().hex}") as store:
+        store.create(replace(encoder.schema, colbert=None))
+        journal = tmp_path / "parts.journal"
+        assert ingest(_documents(3), encoder, store, journal=journal).documents == 3
+        assert ingest(_documents(3), encoder, store, journal=journal).unchanged == 3
+        vectors = store.get(["d000"], with_vectors=True).vectors
+        assert vectors is not None
+        assert vectors.dense is not None
+        assert vectors.colbert is None
+        store.drop()
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        (Schema(32, True, 16, "other"), "they are of 'hash', the collection's of 'other'"),
+        (Schema(8, True, 16, "hash"), "dense vectors have 32 numbers, the collection's 8"),
+        (Schema(None, False, 8, "hash"), "ColBERT vectors have 16 numbers, the collection's 8"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_not_made(
+    encoder: HashEncoder, schema: Schema, problem: str
+) -> None:
+    with MemoryStore(f"ingest-{uuid4().hex}") as store:
+        store.create(schema)
+        with pytest.raises(SchemaMismatchError, match=problem):
+            ingest(_documents(3), encoder, store)
+        assert encoder.encoded == 0
+        store.drop()
 
 
 def test_nothing_is_read_far_ahead(encoder: HashEncoder, store: MemoryStore) -> None:

@@ -275,8 +275,11 @@ def test_a_journal_of_another_store_or_encoder_is_refused(
         with pytest.raises(JournalError, match="store was 'FaultyStore/resume"):
             ingest(_documents(3), encoder, another, journal=journal)
         another.drop()
+    smaller = HashEncoder(dense=8)
+    store.drop()
+    store.create(smaller.schema)
     with pytest.raises(JournalError, match="dense was '32' and is '8'"):
-        ingest(_documents(3), HashEncoder(dense=8), store, journal=journal)
+        ingest(_documents(3), smaller, store, journal=journal)
 
 
 def test_a_journal_of_other_options_of_the_encoder_is_refused(

@@ -17,6 +17,7 @@ from trivec.errors import (
     InvalidFilterError,
     InvalidOptionError,
     InvalidVectorsError,
+    SchemaMismatchError,
 )
 from trivec.search import Mode
 from trivec.testing import HashEncoder
@@ -251,7 +252,7 @@ def test_plain_embeddings_have_no_other_mode(store: Store) -> None:
 def test_embeddings_of_another_dimension_are_refused(store: Store) -> None:
     TrivecVectorStore(store, DeterministicFakeEmbedding(size=6)).add_texts(["a"])
     other = TrivecVectorStore(store, DeterministicFakeEmbedding(size=7))
-    with pytest.raises(InvalidVectorsError, match="dimension 7"):
+    with pytest.raises(SchemaMismatchError, match="dense vectors have 7 numbers"):
         other.add_texts(["b"])
     with pytest.raises(InvalidVectorsError, match="dimension 7"):
         other.similarity_search("b")

@@ -93,7 +93,9 @@ def test_parts_are_bounded_in_bytes_and_no_model_is_loaded_for_nothing() -> None
 def test_an_encoder_that_does_not_fit_the_collection_encodes_nothing() -> None:
     encoding = Encoding(partial(HashEncoder, dense=8), HashEncoder().schema, 100)
     (block,) = encoding(pack(Parcel([Document("a", "x")])))
-    with pytest.raises(SchemaMismatchError, match="dense is 32, expected 8"):
+    with pytest.raises(
+        SchemaMismatchError, match="dense vectors have 8 numbers, the collection's 32"
+    ):
         list(unpack(block))
 
 

@@ -13,7 +13,6 @@ from trivec import Document, F, Schema, Store, Vectors, Weights, open_store
 from trivec.errors import (
     InvalidFilterError,
     InvalidOptionError,
-    InvalidVectorsError,
     SchemaMismatchError,
 )
 from trivec.filters import And
@@ -95,13 +94,13 @@ def test_parts_that_the_collection_lacks_are_left_out(empty: Store, encoder: Has
 
 def test_the_vectors_of_another_model_are_refused(empty: Store, encoder: HashEncoder) -> None:
     empty.create(Schema(dense=32, sparse=True, colbert=16, model="other"))
-    with pytest.raises(SchemaMismatchError, match="'other', not of 'hash'"):
+    with pytest.raises(SchemaMismatchError, match="of 'hash', the collection's of 'other'"):
         LazyStore(empty, model="hash").write(DOCUMENTS, encoder.encode_documents(TEXTS))
 
 
 def test_vectors_without_a_common_part_are_refused(empty: Store) -> None:
     empty.create(Schema(dense=None, sparse=True, colbert=None))
-    with pytest.raises(InvalidVectorsError, match="sparse vectors only"):
+    with pytest.raises(SchemaMismatchError, match="sparse vectors only"):
         LazyStore(empty).write(DOCUMENTS[:1], Vectors(dense=np.ones((1, 4))))
 
 

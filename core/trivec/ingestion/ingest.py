@@ -73,7 +73,7 @@ def ingest(
         documents: Any iterable, read once in another thread; may be endless. Of documents with
             the same id the last one stays.
         encoder: Turns the texts into vectors.
-        store: A collection that exists and fits the encoder's schema.
+        store: A collection that exists; of the three parts it gets those that it holds.
         journal: The file that remembers what the store acknowledged; made if it is not there.
         on_error: "raise" ends the run at the first document that cannot be stored, named, with
             all before it kept; "skip" goes on without it.
@@ -91,6 +91,7 @@ def ingest(
         DocumentRefusedError: If the database refuses a document.
         StoreError: If the database failed. What was acknowledged stays, and the same call may be
             made again.
+        SchemaMismatchError: If the collection is of another model or other dimensions.
         JournalError: If the journal is of another store, schema or model, or of other options.
         IngestInterrupted: After Ctrl-C, when what was in flight is written; a KeyboardInterrupt
             with the report.
@@ -185,13 +186,14 @@ def _ingest(
     read, fraction = _measured(documents)
     tally = Tally(fraction)
     options = encoder.options if isinstance(encoder, Configured) else {}
-    with Journal(journal, identity(store, encoder.schema, options)) as book:
+    held = encoder.schema.held_by(store.schema)
+    with Journal(journal, identity(store, held, options)) as book:
         tally.add(IngestReport(missing=reconcile(book, store)))
         pipeline = Pipeline(store, book, tally, on_error=on_error, rejected=rejected)
         source = _Source(read, store, book, tally, pipeline, part_bytes)
         pipeline.run(
             source.parts(),
-            encoder.encode_documents,
+            lambda texts: encoder.encode_documents(texts).only(held),
             title="ingest",
             progress=progress,
             stop=stop,

@@ -16,7 +16,6 @@ from trivec.errors import (
     CollectionNotFoundError,
     InvalidOptionError,
     InvalidVectorsError,
-    SchemaMismatchError,
 )
 from trivec.fields import FieldType
 from trivec.filters import Filter
@@ -104,21 +103,7 @@ class LazyStore:
             with _creating:
                 self.store.create(given, fields=self._fields, exist_ok=True)
             return vectors
-        if given.model and schema.model and given.model != schema.model:
-            raise SchemaMismatchError(
-                f"collection {self.store.name!r} holds vectors of the model {schema.model!r}, "
-                f"not of {given.model!r}; use another collection, or drop it and ingest again"
-            )
-        if not set(given.parts) & set(schema.parts):
-            raise InvalidVectorsError(
-                f"collection {self.store.name!r} holds {', '.join(schema.parts)} vectors only, "
-                f"the documents came with {', '.join(given.parts)}"
-            )
-        return Vectors(
-            dense=None if schema.dense is None else vectors.dense,
-            sparse=vectors.sparse if schema.sparse else None,
-            colbert=None if schema.colbert is None else vectors.colbert,
-        )
+        return vectors.only(given.held_by(schema))
 
     def search_many(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
         """Answer many queries with one request; see `Store.search_many`."""
