@@ -6,6 +6,7 @@ import pytest
 
 from trivec import Document, Hit, Scores, Weights, explain, score
 from trivec.demo.lesson import matches, representations, shares, verdict
+from trivec.search import Mode
 from trivec.testing import HashEncoder
 from trivec.vectors import Vector
 
@@ -51,7 +52,7 @@ def test_an_answer_that_is_not_first_is_told_so() -> None:
 
 
 def test_an_answer_that_nothing_found_is_told_so() -> None:
-    ranks = {"dense": None, "sparse": None, "hybrid": None}
+    ranks: dict[Mode, int | None] = {"dense": None, "sparse": None, "hybrid": None}
     said = verdict(ranks, [hit("other", 0.9, 0, 0.3)], {"answer"}, EQUAL)
     assert said.count("not in the first 10") == 3
     assert "What puts" not in said

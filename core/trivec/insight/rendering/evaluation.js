@@ -45,7 +45,7 @@
   const ticks = (low, high) => {
     const rough = (high - low) / 5 || 0.1;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough);
+    const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= 0.7 * rough);
     const found = [];
     for (let t = Math.ceil(low / step) * step; t <= high + 1e-9; t += step) found.push(t);
     return found;
