@@ -4,7 +4,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: setup test check demo bench soak clean
+.PHONY: setup test check demo notebooks bench soak clean
 
 setup: $(READY)
 
@@ -26,6 +26,9 @@ check: $(READY)
 
 demo: $(READY)
 	$(VENV)/bin/trivec demo $(ARGS)
+
+notebooks: $(READY)
+	$(PYTHON) scripts/run_notebooks.py $(ARGS)
 
 bench: $(READY)
 	$(PYTHON) -m pytest -m benchmark -s tests/benchmarks $(ARGS)
