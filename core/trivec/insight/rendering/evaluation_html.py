@@ -22,6 +22,7 @@ _STYLE = """
 border:1px solid var(--line);border-radius:4px;padding:.15em .4em}
 .trivec svg{display:block;width:100%;height:auto;overflow:visible}
 .trivec svg text{fill:var(--fg);font-size:12px}.trivec svg text.muted{fill:var(--muted)}
+.trivec svg .label{paint-order:stroke;stroke:var(--bg);stroke-width:3px}
 .trivec svg .grid{stroke:var(--line)}
 .trivec .tip{position:fixed;pointer-events:none;background:var(--fg);color:var(--bg);
 padding:.3em .6em;border-radius:4px;font-size:12px;max-width:30em;z-index:9}
