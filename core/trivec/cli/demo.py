@@ -141,7 +141,9 @@ def _found(
     explanation = explain(question.text, hits[0].document, encoder, document_vector=vector)
     grades = collection.qrels[question.id]
     answers = {document for document, grade in grades.items() if grade == max(grades.values())}
-    ranks = {mode: _rank(result.hits[question.id], answers) for mode, result in results.items()}
+    ranks: dict[Mode, int | None] = {
+        mode: _rank(result.hits[question.id], answers) for mode, result in results.items()
+    }
     return Group(
         title,
         hits_table(hits[:3]),
