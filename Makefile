@@ -4,7 +4,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: setup test check demo docs bench soak clean
+.PHONY: setup test check demo docs notebooks bench soak clean
 
 setup: $(READY)
 
@@ -30,6 +30,9 @@ demo: $(READY)
 # The variable silences a message on the future of MkDocs, which is no warning of the build.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+notebooks: $(READY)
+	$(PYTHON) scripts/run_notebooks.py $(ARGS)
 
 bench: $(READY)
 	$(PYTHON) -m pytest -m benchmark -s tests/benchmarks $(ARGS)

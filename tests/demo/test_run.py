@@ -68,7 +68,10 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.exit_code == 0, done.output
     for mode in ("dense", "sparse", "colbert", "hybrid", "rrf"):
         assert mode in done.stdout
-    assert "rank of the answer" in done.stdout
+    told = " ".join(done.stdout.split())
+    for representation in ("dense: one vector of 32", "sparse: a weight for", "vectors of 16"):
+        assert representation in told
+    assert told.count("The answer is") == told.count("first hit:") == 3  # one of each kind shown
     again = runner.invoke(app, ["demo", "--store", "memory:/demo-cli", "--json"])
     assert "0 documents encoded and written" in again.stderr
     results = json.loads(again.stdout)

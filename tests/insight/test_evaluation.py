@@ -172,6 +172,19 @@ def test_the_table_in_terminal_and_notebook(found: Evaluation) -> None:
     assert "<script" not in html
 
 
+def test_no_number_is_broken_on_a_narrow_terminal(found: Evaluation) -> None:
+    out = StringIO()
+    Console(file=out, width=80).print(found)
+    for result in found.results:
+        for metric in found.metrics:
+            low, high = result.interval(metric)
+            assert f"{low:.3f}-{high:.3f}" in out.getvalue()
+
+
+def test_its_repr_leaves_out_questions_and_hits(found: Evaluation) -> None:
+    assert len(repr(found)) < 400
+
+
 def test_wrong_options_are_named(store: Store) -> None:
     def failing(message: str, **options: object) -> None:
         with pytest.raises(InvalidOptionError, match=message):

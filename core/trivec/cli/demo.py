@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from trivec.cli.options import AsJson, Device, Model, Precision, load_encoder, notes, print_json
 from trivec.cli.search import hits_table
 from trivec.demo.collection import DemoCollection, Question, load_collection
+from trivec.demo.lesson import matches, representations, shares, verdict
 from trivec.demo.model import default_cache
 from trivec.demo.run import METRIC, measure, update
+from trivec.hit import Hit
 from trivec.insight.evaluation import ModeResult
+from trivec.insight.explanation import explain
 from trivec.search import Mode
 from trivec.stores.registry import open_store
+from trivec.stores.store import Store
+from trivec.text_encoder import TokenizingEncoder
 
 __all__ = ["demo"]
 
 SHOWN = ("exact", "meaning", "cross-lingual")
 """The kinds of question of which one is shown with its hits."""
+
+LEGEND = """\
+nDCG@10 is 1 if the right passages come first. Kinds of question: exact (a code
+tells the answer from its neighbours), meaning (the answer uses other words),
+cross-lingual (it is in another language), plain (some words are shared)."""
 
 
 def demo(
@@ -43,16 +55,17 @@ def demo(
         report, reused = update(collection, encoder, target)
         notes.print(f"{report.documents} documents encoded and written, {reused} reused from {url}")
         results = measure(collection, encoder, target).results
-    if as_json:
-        print_json(_as_json(collection, results))
-        return
-    out = Console()
-    out.print(_table(collection, results))
-    by_mode: dict[Mode, ModeResult] = {result.mode: result for result in results}
-    for question in _chosen(collection, by_mode):
-        out.print(f"\n[bold]{question.text}[/bold]  ({question.kind}, {question.id})")
-        out.print(hits_table(by_mode["hybrid"].hits[question.id][:3]))
-        out.print(f"[dim]{_ranks(question, collection, results)}[/dim]")
+        if as_json:
+            print_json(_as_json(collection, results))
+            return
+        out = Console(highlight=False)
+        by_mode: dict[Mode, ModeResult] = {result.mode: result for result in results}
+        chosen = _chosen(collection, by_mode)
+        out.print(_representations(chosen[0], encoder))
+        out.print(_table(collection, results))
+        out.print(Text(LEGEND, "dim"))
+        for question in chosen:
+            out.print(_found(question, collection, by_mode, encoder, target))
 
 
 def _embedded(model: str) -> str:
@@ -87,7 +100,10 @@ def _ndcg(result: ModeResult, question: Question) -> float:
 
 
 def _chosen(collection: DemoCollection, results: Mapping[Mode, ModeResult]) -> list[Question]:
-    """Return one question of each kind shown: where hybrid gains most over dense and sparse."""
+    """Return one question of each kind shown: where hybrid gains most over dense and sparse.
+
+    What surrounds it is English, so an English one is taken if hybrid gains anything there.
+    """
 
     def gain(question: Question) -> float:
         hybrid, dense, sparse = (
@@ -95,19 +111,50 @@ def _chosen(collection: DemoCollection, results: Mapping[Mode, ModeResult]) -> l
         )
         return hybrid - (dense + sparse) / 2
 
-    return [max((q for q in collection.questions if q.kind == kind), key=gain) for kind in SHOWN]
+    def order(question: Question) -> tuple[bool, float]:
+        return question.lang == "en" and gain(question) > 0, gain(question)
+
+    return [max((q for q in collection.questions if q.kind == kind), key=order) for kind in SHOWN]
 
 
-def _ranks(question: Question, collection: DemoCollection, results: Sequence[ModeResult]) -> str:
-    """Say at which rank each mode has the first document that answers the question."""
+def _representations(question: Question, encoder: TokenizingEncoder) -> RenderableType:
+    """Say what the model makes of one question."""
+    lines = representations(encoder.encode_query(question.text), encoder.tokens(question.text))
+    title = Text.assemble("The model reads ", (question.text, "bold"), " once and gives")
+    return Group(title, *(Padding(Text(line), (0, 0, 0, 2)) for line in lines), Text())
+
+
+def _found(
+    question: Question,
+    collection: DemoCollection,
+    results: Mapping[Mode, ModeResult],
+    encoder: TokenizingEncoder,
+    store: Store,
+) -> RenderableType:
+    """Show the first hits of a question, why the first is there, and who missed the answer."""
+    hits = results["hybrid"].hits[question.id]
+    title = Text.assemble("\n", (question.text, "bold"), f"  ({question.kind}, {question.id})")
+    if not hits:
+        return title
+    stored = store.get([hits[0].document.id], with_vectors=True)
+    vector = stored.vectors[0] if stored.vectors is not None else None
+    explanation = explain(question.text, hits[0].document, encoder, document_vector=vector)
     grades = collection.qrels[question.id]
-    best = {document for document, grade in grades.items() if grade == max(grades.values())}
-    ranks = []
-    for result in results:
-        ids = [hit.document.id for hit in result.hits[question.id]]
-        rank = next((i for i, one in enumerate(ids, start=1) if one in best), None)
-        ranks.append(f"{result.mode} {rank or 'not in the first 10'}")
-    return "rank of the answer: " + ", ".join(ranks)
+    answers = {document for document, grade in grades.items() if grade == max(grades.values())}
+    ranks: dict[Mode, int | None] = {
+        mode: _rank(result.hits[question.id], answers) for mode, result in results.items()
+    }
+    return Group(
+        title,
+        hits_table(hits[:3]),
+        Text(f"first hit: {shares(explanation)}", "dim"),
+        Text("; ".join(matches(explanation)), "dim"),
+        Text(f"{verdict(ranks, hits, answers)}."),
+    )
+
+
+def _rank(hits: Sequence[Hit], answers: Collection[str]) -> int | None:
+    return next((i for i, hit in enumerate(hits, start=1) if hit.document.id in answers), None)
 
 
 def _as_json(collection: DemoCollection, results: Sequence[ModeResult]) -> list[object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,9 +44,9 @@ class ModeResult:
     """
 
     mode: Mode
-    values: Mapping[str, Mapping[str, float]]
-    seconds: tuple[float, ...]
-    hits: Mapping[str, Sequence[Hit]]
+    values: Mapping[str, Mapping[str, float]] = field(repr=False)
+    seconds: tuple[float, ...] = field(repr=False)
+    hits: Mapping[str, Sequence[Hit]] = field(repr=False)
 
     def column(self, metric: str) -> NDArray[np.float64]:
         """Return the values of a metric, float64 (queries,)."""
@@ -96,7 +96,7 @@ class Evaluation:
         reference: The mode that the others are tested against.
     """
 
-    queries: Mapping[str, str]
+    queries: Mapping[str, str] = field(repr=False)
     metrics: tuple[str, ...]
     results: tuple[ModeResult, ...]
     reference: Mode

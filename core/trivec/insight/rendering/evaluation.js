@@ -3,7 +3,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const root = document.getElementById("charts");
   const SVG = "http://www.w3.org/2000/svg";
-  const WIDTH = 900;
+  // As wide as the page allows: a wider drawing would be scaled down with its letters.
+  const WIDTH = Math.min(900, Math.max(340, root.clientWidth || 900));
   const byMode = Object.fromEntries(data.modes.map((m) => [m.mode, m]));
   const names = data.modes.map((m) => m.mode);
   root.textContent = "";
@@ -45,7 +46,7 @@
   const ticks = (low, high) => {
     const rough = (high - low) / 5 || 0.1;
     const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough);
+    const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= 0.7 * rough);
     const found = [];
     for (let t = Math.ceil(low / step) * step; t <= high + 1e-9; t += step) found.push(t);
     return found;
@@ -115,14 +116,20 @@
     }
     add(svg, "text", { class: "muted", x: WIDTH - 90, y: 236, "text-anchor": "end" },
       "milliseconds");
+    const labels = [];
     data.modes.forEach((m) => {
       const point = add(svg, "g");
       const [cx, cy] = [x(m.milliseconds), y(m.means[metric.value][0])];
+      let below = cy + 4;
+      while (labels.some(([a, b]) => Math.abs(a - cx) < 60 && Math.abs(b - below) < 13)) below += 13;
+      labels.push([cx, below, m.mode]);
       add(point, "circle", { cx, cy, r: 7, fill: colour(m.mode) });
-      add(point, "text", { x: cx + 11, y: cy + 4 }, m.mode);
       hover(point,
         `${m.mode}: ${three(m.means[metric.value][0])} in ${m.milliseconds.toFixed(1)} ms`);
     });
+    for (const [cx, y, mode] of labels) {  // over every point, also a neighbour's
+      add(svg, "text", { class: "label", x: cx + 11, y }, mode);
+    }
   }
 
   // --- each query's difference between two modes, sorted ---

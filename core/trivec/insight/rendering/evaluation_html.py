@@ -14,12 +14,15 @@ __all__ = ["evaluation_html", "evaluation_page"]
 _SCRIPT = Path(__file__).with_name("evaluation.js")
 
 _STYLE = """
-.trivec td.best{font-weight:700}.trivec .range{color:var(--muted);font-size:12px}
+.trivec td.best{font-weight:700}.trivec .scroll td,.trivec .scroll th{white-space:nowrap}
+.trivec .scroll td[dir=auto]{white-space:normal}
+.trivec .range{color:var(--muted);font-size:12px;font-weight:400}
 .trivec .controls{display:flex;flex-wrap:wrap;gap:1em;align-items:center;margin:1em 0}
 .trivec select{font:inherit;color:var(--fg);background:var(--soft);
 border:1px solid var(--line);border-radius:4px;padding:.15em .4em}
 .trivec svg{display:block;width:100%;height:auto;overflow:visible}
 .trivec svg text{fill:var(--fg);font-size:12px}.trivec svg text.muted{fill:var(--muted)}
+.trivec svg .label{paint-order:stroke;stroke:var(--bg);stroke-width:3px}
 .trivec svg .grid{stroke:var(--line)}
 .trivec .tip{position:fixed;pointer-events:none;background:var(--fg);color:var(--bg);
 padding:.3em .6em;border-radius:4px;font-size:12px;max-width:30em;z-index:9}

@@ -17,12 +17,15 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         "(paired randomisation test, Holm)",
         title_justify="left",
         title_style="",
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,  # three metrics fit in 80 columns
     )
     table.add_column("mode")
     for metric in evaluation.metrics:
-        table.add_column(metric, justify="right")
+        table.add_column(metric, justify="right", no_wrap=True)
         if len(evaluation.results) > 1:
-            table.add_column("p", justify="right")
+            table.add_column("p", justify="right", no_wrap=True)
     table.add_column("ms per query", justify="right")
     p_values = {metric: evaluation.p_values(metric) for metric in evaluation.metrics}
     best = {m: max(r.mean(m) for r in evaluation.results) for m in evaluation.metrics}
@@ -32,7 +35,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
             low, high = result.interval(metric)
             mean = result.mean(metric)
             bold = "[bold]" if mean == best[metric] else ""
-            cells.append(f"{bold}{mean:.3f}{bold and '[/bold]'} [dim]{low:.3f} to {high:.3f}[/dim]")
+            cells.append(f"{bold}{mean:.3f}{bold and '[/bold]'}\n[dim]{low:.3f}-{high:.3f}[/dim]")
             if len(evaluation.results) > 1:
                 cells.append(p_text(p_values[metric].get(result.mode)))
         table.add_row(result.mode, *cells, f"{result.milliseconds:.1f}")

@@ -17,7 +17,7 @@ _STYLE = """
 .trivec .bar span{padding:.2em 0;overflow:hidden;white-space:nowrap;text-align:center;
 color:var(--bg);font-size:12px;font-weight:600}
 .trivec .text{background:var(--soft);border-radius:4px;padding:.5em .7em;max-height:22em;
-overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere}
+overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere;text-align:start}
 .trivec mark{color:inherit;background:none;border-radius:2px}
 .trivec mark.lexical{background:color-mix(in srgb,var(--sparse) var(--strength),transparent)}
 .trivec mark.met{text-decoration:underline;text-decoration-thickness:3px;

@@ -10,11 +10,10 @@ from rich.text import Text
 
 from trivec.insight.explanation import Explanation
 from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
-from trivec.insight.rendering.style import PART_NAMES
+from trivec.insight.rendering.style import PART_NAMES, TERMINAL
 
 __all__ = ["explanation_text"]
 
-COLOURS = {"dense": "blue", "sparse": "yellow", "colbert": "green"}
 BAR = 40  # cells of the bar of shares
 
 
@@ -24,7 +23,7 @@ def explanation_text(explanation: Explanation) -> RenderableType:
         Text.assemble(("score ", "bold"), (f"{explanation.score:.4f}", "bold"), " of ",
                       explanation.document.id),
         _shares(explanation),
-        *(Text(f"note: {note}", style="yellow") for note in explanation.notes),
+        *(Text(f"note: {note}", style=TERMINAL["sparse"]) for note in explanation.notes),
         Text(),
         _marked("query     ", query_pieces(explanation)),
         _marked("document  ", document_pieces(explanation)),
@@ -40,7 +39,7 @@ def _shares(explanation: Explanation) -> Table:
     table = Table("part", "score", "weight", "gives", "", box=None, pad_edge=False)
     most = max((abs(share.value) for share in explanation.shares), default=0) or 1
     for share in explanation.shares:
-        colour = COLOURS[share.part]
+        colour = TERMINAL[share.part]
         table.add_row(
             Text(PART_NAMES[share.part], style=colour),
             f"{share.score:.4f}",
@@ -56,7 +55,7 @@ def _marked(title: str, pieces: Sequence[Piece]) -> Text:
     for piece in pieces:
         styles = ["not dim"]
         if piece.lexical is not None:
-            styles.append("bold yellow")
+            styles.append(f"bold {TERMINAL['sparse']}")
         if piece.similarity is not None and piece.similarity > 0:
             styles.append("underline")
         text.append(piece.text, style=" ".join(styles))
@@ -67,7 +66,9 @@ def _lexical(explanation: Explanation) -> Table:
     table = Table("shared token", "in query", "in document", "product", box=None, pad_edge=False)
     for match in explanation.lexical:
         numbers = (match.query_weight, match.document_weight, match.product)
-        table.add_row(Text(match.text, style="bold yellow"), *(f"{n:.4f}" for n in numbers))
+        table.add_row(
+            Text(match.text, style=f"bold {TERMINAL['sparse']}"), *(f"{n:.4f}" for n in numbers)
+        )
     return table
 
 
@@ -75,9 +76,11 @@ def _colbert(explanation: Explanation) -> Table:
     table = Table("query token", "meets", "similarity", box=None, pad_edge=False)
     for alignment in explanation.alignments:
         ours, theirs = alignment.query_token, alignment.document_token
+        vector = f"vector {alignment.document_row + 1}"
         table.add_row(
             Text(ours.text if ours else f"vector {alignment.query_row + 1}"),
-            Text(theirs.text if theirs else f"vector {alignment.document_row + 1}", "underline"),
-            Text(f"{alignment.similarity:.4f}", style="green"),
+            # As the style of a part: that of the whole would underline the column's blanks too.
+            Text.assemble((theirs.text if theirs else vector, "underline")),
+            Text(f"{alignment.similarity:.4f}", style=TERMINAL["colbert"]),
         )
     return table

@@ -1,12 +1,15 @@
-"""Colours that are legible on light and on dark pages, and escaping."""
+"""Colours that are legible on light and on dark pages and terminals, and escaping."""
 
 from __future__ import annotations
 
 from html import escape
 
-__all__ = ["PART_NAMES", "STYLE", "escape"]
+__all__ = ["PART_NAMES", "STYLE", "TERMINAL", "escape"]
 
 PART_NAMES = {"dense": "dense", "sparse": "sparse", "colbert": "ColBERT"}
+
+TERMINAL = {"dense": "#3a87d6", "sparse": "#b8730a", "colbert": "#2e9460"}
+"""The colours for rich: legible on black and on white, which a terminal's own are not."""
 
 # The box paints its own background: a notebook's theme need not be the browser's.
 STYLE = """

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trivec.insight.rendering.evaluation_text import p_text
+from trivec.insight.rendering.style import TERMINAL
 from trivec.insight.tuning import Tuning
 from trivec.scores import Weights
 
@@ -33,9 +34,9 @@ def tuning_text(tuning: Tuning) -> RenderableType:
         f"p {p_text(tuning.p)}"
     )
     advice = (
-        Text(f"warning: {tuning.warning}", style="yellow")
+        Text(f"warning: {tuning.warning}", style=TERMINAL["sparse"])
         if tuning.warning
-        else Text(f"use --weights {weights_text(tuning.weights)}", style="green")
+        else Text(f"use --weights {weights_text(tuning.weights)}", style=TERMINAL["colbert"])
     )
     return Group(table, Text(gain), advice)
 
