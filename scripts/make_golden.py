@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from FlagEmbedding import BGEM3FlagModel
+from FlagEmbedding import BGEM3FlagModel  # pyright: ignore[reportMissingImports]
 from safetensors.numpy import save_file
 
 ROOT = Path(__file__).resolve().parent.parent
