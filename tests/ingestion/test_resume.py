@@ -293,6 +293,15 @@ def test_a_journal_of_other_options_of_the_encoder_is_refused(
         ingest(_documents(3), Windowed(), store, journal=journal)
 
 
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """Let Ctrl-C interrupt, which a shell switches off for what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
 def test_ctrl_c_finishes_what_is_in_flight_and_reports(
     encoder: HashEncoder, store: FaultyStore, journal: Path
 ) -> None:

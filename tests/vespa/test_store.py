@@ -15,6 +15,7 @@ from trivec.errors import (
     InvalidVectorsError,
     SchemaMismatchError,
     StoreError,
+    StoreFullError,
     StoreUnavailableError,
 )
 from trivec.rows import SparseRows, TokenRows
@@ -94,7 +95,7 @@ def test_errors_of_content_nodes_are_errors(store: VespaStore, open_vespa: Any) 
 @pytest.mark.parametrize(
     ("id", "error", "message"),
     [
-        ("standin-no-space", StoreError, "'standin-no-space'.*507.*nearly full"),
+        ("standin-no-space", StoreFullError, "standin-no-space: status 507.*nearly full"),
         ("standin-fail", StoreError, "'standin-fail'.*500"),
         ("standin-overload", StoreUnavailableError, "429"),
     ],
