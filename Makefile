@@ -15,7 +15,9 @@ $(READY): pyproject.toml constraints.txt
 		--editable '.[all]' --group dev --group docs --group notebooks
 	touch $@
 
+# One thread for each process: two processes with two threads each wait for each other.
 test: $(READY)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(PYTHON) -m pytest -m 'not benchmark' -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(READY)
