@@ -17,6 +17,7 @@ from trivec import Document, F, Schema, Vectors, open_store, score
 from trivec.errors import InvalidOptionError, SchemaMismatchError, StoreError, StoreFullError
 from trivec.rows import TokenRows
 from trivec_qdrant import QdrantStore
+from trivec_qdrant.edge import EdgeEngine
 
 SCHEMA = Schema(dense=8, sparse=True, colbert=8, model="m")
 
@@ -50,6 +51,28 @@ def test_acknowledged_writes_survive_a_kill(tmp_path: Path) -> None:
             assert count % 20 == 0  # a batch is there whole or not at all
             ids = [f"d{i}" for i in range(count)]
             assert [d.text for d in store.get(ids).documents] == [f"text {i}" for i in range(count)]
+
+
+def test_a_batch_goes_in_pieces_that_hold_the_lock_of_python_for_a_short_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [Document(f"d{i}", f"text {i}") for i in range(10)]
+    vectors = Vectors(dense=np.ones((10, 8)))
+    size = int(vectors.row_bytes()[0])
+    monkeypatch.setattr("trivec_qdrant.edge.PIECE_BYTES", 3 * size)
+    pieces: list[int] = []
+    real = EdgeEngine._update
+
+    def counted(engine: EdgeEngine, points: list[edge.Point]) -> None:
+        pieces.append(len(points))
+        real(engine, points)
+
+    monkeypatch.setattr(EdgeEngine, "_update", counted)
+    with open_store(f"qdrant+edge:{tmp_path}/pieces") as store:
+        store.create(Schema(dense=8, sparse=False, colbert=None))
+        store.upsert(documents, vectors)
+        assert pieces == [3, 3, 3, 1]
+        assert store.get([document.id for document in documents]).documents == documents
 
 
 def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
