@@ -19,6 +19,7 @@ from trivec.demo.collection import DemoCollection, Question, load_collection
 from trivec.demo.lesson import matches, representations, shares, verdict
 from trivec.demo.model import default_cache
 from trivec.demo.run import METRIC, measure, update
+from trivec.encoding.cache import CachingEncoder
 from trivec.hit import Hit
 from trivec.insight.evaluation import ModeResult
 from trivec.insight.explanation import explain
@@ -26,6 +27,7 @@ from trivec.search import Mode
 from trivec.stores.registry import open_store
 from trivec.stores.store import Store
 from trivec.text_encoder import TokenizingEncoder
+from trivec.vectors import Vector
 
 __all__ = ["demo"]
 
@@ -54,18 +56,20 @@ def demo(
     with open_store(url) as target:
         report, reused = update(collection, encoder, target)
         notes.print(f"{report.documents} documents encoded and written, {reused} reused from {url}")
-        results = measure(collection, encoder, target).results
+        asked = CachingEncoder.sharing(encoder)  # what is shown below is not encoded again
+        results = measure(collection, asked, target).results
         if as_json:
             print_json(_as_json(collection, results))
             return
         out = Console(highlight=False)
         by_mode: dict[Mode, ModeResult] = {result.mode: result for result in results}
         chosen = _chosen(collection, by_mode)
-        out.print(_representations(chosen[0], encoder))
+        out.print(_representations(asked.encode_query(chosen[0].text), chosen[0], encoder))
         out.print(_table(collection, results))
         out.print(Text(LEGEND, "dim"))
         for question in chosen:
-            out.print(_found(question, collection, by_mode, encoder, target))
+            vector = asked.encode_query(question.text)
+            out.print(_found(question, vector, collection, by_mode, encoder, target))
 
 
 def _embedded(model: str) -> str:
@@ -117,15 +121,18 @@ def _chosen(collection: DemoCollection, results: Mapping[Mode, ModeResult]) -> l
     return [max((q for q in collection.questions if q.kind == kind), key=order) for kind in SHOWN]
 
 
-def _representations(question: Question, encoder: TokenizingEncoder) -> RenderableType:
+def _representations(
+    vector: Vector, question: Question, encoder: TokenizingEncoder
+) -> RenderableType:
     """Say what the model makes of one question."""
-    lines = representations(encoder.encode_query(question.text), encoder.tokens(question.text))
+    lines = representations(vector, encoder.tokens(question.text))
     title = Text.assemble("The model reads ", (question.text, "bold"), " once and gives")
     return Group(title, *(Padding(Text(line), (0, 0, 0, 2)) for line in lines), Text())
 
 
 def _found(
     question: Question,
+    query: Vector,
     collection: DemoCollection,
     results: Mapping[Mode, ModeResult],
     encoder: TokenizingEncoder,
@@ -137,8 +144,13 @@ def _found(
     if not hits:
         return title
     stored = store.get([hits[0].document.id], with_vectors=True)
-    vector = stored.vectors[0] if stored.vectors is not None else None
-    explanation = explain(question.text, hits[0].document, encoder, document_vector=vector)
+    explanation = explain(
+        question.text,
+        hits[0].document,
+        encoder,
+        query_vector=query,
+        document_vector=stored.vectors[0] if stored.vectors is not None else None,
+    )
     grades = collection.qrels[question.id]
     answers = {document for document, grade in grades.items() if grade == max(grades.values())}
     ranks: dict[Mode, int | None] = {
