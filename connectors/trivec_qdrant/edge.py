@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from typing_extensions import override
 from trivec.collection import Collection
 from trivec.document import Document
 from trivec.errors import CollectionNotFoundError, StoreError, StoreFullError, TrivecError
+from trivec.rows import spans
 from trivec.search import RRF_K, Part
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
@@ -172,22 +174,16 @@ class EdgeEngine(Engine):
 
     @override
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        points: list[edge.Point] = []
-        size = 0
-        rows = zip(documents, mapping.point_vectors(vectors), vectors.row_bytes(), strict=True)
-        for document, row, length in rows:
-            if points and size + length > PIECE_BYTES:
-                self._update(points)
-                points, size = [], 0
-            points.append(
+        rows = zip(documents, mapping.point_vectors(vectors), strict=True)
+        for start, stop in spans(vectors.row_bytes(), PIECE_BYTES):
+            points = [
                 edge.Point(
                     mapping.point_id(document.id, self.names),
                     self._vectors(row),
                     mapping.payload(document, self.names),
                 )
-            )
-            size += int(length)
-        if points:
+                for document, row in islice(rows, stop - start)
+            ]
             self._update(points)
 
     def _update(self, points: list[edge.Point]) -> None:

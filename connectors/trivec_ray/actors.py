@@ -18,14 +18,16 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from trivec.document import Document
 from trivec.encoding.encoder import Encoder
 from trivec.errors import InvalidDocumentError
-from trivec.ingestion.ingest import PART_DOCUMENTS, with_stored_vectors
+from trivec.ingestion.ingest import with_stored_vectors
 from trivec.ingestion.pipeline import OnError, Pipeline
 from trivec.ingestion.report import IngestReport, Rejected, Tally
+from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
@@ -105,7 +107,9 @@ class Encoding:
     def _encode(self, table: pa.Table) -> Iterator[pa.Table]:
         for parcel in unpack(table.combine_chunks()):  # to have full parts
             seconds = 0.0
-            for part in self._parts(parcel.documents):
+            sizes = [len(document.text.encode()) for document in parcel.documents]
+            for start, stop in spans(np.array(sizes, np.int64), self._part_bytes):
+                part = parcel.documents[start:stop]
                 encoder = self._encoder
                 started = time.perf_counter()
                 vectors = encoder.encode_documents([document.text for document in part])
@@ -114,19 +118,6 @@ class Encoding:
                 yield pack(Parcel(part, vectors))
             spent = IngestReport(encode_seconds=seconds)
             yield pack(Parcel(stored=parcel.stored, reports=[*parcel.reports, spent]))
-
-    def _parts(self, documents: Sequence[Document]) -> Iterator[list[Document]]:
-        part: list[Document] = []
-        size = 0
-        for document in documents:
-            length = len(document.text.encode())
-            if part and (size + length > self._part_bytes or len(part) >= PART_DOCUMENTS):
-                yield part
-                part, size = [], 0
-            part.append(document)
-            size += length
-        if part:
-            yield part
 
 
 class Writing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trivec.errors import InvalidVectorsError
 
-__all__ = ["Float", "SparseRows", "TokenRows", "Tokens", "first_not_finite"]
+__all__ = ["Float", "SparseRows", "TokenRows", "Tokens", "first_not_finite", "spans"]
 
 Float = NDArray[np.floating]
 Tokens = NDArray[np.floating]
@@ -197,3 +197,18 @@ def _ragged_take(
         return taken, slice(int(indptr[rows[0]]), int(indptr[rows[-1] + 1]))
     flat = np.arange(taken[-1]) + np.repeat(indptr[rows] - taken[:-1], lengths)
     return taken, flat
+
+
+def spans(sizes: NDArray[np.int64], limit: int) -> Iterator[tuple[int, int]]:
+    """Yield runs of rows whose sizes sum to at most `limit`; a larger row stands alone.
+
+    >>> [*spans(np.array([3, 4, 9, 1]), 7)]
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    ends = np.cumsum(sizes)
+    start = 0
+    while start < len(sizes):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + limit, side="right")))
+        yield start, stop
+        start = stop

@@ -25,6 +25,7 @@ from trivec.errors import (
 from trivec.fields import FieldType, check_filter, field_types
 from trivec.filters import Filter
 from trivec.hit import Hit
+from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.scores import Weights
 from trivec.search import Mode, Search, rank_hits
@@ -239,7 +240,7 @@ class BlockingStore(ABC):
         texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
         sizes = self._wire_bytes(vectors) + texts
         requests = 0
-        for start, stop in _spans(sizes, self._batch_bytes):
+        for start, stop in spans(sizes, self._batch_bytes):
             requests += self._write_in_parts(documents[start:stop], vectors.slice(start, stop))
         return UpsertReport(len(documents), requests, int(sizes.sum()), overflowed)
 
@@ -437,14 +438,3 @@ def _ids(ids: Iterable[str]) -> list[str]:
     for one in unique:
         check_id(one)
     return unique
-
-
-def _spans(sizes: NDArray[np.int64], limit: int) -> Iterator[tuple[int, int]]:
-    """Yield runs of rows whose sizes sum to at most `limit`; a larger row stands alone."""
-    ends = np.cumsum(sizes)
-    start = 0
-    while start < len(sizes):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + limit, side="right")))
-        yield start, stop
-        start = stop
