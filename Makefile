@@ -36,8 +36,9 @@ docs: $(READY)
 notebooks: $(READY)
 	$(PYTHON) scripts/run_notebooks.py $(ARGS)
 
+bench: ARGS = tests/benchmarks
 bench: $(READY)
-	$(PYTHON) -m pytest -m benchmark -s tests/benchmarks $(ARGS)
+	$(PYTHON) -m pytest -m benchmark -s $(ARGS)
 
 soak: $(READY)
 	TRIVEC_SOAK_ROUNDS=30 TRIVEC_SOAK_DOCUMENTS=1000000 \

@@ -1,8 +1,8 @@
 """Whether ingestion takes as long as its slowest stage, not as long as all of them together.
 
-The same documents in one run, in turns: encoded only, written only, and ingested. The encoder is a
-torch model of BGE-M3's kind with random weights on one thread, sized so that encoding and writing
-take about as long. With the engine in this process both need a core of their own.
+The same documents in one run, in turns: encoded only, written only, and ingested, all in the parts
+that `ingest` makes of its own accord. The encoder is a torch model of BGE-M3's kind with random
+weights on one thread, which takes about as long as a server of 100 MB/s.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaMo
 
 from trivec import Document, Encoder, IngestReport, Store, Vectors, ingest, open_store
 from trivec.collection import Collection
+from trivec.ingestion.ingest import PART_BYTES
+from trivec.rows import spans
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1200)]
 
 HIDDEN, LAYERS, COLBERT = 256, 2, 1024
-PARTS, PART_DOCUMENTS, WORDS = 12, 8, 160
-ROUNDS = 7
-# Takes 50 MB/s, which is 60 documents of 200 x 1,024 numbers, as a Qdrant server did on one core.
+DOCUMENTS, WORDS = 1640, 160
+ROUNDS = 3
+# Takes so many bytes in a second. 50e6 are 60 documents of 200 x 1,024 numbers, as many as a Qdrant
+# server took on one core.
 SERVER = """
-import time
+import sys, time
 from concurrent.futures import ThreadPoolExecutor
 import grpc
 from qdrant_client import grpc as messages
@@ -46,7 +49,7 @@ class Sink(grpc.GenericRpcHandler):
     def service(self, handler_call_details):
         return grpc.unary_unary_rpc_method_handler(self.take)
     def take(self, request, context):
-        time.sleep(len(request) / 50e6)
+        time.sleep(len(request) / float(sys.argv[1]))
         return done
 
 server = grpc.server(
@@ -100,15 +103,17 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(params=["the engine in this process", "a server"])
+@pytest.fixture(
+    params=[None, 100e6, 50e6],
+    ids=["the engine in this process", "a server of 100 MB/s", "a server of 50 MB/s"],
+)
 def new_store(
     request: pytest.FixtureRequest, tmp_path: Path, encoder: Encoder
 ) -> Iterator[Callable[[], Store]]:
     """Open an empty collection: its writes need this process, or mostly time."""
-    if request.param == "a server":
-        with subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True
-        ) as server:
+    if request.param is not None:
+        command = [sys.executable, "-c", SERVER, str(request.param)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             port = int(server.stdout.readline())
 
@@ -136,11 +141,10 @@ def test_ingestion_overlaps(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rng = np.random.default_rng(0)
-    count = PARTS * PART_DOCUMENTS
-    texts = [" ".join(f"w{i}" for i in rng.integers(100, 996, WORDS)) for _ in range(count)]
+    texts = [" ".join(f"w{i}" for i in rng.integers(100, 996, WORDS)) for _ in range(DOCUMENTS)]
     documents = [Document(f"d{i}", text, {"n": i}) for i, text in enumerate(texts)]
-    part_bytes = sum(len(text) for text in texts) // PARTS
-    parts = [slice(i, i + PART_DOCUMENTS) for i in range(0, count, PART_DOCUMENTS)]
+    lengths = np.array([len(text) for text in texts])
+    parts = [slice(*span) for span in spans(lengths, PART_BYTES)]
     made: list[Vectors] = []
     reports: list[IngestReport] = []
 
@@ -152,8 +156,8 @@ def test_ingestion_overlaps(
             store.upsert(documents[part], vectors)
 
     def together(store: Store) -> None:
-        reports.append(ingest(documents, encoder, store, part_bytes=part_bytes))
-        assert reports[-1].documents == count
+        reports.append(ingest(documents, encoder, store))
+        assert reports[-1].documents == DOCUMENTS
 
     encode_only()  # warm, and what is written
     wall: dict[str, list[tuple[float, float]]] = {"encode": [], "write": [], "ingest": []}
@@ -169,7 +173,8 @@ def test_ingestion_overlaps(
     own = [r.seconds / max(r.encode_seconds, r.write_seconds) for r in reports]
     with capsys.disabled():
         print(
-            f"\n{request.node.callspec.id}: {count} documents of {WORDS} words in {PARTS} parts, "
+            f"\n{request.node.callspec.id}: {DOCUMENTS} documents of {WORDS} words, "
+            f"{len(parts)} parts, "
             f"best of {ROUNDS}, "
             f"load {psutil.getloadavg()[0]:.1f}: encode only {best['encode']:.2f} s, write only "
             f"{best['write']:.2f} s, ingest {best['ingest']:.2f} s, which is "
