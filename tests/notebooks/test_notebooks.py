@@ -82,7 +82,11 @@ def test_the_file_is_fit_to_be_read(path: Path) -> None:
     assert pictures, "a notebook has a picture that teaches"
     assert max(pictures) < PNG_BYTES
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    assert "To run it with the real weights" in " ".join(text.split())
+    link = re.search(
+        r"\[\*\*To run it with the real weights\*\*\]\((.+?)\)", " ".join(text.split())
+    )
+    assert link, "a notebook has a link to how it runs with the real weights"
+    assert (path.parent / link[1]).is_file()
 
 
 def kinds(outputs: Outputs) -> list[list[str]]:
