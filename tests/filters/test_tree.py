@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -56,6 +56,10 @@ NOON = datetime(2020, 1, 31, 12, tzinfo=UTC)
         (F("a") >= NOON, {"a": "2020-01-31"}, False),
         (F("a") <= NOON, {"a": "2020-01-31"}, True),
         (F("a") <= NOON, {"a": "no date"}, False),
+        (F("a") == date(2020, 1, 31), {"a": "2020-01-31"}, True),
+        (F("a") > date(2020, 1, 31), {"a": "2020-01-31T00:00:01Z"}, True),
+        (F("a") < date(2020, 1, 31), {"a": "2020-01-31"}, False),
+        (F("a").in_([date(2020, 1, 31)]), {"a": ["2020-01-31"]}, True),
         (F("a") <= NOON, {"a": 3}, False),
         (And(()), {}, True),
         (Or(()), {}, False),

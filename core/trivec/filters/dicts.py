@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
 from typing import Any
 
 from trivec.errors import InvalidFilterError
 from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
-from trivec.filters.values import parse_datetime
+from trivec.filters.values import instant, parse_datetime
 
 __all__ = ["as_filter"]
 
@@ -79,8 +78,8 @@ def _entry(key: str, value: object) -> Filter:
     if value is None:
         return Comparison(key, Op.IS_NULL)
     if isinstance(value, list | tuple | set | frozenset):
-        return Comparison(key, Op.IN, tuple(_plain(item) for item in value))
-    return Comparison(key, Op.EQ, _plain(value))
+        return Comparison(key, Op.IN, tuple(instant(item) for item in value))
+    return Comparison(key, Op.EQ, instant(value))
 
 
 def _operators(path: str, operators: Mapping[str, Any]) -> Filter:
@@ -106,14 +105,7 @@ def _operator(path: str, name: str, value: Any) -> Filter:  # noqa: ANN401
     if value is None and name in ("$eq", "$ne"):
         return Comparison(path, Op.IS_NULL if name == "$eq" else Op.EXISTS)
     if isinstance(value, list | tuple | set | frozenset):
-        return Comparison(path, _OPERATORS[name], tuple(_plain(item) for item in value))
+        return Comparison(path, _OPERATORS[name], tuple(instant(item) for item in value))
     if name in _ORDERING and isinstance(value, str):
         value = parse_datetime(value) or value
-    return Comparison(path, _OPERATORS[name], _plain(value))
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    """Return a date as the instant it begins; everything else as it is."""
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day)
-    return value
+    return Comparison(path, _OPERATORS[name], instant(value))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 
 from trivec.filters.tree import Comparison, Op
-from trivec.filters.values import Scalar
+from trivec.filters.values import Scalar, instant
 
 __all__ = ["F"]
 
@@ -29,46 +29,46 @@ class F:
     def __eq__(self, value: object) -> Comparison:  # type: ignore[override]
         if value is None:
             return self.is_null()
-        return Comparison(self.path, Op.EQ, value)  # type: ignore[arg-type]
+        return Comparison(self.path, Op.EQ, instant(value))
 
     def __ne__(self, value: object) -> Comparison:  # type: ignore[override]
         if value is None:
             return self.exists()
-        return Comparison(self.path, Op.NE, value)  # type: ignore[arg-type]
+        return Comparison(self.path, Op.NE, instant(value))
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __gt__(self, value: float | datetime) -> Comparison:
-        return Comparison(self.path, Op.GT, value)
+    def __gt__(self, value: float | date) -> Comparison:
+        return Comparison(self.path, Op.GT, instant(value))
 
-    def __ge__(self, value: float | datetime) -> Comparison:
-        return Comparison(self.path, Op.GTE, value)
+    def __ge__(self, value: float | date) -> Comparison:
+        return Comparison(self.path, Op.GTE, instant(value))
 
-    def __lt__(self, value: float | datetime) -> Comparison:
-        return Comparison(self.path, Op.LT, value)
+    def __lt__(self, value: float | date) -> Comparison:
+        return Comparison(self.path, Op.LT, instant(value))
 
-    def __le__(self, value: float | datetime) -> Comparison:
-        return Comparison(self.path, Op.LTE, value)
+    def __le__(self, value: float | date) -> Comparison:
+        return Comparison(self.path, Op.LTE, instant(value))
 
-    def in_(self, values: Iterable[Scalar]) -> Comparison:
+    def in_(self, values: Iterable[Scalar | date]) -> Comparison:
         """True where a value is one of these."""
-        return Comparison(self.path, Op.IN, tuple(values))
+        return Comparison(self.path, Op.IN, tuple(map(instant, values)))
 
-    def not_in(self, values: Iterable[Scalar]) -> Comparison:
+    def not_in(self, values: Iterable[Scalar | date]) -> Comparison:
         """True where no value is one of these, also where there is no value."""
-        return Comparison(self.path, Op.NIN, tuple(values))
+        return Comparison(self.path, Op.NIN, tuple(map(instant, values)))
 
-    def contains(self, value: Scalar) -> Comparison:
+    def contains(self, value: Scalar | date) -> Comparison:
         """True where the list holds this value."""
-        return Comparison(self.path, Op.CONTAINS, value)
+        return Comparison(self.path, Op.CONTAINS, instant(value))
 
-    def any(self, values: Iterable[Scalar]) -> Comparison:
+    def any(self, values: Iterable[Scalar | date]) -> Comparison:
         """True where the list holds one of these values."""
-        return Comparison(self.path, Op.ANY, tuple(values))
+        return Comparison(self.path, Op.ANY, tuple(map(instant, values)))
 
-    def all(self, values: Iterable[Scalar]) -> Comparison:
+    def all(self, values: Iterable[Scalar | date]) -> Comparison:
         """True where the list holds each of these values."""
-        return Comparison(self.path, Op.ALL, tuple(values))
+        return Comparison(self.path, Op.ALL, tuple(map(instant, values)))
 
     def text(self, value: str) -> Comparison:
         """True where a string holds this one, upper and lower case told apart."""

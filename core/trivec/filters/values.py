@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Any
 
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
@@ -14,6 +15,7 @@ __all__ = [
     "comparable",
     "equal",
     "in_utc",
+    "instant",
     "metadata_values",
     "parse_datetime",
     "split_path",
@@ -70,6 +72,17 @@ def parse_datetime(text: str) -> datetime | None:
 def in_utc(moment: datetime) -> datetime:
     """Return the same instant in UTC, which a moment without a zone is taken to be in."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def instant(value: Any) -> Any:  # noqa: ANN401
+    """Return a date as the instant in UTC at which it begins, all else as it is.
+
+    >>> instant(date(2026, 1, 31)).isoformat()
+    '2026-01-31T00:00:00+00:00'
+    """
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return value
 
 
 def comparable(found: Scalar, wanted: Scalar) -> Scalar | None:
