@@ -1,4 +1,4 @@
-"""Ingestion killed at random instants, as by `kill -9`, and run again.
+"""Ingestion and copies killed at random instants, as by `kill -9`, and run again.
 
 Two rounds for each store; `make soak` runs thirty.
 """
@@ -33,22 +33,22 @@ STORES = {
 }
 
 
-def _start(url: str, journal: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, str(WORKER), url, str(journal), str(COUNT)]
+def _start(*words: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, str(WORKER), *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def _finish(url: str, journal: Path) -> str:
+def _finish(*words: str | Path) -> str:
     """Run to the end; return the last line."""
-    with _start(url, journal) as process:
+    with _start(*words) as process:
         out, _ = process.communicate(timeout=200)
     assert process.returncode == 0, out
     return out.splitlines()[-1]
 
 
-def _kill(url: str, journal: Path, rng: random.Random) -> bool:
+def _kill(rng: random.Random, *words: str | Path) -> bool:
     """Run, and kill at a random instant; return whether that was before the end."""
-    with _start(url, journal) as process:
+    with _start(*words) as process:
         assert process.stdout is not None
         for _ in range(rng.randint(1, PARTS)):
             process.stdout.readline()
@@ -85,26 +85,35 @@ def _assert_same(url: str, clean: str) -> None:
 
 
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("work", ["ingest", "copy"])
 @pytest.mark.parametrize("name", STORES)
-def test_killed_at_random_instants_and_run_again(name: str, tmp_path: Path) -> None:
+def test_killed_at_random_instants_and_run_again(name: str, work: str, tmp_path: Path) -> None:
     pattern, package = STORES[name]
     if pattern.partition(":")[0] not in store_schemes() or not importlib.util.find_spec(package):
         pytest.skip(f"{name} is not installed")
-    clean = pattern.format(folder=tmp_path / "clean")
-    (tmp_path / "clean").mkdir()
-    assert _finish(clean, tmp_path / "clean.journal") == f"done {COUNT} 0"
+    source = f"archive:{tmp_path}/source"
+    if work == "copy":
+        _finish("ingest", source, tmp_path / "source.journal", str(COUNT))
+
+    def run(folder: str) -> tuple[str, list[str | Path]]:
+        """Return the collection in a new folder, and what the worker is told to fill it."""
+        (tmp_path / folder).mkdir()
+        url, journal = pattern.format(folder=tmp_path / folder), tmp_path / folder / "a.journal"
+        if work == "copy":
+            return url, ["copy", source, url, journal]
+        return url, ["ingest", url, journal, str(COUNT)]
+
+    clean, words = run("clean")
+    assert _finish(*words) == f"done {COUNT} 0"
     killed = 0
     for number in range(ROUNDS):
         rng = random.Random(number)
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        url, journal = pattern.format(folder=folder), folder / "articles.journal"
-        killed += sum(_kill(url, journal, rng) for _ in range(rng.randint(1, 2)))
-        said = _finish(url, journal)
-        word, written, unchanged = said.split()
-        assert (word, int(written) + int(unchanged)) == ("done", COUNT)
+        url, words = run(str(number))
+        killed += sum(_kill(rng, *words) for _ in range(rng.randint(1, 2)))
+        said, written, unchanged = _finish(*words).split()
+        assert (said, int(written) + int(unchanged)) == ("done", COUNT)
         _assert_same(url, clean)
-        assert _finish(url, journal) == f"done 0 {COUNT}"
+        assert _finish(*words) == f"done 0 {COUNT}"
     assert killed >= ROUNDS / 2
 
 
@@ -113,7 +122,7 @@ def test_a_killed_journal_has_what_it_acknowledged(tmp_path: Path) -> None:
     rng = random.Random(0)
     for number in range(ROUNDS):
         path = tmp_path / f"{number}.journal"
-        with _start("journal", path) as process:
+        with _start("journal", path, str(COUNT)) as process:
             assert process.stdout is not None
             said = [process.stdout.readline() for _ in range(rng.randint(1, COUNT - 1))]
             process.kill()
