@@ -12,7 +12,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from trivec.errors import InvalidOptionError, MissingDependencyError
+from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
 from trivec.fields import FieldType
 
 __all__ = ["Row", "json_value", "read_csv", "read_folder", "read_jsonl", "read_parquet"]
@@ -50,8 +50,14 @@ def read_jsonl(stream: BinaryIO) -> Iterator[Row]:
             yield Row(where, None, content, "expected an object")
 
 
-def read_csv(stream: BinaryIO, *, delimiter: str, fields: Mapping[str, FieldType]) -> Iterator[Row]:
-    """Yield one row per record under a header; cells of declared fields get their type."""
+def read_csv(
+    stream: BinaryIO, path: str, *, delimiter: str, fields: Mapping[str, FieldType]
+) -> Iterator[Row]:
+    """Yield one row per record under a header; cells of declared fields get their type.
+
+    Raises:
+        InvalidDocumentError: If two columns have the same name; the message has the path.
+    """
     csv.field_size_limit(2**31 - 1)  # the default of 128 KiB is less than a book
     # A byte that is no UTF-8 becomes a lone surrogate, which no document may hold: only its row
     # is refused, instead of the file.
@@ -68,7 +74,9 @@ def read_csv(stream: BinaryIO, *, delimiter: str, fields: Mapping[str, FieldType
             text.detach()
             return
         if header is None:
-            header = record
+            if any(name.strip() for name in record):
+                header = record
+                _check_names(header, f"{path}, line {records.line_num}")
             continue
         if not record:
             continue
@@ -114,7 +122,8 @@ def read_parquet(path: str, done: Callable[[float], None]) -> Iterator[Row]:
 
 def read_folder(path: str) -> Iterator[Row]:
     """Yield one row per text file below a folder, in the order of their names."""
-    for folder, folders, names in os.walk(path):
+    unlisted: list[OSError] = []
+    for folder, folders, names in os.walk(path, onerror=unlisted.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.startswith(".") or Path(name).suffix.lower() not in TEXT_SUFFIXES:
@@ -127,6 +136,18 @@ def read_folder(path: str) -> Iterator[Row]:
                 yield Row(where, None, "", f"not text in UTF-8: {error}")
                 continue
             yield Row(where, {"id": where, "text": text}, where)
+    for problem in unlisted:
+        where = Path(problem.filename).relative_to(path).as_posix()
+        yield Row(where, None, "", f"a folder that cannot be listed: {problem}")
+
+
+def _check_names(header: list[str], where: str) -> None:
+    for name in header:
+        if header.count(name) > 1:
+            raise InvalidDocumentError(
+                f"{where}: {header.count(name)} columns are named {name!r}; "
+                "each needs a name of its own"
+            )
 
 
 def _typed(cell: str, name: str, kind: FieldType | None) -> object:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+import zlib
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
-from trivec.errors import InvalidOptionError, MissingDependencyError
+from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+    from zstandard import ZstdDecompressionObj, ZstdDecompressor
 
 __all__ = ["STDIN", "OpenFile", "plain_suffix"]
 
 STDIN = "-"
 COMPRESSED = (".gz", ".zst")
+READ_BYTES = 16 * 1024
+"""Of zstd, read at once; small, since what it becomes is in memory as a whole."""
 
 
 def plain_suffix(path: str) -> str:
@@ -38,6 +45,8 @@ class OpenFile:
     Raises:
         InvalidOptionError: If there is no such file.
         MissingDependencyError: If zstandard is needed and not installed.
+        InvalidDocumentError: At the end of a `with`, if reading met a file that is cut off or
+            damaged.
     """
 
     def __init__(self, path: str) -> None:
@@ -50,6 +59,7 @@ class OpenFile:
             self._raw = Path(path).open("rb")  # noqa: SIM115 - __exit__ closes it
             self._size = Path(path).stat().st_size
         self._path = path
+        self._damage: tuple[type[Exception], ...] = (zlib.error, gzip.BadGzipFile)
         try:
             self.stream = self._decompressed(Path(path).suffix.lower())
         except MissingDependencyError:
@@ -66,8 +76,9 @@ class OpenFile:
                 raise MissingDependencyError(
                     "a .zst file needs zstandard; run: pip install 'trivec[files]'"
                 ) from error
-            reader = zstandard.ZstdDecompressor().stream_reader(self._raw, read_across_frames=True)
-            return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", reader)))
+            self._damage = (zstandard.ZstdError,)
+            frames = _Frames(self._raw, zstandard.ZstdDecompressor())
+            return cast("BinaryIO", io.BufferedReader(frames))
         return self._raw
 
     def fraction(self) -> float | None:
@@ -88,3 +99,46 @@ class OpenFile:
         if self._path != STDIN:
             self.stream.close()
             self._raw.close()
+        if isinstance(error, EOFError):
+            raise InvalidDocumentError(
+                f"{self._path!r} ends in the middle; it was cut off"
+            ) from error
+        if isinstance(error, self._damage):
+            raise InvalidDocumentError(
+                f"{self._path!r} is damaged and cannot be decompressed: {error}"
+            ) from error
+
+
+class _Frames(io.RawIOBase):
+    """What zstd frames hold, one after the other; `EOFError` if the last one is cut off.
+
+    The reader of zstandard takes the end of the file for the end of the frame.
+    """
+
+    def __init__(self, raw: BinaryIO, zstd: ZstdDecompressor) -> None:
+        self._raw = raw
+        self._zstd = zstd
+        self._frame: ZstdDecompressionObj | None = None  # the one that has begun and not ended
+        self._unused = b""
+        self._held = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill a buffer, and return with how many bytes; 0 is the end."""
+        while not self._held:
+            data = self._unused or self._raw.read(READ_BYTES)
+            if not data and self._frame is not None:
+                raise EOFError
+            if not data:
+                return 0
+            frame = self._frame or self._zstd.decompressobj()
+            self._held = memoryview(frame.decompress(data))
+            self._unused = frame.unused_data
+            self._frame = None if frame.eof else frame
+        view = memoryview(buffer)
+        size = min(len(view), len(self._held))
+        view[:size], self._held = self._held[:size], self._held[size:]
+        return size

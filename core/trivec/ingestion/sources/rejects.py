@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -23,14 +24,16 @@ class RejectFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._file: TextIO | None = None
+        self._lock = threading.Lock()  # who reads rejects lines, who writes rejects documents
 
     def __call__(self, rejected: Rejected) -> None:
-        """Write one line."""
-        if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8")
-        # ASCII, since a reject may hold what UTF-8 cannot say.
-        self._file.write(json.dumps(asdict(rejected)) + "\n")
-        self._file.flush()
+        """Write one line, from any thread."""
+        with self._lock:
+            if self._file is None:
+                self._file = self.path.open("w", encoding="utf-8")
+            # ASCII, since a reject may hold what UTF-8 cannot say.
+            self._file.write(json.dumps(asdict(rejected)) + "\n")
+            self._file.flush()
 
     def __enter__(self) -> Self:
         return self

@@ -74,7 +74,12 @@ class Source:
         self._fraction: float | None = None
 
     def __iter__(self) -> Iterator[Document | Rejected]:
-        """Yield each row as a document, or as what cannot be one."""
+        """Yield each row as a document, or as what cannot be one.
+
+        Raises:
+            InvalidDocumentError: If the file is cut off or damaged, or its columns are not clear;
+                the message names it.
+        """
         for row in self._rows():
             yield self._document(row)
         self._fraction = 1.0
@@ -83,7 +88,8 @@ class Source:
         """Yield the documents.
 
         Raises:
-            InvalidDocumentError: If a row is none; the message says where it stands.
+            InvalidDocumentError: If a row is none; the message says where it stands. Also if
+                the file cannot be read to its end.
         """
         for document in self:
             if isinstance(document, Rejected):
@@ -108,7 +114,9 @@ class Source:
                     yield from read_jsonl(file.stream)
                 else:
                     delimiter = "," if self._format == "csv" else "\t"
-                    yield from read_csv(file.stream, delimiter=delimiter, fields=self._fields)
+                    yield from read_csv(
+                        file.stream, self._path, delimiter=delimiter, fields=self._fields
+                    )
 
     def _document(self, row: Row) -> Document | Rejected:
         where = f"{self._path}, {row.where}"
