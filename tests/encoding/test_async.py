@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from trivec import Encoder
+from trivec.encoding.dispatcher import Dispatcher
 from trivec.errors import CheckpointError, InvalidInputError
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
@@ -70,12 +73,56 @@ async def test_wrong_texts_harm_their_caller_only(encoder: Encoder) -> None:
     results = await asyncio.gather(
         encoder.aencode_query("kalo"),
         encoder.aencode_queries(["kalo", 7]),  # type: ignore[list-item]
+        encoder.aencode_query("\ud800"),
         encoder.aencode_query("mine"),
         return_exceptions=True,
     )
     assert isinstance(results[1], InvalidInputError)
+    assert isinstance(results[2], InvalidInputError)
     assert not isinstance(results[0], BaseException)
-    assert not isinstance(results[2], BaseException)
+    assert not isinstance(results[3], BaseException)
+
+
+def double(key: str, items: Sequence[int]) -> list[int]:
+    if 0 in items:
+        raise ZeroDivisionError(key)
+    return [2 * item for item in items]
+
+
+@pytest.fixture
+def doubling() -> Dispatcher[str, int, list[int]]:
+    return Dispatcher(double, lambda answer, start, stop: answer[start:stop], most_items=8)
+
+
+async def test_a_request_that_fails_leaves_those_of_its_group(
+    doubling: Dispatcher[str, int, list[int]],
+) -> None:
+    requests: list[list[int]] = [[1], [2, 3], [4, 0], [], [5]]
+    results = await asyncio.gather(
+        *(doubling.ask("key", items) for items in requests), return_exceptions=True
+    )
+    assert isinstance(results.pop(2), ZeroDivisionError)
+    assert results == [[2], [4, 6], [], [10]]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_has_a_thread_of_its_own(
+    doubling: Dispatcher[str, int, list[int]],
+) -> None:
+    def ask() -> None:
+        async def answer() -> list[int]:
+            return await asyncio.wait_for(doubling.ask("key", [1]), 10)
+
+        assert asyncio.run(answer()) == [2]
+
+    ask()
+    # As a server that loads its application and then forks its workers.
+    worker = multiprocessing.get_context("fork").Process(target=ask)
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+    ask()
 
 
 async def test_an_error_reaches_every_caller_and_the_thread_lives_on(

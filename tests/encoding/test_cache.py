@@ -46,6 +46,14 @@ class AsyncEncoder(HashEncoder):
         return super().encode_documents(texts)
 
 
+class TurningEncoder(HashEncoder):
+    """Needs a turn of the event loop before it encodes."""
+
+    async def aencode_queries(self, texts: Sequence[str]) -> Vectors:
+        await asyncio.sleep(0)
+        return self.encode_queries(texts)
+
+
 def same(found: Vectors, expected: Vectors) -> None:
     assert found.dense is not None
     assert expected.dense is not None
@@ -187,6 +195,37 @@ async def test_a_cancelled_task_leaves_its_texts_to_those_who_wait() -> None:
     await asyncio.sleep(0.01)
     encoder.go.set()
     assert (await second).dense is not None
+
+
+async def test_a_task_cancelled_before_its_vectors_are_kept_leaves_its_texts() -> None:
+    encoder, busy = AsyncEncoder(), threading.Event()
+    cached = CachingEncoder(encoder)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    loop.run_in_executor(None, busy.wait, 10)  # so that keeping them has to queue
+    first = asyncio.create_task(cached.aencode_documents(["a"]))
+    while not encoder.encoded:
+        await asyncio.sleep(0.01)
+    first.cancel()
+    await asyncio.wait([first])
+    busy.set()
+    same(
+        await asyncio.wait_for(cached.aencode_documents(["a"]), 10),
+        HashEncoder().encode_documents(["a"]),
+    )
+
+
+async def test_a_call_on_the_loop_does_not_wait_for_a_task_of_the_loop() -> None:
+    encoder = TurningEncoder()
+    cached = CachingEncoder(encoder)
+    task = asyncio.create_task(cached.aencode_queries(["a", "b"]))
+    await asyncio.sleep(0)
+    expected = HashEncoder().encode_queries(["a", "b"])
+    same(cached.encode_queries(["a"]), expected.take([0]))
+    assert not task.done()
+    same(await task, expected)
+    cached.encode_queries(["a", "b"])
+    assert encoder.encoded == 3
 
 
 async def test_an_encoder_with_asynchronous_twins_is_awaited() -> None:

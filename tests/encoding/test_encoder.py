@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from trivec import Encoder, Schema, Vector, Vectors
+from trivec.encoding import linear
+from trivec.encoding.precision import Precision
 from trivec.encoding.tokens import Truncation
 from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
 from trivec.rows import Float
@@ -106,7 +108,9 @@ def test_the_checkpoint_says_how_to_pool(
         assert_equal(found, reference(folder, text, mean=mode == "mean"))
 
 
-@pytest.mark.parametrize(("precision", "cosine"), [("bfloat16", 0.999), ("int8", 0.995)])
+@pytest.mark.parametrize(
+    ("precision", "cosine"), [("bfloat16", 0.999), ("float16", 0.999), ("int8", 0.995)]
+)
 def test_other_precisions_point_the_same_way(
     m3: Path, encoder: Encoder, random_text: Text, precision: Any, cosine: float
 ) -> None:
@@ -120,6 +124,19 @@ def test_other_precisions_point_the_same_way(
     assert found.colbert is not None
     assert exact.colbert is not None
     assert np.sum(found.colbert.values * exact.colbert.values, axis=1).mean() > cosine
+
+
+def test_a_kernel_that_this_processor_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(weight: torch.Tensor, bias: torch.Tensor) -> linear.Linear:
+        raise RuntimeError("fp16 path needs the cpu support avx512_fp16")
+
+    measure = linear.rates.__wrapped__  # past what this process has measured already
+    for kernel in ("onednn", "int8"):
+        monkeypatch.setitem(linear._KERNELS, kernel, lacking)
+    assert list(measure(Precision.FLOAT32)) == ["plain"]
+    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        with pytest.raises(RuntimeError, match="avx512_fp16"):
+            measure(Precision.INT8)
 
 
 def test_mcls_is_the_mean_over_repeated_first_tokens(m3: Path, random_text: Text) -> None:
@@ -172,6 +189,20 @@ def test_one_string_and_other_things_are_refused(encoder: Encoder) -> None:
         encoder.encode_documents("kalo")
     with pytest.raises(InvalidInputError, match="text 1 is a NoneType"):
         encoder.encode_queries(["kalo", None])  # type: ignore[list-item]
+
+
+def test_half_a_surrogate_pair_is_refused_and_can_be_repaired(encoder: Encoder) -> None:
+    whole, half = "kalo \ud83d\ude00", "kalo \ud83d"
+    for method in (encoder.encode_documents, encoder.encode_queries):
+        with pytest.raises(InvalidInputError, match=r"text 1 has .*'\\ud83d', at 5, .* repair"):
+            method(["kalo", whole])
+    with pytest.raises(InvalidInputError, match="text 0 has half of a surrogate pair"):
+        encoder.encode_query(half)
+    repaired = [
+        t.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for t in (whole, half)
+    ]
+    assert repaired == ["kalo \N{GRINNING FACE}", "kalo \N{REPLACEMENT CHARACTER}"]
+    assert len(encoder.encode_documents(repaired)) == 2
 
 
 def test_cut_texts_are_reported_before_the_work(encoder: Encoder, random_text: Text) -> None:

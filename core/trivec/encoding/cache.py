@@ -6,8 +6,9 @@ import asyncio
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -147,19 +148,18 @@ class CachingEncoder:
     def _encode(
         self, role: Role, texts: Sequence[str], keep: bool = True, colbert: bool = True
     ) -> Vectors:
-        plan = self._claim(_Plan(role, list(texts), keep, colbert))
+        plan = _Plan(role, list(texts), keep, colbert)
         fresh = None
-        if plan.mine or not plan.texts:
-            try:
+        # Whoever is encoding a text may need the event loop that waiting would block.
+        with self._claimed(plan, wait=not _runs_event_loop()):
+            if plan.mine or not plan.texts:
                 encoder = self._encoder
                 if role == "documents":
                     fresh = encoder.encode_documents(plan.mine)
                 else:
                     fresh = encoder.encode_queries(plan.mine)
-            except BaseException:
-                self._abandon(plan)
-                raise
-        self._settle(plan, fresh)
+                plan.promise.set_result(fresh)
+            self._settle(plan, fresh)
         for text, (promise, row) in plan.waiting.items():
             try:
                 plan.found[text] = promise.result().take([row])
@@ -170,20 +170,18 @@ class CachingEncoder:
     async def _aencode(
         self, role: Role, texts: Sequence[str], keep: bool = True, colbert: bool = True
     ) -> Vectors:
-        plan = self._claim(_Plan(role, list(texts), keep, colbert))
+        plan = _Plan(role, list(texts), keep, colbert)
         fresh = None
-        if plan.mine or not plan.texts:
-            try:
+        with self._claimed(plan, wait=True):
+            if plan.mine or not plan.texts:
                 encoder = self._encoder
                 if role == "documents":
                     fresh = await encoder.aencode_documents(plan.mine)
                 else:
                     fresh = await encoder.aencode_queries(plan.mine)
-            except BaseException:
-                self._abandon(plan)
-                raise
-        # Copying rows of many token vectors takes longer than an event loop should wait.
-        await asyncio.to_thread(self._settle, plan, fresh)
+                plan.promise.set_result(fresh)
+            # Copying rows of many token vectors takes longer than an event loop should wait.
+            await asyncio.to_thread(self._settle, plan, fresh)
         for text, (promise, row) in plan.waiting.items():
             try:
                 plan.found[text] = (await asyncio.wrap_future(promise)).take([row])
@@ -191,8 +189,24 @@ class CachingEncoder:
                 plan.found[text] = await self._aencode(role, [text], keep, colbert)
         return await asyncio.to_thread(_assemble, plan, fresh)
 
-    def _claim(self, plan: _Plan) -> _Plan:
-        """Sort the texts into those remembered, those that another call encodes, and the rest."""
+    @contextmanager
+    def _claimed(self, plan: _Plan, *, wait: bool) -> Iterator[None]:
+        """Claim the texts that a call has to encode, and let go of them however it ends."""
+        self._claim(plan, wait)
+        try:
+            yield
+        finally:
+            with self._lock:
+                for text in plan.mine:
+                    self._pending.pop((plan.role, text), None)
+            if not plan.promise.done():
+                plan.promise.set_exception(_AbandonedError())
+
+    def _claim(self, plan: _Plan, wait: bool) -> None:
+        """Sort the texts into those remembered, those that another call encodes, and the rest.
+
+        Without `wait`, those that another call has not encoded yet belong to the rest.
+        """
         plan.promise.set_running_or_notify_cancel()  # so that no one who waits can cancel it
         with self._lock:
             for text in dict.fromkeys(plan.texts):
@@ -201,19 +215,18 @@ class CachingEncoder:
                 if row is not None and (row[0].colbert is not None or not self._lacks(plan)):
                     self._rows.move_to_end(key)
                     plan.found[text] = row[0]
-                elif key in self._pending:
+                elif key in self._pending and (wait or self._pending[key][0].done()):
                     plan.waiting[text] = self._pending[key]
                 else:
                     self._pending[key] = plan.promise, len(plan.mine)
                     plan.mine.append(text)
-        return plan
 
     def _lacks(self, plan: _Plan) -> bool:
         """Return whether a row without ColBERT vectors lacks what a call wants."""
         return plan.colbert and self.schema.colbert is not None
 
     def _settle(self, plan: _Plan, fresh: Vectors | None) -> None:
-        """Hand the fresh vectors to whoever waits, and remember or forget the texts."""
+        """Remember the fresh vectors, or forget the texts."""
         rows: list[tuple[Key, Vectors, int]] = []
         if fresh is not None and plan.keep:
             wanted = _wanted(fresh, plan)
@@ -222,8 +235,6 @@ class CachingEncoder:
                 if sizes[i] <= self._max_bytes:
                     rows.append(((plan.role, text), _copy(wanted.take([i])), sizes[i]))
         with self._lock:
-            for text in plan.mine:
-                self._pending.pop((plan.role, text), None)
             for key, row, size in rows:
                 self._forget(key)
                 self._rows[key] = row, size
@@ -233,18 +244,19 @@ class CachingEncoder:
                     self._forget((plan.role, text))
             while self._bytes > self._max_bytes:
                 self._forget(next(iter(self._rows)))
-        if fresh is not None:
-            plan.promise.set_result(fresh)
 
     def _forget(self, key: Key) -> None:
         _, size = self._rows.pop(key, (None, 0))
         self._bytes -= size
 
-    def _abandon(self, plan: _Plan) -> None:
-        with self._lock:
-            for text in plan.mine:
-                self._pending.pop((plan.role, text), None)
-        plan.promise.set_exception(_AbandonedError())
+
+def _runs_event_loop() -> bool:
+    """Return whether the calling thread is running an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _wanted(vectors: Vectors, plan: _Plan) -> Vectors:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["Dispatcher"]
 
@@ -29,7 +33,8 @@ class Dispatcher(Generic[K, T, R]):
     """Gathers the items of requests with equal keys and answers them with one call.
 
     While one call runs, requests queue; the next call takes all of them that have the key of the
-    oldest, up to `most_items`. Nobody waits for company: a lone request starts at once.
+    oldest, up to `most_items`. Nobody waits for company: a lone request starts at once. Requests
+    whose common call fails are answered one by one, so that none fails for another's items.
 
     Args:
         answer: Answers all items of a key; runs in the one thread.
@@ -58,6 +63,10 @@ class Dispatcher(Generic[K, T, R]):
         self._answer = answer
         self._part = part
         self._most_items = most_items
+        self._start()
+        _living.add(self)
+
+    def _start(self) -> None:
         self._lock = Lock()
         self._waiting: deque[_Request[K, T, R]] = deque()
         self._draining = False
@@ -83,21 +92,29 @@ class Dispatcher(Generic[K, T, R]):
 
     def _drain(self) -> None:
         while group := self._next_group():
-            key = group[0].key
-            items = [item for request in group for item in request.items]
-            try:
-                answer = self._answer(key, items)
-                start = 0
+            if len(group) == 1 or not self._answer_together(group):
                 for request in group:
-                    stop = start + len(request.items)
-                    request.future.set_result(
-                        answer if len(group) == 1 else self._part(answer, start, stop)
-                    )
-                    start = stop
-            except BaseException as error:
-                for request in group:
-                    if not request.future.done():
-                        request.future.set_exception(error)
+                    self._answer_alone(request)
+
+    def _answer_together(self, group: Sequence[_Request[K, T, R]]) -> bool:
+        """Answer a group with one call; if that fails, answer nobody and return False."""
+        try:
+            answer = self._answer(group[0].key, [item for one in group for item in one.items])
+            stops = list(accumulate(len(request.items) for request in group))
+            parts = [self._part(answer, *bounds) for bounds in pairwise([0, *stops])]
+        except BaseException:
+            return False
+        for request, part in zip(group, parts, strict=True):
+            request.future.set_result(part)
+        return True
+
+    def _answer_alone(self, request: _Request[K, T, R]) -> None:
+        try:
+            answer = self._answer(request.key, request.items)
+        except BaseException as error:
+            request.future.set_exception(error)
+        else:
+            request.future.set_result(answer)
 
     def _next_group(self) -> list[_Request[K, T, R]]:
         """Take the oldest request and those that fit to it; empty when nobody waits."""
@@ -114,6 +131,20 @@ class Dispatcher(Generic[K, T, R]):
             self._waiting = others
             self._draining = bool(group)
             return group
+
+
+# Held weakly: a dispatcher ends, and its thread with it, when its last user forgets it.
+_living: weakref.WeakSet[Dispatcher[Any, Any, Any]] = weakref.WeakSet()
+
+
+def _start_again() -> None:
+    """Give every dispatcher a thread of this process: a fork copies the memory, not the threads."""
+    for dispatcher in _living:
+        dispatcher._start()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_start_again)
 
 
 def _fit(first: _Request[K, T, R], other: _Request[K, T, R]) -> bool:

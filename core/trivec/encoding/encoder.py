@@ -230,7 +230,7 @@ class Encoder:
 
         Raises:
             CheckpointError: If a part is asked for that the checkpoint has no head for.
-            InvalidInputError: If something is not a string.
+            InvalidInputError: If something is not a string, or holds half of a surrogate pair.
             InvalidOptionError: If no part is left, or `max_length` is below 3.
         """
         checked = check_texts(texts)

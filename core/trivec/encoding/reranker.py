@@ -132,7 +132,8 @@ class Reranker:
             float32 (n,), higher is better.
 
         Raises:
-            InvalidInputError: If something is not a pair of strings.
+            InvalidInputError: If something is not a pair of strings, or one holds half of a
+                surrogate pair.
             InvalidOptionError: If `max_length` leaves no room for a text.
         """
         for index, pair in enumerate(pairs):

@@ -288,7 +288,8 @@ def check_texts(texts: Sequence[str]) -> list[str]:
     """Return the texts as a list.
 
     Raises:
-        InvalidInputError: If it is one string, or something in it is not a string.
+        InvalidInputError: If it is one string, or something in it is not a string or holds half of
+            a surrogate pair.
     """
     if isinstance(texts, str):
         raise InvalidInputError("give a list of texts, not one text: [text]")
@@ -296,6 +297,14 @@ def check_texts(texts: Sequence[str]) -> list[str]:
     for index, text in enumerate(checked):
         if not isinstance(text, str):
             raise InvalidInputError(f"text {index} is a {type(text).__name__}, expected str")
+        try:
+            text.encode()  # as tokenizers read it; a small part of what they take
+        except UnicodeEncodeError as error:
+            raise InvalidInputError(
+                f"text {index} has half of a surrogate pair, {text[error.start]!a}, at "
+                f"{error.start}, which is no character; repair it with "
+                "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+            ) from error
     return checked
 
 
