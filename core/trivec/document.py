@@ -25,6 +25,8 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 MAX_ID_BYTES = 512
 MAX_METADATA_BYTES = 64 * 1024
+MAX_DEPTH = 100
+"""Of objects and lists in one another; Python's JSON gives up at some hundreds."""
 
 PRIVATE_KEY = "_trivec"
 """Where programs over a store keep what belongs to a document but is not its user's metadata."""
@@ -37,7 +39,8 @@ class Document:
     Args:
         id: 1 to 512 bytes of UTF-8 without control characters.
         text: Any text, also an empty one.
-        metadata: A JSON object of at most 64 KiB; integers of 64 bits, finite floats.
+        metadata: A JSON object of at most 64 KiB; integers of 64 bits, finite floats, at most 100
+            objects and lists in one another. The document has a copy in dicts and lists.
 
     Raises:
         InvalidDocumentError: If one of them is not so; the message names the document.
@@ -71,6 +74,8 @@ class Document:
                 f"document {self.id!r}: metadata takes {self.metadata_bytes} bytes of JSON, "
                 f"at most {MAX_METADATA_BYTES} are allowed"
             )
+        # A copy: a caller's loop may fill the same dict for the next document.
+        object.__setattr__(self, "metadata", _copied(self.metadata))
 
     @property
     def metadata_bytes(self) -> int:
@@ -141,7 +146,7 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _problem(value: Json, path: str) -> str | None:
+def _problem(value: Json, path: str, depth: int = 0) -> str | None:
     """Return what is wrong with a JSON value, or None."""
     if value is None or isinstance(value, bool):
         return None
@@ -151,14 +156,20 @@ def _problem(value: Json, path: str) -> str | None:
         return None if math.isfinite(value) else f"{path} = {value} is not finite"
     if isinstance(value, str):
         return None if _encodable(value) else f"{path} holds text that UTF-8 cannot encode"
+    if isinstance(value, bytes | bytearray) or not isinstance(value, Mapping | Sequence):
+        return f"{path} is a {type(value).__name__}, which JSON cannot hold"
+    if depth == MAX_DEPTH:
+        return f"{path[:40]}… has more than {MAX_DEPTH} objects and lists in one another"
     if isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str) or not _encodable(key):
-                return f"{path} has the key {key!r}, expected a str"
-            if problem := _problem(item, f"{path}.{key}"):
-                return problem
-        return None
-    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        problems = (_problem(item, f"{path}[{i}]") for i, item in enumerate(value))
-        return next((problem for problem in problems if problem), None)
-    return f"{path} is a {type(value).__name__}, which JSON cannot hold"
+        return _problem_in_object(value, path, depth)
+    problems = (_problem(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value))
+    return next((problem for problem in problems if problem), None)
+
+
+def _problem_in_object(value: Mapping[str, Json], path: str, depth: int) -> str | None:
+    for key, item in value.items():
+        if not isinstance(key, str) or not _encodable(key):
+            return f"{path} has the key {key!r}, expected a str"
+        if problem := _problem(item, f"{path}.{key}", depth + 1):
+            return problem
+    return None

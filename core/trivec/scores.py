@@ -201,11 +201,12 @@ def _sparse(query: Mapping[int, float], documents: SparseRows) -> NDArray[np.flo
     weights = np.fromiter((query[i] for i in ids.tolist()), np.float64, len(query))
     place = np.minimum(np.searchsorted(ids, documents.indices), len(ids) - 1)
     products = np.where(ids[place] == documents.indices, weights[place] * documents.values, 0.0)
-    sums = np.concatenate([[0.0], np.cumsum(products)])
-    # A row without a common token is exactly 0, whatever the running sum has lost before it.
-    shared = np.concatenate([[0], np.cumsum(products > 0)])
-    start, stop = documents.indptr[:-1], documents.indptr[1:]
-    return np.where(shared[stop] > shared[start], sums[stop] - sums[start], 0.0)
+    # Each row summed by itself: equal rows get equal scores, and no common token is exactly 0.
+    scores = np.zeros(len(documents))
+    rows = np.flatnonzero(np.diff(documents.indptr))  # reduceat cannot take empty rows
+    if len(rows):
+        scores[rows] = np.add.reduceat(products, documents.indptr[rows])
+    return scores
 
 
 def _colbert(query: Tokens, documents: TokenRows) -> NDArray[np.float64]:

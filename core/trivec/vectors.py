@@ -52,6 +52,11 @@ class Vector:
         if batch.colbert is not None:
             object.__setattr__(self, "colbert", batch.colbert.values)
 
+    def __reduce__(self) -> tuple[type[Vector], tuple[object, ...]]:
+        """Pickle the weights as a dict, since a read-only view of one cannot be."""
+        sparse = None if self.sparse is None else dict(self.sparse)
+        return type(self), (self.dense, sparse, self.colbert)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vectors:
@@ -132,8 +137,14 @@ class Vectors:
         return self.take(np.arange(*slice(start, stop).indices(len(self)), dtype=np.int64))
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Vectors:
-        """Return the rows at these positions, in this order."""
+        """Return the rows at these positions, in this order.
+
+        Raises:
+            IndexError: If there is no such row.
+        """
         rows = np.asarray(rows, np.int64)
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
         return Vectors(
             dense=None if self.dense is None else self.dense[rows],
             sparse=None if self.sparse is None else self.sparse.take(rows),
@@ -232,8 +243,20 @@ class Vectors:
         save_file({k: np.ascontiguousarray(v) for k, v in columns.items()}, path)
 
     @staticmethod
-    def load(path: str | Path, *, start: int = 0, stop: int | None = None) -> Vectors:
+    def load(
+        path: str | Path,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        parts: Sequence[str] = ("dense", "sparse", "colbert"),
+    ) -> Vectors:
         """Read rows `start` to `stop` of a file that `save` wrote; the rest is not read.
+
+        Args:
+            path: The file.
+            start: The first row.
+            stop: Behind the last row; None reads to the end.
+            parts: Which representations, of those that the file has.
 
         Example:
             >>> import tempfile, numpy as np
@@ -261,15 +284,15 @@ class Vectors:
                 return indptr - indptr[0], int(indptr[0]), int(indptr[-1])
 
             dense = sparse = colbert = None
-            if "dense" in names:
+            if "dense" in names and "dense" in parts:
                 n = file.get_slice("dense").get_shape()[0]
                 first, last, _ = slice(start, stop).indices(n)
                 dense = rows("dense", first, last)
-            if "sparse.indptr" in names:
+            if "sparse.indptr" in names and "sparse" in parts:
                 indptr, first, last = ragged("sparse")
                 indices = rows("sparse.indices", first, last)
                 sparse = SparseRows(indptr, indices, rows("sparse.values", first, last))
-            if "colbert.indptr" in names:
+            if "colbert.indptr" in names and "colbert" in parts:
                 indptr, first, last = ragged("colbert")
                 colbert = TokenRows(indptr, rows("colbert.values", first, last))
         return Vectors(dense=dense, sparse=sparse, colbert=colbert)

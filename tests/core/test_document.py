@@ -16,6 +16,13 @@ def test_bad_ids(one: Any) -> None:
         Document(one, "text")
 
 
+def _nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
 @pytest.mark.parametrize(
     ("metadata", "where"),
     [
@@ -28,6 +35,8 @@ def test_bad_ids(one: Any) -> None:
         ({"a": "\ud800"}, "UTF-8"),
         ({"a": "x" * 65_536}, "65544 bytes"),
         ([1], "mapping"),
+        (_nested(101), "more than 100 objects and lists"),
+        (_nested(5_000), "more than 100 objects and lists"),
     ],
 )
 def test_bad_metadata_names_the_document_and_the_place(metadata: Any, where: str) -> None:
@@ -44,3 +53,11 @@ def test_bad_text(text: Any) -> None:
 
 def test_size_in_utf8() -> None:
     assert Document("ż", "北", {"k": "ó"}).size_bytes == 2 + 3 + len('{"k":"ó"}'.encode())
+
+
+def test_a_document_keeps_a_copy_of_its_metadata() -> None:
+    metadata: dict[str, Any] = {"n": 1, "tags": ("a", "b"), "deep": _nested(90)}
+    document = Document("a", "text", metadata)
+    metadata["n"] = 2
+    metadata["deep"]["a"]["a"] = 3
+    assert document.metadata == {"n": 1, "tags": ["a", "b"], "deep": _nested(90)}

@@ -89,6 +89,16 @@ def test_sums_far_apart_do_not_blur_small_ones() -> None:
     assert sparse[1001] == 0.0
 
 
+def test_equal_documents_have_equal_scores() -> None:
+    rows = [{1: 0.1, 2: 0.3, 7: 0.7}, {}, {3: 0.9}] * 100
+    found = score_many(
+        Vector(sparse={1: 0.3, 2: 0.1, 7: 0.2}), Vectors(sparse=SparseRows.from_dicts(rows))
+    )
+    assert found.sparse is not None
+    assert [len(set(found.sparse[i::3].tolist())) for i in range(3)] == [1, 1, 1]
+    assert found.sparse[1] == found.sparse[2] == 0
+
+
 def test_other_dimensions_are_refused() -> None:
     with pytest.raises(InvalidVectorsError, match="2 dense dimensions, the documents 3"):
         score(Vector(dense=np.ones(2)), Vector(dense=np.ones(3)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,25 @@ def test_row_bytes() -> None:
         colbert=TokenRows.from_arrays([np.ones((1, 3)), np.ones((2, 3))]),
     )
     assert vectors.row_bytes().tolist() == [16 + 16 + 12, 16 + 24]
+
+
+def test_vectors_can_be_pickled() -> None:
+    one = Vector(np.ones(2), {3: 0.5}, np.eye(2))
+    again = pickle.loads(pickle.dumps(one))
+    assert again.sparse == one.sparse
+    np.testing.assert_array_equal(again.dense, one.dense)
+    np.testing.assert_array_equal(again.colbert, one.colbert)
+
+
+@pytest.mark.parametrize("rows", [[-1], [0, 2], [2]])
+def test_rows_that_are_not_there(rows: list[int]) -> None:
+    with pytest.raises(IndexError, match="of 2"):
+        Vectors(dense=np.eye(2), sparse=SparseRows.from_dicts([{}, {}])).take(rows)
+
+
+def test_a_file_is_read_without_some_parts(tmp_path: Path) -> None:
+    batch = Vectors(dense=np.eye(2), sparse=SparseRows.from_dicts([{1: 0.5}, {}]))
+    batch.save(tmp_path / "v.safetensors")
+    read = Vectors.load(tmp_path / "v.safetensors", parts=["sparse"])
+    assert read.dense is None
+    assert read[0].sparse == {1: 0.5}

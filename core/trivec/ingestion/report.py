@@ -94,6 +94,9 @@ class IngestInterrupted(KeyboardInterrupt):
         super().__init__(f"interrupted after {report.documents} documents were written")
         self.report = report
 
+    def __reduce__(self) -> tuple[type[IngestInterrupted], tuple[IngestReport]]:
+        return type(self), (self.report,)
+
 
 class Tally:
     """Adds up what several threads did.
