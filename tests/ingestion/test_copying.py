@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from trivec import CopyReport, Document, F, Store, Vectors, copy, open_store
+from trivec import CopyReport, Document, F, Hit, Store, Vector, Vectors, copy, open_store
 from trivec.cli.app import app
 from trivec.collection import Page
 from trivec.errors import (
@@ -21,6 +23,7 @@ from trivec.errors import (
     JournalError,
     SchemaMismatchError,
 )
+from trivec.ingestion import verification
 from trivec.rows import TokenRows
 from trivec.stores.memory import MemoryStore
 from trivec.testing import HashEncoder
@@ -251,3 +254,49 @@ def test_the_command_line(source: Store, tmp_path: Path) -> None:
         assert saved.get(["d0007"]).documents[0].metadata == {"n": 5, "lang": "de"}
     wrong = CliRunner().invoke(app, ["copy", source.address, archive, "--set-fields", "lang"])
     assert (wrong.exit_code, "expected name=value" in wrong.stderr) == (1, True)
+
+
+def test_tuples_and_the_last_bits_of_floats_are_no_difference(
+    open_new: OpenNew, encoder: HashEncoder
+) -> None:
+    source, destination = open_new("memory"), open_new("qdrant+edge")
+    source.create(encoder.schema)
+    documents = [Document(f"d{i}", f"word{i}", {"price": i / 7}) for i in range(200)]
+    source.upsert(documents, encoder.encode_documents([d.text for d in documents]))
+    report = copy(source, destination, set_fields={"tags": ("a", "b")})
+    assert report.verification.problems == ()
+
+
+def test_ties_at_the_cut_of_the_candidates_are_no_difference(
+    open_new: OpenNew, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(0)
+    texts = [" ".join(f"w{rng.randrange(60)}" for _ in range(4)) for _ in range(400)]
+    documents = [Document(f"d{i:03}", text) for i, text in enumerate(texts)]
+    vectors = encoder.encode_documents(texts)
+    source, turned = open_new("memory"), open_new("memory")
+    source.create(encoder.schema)
+    source.upsert(documents, vectors)
+    turned.create(encoder.schema)  # the same with other ids, so that ties go to other documents
+    names = {d.id: f"d{399 - i:03}" for i, d in enumerate(documents)}
+    turned.upsert([Document(names[d.id], d.text) for d in documents], vectors)
+
+    def search_many(queries: Sequence[Vector], **options: Any) -> list[list[Hit]]:
+        old = {new: one for one, new in names.items()}
+        return [
+            [replace(hit, document=replace(hit.document, id=old[hit.document.id])) for hit in hits]
+            for hits in turned.search_many(queries, **options)
+        ]
+
+    destination = open_new("memory")
+    copy(source, destination)
+    monkeypatch.setattr(destination, "search_many", search_many)
+    monkeypatch.setattr(verification, "CANDIDATES", 20)
+    ids = [d.id for d in documents[:10]]
+    assert verification.verify(source, destination, ids).problems == ()
+
+    def without_the_first(queries: Sequence[Vector], **options: Any) -> list[list[Hit]]:
+        return [hits[1:] for hits in search_many(queries, **options)]
+
+    monkeypatch.setattr(destination, "search_many", without_the_first)
+    assert "of the best ten" in verification.verify(source, destination, ids).problems[0]

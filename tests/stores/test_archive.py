@@ -77,3 +77,51 @@ def test_a_damaged_archive_is_told(archive: ArchiveStore, tmp_path: Path) -> Non
         archive.get(["a"], with_vectors=True)
     with pytest.raises(InvalidOptionError, match="an archive is a folder"):
         open_store("archive://host/name")
+
+
+def test_another_handle_sees_an_archive_that_was_made_anew(
+    archive: ArchiveStore, tmp_path: Path, encoder: HashEncoder
+) -> None:
+    _save(archive, "old")
+    other = ArchiveStore(tmp_path, "saved")
+    assert len(other.search(encoder.encode_query("old"))) == 1
+    archive.drop()
+    archive.create(encoder.schema)
+    _save(archive, "new")
+    assert [d.id for page in other.scan() for d in page.documents] == ["new"]
+    assert [hit.document.id for hit in other.search(encoder.encode_query("old"))] == ["new"]
+    _save(other, "more")
+    assert archive.count() == 2
+
+
+def test_a_part_that_took_the_number_of_a_deleted_one_stays(
+    archive: ArchiveStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = ArchiveStore(tmp_path, "saved")
+    _save(archive, "x")
+    remove = archive._remove
+
+    def late(parts: set[int]) -> None:
+        _save(other, "y")  # between the deletion and the removal of files
+        remove(parts)
+
+    monkeypatch.setattr(archive, "_remove", late)
+    archive.delete(["x"])
+    page = archive.get(["y"], with_vectors=True)
+    assert page.vectors is not None
+    assert len(page.vectors) == 1
+
+
+@pytest.mark.parametrize("with_vectors", [False, True])
+def test_a_scan_ends_though_what_it_gives_is_written_again(
+    archive: ArchiveStore, with_vectors: bool
+) -> None:
+    ids = [f"d{i:02}" for i in range(20)]
+    _save(archive, *ids)
+    seen = []
+    for page in archive.scan(batch_size=5, with_vectors=with_vectors):
+        seen += [document.id for document in page.documents]
+        _save(archive, *ids[::-1])
+        archive.delete(["d19"])
+    assert sorted(seen) == ids[: len(seen)]
+    assert len(seen) == 19

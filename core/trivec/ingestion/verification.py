@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from trivec.document import Document
+from trivec.collection import Page
+from trivec.document import Document, Json
 from trivec.filters import Filter
+from trivec.hit import Hit
 from trivec.scores import Weights, score_many
 from trivec.stores.store import Store
 from trivec.vectors import Vector, Vectors
 
 __all__ = ["Verification", "verify"]
 
-QUERIES = 10
+QUERIES = PAGE = 10
 QUERY_TOKENS = 32
 TOP = 10
+CANDIDATES = 100
+FLOAT_TOLERANCE = 1e-15
 TOLERANCE = 2e-3
 """What float16 and bfloat16, the coarsest storage, may change in a score."""
 
@@ -39,8 +45,8 @@ class Verification:
         shortened: How many had to be shortened to the ColBERT vectors that the database holds.
         queries: How many sampled documents were searched for.
         same_top: The share of the source's best ten that are among the destination's; those
-            whose score ties with the tenth within 0.004 count. None where they cannot be
-            compared, since the destination has other documents too.
+            that a tie decides count: with the tenth, within 0.004, or with the last candidate.
+            None where they cannot be compared, since the destination has other documents too.
     """
 
     source_count: int
@@ -93,36 +99,72 @@ def verify(
         expected: How the copy changed a document.
     """
     count, there = source.count(filter), destination.count()
-    original = source.get(ids, with_vectors=True)
-    known = [document.id for document in original.documents]
-    arrived = destination.get(known, with_vectors=True)
-    copies = {document.id: document for document in arrived.documents}
+    verification, queries = Verification(count, there, sampled=0), list[Vector]()
+    for start in range(0, len(ids), PAGE):
+        before = source.get(ids[start : start + PAGE], with_vectors=True)
+        known = [document.id for document in before.documents]
+        after = destination.get(known, with_vectors=True)
+        if before.vectors is not None:
+            few = before.vectors.slice(0, max(0, QUERIES - len(queries)))
+            queries += [_query(vector) for vector in few]
+        verification = _compared(verification, before, after, expected, queries)
+    same_top = None
+    if queries and count == there:
+        same_top = _same_top(queries, source, destination, filter)
+    return replace(verification, queries=len(queries), same_top=same_top)
+
+
+def _compared(
+    sofar: Verification,
+    before: Page,
+    after: Page,
+    expected: Callable[[Document], Document],
+    queries: Sequence[Vector],
+) -> Verification:
+    """Return what was found, with some more documents and their copies compared."""
+    copies = {document.id: document for document in after.documents}
+    known = [document.id for document in before.documents]
     kept = [i for i, one in enumerate(known) if one in copies]
-    verification = Verification(
-        count,
-        there,
-        sampled=len(known),
-        missing=tuple(one for one in known if one not in copies),
-        different=tuple(
-            document.id
-            for document in original.documents
-            if document.id in copies and copies[document.id] != expected(document)
-        ),
+    different = (
+        document.id
+        for document in before.documents
+        if document.id in copies and not _alike(copies[document.id], expected(document))
     )
-    if not kept or original.vectors is None or arrived.vectors is None:
-        return verification
-    before, after = original.vectors.take(kept), arrived.vectors
-    queries = [_query(before[i]) for i in range(min(QUERIES, len(before)))]
-    drift, shortened = _colbert_drift(queries, before, after)
+    sofar = replace(
+        sofar,
+        sampled=sofar.sampled + len(known),
+        missing=(*sofar.missing, *(one for one in known if one not in copies)),
+        different=(*sofar.different, *different),
+    )
+    if not kept or before.vectors is None or after.vectors is None:
+        return sofar
+    vectors = before.vectors.take(kept)
+    drift, shortened = _colbert_drift(queries, vectors, after.vectors)
     return replace(
-        verification,
-        dense_cosine=_dense_cosine(before, after),
-        sparse_difference=_sparse_difference(before, after),
-        colbert_drift=drift,
-        shortened=shortened,
-        queries=len(queries),
-        same_top=_same_top(queries, source, destination, filter) if count == there else None,
+        sofar,
+        dense_cosine=min(sofar.dense_cosine, _dense_cosine(vectors, after.vectors)),
+        sparse_difference=max(sofar.sparse_difference, _sparse_difference(vectors, after.vectors)),
+        colbert_drift=max(sofar.colbert_drift, drift),
+        shortened=sofar.shortened + shortened,
     )
+
+
+def _alike(one: Document, other: Document) -> bool:
+    return one.text == other.text and _same(one.metadata, other.metadata)
+
+
+def _same(one: Json, other: Json) -> bool:
+    """Return whether two values are equal, but for the last bits of their floats.
+
+    Qdrant's embedded engine reads one in five floats as the next smaller or larger one.
+    """
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(v, other[k]) for k, v in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=FLOAT_TOLERANCE)
+    return one == other
 
 
 def _query(vector: Vector) -> Vector:
@@ -172,10 +214,39 @@ def _same_top(
     queries: Sequence[Vector], source: Store, destination: Store, filter: Filter | None
 ) -> float:
     same = total = 0
-    found = source.search_many(queries, k=TOP, filter=filter)
-    for before, after in zip(found, destination.search_many(queries, k=TOP), strict=True):
+    found = source.search_many(queries, k=TOP, candidates=CANDIDATES, filter=filter)
+    again = destination.search_many(queries, k=TOP, candidates=CANDIDATES)
+    for query, before, after in zip(queries, found, again, strict=True):
         ids = {hit.document.id for hit in after}
         last = after[-1].score if after else 0.0
+        lost = [
+            hit
+            for hit in before
+            if hit.document.id not in ids and hit.score >= last + 2 * TOLERANCE
+        ]
+        if lost:
+            cuts = _cuts(query, destination)
+            lost = [hit for hit in lost if _is_candidate(hit, cuts)]
         total += len(before)
-        same += sum(hit.document.id in ids or hit.score < last + 2 * TOLERANCE for hit in before)
+        same += len(before) - len(lost)
     return same / total if total else 1.0
+
+
+def _cuts(query: Vector, store: Store) -> dict[str, float]:
+    """Return the scores of each source's last candidates where not all documents are some."""
+    sources: tuple[Literal["dense", "sparse"], ...] = ("dense", "sparse")
+    cuts: dict[str, float] = {}
+    for part in sources:
+        if part in store.schema.parts:
+            hits = store.search(query, k=CANDIDATES, mode=part)
+            cuts[part] = hits[-1].score if len(hits) == CANDIDATES else -math.inf
+    return cuts
+
+
+def _is_candidate(hit: Hit, cuts: Mapping[str, float]) -> bool:
+    """Return whether a document is among the candidates whatever ties decide."""
+    scores = {"dense": hit.scores.dense, "sparse": hit.scores.sparse or None}
+    return any(
+        score is not None and score - cuts.get(part, math.inf) > TOLERANCE * max(1.0, score)
+        for part, score in scores.items()
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import sqlite3
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,7 +25,7 @@ from trivec.hit import Hit
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.search import Search
-from trivec.stores.memory import search_rows
+from trivec.stores.memory import candidates, rank, source_limit
 from trivec.stores.overflow import Overflow
 from trivec.stores.store import BATCH_BYTES, Store
 from trivec.stores.url import StoreUrl
@@ -54,7 +56,8 @@ class ArchiveStore(Store):
     that the next one overwrites. The place that replaced vectors take is given back when their
     whole part has been replaced.
 
-    It can be searched like the others, with all of its vectors in memory: use a database.
+    It can be searched like the others, but reads all dense and sparse vectors for each request:
+    use a database.
 
     Args:
         folder: Where it is; made by `create`.
@@ -76,7 +79,8 @@ class ArchiveStore(Store):
         self._file = self._folder / "documents.sqlite"
         self._lock = threading.RLock()
         self._database: sqlite3.Connection | None = None
-        self._loaded: tuple[int, list[Document], Vectors] | None = None
+        self._opened: tuple[int, int] | None = None  # device and inode of its file
+        self._scans = count()
 
     @classmethod
     def from_url(
@@ -127,39 +131,53 @@ class ArchiveStore(Store):
             for row, d in enumerate(documents):
                 values = (d.id, d.text, metadata_json(d.metadata), part, row)
                 execute("REPLACE INTO documents VALUES (?, ?, ?, ?, ?)", values)
-            empty = _empty(execute, replaced)
-        self._remove(empty)
+        self._remove(replaced)
 
     def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
         with self._transaction() as execute:
             query = "SELECT id, text, metadata, part, row FROM documents WHERE id IN ({})"
             rows = list(_selected(execute, query, ids))
-            return self._page(sorted(rows, key=lambda row: row[3:]), with_vectors)
+            return self._page(rows, self.schema.parts if with_vectors else ())
 
     def _scan(
         self, batch_size: int, with_vectors: bool, condition: Filter | None
     ) -> Iterator[Page]:
-        place = (0, -1)
+        return self._pages(batch_size, self.schema.parts if with_vectors else (), condition)
+
+    def _pages(
+        self, batch_size: int, parts: Sequence[str], condition: Filter | None
+    ) -> Iterator[Page]:
+        """Yield what is there now, once each, also if it is written again meanwhile."""
+        name = f"scan_{next(self._scans)}"  # in SQLite's temporary file, of this connection
+        with self._transaction() as execute:
+            execute(f"CREATE TEMP TABLE {name} AS SELECT id FROM documents ORDER BY part, row")
+        place = 0
         while True:
             with self._transaction() as execute:
-                rows = execute(
-                    "SELECT id, text, metadata, part, row FROM documents "
-                    "WHERE (part, row) > (?, ?) ORDER BY part, row LIMIT ?",
-                    (*place, batch_size),
-                ).fetchall()
-                if not rows:
+                last = place
+                (place,) = execute(
+                    f"SELECT max(rowid) FROM (SELECT rowid FROM {name} WHERE rowid > ? LIMIT ?)",
+                    (last, batch_size),
+                ).fetchone()
+                if place is None:
+                    execute(f"DROP TABLE {name}")
                     return
-                place = rows[-1][3:]
+                rows = execute(
+                    "SELECT id, text, metadata, part, row FROM documents WHERE id IN "
+                    f"(SELECT id FROM {name} WHERE rowid > ? AND rowid <= ?)",
+                    (last, place),
+                ).fetchall()
                 if condition is not None:
                     rows = [row for row in rows if condition.matches(json.loads(row[2]))]
-                page = self._page(rows, with_vectors)
+                page = self._page(rows, parts)
             if page.documents:
                 yield page
 
-    def _page(self, rows: Sequence[tuple[Any, ...]], with_vectors: bool) -> Page:
-        """Return documents, in the order of their places, with the rows of their vectors."""
+    def _page(self, rows: Sequence[tuple[Any, ...]], parts: Sequence[str]) -> Page:
+        """Return documents, in the order of their places, with these parts of their vectors."""
+        rows = sorted(rows, key=lambda row: row[3:])
         documents = [Document(one, text, json.loads(meta)) for one, text, meta, _, _ in rows]
-        if not with_vectors:
+        if not parts:
             return Page(documents, None)
         places: dict[int, list[int]] = {}
         for row in rows:
@@ -167,7 +185,7 @@ class ArchiveStore(Store):
         batches = []
         for part, wanted in places.items():
             start = wanted[0]
-            run = Vectors.load(self._part(part), start=start, stop=wanted[-1] + 1)
+            run = Vectors.load(self._part(part), start=start, stop=wanted[-1] + 1, parts=parts)
             batches.append(run.take(np.asarray(wanted, np.int64) - start))
         return Page(documents, Vectors.concatenate(batches) if batches else self._no_vectors())
 
@@ -176,8 +194,7 @@ class ArchiveStore(Store):
             parts = self._parts_of(execute, ids)
             for one in ids:
                 execute("DELETE FROM documents WHERE id = ?", (one,))
-            empty = _empty(execute, parts)
-        self._remove(empty)
+        self._remove(parts)
 
     def _delete_where(self, condition: Filter) -> None:
         for page in self._scan(IDS, False, condition):
@@ -191,23 +208,29 @@ class ArchiveStore(Store):
             return sum(condition.matches(json.loads(metadata)) for (metadata,) in rows)
 
     def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        with self._lock:
-            with self._transaction() as execute:
-                # Differs when another process wrote; our own writes leave it and clear the cache.
-                (version,) = execute("PRAGMA data_version").fetchone()
-            if self._loaded is None or self._loaded[0] != version:
-                self._loaded = (version, *self._everything())
-            _, documents, vectors = self._loaded
-        return search_rows(queries, documents, vectors, search)
+        """Read dense and sparse vectors once for all candidates, then each query's own."""
+        found: list[dict[str, list[tuple[float, str]]]] = [{} for _ in queries]
+        sources = [part for part in self.schema.parts if part != "colbert"]
+        for page in self._pages(IDS, sources, search.filter) if sources else ():
+            assert page.vectors is not None
+            for query, best in zip(queries, found, strict=True):
+                for source in search.sources(query):
+                    rows, scores = candidates(query, page.vectors, source, search)
+                    ids = (page.documents[row].id for row in rows.tolist())
+                    both = chain(best.get(source, ()), zip((-scores).tolist(), ids, strict=True))
+                    best[source] = heapq.nsmallest(source_limit(search), both)
+        return [
+            self._ranked(query, {one for ids in best.values() for _, one in ids}, search)
+            for query, best in zip(queries, found, strict=True)
+        ]
 
-    def _everything(self) -> tuple[list[Document], Vectors]:
-        """Return all documents in id order with their vectors."""
-        pages = list(self._scan(IDS, True, None))
-        documents = [document for page in pages for document in page.documents]
-        batches = [page.vectors for page in pages if page.vectors is not None]
-        vectors = Vectors.concatenate(batches) if batches else self._no_vectors()
-        order = sorted(range(len(documents)), key=lambda i: documents[i].id)
-        return [documents[i] for i in order], vectors.take(order)
+    def _ranked(self, query: Vector, ids: set[str], search: Search) -> list[Hit]:
+        page = self._get(list(ids), True)
+        if not page.documents or page.vectors is None:
+            return []
+        order = sorted(range(len(page.documents)), key=lambda i: page.documents[i].id)
+        documents = [page.documents[i] for i in order]
+        return rank(query, documents, page.vectors.take(order), search)
 
     def _drop(self) -> None:
         with self._lock:
@@ -223,14 +246,18 @@ class ArchiveStore(Store):
             if self._database is not None:
                 self._database.close()
             self._database = None
-            self._loaded = None
 
     def _part(self, number: int) -> Path:
         return self._folder / f"{number:06d}.safetensors"
 
-    def _remove(self, parts: Iterable[int]) -> None:
-        for part in parts:
-            self._part(part).unlink(missing_ok=True)
+    def _remove(self, parts: set[int]) -> None:
+        """Delete the files of parts that no document refers to any more."""
+        if not parts:
+            return
+        # Other writers wait, so none of them gives a new part the number of a deleted one.
+        with self._transaction("IMMEDIATE") as execute:
+            for part in _empty(execute, parts):
+                self._part(part).unlink(missing_ok=True)
 
     def _parts_of(self, execute: Execute, ids: Sequence[str]) -> set[int]:
         query = "SELECT DISTINCT part FROM documents WHERE id IN ({})"
@@ -243,13 +270,15 @@ class ArchiveStore(Store):
             if not self._file.is_file():
                 raise CollectionNotFoundError(f"there is no archive in {self._folder}")
             try:
+                status = self._file.stat()
+                if self._opened != (status.st_dev, status.st_ino):  # dropped and made anew
+                    self._close()
                 if self._database is None:
+                    self._opened = (status.st_dev, status.st_ino)
                     self._database = sqlite3.connect(
                         self._file, isolation_level=None, check_same_thread=False, timeout=60
                     )
                 database = self._database
-                if kind != "DEFERRED":
-                    self._loaded = None
                 database.execute(f"BEGIN {kind}")
                 try:
                     yield database.execute

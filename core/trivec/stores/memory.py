@@ -22,7 +22,7 @@ from trivec.stores.store import BATCH_BYTES, Store
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["MemoryStore", "rank", "search_rows"]
+__all__ = ["MemoryStore", "candidates", "rank", "source_limit"]
 
 
 @dataclass(slots=True)
@@ -142,25 +142,18 @@ class MemoryStore(Store):
     def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
         with _lock:
             documents, vectors = self._table().all()
-        return search_rows(queries, documents, vectors, search)
-
-
-def search_rows(
-    queries: Sequence[Vector], documents: Sequence[Document], vectors: Vectors, search: Search
-) -> list[list[Hit]]:
-    """Answer queries exactly, over documents in id order and their vectors."""
-    if search.filter is not None:
-        condition = search.filter
-        kept = [i for i, d in enumerate(documents) if condition.matches(d.metadata)]
-        documents, vectors = [documents[i] for i in kept], vectors.take(kept)
-    return [rank(query, documents, vectors, search) for query in queries]
+        if search.filter is not None:
+            condition = search.filter
+            kept = [i for i, d in enumerate(documents) if condition.matches(d.metadata)]
+            documents, vectors = [documents[i] for i in kept], vectors.take(kept)
+        return [rank(query, documents, vectors, search) for query in queries]
 
 
 def rank(
     query: Vector, documents: Sequence[Document], vectors: Vectors, search: Search
 ) -> list[Hit]:
     """Rank documents, which are in id order, for one query; the filter is not applied."""
-    lists = [_candidates(query, vectors, s, search) for s in search.sources(query)]
+    lists = [candidates(query, vectors, s, search)[0] for s in search.sources(query)]
     if not lists:
         return []
     union = np.unique(np.concatenate(lists))
@@ -189,18 +182,28 @@ def rank(
     ]
 
 
-def _candidates(query: Vector, vectors: Vectors, source: str, search: Search) -> NDArray[np.int64]:
-    """Return the rows that one source gives, best first: those that have the part at all."""
-    limit = search.k if search.mode in ("dense", "sparse") else search.candidates
-    if source == "dense":
-        if vectors.dense is None:
-            return np.zeros(0, np.int64)
+def source_limit(search: Search) -> int:
+    """Return how many candidates one source gives."""
+    return search.k if search.mode in ("dense", "sparse") else search.candidates
+
+
+def candidates(
+    query: Vector, vectors: Vectors, source: str, search: Search
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the rows that one source gives, best first, and their scores.
+
+    Only rows that have the part at all are among them.
+    """
+    scores = np.zeros(len(vectors))
+    there = np.zeros(0, np.int64)
+    if source == "dense" and vectors.dense is not None:
         there = np.flatnonzero(vectors.dense.any(axis=1))
-        found = score_many(query, vectors, Weights(1, 0, 0)).dense
-    else:
-        found = score_many(query, vectors, Weights(0, 1, 0)).sparse
-        there = np.flatnonzero(np.asarray(found) > 0)
-    return there[np.argsort(-np.asarray(found)[there], kind="stable")[:limit]]
+        scores = np.asarray(score_many(query, vectors, Weights(1, 0, 0)).dense)
+    elif source == "sparse":
+        scores = np.asarray(score_many(query, vectors, Weights(0, 1, 0)).sparse)
+        there = np.flatnonzero(scores > 0)
+    best = there[np.argsort(-scores[there], kind="stable")[: source_limit(search)]]
+    return best, scores[best]
 
 
 def _score(query: Vector, vectors: Vectors, search: Search) -> PartScores:
