@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -137,6 +138,7 @@ def test_from_dict_refuses_other_shapes(data: dict[str, Any]) -> None:
         ("t text 'a b' and f == TRUE", F("t").text("a b") & (F("f") == True)),  # noqa: E712
         ("when >= 2020-01-31T12:00:00Z", F("when") >= NOON),
         ("when < 2020-01-31", F("when") < datetime(2020, 1, 31, tzinfo=UTC)),
+        (r"""a = 'say \"hi\", \'you\' \\ "'""", F("a") == """say "hi", 'you' \\ \""""),
         ("NOT a.b == '\\u00e9\\n'", ~(F("a.b") == "é\n")),
     ],
 )
@@ -179,3 +181,36 @@ def test_any_string_survives_the_text_form(value: str) -> None:
 )
 def test_not_a_datetime(text: str) -> None:
     assert parse_datetime(text) is None
+
+
+def test_filters_joined_in_a_loop_stay_flat() -> None:
+    either: Filter = F("a") == 0
+    both: Filter = F("a") != 0
+    for i in range(1, 5_000):
+        either = either | (F("a") == i)
+        both = both & (F("a") != i)
+    assert either.matches({"a": 4_999})
+    assert not both.matches({"a": 4_999})
+    assert ~((F("a") == 1) & (F("b") == 2)) == ~And((F("a") == 1, F("b") == 2))
+
+
+@pytest.mark.parametrize("text", ["zip = 01234", "a = -01", "(" * 100_000])
+def test_text_that_raises_nothing_else(text: str) -> None:
+    with pytest.raises(InvalidFilterError):
+        parse_filter(text)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: F(5) == 1,  # type: ignore[arg-type]
+        lambda: F("a").in_(5),  # type: ignore[arg-type]
+        lambda: F("a").in_("abc"),
+        lambda: F("a") == datetime.min.replace(tzinfo=timezone(timedelta(hours=5))),
+        lambda: Filter.from_dict({"operator": "==", "field": 5, "value": 1}),
+        lambda: Filter.from_dict({"operator": "AND", "conditions": 5}),
+    ],
+)
+def test_what_cannot_be_meant_is_an_invalid_filter(make: Callable[[], Filter]) -> None:
+    with pytest.raises(InvalidFilterError):
+        make()

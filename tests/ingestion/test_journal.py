@@ -136,3 +136,14 @@ def test_what_is_no_journal_is_refused(path: Path, tmp_path: Path) -> None:
         Journal(tmp_path / "other.db", IDENTITY)
     with pytest.raises(JournalError, match="cannot be opened"):
         Journal(tmp_path / "no" / "such" / "folder", IDENTITY)
+    with pytest.raises(JournalError, match="empty name"):
+        Journal("", IDENTITY)
+
+
+def test_a_journal_that_is_damaged_says_so(path: Path) -> None:
+    with Journal(path, IDENTITY) as journal:
+        journal.acknowledge(Document(f"d{i}", "text") for i in range(5_000))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 12_288) + whole[-4096:])
+    with pytest.raises(JournalError, match="journal"), Journal(path, IDENTITY) as journal:
+        journal.plan([Document(f"d{i}", "text") for i in range(5_000)])

@@ -32,6 +32,8 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+_IN_SINGLE_QUOTES = re.compile(r"""\\.|\"""", re.DOTALL)
+_FOR_JSON = {"\\'": "'", '"': '\\"'}
 _SYMBOLS: dict[str, Op] = {"=": Op.EQ, **{str(op): op for op in Op if not op[0].isalpha()}}
 _LIST_WORDS = {"in": Op.IN, "any": Op.ANY, "all": Op.ALL}
 _LITERALS: dict[str, bool] = {"true": True, "false": False}
@@ -56,7 +58,10 @@ def parse_filter(text: str) -> Filter:
         True
     """
     parser = _Parser(text)
-    condition = parser.either()
+    try:
+        condition = parser.either()
+    except RecursionError as error:
+        raise InvalidFilterError("a filter has too many brackets in one another") from error
     parser.expect("end")
     return condition
 
@@ -154,7 +159,12 @@ class _Parser:
             self.expect("value")
         self._next += 1
         if token.kind == "number":
-            number = json.loads(token.text)
+            try:
+                number = json.loads(token.text)
+            except json.JSONDecodeError as error:
+                raise InvalidFilterError(
+                    f"filter {self._text!r}: {token.text} is no number; a string stands in quotes"
+                ) from error
             return number if isinstance(number, int) else float(number)
         if token.kind == "datetime":
             moment = parse_datetime(token.text)
@@ -166,7 +176,7 @@ class _Parser:
     def _string(self, token: _Token) -> str:
         body = token.text[1:-1]
         if token.text[0] == "'":
-            body = body.replace("\\'", "'").replace('"', '\\"')
+            body = _IN_SINGLE_QUOTES.sub(lambda found: _FOR_JSON.get(found[0], found[0]), body)
         try:
             return str(json.loads(f'"{body}"', strict=False))
         except json.JSONDecodeError as error:

@@ -106,6 +106,8 @@ class Filter(ABC):
         if not isinstance(data, Mapping) or "operator" not in data:
             raise InvalidFilterError(f"a filter is an object with an 'operator', got {data!r}")
         if "conditions" in data:
+            if not isinstance(data["conditions"], list | tuple):
+                raise InvalidFilterError(f"'conditions' takes a list, got {data['conditions']!r}")
             parts = tuple(Filter.from_dict(part) for part in data["conditions"])
             match data["operator"]:
                 case "AND":
@@ -140,6 +142,9 @@ class And(Filter):
 
     filters: tuple[Filter, ...]
 
+    def __and__(self, other: Filter) -> Filter:
+        return And((*self.filters, other))  # a loop of `&` stays flat
+
     def matches(self, metadata: Mapping[str, Json]) -> bool:
         """Return whether this metadata satisfies the condition."""
         return all(f.matches(metadata) for f in self.filters)
@@ -162,6 +167,9 @@ class Or(Filter):
     """True where any filter is; without any, true nowhere."""
 
     filters: tuple[Filter, ...]
+
+    def __or__(self, other: Filter) -> Filter:
+        return Or((*self.filters, other))  # a loop of `|` stays flat
 
     def matches(self, metadata: Mapping[str, Json]) -> bool:
         """Return whether this metadata satisfies the condition."""
@@ -304,7 +312,10 @@ class Comparison(Filter):
 def _scalar(path: str, op: Op, value: object) -> Scalar:
     what = f"{path} {op} {value!r}"
     if isinstance(value, datetime):
-        value = in_utc(value)
+        try:
+            value = in_utc(value)
+        except OverflowError as error:
+            raise InvalidFilterError(f"{what}: in UTC it is in no year from 1 to 9999") from error
     if not isinstance(value, str | int | float | datetime):
         raise InvalidFilterError(f"{what}: expected a str, int, float, bool or datetime")
     if isinstance(value, float) and not math.isfinite(value):

@@ -35,6 +35,8 @@ def split_path(path: str) -> list[str]:
     Raises:
         InvalidFilterError: If a segment is not a letter or `_` followed by letters, digits, `_`.
     """
+    if not isinstance(path, str):
+        raise InvalidFilterError(f"the path of a field is a str, got {path!r}")
     segments = path.split(".")
     if not all(_SEGMENT.fullmatch(segment) for segment in segments):
         raise InvalidFilterError(
@@ -70,7 +72,11 @@ def parse_datetime(text: str) -> datetime | None:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Return the same instant in UTC, which a moment without a zone is taken to be in."""
+    """Return the same instant in UTC, which a moment without a zone is taken to be in.
+
+    Raises:
+        OverflowError: If that is before the year 1 or after the year 9999.
+    """
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

@@ -32,6 +32,7 @@ __all__ = [
 # this much text becomes about 64 MiB.
 PART_BYTES = 64 * 1024
 PART_DOCUMENTS = 1024
+LOOKUP_DOCUMENTS = 64  # whose texts may be long
 
 _log = logging.getLogger("trivec")
 
@@ -230,7 +231,11 @@ def reconcile(journal: Journal, store: Store) -> int:
     missing = 0
     all_there = store.count() >= known
     for ids in journal.newest():
-        there = {document.id for document in store.get(ids).documents}
+        there = {
+            document.id
+            for start in range(0, len(ids), LOOKUP_DOCUMENTS)
+            for document in store.get(ids[start : start + LOOKUP_DOCUMENTS]).documents
+        }
         lost = [one for one in ids if one not in there]
         journal.forget(lost)
         missing += len(lost)

@@ -71,6 +71,8 @@ class Journal:
 
     def __init__(self, path: str | Path | None, identity: Mapping[str, str]) -> None:
         self._name = "" if path is None else str(path)
+        if path is not None and not self._name:
+            raise JournalError("the journal's file has an empty name; None is for no journal")
         self._lock = threading.Lock()
         try:
             self._database = sqlite3.connect(
@@ -174,14 +176,16 @@ class Journal:
 
     def failures(self) -> Iterator[tuple[str, str]]:
         """Yield the id of each document that the store refused, and why."""
-        yield from self._database.execute(
-            "SELECT id, problem FROM documents WHERE problem IS NOT NULL ORDER BY id"
-        )
+        with self._locked():
+            rows = self._database.execute(
+                "SELECT id, problem FROM documents WHERE problem IS NOT NULL ORDER BY id"
+            ).fetchall()
+        yield from rows
 
     def __len__(self) -> int:
         """How many documents are acknowledged."""
         query = "SELECT count(*) FROM documents WHERE problem IS NULL"
-        with self._lock:
+        with self._locked():
             (count,) = self._database.execute(query).fetchone()
         return int(count)
 
@@ -189,7 +193,7 @@ class Journal:
         """Yield the acknowledged ids in pages, the last written first."""
         below = None
         while True:
-            with self._lock:
+            with self._locked():
                 rows = self._database.execute(
                     "SELECT rowid, id FROM documents WHERE problem IS NULL "
                     "AND (?1 IS NULL OR rowid < ?1) ORDER BY rowid DESC LIMIT ?2",
@@ -204,7 +208,7 @@ class Journal:
         """Yield in pages the known ids that this run has not planned; they stay until `forget`."""
         after = ""
         while True:
-            with self._lock:
+            with self._locked():
                 rows = self._database.execute(
                     "SELECT id FROM documents WHERE id > ? AND id NOT IN (SELECT id FROM seen) "
                     "ORDER BY id LIMIT ?",
@@ -240,7 +244,7 @@ class Journal:
 
     def _rows(self, ids: Iterable[str]) -> dict[str, tuple[bytes, bytes, str | None]]:
         query = "SELECT id, text, metadata, problem FROM documents WHERE id IN ({})"
-        with self._lock:
+        with self._locked():
             rows = self._select(query, ids)
             return {one: (text, metadata, problem) for one, text, metadata, problem in rows}
 
@@ -256,14 +260,22 @@ class Journal:
             yield from self._database.execute(query.format(", ".join("?" * len(page))), page)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise JournalError(
+                    f"journal {self._name!r} cannot be read or written: {error}"
+                ) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._locked():
             self._database.execute("BEGIN")
             try:
                 yield
                 self._database.execute("COMMIT")
-            except sqlite3.Error as error:
-                raise JournalError(f"journal {self._name!r} cannot be written: {error}") from error
             finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
