@@ -36,7 +36,7 @@ def test_langchain() -> None:
             fields={"lang": str, "tags": list[str]},
         )
         as_base: VectorStore = made
-        assert_type(made.embeddings, Embeddings)
+        assert_type(made.embeddings, Embeddings | None)
         assert_type(made.add_texts(["a whale"], [{"lang": "en"}], ids=[None]), list[str])
         assert_type(made.add_documents([LangChainDocument("a fox")]), list[str])
         found = made.similarity_search("whale", k=3, mode="dense", filter=F("lang") == "en")

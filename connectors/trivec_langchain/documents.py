@@ -29,8 +29,10 @@ def with_ids(
     """Yield each document with its id: the one given, else its own, else a new UUID.
 
     Raises:
-        InvalidOptionError: If there are not as many ids as documents.
+        InvalidOptionError: If there are not as many ids as documents, or they are one string.
     """
+    if isinstance(ids, str):
+        raise InvalidOptionError(f"ids={ids!r} is one string; pass a list of ids")
     if ids is None:
         yield from ((document.id or str(uuid4()), document) for document in documents)
         return

@@ -10,10 +10,10 @@ from langchain_core.embeddings import Embeddings
 from trivec import Schema, Vector, Vectors
 from trivec.encoding.cache import CachingEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
-from trivec.rows import Float
+from trivec.rows import unit
 from trivec.text_encoder import TextEncoder
 
-__all__ = ["DenseEncoder", "TrivecEmbeddings", "as_encoder", "unit"]
+__all__ = ["DenseEncoder", "TrivecEmbeddings", "as_encoder"]
 
 
 class TrivecEmbeddings(Embeddings):
@@ -137,12 +137,6 @@ def as_encoder(embedding: TextEncoder | Embeddings) -> CachingEncoder:
             f"embedding={embedding!r} must be a trivec encoder or LangChain's Embeddings"
         )
     return CachingEncoder.sharing(embedding)
-
-
-def unit(rows: Float) -> Float:
-    """Scale rows to unit length; zeros stay zeros."""
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
 
 
 def _lists(vectors: Vectors) -> list[list[float]]:

@@ -71,17 +71,23 @@ class TrivecReranker(BaseDocumentCompressor):
     weights: Weights = Weights.GENERAL
     top_n: int | None = Field(default=None, ge=1)
 
-    _reranker: Rescorer = PrivateAttr()
+    _last: Rescorer = PrivateAttr()
 
     def model_post_init(self, context: object, /) -> None:
         """Check the options together."""
-        self._reranker = Rescorer(
+        self._rescorer()
+
+    def _rescorer(self) -> Rescorer:
+        """Return what scores by the options as they are now: fields are set, and copies updated."""
+        # The last one is kept for the cache of its encoder, which lives as long as a user of it.
+        self._last = Rescorer(
             self.encoder,
             store=self.store,
             mode=self.mode,
             weights=self.weights,
             cross_encoder=self.cross_encoder,
         )
+        return self._last
 
     def compress_documents(
         self,
@@ -103,11 +109,11 @@ class TrivecReranker(BaseDocumentCompressor):
 
     def score(self, documents: Sequence[LangChainDocument], query: str) -> list[float]:
         """Return the score of each document, in their order."""
-        return self._reranker.scores(query, _candidates(documents))
+        return self._rescorer().scores(query, _candidates(documents))
 
     async def ascore(self, documents: Sequence[LangChainDocument], query: str) -> list[float]:
         """Return the score of each document, in their order."""
-        return await self._reranker.ascores(query, _candidates(documents))
+        return await self._rescorer().ascores(query, _candidates(documents))
 
     def _best(
         self, documents: Sequence[LangChainDocument], scores: Sequence[float]

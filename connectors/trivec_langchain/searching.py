@@ -17,11 +17,12 @@ from langchain_core.vectorstores import VectorStore
 from trivec import Hit, Store, Vector, Weights
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
+from trivec.rows import unit
 from trivec.search import Mode, Search
 from trivec.stores.lazy import LazyStore
 from trivec.text_encoder import TextEncoder
 from trivec_langchain.documents import to_langchain
-from trivec_langchain.embeddings import DenseEncoder, TrivecEmbeddings, as_encoder, unit
+from trivec_langchain.embeddings import DenseEncoder, TrivecEmbeddings, as_encoder
 from trivec_langchain.filters import LangChainFilter, to_filter
 from trivec_langchain.options import SearchOptions, merged, relevance_of
 
@@ -60,9 +61,11 @@ class SearchableStore(VectorStore):
         return self._collection.store
 
     @property
-    def embeddings(self) -> Embeddings:
-        """The dense side of the encoder, or the embeddings that were given."""
-        return TrivecEmbeddings(self._encoder) if self._plain is None else self._plain
+    def embeddings(self) -> Embeddings | None:
+        """The dense side of the encoder if it has one, or the embeddings that were given."""
+        if self._plain is not None:
+            return self._plain
+        return None if self._encoder.schema.dense is None else TrivecEmbeddings(self._encoder)
 
     def __repr__(self) -> str:
         return f"TrivecVectorStore({self.store!r}, mode={self._defaults.mode!r})"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding, SparseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
@@ -10,6 +12,7 @@ from trivec import Vectors
 from trivec.encoding.cache import CachingEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.text_encoder import TextEncoder
+from trivec_llamaindex.sharing import Sharing
 
 __all__ = ["EMBED_BATCH_SIZE", "TrivecEmbedding", "TrivecSparseEmbedding"]
 
@@ -17,7 +20,7 @@ EMBED_BATCH_SIZE = 64
 """How many texts LlamaIndex hands over at once; the encoder forms its own batches."""
 
 
-class TrivecEmbedding(BaseEmbedding):
+class TrivecEmbedding(Sharing, BaseEmbedding):
     """An encoder's dense vectors, for everything in LlamaIndex that takes an embedding model.
 
     All classes of this package that are made with the same encoder share one forward pass per
@@ -62,6 +65,13 @@ class TrivecEmbedding(BaseEmbedding):
         """Return the name of the class as LlamaIndex writes it."""
         return "TrivecEmbedding"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Refuse to be pickled, unless texts are left to the store.
+
+        Then the processes of an ingestion pipeline, which embed texts only, need no encoder.
+        """
+        return BaseEmbedding.__getstate__(self) if self.deferred else super().__getstate__()
+
     def _get_query_embedding(self, query: str) -> Embedding:
         return _dense(self._encoder.encode_queries([query]))[0]
 
@@ -85,7 +95,7 @@ class TrivecEmbedding(BaseEmbedding):
         return _dense(await self._encoder.aencode_documents(texts))
 
 
-class TrivecSparseEmbedding(BaseSparseEmbedding):
+class TrivecSparseEmbedding(Sharing, BaseSparseEmbedding):
     """An encoder's lexical weights, for stores that take a sparse embedding model.
 
     Shares its forward pass with the other classes of this package. BGE-M3 compares lexical

@@ -81,8 +81,10 @@ def to_filter(
     """Return filters as one, or None where they restrict nothing.
 
     The meaning is that of LlamaIndex's own `SimpleVectorStore`, with nested groups: a missing or
-    null value satisfies only `!=` and `nin`, and NOT holds where none of its filters does. As
-    LlamaIndex's values are neither booleans nor dates, 0 and 1 stand for the values of a field
+    null value satisfies only `!=` and `nin`, and NOT holds where none of its filters does. Lists
+    and strings differ: `==`, `!=`, `in` and `nin` look at the elements of a list, `contains`,
+    `any` and `all` at whole strings; an empty list counts as missing, and strings have no order.
+    As LlamaIndex's values are neither booleans nor dates, 0 and 1 stand for the values of a field
     that is declared bool, and ISO 8601 strings for those of a datetime field.
 
     Args:
@@ -138,6 +140,9 @@ def _one(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filter:
     op = _OPERATORS[operator]
     if given.value is None and op in (Op.EQ, Op.NE):
         return _NEVER if op is Op.EQ else _ALWAYS
+    if given.value == [] and op is Op.ALL:
+        # No element is asked for, but a value must be there to have them all.
+        return Comparison(path, Op.EXISTS)
     if isinstance(given.value, list):
         return Comparison(path, op, tuple(_value(item, kind, op) for item in given.value))
     return Comparison(path, op, _value(given.value, kind, op))

@@ -13,11 +13,12 @@ from trivec import Filter, Vector, Weights
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import F
+from trivec.rows import Float, unit
 from trivec.search import Mode, Search
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.nodes import REF_DOC_ID
 
-__all__ = ["Plan", "QueryOptions", "combined", "make_plan"]
+__all__ = ["Plan", "QueryOptions", "combined", "given_embedding", "make_plan"]
 
 _MODES: Mapping[VectorStoreQueryMode, Mode] = {
     VectorStoreQueryMode.DEFAULT: "dense",
@@ -54,7 +55,7 @@ class Plan:
     Args:
         search: The search; its `k` says how many hits it must find.
         k: How many nodes are returned.
-        dense: The dense vector that the query came with, or None.
+        dense: The dense vector that the query came with, scaled to unit length, or None.
         text: What is encoded for the parts that the query did not come with, or None.
         ids: The only nodes to search, or None.
         local: Whether this process must evaluate the filter.
@@ -63,7 +64,7 @@ class Plan:
 
     search: Search
     k: int
-    dense: Sequence[float] | None
+    dense: Float | None
     text: str | None
     ids: Sequence[str] | None
     local: bool
@@ -75,7 +76,7 @@ class Plan:
             assert encoded is not None
             return encoded
         return Vector(
-            dense=np.asarray(self.dense, np.float32),
+            dense=self.dense,
             sparse=None if encoded is None else encoded.sparse,
             colbert=None if encoded is None else encoded.colbert,
         )
@@ -131,7 +132,7 @@ def make_plan(
         candidates=options.get("candidates", candidates),
         filter=condition,
     )
-    dense = query.query_embedding or None
+    dense = given_embedding(query.query_embedding)
     text = query.query_str if search.mode != "dense" or dense is None else None
     if search.mode == "sparse":
         dense = None
@@ -151,6 +152,13 @@ def make_plan(
         local=condition is not None and is_local(condition),
         relevance=relevance,
     )
+
+
+def given_embedding(embedding: Sequence[float] | None) -> Float | None:
+    """Return a query's embedding, list or array, scaled to unit length; None for an empty one."""
+    if embedding is None or len(embedding) == 0:
+        return None
+    return unit(np.asarray(embedding, np.float32))
 
 
 def combined(conditions: Sequence[Filter | None]) -> Filter | None:

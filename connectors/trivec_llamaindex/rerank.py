@@ -13,11 +13,12 @@ from trivec.errors import InvalidOptionError
 from trivec.rescoring import Candidate, CrossEncoder, RerankMode, Rescorer
 from trivec.text_encoder import TextEncoder
 from trivec_llamaindex.nodes import embedded_text, stored_text
+from trivec_llamaindex.sharing import Sharing
 
 __all__ = ["TrivecRerank"]
 
 
-class TrivecRerank(BaseNodePostprocessor):
+class TrivecRerank(Sharing, BaseNodePostprocessor):
     """Sorts nodes by ColBERT or the hybrid score, or by a cross-encoder; that is their new score.
 
     Args:

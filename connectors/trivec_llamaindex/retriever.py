@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+from typing import Any, Self
 
 import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -12,11 +14,13 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from trivec import Hit, Store, Vector, Vectors, Weights
 from trivec.encoding.cache import CachingEncoder
 from trivec.errors import CollectionNotFoundError, InvalidOptionError
+from trivec.rows import unit
 from trivec.search import Mode, Search
 from trivec.stores.lazy import LazyStore
 from trivec.text_encoder import TextEncoder
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.nodes import to_node
+from trivec_llamaindex.query import given_embedding
 
 __all__ = ["TrivecRetriever"]
 
@@ -77,6 +81,10 @@ class TrivecRetriever(BaseRetriever):
         vector = _vector(query_bundle, await self._encoder.aencode_queries(texts))
         return _nodes((await self._collection.asearch_many([vector], search))[0])
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Return a copy with the same encoder and store."""
+        return copy.copy(self)
+
     def _filtered(self) -> Search:
         """Return the search with its filter, which the declared fields give types."""
         try:
@@ -105,11 +113,14 @@ def _texts(bundle: QueryBundle) -> list[str]:
 def _vector(bundle: QueryBundle, encoded: Vectors) -> Vector:
     vector = encoded[0]
     dense = vector.dense
-    if bundle.embedding:
-        dense = np.asarray(bundle.embedding, np.float32)
-    elif bundle.embedding_strs != [bundle.query_str] and encoded.dense is not None:
+    # An empty question comes without texts to embed.
+    texts = bundle.embedding_strs or [bundle.query_str]
+    given = given_embedding(bundle.embedding)
+    if given is not None:
+        dense = given
+    elif texts != [bundle.query_str] and encoded.dense is not None:
         rows = dict(zip(_texts(bundle), encoded.dense, strict=True))
-        dense = np.stack([rows[text] for text in bundle.embedding_strs]).mean(axis=0)
+        dense = unit(np.stack([rows[text] for text in texts]).mean(axis=0))
     return Vector(dense=dense, sparse=vector.sparse, colbert=vector.colbert)
 
 

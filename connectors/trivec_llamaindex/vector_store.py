@@ -22,12 +22,14 @@ from trivec.encoding.cache import CachingEncoder
 from trivec.errors import CollectionNotFoundError, InvalidOptionError, InvalidVectorsError
 from trivec.fields import FieldType
 from trivec.filters import F
+from trivec.rows import unit
 from trivec.stores.lazy import LazyStore
 from trivec.text_encoder import TextEncoder
 from trivec_llamaindex.embeddings import TrivecEmbedding
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.nodes import REF_DOC_ID, embedded_text, to_document, to_node
 from trivec_llamaindex.query import Plan, QueryOptions, make_plan
+from trivec_llamaindex.sharing import Sharing
 
 __all__ = ["BATCH_SIZE", "TrivecVectorStore"]
 
@@ -36,7 +38,7 @@ BATCH_SIZE = 64
 has 512 tokens."""
 
 
-class TrivecVectorStore(BasePydanticVectorStore):
+class TrivecVectorStore(Sharing, BasePydanticVectorStore):
     """Dense, sparse and ColBERT search in any trivec store, each text encoded once.
 
     The modes are DEFAULT (dense), SPARSE, HYBRID (the weighted mean of all three scores) and MMR;
@@ -45,7 +47,8 @@ class TrivecVectorStore(BasePydanticVectorStore):
     `dense=alpha, sparse=1-alpha, colbert=0`; all three weights are given per query as
     `vector_store_kwargs={"weights": Weights(1, 0.3, 1)}`, which see `QueryOptions`.
 
-    A node's own embedding is stored as its dense vector. Without an encoder that is all there is,
+    A node's own embedding is stored as its dense vector, scaled to unit length as that of a query
+    is, since any embedding model may have made it. Without an encoder that is all there is,
     and the modes are DEFAULT and MMR.
 
     Args:
@@ -361,7 +364,7 @@ def _rows(nodes: Sequence[BaseNode], encoded: Vectors | None) -> tuple[list[Docu
                     f"node {node.node_id!r} has an embedding of dimension {len(node.embedding)}, "
                     f"the encoder's is {dense.shape[1]}; use vector_store.embed_model"
                 )
-            dense[row] = node.embedding
+            dense[row] = unit(np.asarray(node.embedding, np.float32))
     vectors = Vectors(
         dense=dense,
         sparse=None if encoded is None else encoded.sparse,

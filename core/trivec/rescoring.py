@@ -141,15 +141,14 @@ class _Split:
         self, candidates: Sequence[Candidate], stored: Page | None, needed: Sequence[str]
     ) -> None:
         self._stored = None if stored is None else stored.vectors
-        rows: dict[str, int] = {}
+        rows: dict[tuple[str | None, str], int] = {}
         if (
             stored is not None
             and stored.vectors is not None
             and all(getattr(stored.vectors, part) is not None for part in needed)
         ):
-            texts = {c.id: c.stored_text for c in candidates}
-            rows = {d.id: i for i, d in enumerate(stored.documents) if texts.get(d.id) == d.text}
-        self._rows = [rows.get(c.id) if c.id is not None else None for c in candidates]
+            rows = {(d.id, d.text): i for i, d in enumerate(stored.documents)}
+        self._rows = [rows.get((c.id, c.stored_text)) for c in candidates]
         self.texts = [c.text for c, row in zip(candidates, self._rows, strict=True) if row is None]
 
     def scores(self, query: Vector, fresh: Vectors | None, weights: Weights) -> list[float]:

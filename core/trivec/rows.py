@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trivec.errors import InvalidVectorsError
 
-__all__ = ["Float", "SparseRows", "TokenRows", "Tokens", "first_not_finite", "spans"]
+__all__ = ["Float", "SparseRows", "TokenRows", "Tokens", "first_not_finite", "spans", "unit"]
 
 Float = NDArray[np.floating]
 Tokens = NDArray[np.floating]
@@ -197,6 +197,17 @@ def _ragged_take(
         return taken, slice(int(indptr[rows[0]]), int(indptr[rows[-1] + 1]))
     flat = np.arange(taken[-1]) + np.repeat(indptr[rows] - taken[:-1], lengths)
     return taken, flat
+
+
+def unit(rows: Float) -> Float:
+    """Scale the vectors that any model made to unit length, as stores expect; zeros stay zeros.
+
+    >>> unit(np.array([[3, 4], [0, 0]], np.float32)).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    values = np.asarray(rows, np.float64)  # whose squares neither overflow nor vanish
+    norms = np.linalg.norm(values, axis=-1, keepdims=True)
+    return (values / np.where(norms > 0, norms, 1)).astype(np.float32)
 
 
 def spans(sizes: NDArray[np.int64], limit: int) -> Iterator[tuple[int, int]]:

@@ -73,6 +73,17 @@ def test_another_text_under_a_stored_id_is_encoded(stored: Store, encoder: HashE
     assert encoder.encoded == 3
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_texts_with_one_id_the_stored_one_is_not_encoded(
+    stored: Store, encoder: HashEncoder, order: tuple[int, int]
+) -> None:
+    whole = expected("colbert")
+    candidates = [Candidate(TEXTS[i], "0", TEXTS[i]) for i in order]
+    scores = Rescorer(encoder, store=stored).scores(QUERY, candidates)
+    assert scores == pytest.approx([whole[i] for i in order])
+    assert encoder.encoded == 2
+
+
 def test_a_collection_without_the_part_is_of_no_use(encoder: HashEncoder) -> None:
     with open_store(f"memory:/rerank_{uuid4().hex}") as store:
         store.create(Schema(dense=32, sparse=True, colbert=None))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from trivec import Vector, Vectors
 from trivec.errors import InvalidVectorsError
-from trivec.rows import SparseRows, TokenRows
+from trivec.rows import SparseRows, TokenRows, unit
 
 VALUES = st.floats(-4, 4, width=16)
 DICTS = st.dictionaries(st.integers(0, 2**32 - 2), st.floats(0.0009765625, 4, width=32), max_size=5)
@@ -168,3 +168,10 @@ def test_a_file_is_read_without_some_parts(tmp_path: Path) -> None:
     read = Vectors.load(tmp_path / "v.safetensors", parts=["sparse"])
     assert read.dense is None
     assert read[0].sparse == {1: 0.5}
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_a_vector_of_any_length_has_unit_length_but_for_zeros(size: float) -> None:
+    rows = np.array([[3, 4], [0, 0]], np.float32) * np.float32(size)
+    assert unit(rows) == pytest.approx(np.array([[0.6, 0.8], [0, 0]]))
+    assert unit(rows).dtype == np.float32

@@ -11,7 +11,12 @@ from langchain_core.documents import Document
 from watched import BlockingEncoder, asynchronous_methods, block_memory_stores
 
 from trivec import Store, open_store
-from trivec_langchain import TrivecReranker, TrivecRetriever, TrivecVectorStore
+from trivec_langchain import (
+    TrivecEmbeddings,
+    TrivecReranker,
+    TrivecRetriever,
+    TrivecVectorStore,
+)
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
 
@@ -90,8 +95,10 @@ MORE: dict[str, Call] = {
     "reranker": lambda made: TrivecReranker(
         encoder=made._encoder, store=made.store
     ).acompress_documents([DOCUMENT], "whale"),
-    "embeddings.aembed_documents": lambda made: made.embeddings.aembed_documents(["whale"]),
-    "embeddings.aembed_query": lambda made: made.embeddings.aembed_query("whale"),
+    "embeddings.aembed_documents": lambda made: TrivecEmbeddings(made._encoder).aembed_documents(
+        ["whale"]
+    ),
+    "embeddings.aembed_query": lambda made: TrivecEmbeddings(made._encoder).aembed_query("whale"),
 }
 
 

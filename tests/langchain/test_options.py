@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
-from trivec import F, Store, Weights
+from trivec import F, Schema, Store, Vectors, Weights
 from trivec.document import PRIVATE_KEY
 from trivec.errors import (
     InvalidDocumentError,
@@ -22,6 +22,20 @@ from trivec.errors import (
 from trivec.search import Mode
 from trivec.testing import HashEncoder
 from trivec_langchain import TrivecEmbeddings, TrivecVectorStore
+
+
+class SparseOnly(HashEncoder):
+    """Makes lexical weights only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schema = Schema(dense=None, sparse=True, colbert=None)
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        return super().encode_documents(texts).only(self.schema)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return super().encode_queries(texts).only(self.schema)
 
 
 def ids(documents: list[Document]) -> list[str | None]:
@@ -76,6 +90,8 @@ def test_as_many_ids_and_metadatas_as_texts(vectorstore: TrivecVectorStore) -> N
         vectorstore.add_texts(["a", "b"], [{}])
     with pytest.raises(InvalidOptionError, match="one string"):
         vectorstore.add_texts("whale")
+    with pytest.raises(InvalidOptionError, match="ids='xyz' is one string"):
+        vectorstore.add_texts(["a", "b", "c"], ids="xyz")
 
 
 def test_a_generator_of_texts_is_stored(vectorstore: TrivecVectorStore) -> None:
@@ -256,6 +272,13 @@ def test_embeddings_of_another_dimension_are_refused(store: Store) -> None:
         other.add_texts(["b"])
     with pytest.raises(InvalidVectorsError, match="dimension 7"):
         other.similarity_search("b")
+
+
+def test_an_encoder_without_dense_vectors_makes_a_retriever(store: Store) -> None:
+    made = TrivecVectorStore(store, SparseOnly(), mode="sparse")
+    made.add_texts(["blue whale", "red fox"], ids=["a", "b"])
+    assert made.embeddings is None
+    assert ids(made.as_retriever().invoke("whale")) == ["a"]
 
 
 def test_what_cannot_encode_is_refused(store: Store) -> None:

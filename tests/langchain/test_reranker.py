@@ -8,6 +8,8 @@ from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import Document
 from pydantic import ValidationError
 
+from trivec import Weights
+from trivec.errors import InvalidOptionError
 from trivec.rescoring import RerankMode
 from trivec.testing import HashEncoder
 from trivec_langchain import TrivecReranker, TrivecVectorStore
@@ -56,6 +58,22 @@ def test_stored_vectors_are_used(
     assert encoder.encoded == before + 1
     fresh = TrivecReranker(encoder=HashEncoder(), mode=mode).score(documents, "Who hunts at night?")
     assert reranker.score(documents, "Who hunts at night?") == pytest.approx(fresh, abs=2e-3)
+
+
+async def test_options_that_are_set_or_updated_in_a_copy_hold(encoder: HashEncoder) -> None:
+    reranker = TrivecReranker(encoder=encoder)
+    colbert = reranker.score(DOCUMENTS, "Where do whales live?")
+    dense = TrivecReranker(encoder=encoder, mode="dense").score(DOCUMENTS, "Where do whales live?")
+    copied = reranker.model_copy(update={"mode": "dense"})
+    assert copied.score(DOCUMENTS, "Where do whales live?") == dense != colbert
+    assert reranker.score(DOCUMENTS, "Where do whales live?") == colbert
+    reranker.mode, reranker.weights = "hybrid", Weights(1, 0, 0)
+    scores = await reranker.ascore(DOCUMENTS, "Where do whales live?")
+    assert scores == pytest.approx(dense)
+    assert encoder.encoded == len(DOCUMENTS) + 1
+    reranker.mode = "best"  # type: ignore[assignment]
+    with pytest.raises(InvalidOptionError, match="mode='best'"):
+        reranker.score(DOCUMENTS, "Where do whales live?")
 
 
 async def test_a_cross_encoder_of_langchain() -> None:

@@ -76,6 +76,7 @@ LISTED = [
 ]
 OF_LISTS = [
     *(one("tags", op, v) for op in (Op.ANY, Op.ALL) for v in (["a"], ["a", "b"], ["z", "b"])),
+    *(one(key, op, []) for key in ("lang", "price", "missing") for op in (Op.ANY, Op.ALL)),
     *(one("tags", Op.CONTAINS, value) for value in ("a", "b", "it's", "it")),
 ]
 TEXT = [
@@ -101,6 +102,26 @@ def ours(filters: MetadataFilters) -> list[int]:
 @pytest.mark.parametrize("given", SINGLE, ids=lambda f: f"{f.key} {f.operator.value} {f.value}")
 def test_one_filter_means_what_it_means_in_llamaindex(given: MetadataFilter) -> None:
     assert ours(group(given)) == reference(group(given))
+
+
+@pytest.mark.parametrize(
+    ("given", "theirs", "found"),
+    [
+        (one("tags", Op.EQ, "a"), [], [0]),
+        (one("tags", Op.NE, "a"), [0, 1, 2, 3, 4], [1, 2, 3, 4]),
+        (one("tags", Op.IN, ["a"]), [], [0]),
+        (one("tags", Op.NIN, ["a"]), [0, 1, 2, 3, 4], [1, 2, 3, 4]),
+        (one("tags", Op.ALL, []), [0, 1, 2, 3], [0, 1, 3]),
+        (one("lang", Op.CONTAINS, "e"), [0, 1, 2], []),
+        (one("lang", Op.ANY, ["e", "de"]), [0, 1, 2], [1]),
+        (one("lang", Op.ALL, ["e", "n"]), [0, 2], []),
+    ],
+)
+def test_lists_and_strings_are_as_the_page_says(
+    given: MetadataFilter, theirs: list[int], found: list[int]
+) -> None:
+    assert reference(group(given)) == theirs
+    assert ours(group(given)) == found
 
 
 @pytest.mark.parametrize("condition", [AND, OR, NOT])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
+import pickle
 from typing import Any
 
 import pytest
@@ -20,7 +22,13 @@ from trivec.errors import (
     InvalidVectorsError,
 )
 from trivec.testing import HashEncoder
-from trivec_llamaindex import TrivecVectorStore
+from trivec_llamaindex import (
+    TrivecEmbedding,
+    TrivecRerank,
+    TrivecRetriever,
+    TrivecSparseEmbedding,
+    TrivecVectorStore,
+)
 
 SEA = MetadataFilters.from_dicts([{"key": "kind", "value": "sea"}])
 
@@ -177,6 +185,62 @@ async def test_without_an_encoder_nodes_bring_their_embeddings(store: Store) -> 
         made.add([TextNode(id_="c", text="c")])
     with pytest.raises(InvalidOptionError, match="without an encoder"):
         _ = made.embed_model
+
+
+@pytest.mark.parametrize("mode", [Mode.DEFAULT, Mode.MMR])
+def test_embeddings_of_any_length_are_compared_by_their_cosine(store: Store, mode: Mode) -> None:
+    made = TrivecVectorStore(store)
+    embeddings = {"near": [0.1, 0.0], "far": [3.0, 4.0]}
+    made.add([TextNode(id_=id, text=id, embedding=given) for id, given in embeddings.items()])
+    query = VectorStoreQuery(query_embedding=[2.0, 0.0], similarity_top_k=2, mode=mode)
+    answer = made.query(query)
+    assert answer.ids == ["near", "far"]
+    assert answer.similarities == pytest.approx([1, 0.6], abs=1e-3)
+
+
+def test_a_nodes_own_embedding_is_scaled_beside_an_encoder(
+    vector_store: TrivecVectorStore, encoder: HashEncoder
+) -> None:
+    dense = encoder.encode_query("whale").dense
+    assert dense is not None
+    vector_store.add([TextNode(id_="a", text="fox", embedding=(5 * dense).tolist())])
+    answer = vector_store.query(VectorStoreQuery(query_str="whale"))
+    assert answer.similarities == pytest.approx([1], abs=1e-3)
+
+
+def test_an_embedding_may_be_an_array(filled: TrivecVectorStore, encoder: HashEncoder) -> None:
+    dense = encoder.encode_query("red fox at night").dense
+    assert dense is not None
+    query = VectorStoreQuery(query_embedding=dense, similarity_top_k=1)  # type: ignore[arg-type]
+    assert filled.query(query).ids == ["3"]
+    empty = VectorStoreQuery(query_embedding=[], query_str="whale song")
+    assert filled.query(empty).ids == filled.query(VectorStoreQuery(query_str="whale song")).ids
+
+
+def test_copies_share_the_encoder_and_the_store_and_are_not_pickled(
+    filled: TrivecVectorStore, encoder: HashEncoder
+) -> None:
+    copied = copy.deepcopy(filled)
+    assert copied is not filled
+    assert copied.client is filled.client
+    query = VectorStoreQuery(query_str="whale song", similarity_top_k=1)
+    assert copied.query(query).ids == ["4"]
+    retriever = copy.deepcopy(TrivecRetriever(filled.client, encoder, k=1))
+    assert retriever.retrieve("whale song")[0].node_id == "4"
+    for model in (TrivecEmbedding(encoder), TrivecSparseEmbedding(encoder)):
+        question = model.get_query_embedding("whale song")
+        assert copy.deepcopy(model).get_query_embedding("whale song") == question
+    for made in (filled, TrivecEmbedding(encoder), TrivecRerank(encoder)):
+        assert copy.deepcopy(made) is not made
+        with pytest.raises(TypeError, match=f"cannot pickle {type(made).__name__}"):
+            pickle.dumps(made)
+
+
+def test_an_embed_model_that_leaves_texts_to_the_store_goes_into_other_processes(
+    vector_store: TrivecVectorStore,
+) -> None:
+    other = pickle.loads(pickle.dumps(vector_store.embed_model))
+    assert other.get_text_embedding_batch(["whale", "fox"]) == [[], []]
 
 
 def test_an_embedding_of_another_dimension_is_refused(vector_store: TrivecVectorStore) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from llama_index.core import VectorStoreIndex
 from llama_index.core.llms.mock import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores import FilterOperator, MetadataFilter, MetadataFilters
 from pydantic import ValidationError
 
-from trivec import F, Weights, open_store
+from trivec import F, Vector, Weights, open_store
 from trivec.errors import InvalidOptionError
+from trivec.rows import unit
 from trivec.search import Mode
 from trivec.testing import HashEncoder
 from trivec_llamaindex import TrivecRerank, TrivecRetriever, TrivecVectorStore
@@ -60,6 +62,36 @@ def test_an_embedding_or_texts_of_a_query_transform_are_the_dense_part(
     assert retriever.retrieve(given)[0].node_id == "3"
     hypothetical = QueryBundle("whale", custom_embedding_strs=["red fox", "fox at night"])
     assert retriever.retrieve(hypothetical)[0].node_id == "3"
+
+
+async def test_an_embedding_or_a_mean_of_any_length_is_scored_as_a_cosine(
+    filled: TrivecVectorStore, encoder: HashEncoder
+) -> None:
+    retriever = TrivecRetriever(filled.client, encoder, k=1, mode="dense")
+    texts = ["red fox", "fox at night"]
+    rows = encoder.encode_queries(texts).dense
+    assert rows is not None
+    mean = rows.mean(axis=0)
+    [expected] = filled.client.search(Vector(dense=unit(mean)), k=1, mode="dense")
+    for bundle in (
+        QueryBundle("whale", embedding=3 * mean),  # an array
+        QueryBundle("whale", custom_embedding_strs=texts),
+    ):
+        for found in (retriever.retrieve(bundle), await retriever.aretrieve(bundle)):
+            assert found[0].node_id == expected.document.id
+            assert found[0].score == pytest.approx(expected.score)
+
+
+async def test_an_empty_question_is_answered_as_an_index_does(
+    filled: TrivecVectorStore, encoder: HashEncoder
+) -> None:
+    index = VectorStoreIndex.from_vector_store(filled, embed_model=filled.embed_model)
+    expected = index.as_retriever(similarity_top_k=3).retrieve("")
+    retriever = TrivecRetriever(filled.client, encoder, k=3, mode="dense")
+    assert len(expected) == 3
+    for found in (retriever.retrieve(""), await retriever.aretrieve("")):
+        assert [one.node_id for one in found] == [one.node_id for one in expected]
+        assert [one.score for one in found] == pytest.approx([one.score for one in expected])
 
 
 def test_a_collection_that_does_not_exist_is_empty(encoder: HashEncoder) -> None:

@@ -127,6 +127,17 @@ def test_a_search_among_some_documents_is_that_of_a_store_without_the_others(
     assert found == expected
 
 
+async def test_a_search_among_some_documents_finds_each_once(
+    empty: Store, encoder: HashEncoder
+) -> None:
+    lazy = LazyStore(empty)
+    lazy.write(DOCUMENTS, encoder.encode_documents(TEXTS))
+    query, ids = encoder.encode_query("whale"), [str(i % 5) for i in range(600)]
+    found = lazy.search_among(query, Search(mode="dense"), ids)
+    assert sorted(hit.document.id for hit in found) == ["0", "1", "2", "3", "4"]
+    assert await lazy.asearch_among(query, Search(mode="dense"), ids) == found
+
+
 def test_ranks_cannot_be_had_of_some_documents(empty: Store, encoder: HashEncoder) -> None:
     lazy = LazyStore(empty)
     lazy.write(DOCUMENTS, encoder.encode_documents(TEXTS))

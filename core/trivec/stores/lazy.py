@@ -244,8 +244,8 @@ def _options(search: Search) -> _Options:
 
 
 def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    """Yield ids in runs whose vectors fit in memory together."""
-    rest = iter(ids)
+    """Yield ids, each once, in runs whose vectors fit in memory together."""
+    rest = iter(dict.fromkeys(ids))
     while some := list(islice(rest, _PAGE)):
         yield some
 
