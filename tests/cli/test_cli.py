@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from trivec import Vectors, open_store
+from trivec import Document, Hit, Vectors, open_store
 from trivec.cli.app import app
 from trivec.cli.options import fields_of, weights_of
+from trivec.cli.search import hits_table
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.ingestion.report import IngestInterrupted, IngestReport
-from trivec.scores import Weights
+from trivec.scores import Scores, Weights
 from trivec.testing import HashEncoder
 
 ROWS: list[dict[str, Any]] = [
@@ -69,6 +73,44 @@ def test_ingest_then_search(url: str) -> None:
     assert f"{hits[0]['score']:.4f}" in table
 
 
+LONG_ID = "https://example.com/" + "the-biggest-animal/" * 4
+SCORES = Scores(0.899, 0.086, 0.605, 0.6652)
+
+
+@pytest.mark.parametrize("width", [48, 80, 120, 1000])
+def test_numbers_and_ids_are_whole_at_any_width(width: int) -> None:
+    hits = [Hit(Document(LONG_ID, "blue whale " * 9), 0.6652, SCORES)]
+    hits.append(Hit(Document("[b]:fox:", "x"), -12.5, Scores(0.5)))
+    out = StringIO()
+    Console(file=out, width=width).print(hits_table(hits, width))
+    lines = out.getvalue().splitlines()
+    assert lines[1].split()[:4] == ["0.6652", "0.899", "0.086", "0.605"]
+    place = lines[0].index("id")
+    folded = "".join((line[place:].split() or [""])[0] for line in lines[1:-1])
+    assert folded == LONG_ID
+    assert lines[-1].split()[:3] == ["-12.5000", "0.500", "[b]:fox:"]
+    assert ("blue" in lines[1]) == (width >= 80)
+
+
+def test_what_is_piped_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    encoder = HashEncoder()
+    text = "blue whale " * 12
+    with open_store("memory:/cli-long") as store:
+        store.create(encoder.schema)
+        store.upsert([Document(LONG_ID, text)], encoder.encode_documents([text]))
+        line = run("search", "memory:/cli-long", "whale").stdout.splitlines()[1]
+        store.drop()
+    assert line.endswith(f"{LONG_ID}  {text.strip()}")
+
+
+def test_the_table_has_no_control_characters() -> None:
+    hits = [Hit(Document("x", "whale \x1b[31mRED\x1b]0;title\x07 \x9b\n\tend"), 1.0, SCORES)]
+    out = StringIO()
+    Console(file=out, width=80).print(hits_table(hits, 80))
+    assert "whale �[31mRED�]0;title� � end" in out.getvalue()
+
+
 def test_search_options(url: str) -> None:
     args = ("search", url, "whale", "--json", "--filter", 'year >= 2022 and lang in ["de"]')
     hits = json.loads(run(*args, "--mode", "dense").stdout)
@@ -94,6 +136,35 @@ def test_encode(source: Path, tmp_path: Path) -> None:
         "output": str(out),
     }
     assert len(Vectors.load(out)) == 3
+
+
+def test_encode_says_first_that_it_cannot_write(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*args: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("trivec.cli.encode.load_encoder", loaded)
+    for out, message in (
+        (tmp_path / "nowhere" / "v.safetensors", "there is no folder"),
+        (tmp_path, "is a folder"),
+    ):
+        done = run("encode", source, "-o", out)
+        assert done.exit_code == 1
+        assert message in done.stderr
+
+
+def test_names_are_no_markup(source: Path, tmp_path: Path) -> None:
+    done = run("encode", source, "-o", tmp_path / "[red]v:whale:.safetensors")
+    assert done.exit_code == 0, done.output
+    assert "[red]v:whale:.safetensors" in "".join(done.stderr.split())
+    with source.open("a", encoding="utf-8") as file:
+        file.write('{"id": "bad"\n')
+    args = ("--on-error", "skip", "--rejects", tmp_path / "[red]r.jsonl")
+    done = run("ingest", source, "memory:/cli-markup", *args)
+    assert "[red]r.jsonl" in done.stderr
+    with open_store("memory:/cli-markup") as store:
+        store.drop()
 
 
 @pytest.mark.parametrize(
@@ -200,6 +271,15 @@ def test_an_interrupted_run_reports_what_is_done(
     assert "7 documents, 0.0 MB in 2 writes" in done.stderr
     with open_store("memory:/cli-interrupted") as store:
         store.drop()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(url: str) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("trivec.cli.search.open_store", closed)
+    done = run("search", "memory:/x", "x")
+    assert (done.exit_code, done.output) == (1, "")
 
 
 def test_secrets_of_an_error_are_not_made_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from trivec.testing import HashEncoder
 
 TEXTS = {"a": "blue whale", "b": "red fox", "c": "a whale song", "d": "the fox and the hen"}
 
+OUTPUTS = ("--html", "--runs")
+
 
 @pytest.fixture(autouse=True)
 def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +95,42 @@ def test_evaluate_from_two_files(url: str, tmp_path: Path) -> None:
     assert "give --qrels" in missing.stderr
 
 
+def test_what_cannot_be_written_is_told_before_the_work(
+    url: str, beir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*args: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    for command in ("explain", "evaluate"):
+        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", loaded)
+    page = tmp_path / "nowhere" / "x.html"
+    file = beir / "queries.jsonl"
+    for args, message in (
+        (("explain", url, "whale", "a", "--html", page), "there is no folder"),
+        (("explain", url, "whale", "a", "--html", tmp_path), "is a folder"),
+        (("evaluate", url, beir, "--html", page), "there is no folder"),
+        (("evaluate", url, beir, "--runs", file / "runs"), "queries.jsonl' is no folder"),
+    ):
+        done = run(*args)
+        assert done.exit_code == 1
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_paths_are_no_markup(url: str, beir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a[" / "b]c"  # a closing tag
+    folder.mkdir(parents=True)
+    page, runs = folder / "[red]x.html", folder / "[red]runs"
+    for args in (
+        ("explain", url, "whale", "a", "--html", page),
+        ("evaluate", url, beir, "--mode", "dense", "--html", page, "--runs", runs),
+    ):
+        done = run(*args)
+        assert done.exit_code == 0, done.output
+        told = "".join(done.stderr.split())
+        assert all(str(args[i + 1]) in told for i, one in enumerate(args) if one in OUTPUTS)
+
+
 def test_tune(url: str, tmp_path: Path) -> None:
     queries, qrels = tmp_path / "q.tsv", tmp_path / "qrels.tsv"
     asked = {"1": "whale song", "2": "red fox", "3": "blue whale", "4": "the hen"}
@@ -116,6 +154,10 @@ def test_plan(url: str) -> None:
     # The texts have 2, 2, 3 and 5 words, of which the last repeats one.
     sparse = [row for row in stored if row["storage"] == "SPARSE_FLOAT_VECTOR"]
     assert sparse[0]["document_bytes"] == pytest.approx(8 * (2 + 2 + 3 + 4) / 4)
+    # Shorter texts than the stored ones have no more terms than tokens.
+    short = json.loads(run("plan", url, "--tokens", 2, "--json").stdout)
+    sparse = [row for row in short if row["storage"] == "SPARSE_FLOAT_VECTOR"]
+    assert sparse[0]["document_bytes"] == 8 * 2
     done = run("plan", "--model", "demo")
     assert "not measured" in done.stderr
     assert "defaults" in done.stdout

@@ -90,6 +90,39 @@ def test_how_deep_a_measure_looks() -> None:
     assert Measures(["nDCG@10", "AP"], {"q": {"a": 1}}).depth is None
 
 
+def test_a_grade_below_0_is_not_relevant() -> None:
+    measures = Measures(["nDCG@10", "P@2"], {"q": {"a": -2, "b": 1, "c": -50}})
+    assert measures({"q": ["b", "a"]}) == {"nDCG@10": {"q": 1.0}, "P@2": {"q": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("metric", "problem"),
+    [
+        ("P@0", "its cutoff is below 1"),
+        ("BPM", "it needs cutoff, max_rel"),
+        ("INST", "it needs max_rel"),
+        ("R@10.5", "invalid param cutoff=10.5"),
+        ("P@'x'", "invalid param cutoff='x'"),
+        ("P@True", "unsupported measure"),
+        ("nDCG(foo=3)@10", "unsupported params found: ['foo']"),
+        ("alpha_nDCG@10", "Unsupported measures"),
+        ("ERR@10", ""),  # where there is Perl it wants numbers for ids
+    ],
+)
+def test_what_cannot_be_computed_is_named(metric: str, problem: str) -> None:
+    with pytest.raises(InvalidOptionError) as raised:
+        Measures(["AP", metric], {"q": {"a": 1}})
+    assert str(raised.value).startswith(f"metric {metric!r}: {problem}")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_only_computing_tells_is_named_too() -> None:
+    measures = Measures(["Accuracy"], {"q": {"a": 1}})
+    assert measures({"q": ["a", "b"]}) == {"Accuracy": {"q": 1.0}}
+    with pytest.raises(InvalidOptionError, match="metric 'Accuracy': float division by zero"):
+        measures({"q": ["a"]})
+
+
 def test_options_reach_the_search(store: Store) -> None:
     encoder = HashEncoder()
     only = evaluate(store, encoder, QUERIES, QRELS, modes=["hybrid"], filter=F("n") > 2, k=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from io import StringIO
 
 import numpy as np
@@ -188,3 +189,13 @@ def test_the_terminal_shows_the_text_as_it_is() -> None:
     assert "document  a [red]fox[/red]" in text
     assert "of [bold]" in text
     assert f"score {found.score:.4f}" in text
+
+
+def test_the_terminal_obeys_no_stored_text() -> None:
+    text = "fox\x1b]0;title\x07 \x9b31m\x7f\tfox\nend"
+    found = explain(text, Document("a", text), HashEncoder())
+    out = StringIO()
+    Console(file=out, width=100, force_terminal=False).print(found)
+    shown = out.getvalue()
+    assert not any(unicodedata.category(character) == "Cc" for character in shown.replace("\n", ""))
+    assert "fox�]0;title� �31m�" in shown

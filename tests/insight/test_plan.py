@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from trivec import Schema
@@ -46,7 +48,8 @@ def test_fewer_terms_than_tokens() -> None:
 
 
 def test_wrong_numbers_are_named() -> None:
-    for tokens, terms in ((-1, None), (3, 4), (3, -1)):
+    wrong = ((-1, None), (3, 4), (3, -1), (math.nan, None), (math.inf, None), (3, math.nan))
+    for tokens, terms in wrong:
         with pytest.raises(InvalidOptionError, match=f"tokens={tokens}, terms={terms}"):
             plan(Schema(8, True, 8), tokens=tokens, terms=terms)
     with pytest.raises(InvalidOptionError, match="'nobody/model' are unknown"):

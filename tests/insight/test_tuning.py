@@ -124,3 +124,12 @@ def test_each_question_is_searched_once(store: Store, monkeypatch: pytest.Monkey
 def test_too_few_questions(store: Store) -> None:
     with pytest.raises(InvalidOptionError, match="1 judged questions cannot be split"):
         tune(store, Lexical(), NAMES, {"q00": {"d00": 1}})
+
+
+def test_what_is_wrong_is_told_before_anything_is_encoded(store: Store) -> None:
+    encoder = Lexical()
+    with pytest.raises(InvalidOptionError, match="metric 'BPM'"):
+        tune(store, encoder, NAMES, TRUE, metric="BPM")
+    with pytest.raises(InvalidOptionError, match="seed=-1"):
+        tune(store, encoder, NAMES, TRUE, seed=-1)
+    assert encoder.encoded == 0

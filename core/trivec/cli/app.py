@@ -23,6 +23,8 @@ class Commands(TyperGroup):
         """Run the command; exit with 1 where it fails, 130 where it is interrupted."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # whoever reads has seen enough; click ends without a word
+            raise
         except (TrivecError, OSError) as error:
             if ctx.params.get("debug"):
                 raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from trivec.cli.ingest import print_report
 from trivec.cli.options import AsJson, Journal, OnErrorOption, fields_of, notes, print_json
@@ -78,7 +79,7 @@ def copy(
         print_report(report.written, as_json=False, rejects=rejects)
         notes.print(_sentence(checked))
         for problem in checked.problems:
-            notes.print(f"[red]{problem}[/red]")
+            notes.print(f"[red]{escape(problem)}[/red]")
     if checked.problems:
         raise typer.Exit(1)
 

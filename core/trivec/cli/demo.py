@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from trivec.cli.options import AsJson, Device, Model, Precision, load_encoder, notes, print_json
+from trivec.cli.options import (
+    AsJson,
+    Device,
+    Model,
+    Precision,
+    load_encoder,
+    notes,
+    output,
+    print_json,
+)
 from trivec.cli.search import hits_table
 from trivec.demo.collection import DemoCollection, Question, load_collection
 from trivec.demo.lesson import matches, representations, shares, verdict
@@ -23,6 +33,7 @@ from trivec.encoding.cache import CachingEncoder
 from trivec.hit import Hit
 from trivec.insight.evaluation import ModeResult
 from trivec.insight.explanation import explain
+from trivec.insight.rendering.style import printable
 from trivec.search import Mode
 from trivec.stores.registry import open_store
 from trivec.stores.store import Store
@@ -55,13 +66,15 @@ def demo(
     url = store or _embedded(model)
     with open_store(url) as target:
         report, reused = update(collection, encoder, target)
-        notes.print(f"{report.documents} documents encoded and written, {reused} reused from {url}")
+        notes.print(
+            f"{report.documents} documents encoded and written, {reused} reused from {escape(url)}"
+        )
         asked = CachingEncoder.sharing(encoder)  # what is shown below is not encoded again
         results = measure(collection, asked, target).results
         if as_json:
             print_json(_as_json(collection, results))
             return
-        out = Console(highlight=False)
+        out = output(highlight=False)
         by_mode: dict[Mode, ModeResult] = {result.mode: result for result in results}
         chosen = _chosen(collection, by_mode)
         out.print(_representations(asked.encode_query(chosen[0].text), chosen[0], encoder))
@@ -69,7 +82,7 @@ def demo(
         out.print(Text(LEGEND, "dim"))
         for question in chosen:
             vector = asked.encode_query(question.text)
-            out.print(_found(question, vector, collection, by_mode, encoder, target))
+            out.print(_found(question, vector, collection, by_mode, encoder, target, out.width))
 
 
 def _embedded(model: str) -> str:
@@ -127,7 +140,7 @@ def _representations(
     """Say what the model makes of one question."""
     lines = representations(vector, encoder.tokens(question.text))
     title = Text.assemble("The model reads ", (question.text, "bold"), " once and gives")
-    return Group(title, *(Padding(Text(line), (0, 0, 0, 2)) for line in lines), Text())
+    return Group(title, *(Padding.indent(Text(line), 2) for line in lines), Text())
 
 
 def _found(
@@ -137,6 +150,7 @@ def _found(
     results: Mapping[Mode, ModeResult],
     encoder: TokenizingEncoder,
     store: Store,
+    width: int,
 ) -> RenderableType:
     """Show the first hits of a question, why the first is there, and who missed the answer."""
     hits = results["hybrid"].hits[question.id]
@@ -158,9 +172,9 @@ def _found(
     }
     return Group(
         title,
-        hits_table(hits[:3]),
+        hits_table(hits[:3], width),
         Text(f"first hit: {shares(explanation)}", "dim"),
-        Text("; ".join(matches(explanation)), "dim"),
+        Text(printable("; ".join(matches(explanation))), "dim"),
         Text(f"{verdict(ranks, hits, answers)}."),
     )
 

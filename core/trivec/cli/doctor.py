@@ -10,12 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from trivec import __version__
-from trivec.cli.options import AsJson, print_json
+from trivec.cli.options import AsJson, output, print_json
 from trivec.errors import TrivecError
 from trivec.stores.registry import open_store, store_class, store_schemes
 
@@ -57,7 +56,7 @@ def doctor(
             style = "" if finding.ok else "red"
             cells = (finding.subject, finding.name, finding.value)
             table.add_row(*(escape(cell) for cell in cells), style=style)
-        Console().print(table)
+        output().print(table)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

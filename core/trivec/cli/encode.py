@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from trivec.cli.options import (
     AsJson,
@@ -13,6 +14,7 @@ from trivec.cli.options import (
     Model,
     Precision,
     SourceArgument,
+    check_file,
     load_encoder,
     notes,
     print_json,
@@ -32,6 +34,7 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Encode texts into a safetensors file of dense, sparse and ColBERT columns."""
+    check_file(output)
     texts = [document.text for document in Source(source).documents()]
     encoder = load_encoder(model, device, precision)
     vectors = encoder.encode_queries(texts) if queries else encoder.encode_documents(texts)
@@ -40,4 +43,4 @@ def encode(
     if as_json:
         print_json({"texts": len(texts), "bytes": size, "output": str(output)})
     else:
-        notes.print(f"{len(texts)} texts, {size / 1e6:.1f} MB in {output}")
+        notes.print(f"{len(texts)} texts, {size / 1e6:.1f} MB in {escape(str(output))}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
 from trivec.cli.options import (
     AsJson,
@@ -14,8 +14,11 @@ from trivec.cli.options import (
     Model,
     Precision,
     StoreArgument,
+    check_file,
+    check_folder,
     load_encoder,
     notes,
+    output,
     print_json,
     weights_of,
 )
@@ -67,6 +70,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure search modes on your own questions and judgements."""
+    check_folder(runs)
+    check_file(html)
     queries, judgements = read_judged(data, qrels, split)
     condition = None if filter is None else parse_filter(filter)
     with open_store(store) as collection:
@@ -86,14 +91,14 @@ def evaluate(
         )
     if runs is not None:
         found.write_runs(runs)
-        notes.print(f"run files are in {runs}")
+        notes.print(f"run files are in {escape(str(runs))}")
     if html is not None:
         found.write_html(html)
-        notes.print(f"the charts are in {html}")
+        notes.print(f"the charts are in {escape(str(html))}")
     if as_json:
         print_json(_as_json(found))
     else:
-        Console().print(found)
+        output().print(found)
 
 
 def read_judged(data: Path, qrels: Path | None, split: str) -> tuple[dict[str, str], Qrels]:

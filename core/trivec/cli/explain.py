@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
 from trivec.cli.options import (
     AsJson,
@@ -15,8 +15,10 @@ from trivec.cli.options import (
     Model,
     Precision,
     StoreArgument,
+    check_file,
     load_encoder,
     notes,
+    output,
     print_json,
     weights_of,
 )
@@ -42,6 +44,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Take a document's score apart: what each part and each token gave."""
+    check_file(html)
     chosen = weights_of(weights)
     with open_store(store) as collection:
         documents, vectors = collection.get([id], with_vectors=True)
@@ -53,8 +56,8 @@ def explain(
     )
     if html is not None:
         html.write_text(explanation_page(explanation), encoding="utf-8")
-        notes.print(f"the explanation is in {html}")
+        notes.print(f"the explanation is in {escape(str(html))}")
     if as_json:
         print_json({**asdict(explanation), "score": explanation.score})
     elif html is None:
-        Console().print(explanation)
+        output().print(explanation)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from trivec.cli.options import (
     AsJson,
@@ -113,7 +114,7 @@ def print_report(report: IngestReport, *, as_json: bool, rejects: Path | None = 
     if report.failed:
         notes.print(
             f"[red]{report.failed} could not be stored"
-            + ("" if rejects is None else f" and are in {rejects}")
+            + ("" if rejects is None else f" and are in {escape(str(rejects))}")
             + "[/red]",
             soft_wrap=True,
         )

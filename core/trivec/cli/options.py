@@ -27,9 +27,12 @@ __all__ = [
     "SourceArgument",
     "StoreArgument",
     "as_precision",
+    "check_file",
+    "check_folder",
     "fields_of",
     "load_encoder",
     "notes",
+    "output",
     "print_json",
     "weights_of",
 ]
@@ -57,8 +60,10 @@ StoreArgument = Annotated[
     str, typer.Argument(help="URL of the collection, such as qdrant+edge:./data/articles.")
 ]
 
-notes = Console(stderr=True, highlight=False)
+notes = Console(stderr=True, highlight=False, emoji=False)
 """Where commands say what they do; results go to standard output."""
+
+_PIPED = 100_000  # cells of a line that no terminal shows
 
 _PRESETS = {
     "general": Weights.GENERAL,
@@ -112,6 +117,39 @@ def fields_of(declarations: Iterable[str]) -> dict[str, FieldType]:
             )
         fields[path] = FieldType(kind)
     return fields
+
+
+def check_file(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before the work for it is done; None is none.
+
+    Raises:
+        InvalidOptionError: If it is a folder, or lies in none.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise InvalidOptionError(f"{str(path)!r} is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise InvalidOptionError(f"there is no folder {str(path.parent)!r} to write {path.name!r}")
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse a folder that cannot be made, before the work for it is done; None is none.
+
+    Raises:
+        InvalidOptionError: If it or a folder above it is a file.
+    """
+    there = next((one for one in (path, *path.parents) if one.exists()), None) if path else None
+    if there is not None and not there.is_dir():
+        raise InvalidOptionError(f"{str(there)!r} is no folder")
+
+
+def output(*, highlight: bool = True) -> Console:
+    """Return the console of results, as wide as the terminal; where it is none, nothing is cut."""
+    out = Console(highlight=highlight)
+    if not out.is_terminal:
+        out.width = _PIPED
+    return out
 
 
 def print_json(value: object) -> None:

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from trivec.cli.options import AsJson, notes, print_json
+from trivec.cli.options import AsJson, notes, output, print_json
 from trivec.errors import InvalidOptionError
 from trivec.insight.plan import StorageChoice, schema_of
 from trivec.insight.plan import plan as storage_choices
@@ -43,13 +42,15 @@ def plan(
     else:
         schema, mean_tokens, mean_terms = _sampled(store)
         tokens = mean_tokens if tokens is None else tokens
-        terms = mean_terms if terms is None else terms
+        if terms is None and mean_terms is not None:
+            # Shorter texts than the sampled ones have fewer terms.
+            terms = mean_terms if tokens is None else min(mean_terms, tokens)
     tokens = 200 if tokens is None else tokens
     choices = storage_choices(schema, tokens=tokens, terms=terms)
     if as_json:
         print_json([{**asdict(c), "bytes_per_thousand": c.bytes_per_thousand} for c in choices])
         return
-    Console().print(_table(choices))
+    output().print(_table(choices))
     terms = tokens if terms is None else terms
     notes.print(
         f"[dim]computed from the layouts, not measured: d = {schema.dense or schema.colbert} "

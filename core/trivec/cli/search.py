@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 from trivec.cli.options import (
     AsJson,
@@ -18,11 +18,13 @@ from trivec.cli.options import (
     Precision,
     StoreArgument,
     load_encoder,
+    output,
     print_json,
     weights_of,
 )
 from trivec.filters.parser import parse_filter
 from trivec.hit import Hit
+from trivec.insight.rendering.style import printable
 from trivec.search import as_mode
 from trivec.stores.registry import open_store
 
@@ -62,21 +64,42 @@ def search(
     if as_json:
         print_json([asdict(hit) for hit in hits])
     else:
-        Console().print(hits_table(hits))
+        out = output()
+        out.print(hits_table(hits, out.width))
 
 
-def hits_table(hits: Sequence[Hit]) -> Table:
-    """Return hits as a table of scores, ids and the beginnings of texts."""
-    table = Table(box=None, pad_edge=False, expand=True)
-    for name in ("score", "dense", "sparse", "colbert", "id"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("text", no_wrap=True, overflow="ellipsis", ratio=1)  # what room is left
-    for hit in hits:
-        parts = (hit.scores.dense, hit.scores.sparse, hit.scores.colbert)
-        table.add_row(
+def hits_table(hits: Sequence[Hit], width: int) -> Table:
+    """Return hits as a table of scores, ids and the beginnings of texts.
+
+    Args:
+        hits: The hits.
+        width: The cells of a line. Scores are never cut, ids are folded, and texts get what room
+            is left.
+    """
+    rows = [
+        (
             f"{hit.score:.4f}",
-            *("" if part is None else f"{part:.3f}" for part in parts),
-            escape(hit.document.id),
-            escape(" ".join(hit.document.text.split())[:200]),
+            *("" if part is None else f"{part:.3f}" for part in _parts(hit)),
+            printable(hit.document.id),
+            printable(" ".join(hit.document.text.split())[:200]),
         )
+        for hit in hits
+    ]
+    table = Table(box=None, pad_edge=False)
+    room = width
+    for place, name in enumerate(("score", "dense", "sparse", "colbert")):
+        longest = max([len(name), *(len(row[place]) for row in rows)])
+        table.add_column(name, no_wrap=True, min_width=longest)
+        room -= longest + 2
+    longest = max([len("id"), *(cell_len(row[-2]) for row in rows)])
+    table.add_column("id", overflow="fold", width=max(2, min(longest, room * 3 // 4)))
+    table.add_column("text")
+    for *numbers, id, text in rows:
+        # Text, since a string would be read as markup; not to be wrapped is a matter of the
+        # cells, since a column that says so of itself would not shrink.
+        table.add_row(*numbers, Text(id), Text(text, no_wrap=True, overflow="ellipsis"))
     return table
+
+
+def _parts(hit: Hit) -> tuple[float | None, float | None, float | None]:
+    return hit.scores.dense, hit.scores.sparse, hit.scores.colbert

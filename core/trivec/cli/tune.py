@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from trivec.cli.evaluate import DataArgument, QrelsOption, read_judged
 from trivec.cli.options import (
@@ -16,6 +15,7 @@ from trivec.cli.options import (
     Precision,
     StoreArgument,
     load_encoder,
+    output,
     print_json,
     weights_of,
 )
@@ -63,4 +63,4 @@ def tune(
     if as_json:
         print_json({**asdict(found), "warning": found.warning})
     else:
-        Console().print(found)
+        output().print(found)

@@ -9,7 +9,7 @@ from typing import Any
 
 from trivec.errors import InvalidOptionError
 
-__all__ = ["Qrels", "judged_queries", "read_beir", "read_qrels", "read_queries"]
+__all__ = ["Qrels", "checked_grades", "judged_queries", "read_beir", "read_qrels", "read_queries"]
 
 Qrels = Mapping[str, Mapping[str, int]]
 """For each query the grades of documents; above 0 is relevant."""
@@ -49,7 +49,7 @@ def read_queries(path: str | Path) -> dict[str, str]:
     """
     queries: dict[str, str] = {}
     for where, line in _lines(path):
-        if line.startswith("{"):
+        if _is_object(line):
             row = _object(line, where)
             one, text = _member(row, _ID_FIELDS, where), _member(row, _TEXT_FIELDS, where)
         else:
@@ -67,30 +67,45 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
 
     A line is one of: BEIR's query, document, grade; TREC's query, 0, document, grade; both
     separated by tabs (TREC's also by blanks), with or without a head; or a JSON object such as
-    `{"query_id": "1", "doc_id": "a", "relevance": 2}`.
+    `{"query_id": "1", "doc_id": "a", "relevance": 2}`. A grade such as 1.0 counts as an integer.
 
     Raises:
         InvalidOptionError: If there is no such file, or a line is something else.
     """
     qrels: dict[str, dict[str, int]] = {}
     for number, (where, line) in enumerate(_lines(path)):
-        if line.startswith("{"):
-            row = _object(line, where)
-            fields = (_ID_FIELDS, _DOCUMENT_FIELDS, _GRADE_FIELDS)
-            query, document, grade = (str(_member(row, names, where)) for names in fields)
-        else:
+        if table := not _is_object(line):
             cells = line.split("\t") if "\t" in line else line.split()
             if len(cells) not in (3, 4):
                 raise InvalidOptionError(f"{where}: expected query, document and grade")
             query, document, grade = cells[0], cells[-2], cells[-1]
-        try:
-            value = int(grade)
-        except ValueError as error:
-            if number == 0:  # the head
-                continue
-            raise InvalidOptionError(f"{where}: the grade {grade!r} is no integer") from error
-        qrels.setdefault(query, {})[document] = value
+        else:
+            row = _object(line, where)
+            fields = (_ID_FIELDS, _DOCUMENT_FIELDS, _GRADE_FIELDS)
+            query, document, grade = (str(_member(row, names, where)) for names in fields)
+        value = _number(grade)
+        if value is None and table and number == 0:  # the head
+            continue
+        qrels.setdefault(query, {})[document] = _integer(value, grade, where)
     return qrels
+
+
+def checked_grades(qrels: Mapping[Any, Mapping[Any, Any]]) -> dict[str, dict[str, int]]:
+    """Return judgements whose ids are strings and whose grades are integers, as 1 for 1.0.
+
+    Raises:
+        InvalidOptionError: If an id is no string, or a grade no integer.
+    """
+    checked: dict[str, dict[str, int]] = {}
+    for query, grades in qrels.items():
+        where = f"qrels of {query!r}"
+        for one in (query, *grades):
+            if not isinstance(one, str):
+                raise InvalidOptionError(f"{where}: the id {one!r} is no string")
+        checked[query] = {
+            document: _integer(_number(grade), grade, where) for document, grade in grades.items()
+        }
+    return checked
 
 
 def judged_queries(queries: Mapping[str, str], qrels: Qrels) -> dict[str, str]:
@@ -116,14 +131,34 @@ def _lines(path: str | Path) -> Iterator[tuple[str, str]]:
     if not file.is_file():
         raise InvalidOptionError(f"there is no file {str(path)!r}")
     with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield f"{path}, line {number}", line.rstrip("\r\n")
+        try:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield f"{path}, line {number}", line.rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise InvalidOptionError(f"{path}: not in UTF-8: {error.reason}") from error
+
+
+def _is_object(line: str) -> bool:
+    return line.lstrip().startswith("{")
+
+
+def _number(grade: object) -> float | None:
+    try:
+        return float(str(grade))
+    except ValueError:
+        return None
+
+
+def _integer(value: float | None, grade: object, where: str) -> int:
+    if value is None or not value.is_integer():
+        raise InvalidOptionError(f"{where}: the grade {grade!r} is no integer")
+    return int(value)
 
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_float=str)  # as they are written, like the cells of a table
     except json.JSONDecodeError as error:
         raise InvalidOptionError(f"{where}: not JSON: {error}") from error
     if not isinstance(row, dict):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from trivec.errors import InvalidOptionError, MissingDependencyError
-from trivec.insight.judgements import Qrels
+from trivec.insight.judgements import Qrels, checked_grades
 
 __all__ = ["Measures"]
 
@@ -19,7 +20,8 @@ class Measures:
         qrels: The judgements; a query that they lack is not measured.
 
     Raises:
-        InvalidOptionError: If a name is unknown or there is none.
+        InvalidOptionError: If a name is unknown, cannot be computed, or there is none; or if an
+            id is no string or a grade no integer.
         MissingDependencyError: If ir-measures is not installed.
 
     Example:
@@ -36,20 +38,23 @@ class Measures:
             ) from error
         if isinstance(names, str) or not names:
             raise InvalidOptionError(f"metrics={names!r}; give a list of names such as ['nDCG@10']")
-        parsed: dict[str, Any] = {}
-        for name in names:
-            try:
-                parsed[name] = ir_measures.parse_measure(name)
-            except (NameError, ValueError, SyntaxError) as error:
-                raise InvalidOptionError(
-                    f"metric {name!r}: {error}; expected one such as nDCG@10, RR@10, R@100 or AP"
-                ) from error
-        self.names = tuple(parsed)
+        self.names = tuple(dict.fromkeys(names))
         self.queries = tuple(qrels)
-        self._measures = parsed
-        self._evaluator = ir_measures.evaluator(
-            list(parsed.values()), {query: dict(grades) for query, grades in qrels.items()}
-        )
+        # trec_eval reads memory that is not its own where a grade is below -1.
+        grades = {
+            query: {document: max(0, grade) for document, grade in row.items()}
+            for query, row in checked_grades(qrels).items()
+        }
+        self._measures: dict[str, Any] = {}
+        self._evaluators: dict[str, Any] = {}
+        for name in self.names:
+            with _named(name):
+                measure = ir_measures.parse_measure(name)
+                _check(measure)
+                self._measures[name] = measure
+                self._evaluators[name] = ir_measures.evaluator([measure], grades)
+        # Only computing tells of some that they cannot be computed; so before anything is searched.
+        self({query: ["?"] for query in self.queries[:1]})
 
     @property
     def depth(self) -> int | None:
@@ -70,10 +75,30 @@ class Measures:
             for query, documents in rankings.items()
         }
         values = {name: dict.fromkeys(self.queries, 0.0) for name in self.names}
-        names: dict[Any, list[str]] = {}
-        for name, measure in self._measures.items():
-            names.setdefault(measure, []).append(name)
-        for found in self._evaluator.iter_calc(run):
-            for name in names[found.measure]:
-                values[name][found.query_id] = float(found.value)
+        for name, evaluator in self._evaluators.items():
+            with _named(name):
+                for found in evaluator.iter_calc(run):
+                    values[name][found.query_id] = float(found.value)
         return values
+
+
+def _check(measure: Any) -> None:  # noqa: ANN401 - ir-measures has no types
+    """Raise what ir-measures or trec_eval would not say, or not in words."""
+    required = [name for name, kind in measure.SUPPORTED_PARAMS.items() if kind.required]
+    if missing := [name for name in required if name not in measure.params]:
+        raise ValueError(f"it needs {', '.join(missing)}")
+    measure.validate_params()
+    if measure.params.get("cutoff", 1) < 1:  # which aborts the process
+        raise ValueError("its cutoff is below 1")
+
+
+@contextmanager
+def _named(metric: str) -> Iterator[None]:
+    """Say which metric failed."""
+    try:
+        yield
+    except Exception as error:  # AssertionError, KeyError, CalledProcessError and others
+        problem = " ".join(str(error).split()).rstrip(".")
+        raise InvalidOptionError(
+            f"metric {metric!r}: {problem}; expected one such as nDCG@10, RR@10, R@100 or AP"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -67,16 +68,18 @@ def plan(schema: Schema, *, tokens: float, terms: float | None = None) -> list[S
             the most there can be.
 
     Raises:
-        InvalidOptionError: If a number is below 0, or there are more terms than tokens.
+        InvalidOptionError: If a number is below 0 or not finite, or there are more terms than
+            tokens.
 
     Example:
         >>> choices = plan(MODELS["BAAI/bge-m3"], tokens=199)
         >>> [c.bytes_per_thousand for c in choices if c.storage == "float16 multivector"]
         [409600000]
     """
-    if tokens < 0 or (terms is not None and not 0 <= terms <= tokens):
+    if not 0 <= tokens < math.inf or (terms is not None and not 0 <= terms <= tokens):
         raise InvalidOptionError(
-            f"tokens={tokens}, terms={terms}: expected at least 0, and no more terms than tokens"
+            f"tokens={tokens}, terms={terms}: expected finite numbers of at least 0, and no more "
+            "terms than tokens"
         )
     choices: list[StorageChoice] = []
     if schema.dense is not None:

@@ -122,9 +122,12 @@ def tune(
         seed: Of the split into halves.
 
     Raises:
-        InvalidOptionError: If fewer than 4 questions have judgements.
+        InvalidOptionError: If fewer than 4 questions have judgements, the metric cannot be
+            computed, or the seed is below 0.
         MissingDependencyError: If ir-measures is not installed.
     """
+    if seed < 0:
+        raise InvalidOptionError(f"seed={seed}; expected at least 0")
     judged = judged_queries(queries, qrels)
     if len(judged) < 4:
         raise InvalidOptionError(
@@ -136,14 +139,17 @@ def tune(
     half = len(names) // 2
     learning = [names[i] for i in sorted(order[:half])]
     held_out = [names[i] for i in sorted(order[half:])]
+    # A wrong metric or grade is told before anything is encoded.
+    measures = [
+        Measures([metric], {name: qrels[name] for name in some}) for some in (learning, held_out)
+    ]
     vectors = encoder.encode_queries(list(judged.values()))
     # A little of every part, so that all of them are computed.
     found = store.search_many(
         vectors, k=2 * candidates, candidates=candidates, weights=_all(baseline), filter=filter
     )
     pools = {name: _Pool(hits, candidates) for name, hits in zip(names, found, strict=True)}
-    first = _Measured(metric, qrels, learning, pools)
-    second = _Measured(metric, qrels, held_out, pools)
+    first, second = (_Measured(half, pools) for half in measures)
     tried = [Tried(weights, first.mean(weights)) for weights in [baseline, *_grid()]]
     highest = max(one.mean for one in tried)
     # Of equally good weights those nearest to the baseline, which is the first of all.
@@ -193,12 +199,10 @@ class _Pool:
 class _Measured:
     """A metric on some questions, for any weights."""
 
-    def __init__(
-        self, metric: str, qrels: Qrels, names: Sequence[str], pools: Mapping[str, _Pool]
-    ) -> None:
-        self._metric = metric
-        self._measures = Measures([metric], {name: qrels[name] for name in names})
-        self._pools = {name: pools[name] for name in names}
+    def __init__(self, measures: Measures, pools: Mapping[str, _Pool]) -> None:
+        self._metric = measures.names[0]
+        self._measures = measures
+        self._pools = {name: pools[name] for name in measures.queries}
         self._depth = self._measures.depth or max(len(pool._ids) for pool in pools.values())
 
     def column(self, weights: Weights) -> Column:
