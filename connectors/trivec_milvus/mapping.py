@@ -21,6 +21,7 @@ from trivec_milvus.terms import kind_of_field, metadata_terms, terms
 __all__ = [
     "EMPTY_SPARSE",
     "MAX_DYNAMIC_BYTES",
+    "check_rows",
     "document",
     "pack_tokens",
     "row_bytes",
@@ -59,6 +60,14 @@ def rows(documents: Sequence[Document], vectors: Vectors, layout: Layout) -> lis
         _add_vectors(row, one.id, vectors, i, layout)
         made.append(row)
     return made
+
+
+def check_rows(documents: Sequence[Document], vectors: Vectors, layout: Layout) -> None:
+    """Raise what `rows` would raise, so that no document is written if one of them is at fault."""
+    columns = layout.columns
+    for i, one in enumerate(documents):
+        _document_row(one, layout, columns)
+        _sparse_row(one.id, vectors, i)
 
 
 def document(row: Mapping[str, Any], layout: Layout) -> Document:
@@ -194,13 +203,7 @@ def _add_vectors(row: Row, one: str, vectors: Vectors, i: int, layout: Layout) -
         row[names.dense] = dense
         row[names.has_dense] = bool(dense.any())
     if schema.sparse:
-        weights = {} if vectors.sparse is None else vectors.sparse.row(i)
-        if SENTINEL in weights:
-            raise InvalidVectorsError(
-                f"document {one!r}: the sparse index {SENTINEL} is reserved in Milvus for "
-                "documents without weights"
-            )
-        row[names.sparse] = weights or EMPTY_SPARSE
+        row[names.sparse] = _sparse_row(one, vectors, i) or EMPTY_SPARSE
     if schema.colbert is not None:
         kind = np.float16 if layout.half else np.float32
         tokens = _NO_TOKENS if vectors.colbert is None else vectors.colbert.row(i)
@@ -210,6 +213,16 @@ def _add_vectors(row: Row, one: str, vectors: Vectors, i: int, layout: Layout) -
             if layout.native
             else pack_tokens(tokens)
         )
+
+
+def _sparse_row(one: str, vectors: Vectors, i: int) -> Mapping[int, float]:
+    weights = {} if vectors.sparse is None else vectors.sparse.row(i)
+    if SENTINEL in weights:
+        raise InvalidVectorsError(
+            f"document {one!r}: the sparse index {SENTINEL} is reserved in Milvus for "
+            "documents without weights"
+        )
+    return weights
 
 
 def _pieces(text: str) -> list[str]:

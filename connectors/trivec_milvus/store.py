@@ -27,7 +27,7 @@ from trivec.vectors import Vector, Vectors
 from trivec_milvus.client import Address, Connection, LiteFile, translated
 from trivec_milvus.creation import Creation, why
 from trivec_milvus.filters import all_of, any_of_ids, literal, render
-from trivec_milvus.mapping import document, row_bytes, rows, vectors_of
+from trivec_milvus.mapping import check_rows, document, row_bytes, rows, vectors_of
 from trivec_milvus.requests import Request, Steps, advance, fetch, fields_of
 from trivec_milvus.schema import MAX_TOKENS, FieldNames, Layout, is_lite
 from trivec_milvus.search import answer
@@ -252,6 +252,9 @@ class MilvusStore(Store):
 
     def _max_colbert_rows(self, schema: Schema) -> int | None:
         return MAX_TOKENS
+
+    def _check_documents(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        check_rows(documents, vectors, self._opened())
 
     def _wire_bytes(self, vectors: Vectors) -> NDArray[np.int64]:
         return row_bytes(vectors, self._opened())

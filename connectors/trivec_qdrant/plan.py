@@ -73,8 +73,6 @@ def request(query: Vector, search: Search, limit: int) -> Request | None:
     if not found:
         return None
     if search.mode == "colbert":
-        if not _has(query, "colbert"):
-            return None
         return Request(Nearest("colbert", query_part(query, "colbert"), limit, found), limit)
     if search.mode == "rrf":
         return Request(Fused(found), limit, vectors=read_along(query, search))

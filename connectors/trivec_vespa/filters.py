@@ -81,7 +81,9 @@ def _comparison(
         if kind is FieldType.FLOAT:  # `in` takes no floats
             return _joined("or", [_float_equals(name, one) for one in listed], "false")
         whole = [integer for integer in map(_integer, listed) if integer is not None]
-        return f"{name} in ({', '.join(map(str, whole))})" if whole else "false"
+        test = f"{name} in ({', '.join(map(str, whole))})" if whole else "false"
+        # Vespa gives an attribute without a value the lowest number.
+        return _with_value(path, test) if _LONG[0] in whole and not kind.is_list else test
     return _ordering(path, name, op, listed[0], kind)
 
 

@@ -41,6 +41,7 @@ __all__ = [
     "refused_text",
     "sign_hex",
     "signed_ids",
+    "storable_ids",
     "to_bfloat16",
     "wand_weights",
     "write_feed",
@@ -148,6 +149,11 @@ def refused_text(text: str) -> str | None:
     """Return the first character that Vespa refuses in a string, as U+ and its number."""
     found = _REFUSED.search(text)
     return None if found is None else f"U+{ord(found[0]):04X}"
+
+
+def storable_ids(ids: Iterable[str]) -> list[str]:
+    """Return the ids that a document can have; Vespa answers 400 to a request for another one."""
+    return [id for id in ids if refused_text(id) is None]
 
 
 def check_text(

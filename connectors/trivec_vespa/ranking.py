@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from trivec.collection import Collection
+from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import Comparison, Op, Scalar
 from trivec.hit import Hit
@@ -59,8 +60,18 @@ class Request:
 
     @classmethod
     def of(cls, search: Search) -> Request:
-        """Return what is enough on one content node unless scores are equal."""
+        """Return what is enough on one content node unless scores are equal.
+
+        Raises:
+            InvalidOptionError: If more hits are asked for than Vespa returns at once.
+        """
         limit = _limit(search)
+        most = search.k if search.mode in ("dense", "sparse") else 2 * search.candidates
+        if most > MAX_HITS:
+            raise InvalidOptionError(
+                f"Vespa returns at most {MAX_HITS} hits at once: k={search.k} and "
+                f"candidates={search.candidates} of two sources are too many"
+            )
         target = min(limit + max(16, limit // 8), MAX_HITS)
         return cls(target, min(2 * target, MAX_HITS))
 

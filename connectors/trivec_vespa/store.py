@@ -43,6 +43,7 @@ from trivec_vespa.mapping import (
     document_path,
     feed_fields,
     read_page,
+    storable_ids,
 )
 from trivec_vespa.ranking import Request, answer, needs_more, read_candidates, request
 from trivec_vespa.schema import APPLICATION, check_name
@@ -250,7 +251,7 @@ class VespaStore(Store):
             total += per_token * np.diff(vectors.colbert.indptr)
         return total
 
-    def _check_documents(self, documents: Sequence[Document]) -> None:
+    def _check_documents(self, documents: Sequence[Document], vectors: Vectors) -> None:
         for document in documents:
             check_text(document, self.fields, self._text_errors)
 
@@ -334,7 +335,8 @@ class VespaStore(Store):
                 return None
             return answer["fields"]  # type: ignore[no-any-return]
 
-        stored = [fields for fields in self._each(read, ids) if fields is not None]
+        found = self._each(read, storable_ids(ids))
+        stored = [fields for fields in found if fields is not None]
         return read_page(stored, self.schema, with_vectors=with_vectors)
 
     def _reading(self, with_vectors: bool) -> dict[str, str | int]:
@@ -381,7 +383,7 @@ class VespaStore(Store):
             parameters["continuation"] = reply["continuation"]
 
     def _delete(self, ids: Sequence[str]) -> None:
-        for _ in self._each(lambda id: self._send("DELETE", id), ids):
+        for _ in self._each(lambda id: self._send("DELETE", id), storable_ids(ids)):
             pass
 
     def _delete_where(self, condition: Filter) -> None:

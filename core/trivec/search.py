@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
 from trivec.errors import InvalidOptionError
 from trivec.filters import Filter
 from trivec.hit import Hit
@@ -28,6 +30,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 _SOURCES: tuple[Part, ...] = ("dense", "sparse")
 _PARTS: tuple[Part, ...] = ("dense", "sparse", "colbert")
+_MOST = 2**31 - 1  # hits or candidates, which some databases count in 32 bits
 
 
 def as_mode(text: str) -> Mode:
@@ -64,8 +67,9 @@ class Search:
         as_mode(self.mode)
         for name in ("k", "candidates"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InvalidOptionError(f"{name}={value!r} must be an integer of at least 1")
+            if not isinstance(value, int | np.integer) or not 1 <= value <= _MOST:
+                raise InvalidOptionError(f"{name}={value!r} must be an integer from 1 to {_MOST}")
+            object.__setattr__(self, name, int(value))
         if not isinstance(self.weights, Weights):
             raise InvalidOptionError(f"weights={self.weights!r} must be Weights")
         if self.filter is not None and not isinstance(self.filter, Filter):
@@ -75,8 +79,10 @@ class Search:
     def sources(self, query: Vector) -> tuple[Part, ...]:
         """Return where the candidates of this query come from, of "dense" and "sparse".
 
-        An empty tuple means that nothing can be found.
+        An empty tuple means that nothing can be found, as by `colbert` without a token vector.
         """
+        if self.mode == "colbert" and (query.colbert is None or not len(query.colbert)):
+            return ()
         wanted: tuple[Part, ...]
         if self.mode == "dense" or self.mode == "sparse":
             wanted = (self.mode,)

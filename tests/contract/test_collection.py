@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 import pytest
 
-from trivec import Document, Schema, Store, Vector, Vectors
-from trivec.errors import CollectionNotFoundError, InvalidOptionError, SchemaMismatchError
+from trivec import Document, F, Schema, Store, Vector, Vectors
+from trivec.errors import (
+    CollectionNotFoundError,
+    InvalidOptionError,
+    SchemaMismatchError,
+    StoreError,
+)
 from trivec.search import Mode
 
 
@@ -109,6 +114,44 @@ def test_closed_and_reopened_everything_is_found(case: object, folder: Path) -> 
         hits = store.search(Vector(dense=np.eye(4, dtype=np.float32)[2]), mode="dense", k=1)
         assert [hit.document for hit in hits] == [documents[2]]
         store.drop()
+
+
+async def test_a_closed_store_is_refused_and_another_is_not(case: object, folder: Path) -> None:
+    name = f"closed_{uuid4().hex[:12]}"
+    store = case.open(folder, name)  # type: ignore[attr-defined]
+    store.create(SMALL)
+    vectors = Vectors(dense=np.ones((2, 4), np.float32))
+    store.upsert([Document("a", ""), Document("b", "")], vectors)
+    query = Vector(dense=np.ones(4, np.float32))
+    assert len(await store.asearch(query, mode="dense")) == 2
+    begun, unread = store.scan(batch_size=1), store.scan()
+    next(begun)
+    await store.aclose()
+    calls: list[Callable[[], object]] = [
+        lambda: store.create(SMALL, exist_ok=True),
+        lambda: store.schema,
+        lambda: store.upsert([Document("c", "")], vectors.slice(0, 1)),
+        lambda: store.get(["a"]),
+        lambda: store.delete(["a"]),
+        lambda: store.delete_where(F("lang") == "en"),
+        lambda: store.count(),
+        lambda: store.scan(),
+        lambda: next(begun),
+        lambda: next(unread),
+        lambda: store.search(query, mode="dense"),
+        lambda: store.drop(),
+    ]
+    for call in calls:
+        with pytest.raises(StoreError, match="closed; open it again with open_store"):
+            call()
+    with pytest.raises(StoreError, match="closed"):
+        await store.asearch(query, mode="dense")
+    assert store._threads is None
+    await store.aclose()
+    store.close()
+    with case.open(folder, name) as again:  # type: ignore[attr-defined]
+        assert again.count() == 2
+        again.drop()
 
 
 def test_two_handles_see_the_same_collection(case: object, folder: Path) -> None:

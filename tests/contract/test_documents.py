@@ -136,6 +136,14 @@ def test_delete_by_id(store: Store, corpus: Any) -> None:
     assert [d.id for d in kept] == ["doc-000", "doc-002", "doc-004"]
 
 
+def test_ids_that_no_document_can_have_are_unknown(store: Store, corpus: Any) -> None:
+    store.upsert(corpus.documents[:2], corpus.vectors.slice(0, 2))
+    unusual = ["doc-000", "\uffff", "\ufdd0", "\U0010ffff"]
+    assert store.get(unusual, with_vectors=True).documents == corpus.documents[:1]
+    store.delete(unusual)
+    assert store.count() == 1
+
+
 def test_delete_by_filter(store: Store, corpus: Any) -> None:
     store.upsert(corpus.documents, corpus.vectors)
     condition = (F("year") >= 2020) & ~(F("lang") == "en")
@@ -150,12 +158,22 @@ def test_delete_where_never_takes_an_empty_filter(store: Store, corpus: Any) -> 
     from trivec.filters import And, Not, Or
 
     store.upsert(corpus.documents[:5], corpus.vectors.slice(0, 5))
-    for empty in (And(()), Not(Or(())), And((And(()),))):
+    lang = F("lang")
+    for empty in (
+        And(()),
+        Not(Or(())),
+        And((And(()),)),
+        lang.all([]),
+        lang.in_([]),
+        ~lang.in_([]),
+        lang.not_in([]) & lang.all([]),
+    ):
         with pytest.raises(InvalidFilterError, match="drop"):
             store.delete_where(empty)
     with pytest.raises(InvalidFilterError):
         store.delete_where(None)  # type: ignore[arg-type]
-    store.delete_where(F("lang").in_([]))
+    assert store.count() == 5
+    store.delete_where((lang == "xx") | lang.any([]))
     assert store.count() == 5
 
 

@@ -106,6 +106,13 @@ def test_every_operator(filled: Store, corpus: Any, condition: Filter) -> None:
     _check(filled, corpus, condition)
 
 
+@pytest.mark.parametrize("low", [-(2**63), -(2**63) + 1])
+def test_the_lowest_integers_are_no_missing_values(filled: Store, corpus: Any, low: int) -> None:
+    for path in ("year", "sizes"):
+        for condition in (F(path) == low, F(path) != low, F(path).in_([low, 2020])):
+            _check(filled, corpus, condition)
+
+
 UNDECLARED = [
     F("extra.name") == "left",
     F("extra.name") != "left",

@@ -33,8 +33,6 @@ def test_every_mode_equals_the_definition(
     mode: Mode, candidates: int, filled: Store, oracle: Store, corpus: Any, assert_same_hits: Any
 ) -> None:
     queries = list(corpus.queries)
-    if mode == "colbert":
-        queries = [q for q in queries if q.colbert is not None and len(q.colbert)]
     for k in (1, 10):
         options: dict[str, Any] = {"k": k, "mode": mode, "candidates": candidates}
         found = filled.search_many(queries, **options)
@@ -108,6 +106,7 @@ def test_a_query_may_lack_parts(
     assert filled.search(Vector(sparse={}), mode="sparse") == []
     assert filled.search(Vector(sparse={59_999: 1.0}), mode="sparse") == []
     assert filled.search(Vector(sparse={}, colbert=whole.colbert), mode="hybrid") == []
+    assert filled.search(Vector(dense=whole.dense, colbert=whole.colbert[:0]), mode="colbert") == []
 
 
 def test_a_search_that_cannot_be_meant_is_refused(filled: Store, corpus: Any) -> None:
@@ -122,6 +121,11 @@ def test_a_search_that_cannot_be_meant_is_refused(filled: Store, corpus: Any) ->
         {"k": 0},
         {"mode": "best"},
         {"candidates": 0},
+        {"k": 2**31},
+        {"k": 2**70},
+        {"candidates": 2**70},
+        {"k": 5.0},
+        {"k": np.int64(-1)},
         {"filter": "lang == 'en'"},
     ]
     for wrong in wrongs:
@@ -129,6 +133,12 @@ def test_a_search_that_cannot_be_meant_is_refused(filled: Store, corpus: Any) ->
             filled.search(query, **wrong)
     with pytest.raises(InvalidInputError, match="'year' is declared int"):
         filled.search(query, filter=F("year") == "2020")
+
+
+def test_integers_of_numpy_count(filled: Store, corpus: Any) -> None:
+    query = corpus.queries[0]
+    k: Any = np.int64(3)
+    assert filled.search(query, k=k, candidates=k) == filled.search(query, k=3, candidates=3)
 
 
 def test_equal_scores_come_in_id_order(store: Store, corpus: Any) -> None:

@@ -13,6 +13,7 @@ from trivec import Document, F, Schema, Vector, Vectors, Weights, open_store
 from trivec.errors import (
     InvalidDocumentError,
     InvalidOptionError,
+    InvalidVectorsError,
     SchemaMismatchError,
     StoreError,
     StoreUnavailableError,
@@ -127,6 +128,21 @@ def test_long_texts_and_metadata_come_back(open_milvus: Any, milvus_url: str) ->
     store.upsert(documents, Vectors(dense=np.eye(3, 4, dtype=np.float32)))
     assert store.get([d.id for d in documents]).documents == documents
     assert store.count(F("big").text("yyy")) == 1
+
+
+def test_what_milvus_cannot_hold_is_refused_before_anything_is_written(
+    open_milvus: Any, lite_url: str
+) -> None:
+    store = open_milvus(lite_url, batch_bytes=1)
+    store.create(SMALL)
+    dense = np.eye(2, 4, dtype=np.float32)
+    many = Document("bad", "", {f"k{i}": i for i in range(3000)})
+    with pytest.raises(InvalidDocumentError, match=r"'bad'.*65536"):
+        store.upsert([Document("good", ""), many], Vectors(dense=dense))
+    reserved = Vectors(dense=dense, sparse=SparseRows.from_dicts([{}, {2**32 - 2: 1.0}]))
+    with pytest.raises(InvalidVectorsError, match=r"'bad'.*reserved"):
+        store.upsert([Document("good", ""), Document("bad", "")], reserved)
+    assert store.count() == 0
 
 
 def test_too_many_hits_are_refused_before_the_server_does(

@@ -36,6 +36,9 @@ FIELDS = field_types({
         (F("year") == 2.0, "m_year in (2)"),
         (F("year") == 2.5, "false"),
         (F("year").in_([1, 2.5, 3]), "m_year in (1, 3)"),
+        (F("year") == -(2**63), f'(present in ("year") and m_year in ({-(2**63)}))'),
+        (F("year").in_([1, -(2**63)]), f'(present in ("year") and m_year in (1, {-(2**63)}))'),
+        (F("sizes") == -(2**63), f"m_sizes in ({-(2**63)})"),
         (F("year") > 2.5, '(present in ("year") and m_year >= 3)'),
         (F("year") < -2.5, '(present in ("year") and m_year <= -3)'),
         (F("year") < 1e300, 'present in ("year")'),
@@ -129,7 +132,8 @@ def test_every_type_of_field_parses(tmp_path: Path) -> None:
     moment = datetime(2020, 1, 1, tzinfo=UTC)
     cases: list[tuple[Filter, Any]] = [
         (F("year").in_([2**53 + 1, -3]), ["in", "m_year", [-3, 2**53 + 1]]),
-        (F("year") == -(2**63), ["in", "m_year", [-(2**63)]]),
+        (F("year") == -(2**63) + 1, ["in", "m_year", [-(2**63) + 1]]),
+        (F("sizes") == -(2**63), ["in", "m_sizes", [-(2**63)]]),
         (F("price") == 1e-300, ["=", "m_price", "1.0E-300"]),
         (F("sizes") > 2**53, ["=", "m_sizes", f">{2**53}"]),
         (F("when") == moment, ["in", "m_when", [1_577_836_800_000_000]]),

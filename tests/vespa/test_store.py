@@ -12,6 +12,7 @@ from trivec import Document, F, Schema, Vector, Vectors, Weights
 from trivec.errors import (
     IncompleteResultError,
     InvalidDocumentError,
+    InvalidOptionError,
     InvalidVectorsError,
     SchemaMismatchError,
     StoreError,
@@ -195,6 +196,14 @@ def test_equal_scores_beyond_the_candidates_are_settled_by_id(store: VespaStore)
     for mode in modes:
         hits = store.search(same[0], k=5, candidates=5, mode=mode)
         assert [hit.document.id for hit in hits] == [f"t{i:02d}" for i in range(5)], mode
+
+
+@pytest.mark.parametrize(("mode", "most"), [("dense", 10_000), ("hybrid", 5000)])
+def test_more_hits_than_vespa_returns_are_refused(store: VespaStore, mode: Mode, most: int) -> None:
+    query = _vectors(1)[0]
+    assert store.search(query, mode=mode, k=most) == []
+    with pytest.raises(InvalidOptionError, match="10000 hits"):
+        store.search(query, mode=mode, k=most + 1)
 
 
 def test_delete_where_deletes_more_than_one_page(

@@ -64,6 +64,7 @@ class BlockingStore(ABC):
         self._overflow: Overflow = check_overflow(colbert_overflow)
         self._batch_bytes = batch_bytes
         self._collection: Collection | None = None
+        self._closed = False
 
     # --- what a connector writes ---------------------------------------------------------------
 
@@ -130,8 +131,8 @@ class BlockingStore(ABC):
         """Return the most token vectors of one document; None for any number."""
         return None
 
-    def _check_documents(self, documents: Sequence[Document]) -> None:  # noqa: B027
-        """Raise `InvalidDocumentError` for what only this database refuses; nothing is written."""
+    def _check_documents(self, documents: Sequence[Document], vectors: Vectors) -> None:  # noqa: B027
+        """Raise `InvalidInputError` for what only this database refuses; nothing is written yet."""
 
     def _wire_bytes(self, vectors: Vectors) -> NDArray[np.int64]:
         """Return the bytes that each row of vectors takes in a write, int64 (n,)."""
@@ -194,7 +195,8 @@ class BlockingStore(ABC):
         self._collection = None
 
     def close(self) -> None:
-        """Release connections; a client that was handed in stays open."""
+        """Release connections; see `Store.close`."""
+        self._closed = True
         self._close()
 
     def __enter__(self) -> Self:
@@ -235,7 +237,7 @@ class BlockingStore(ABC):
                 same call may be made again.
         """
         check_documents(self.name, self._known(), documents, vectors)
-        self._check_documents(documents)
+        self._check_documents(documents, vectors)
         vectors, overflowed = self._fit(vectors, [d.id for d in documents])
         texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
         sizes = self._wire_bytes(vectors) + texts
@@ -279,7 +281,8 @@ class BlockingStore(ABC):
         Raises:
             InvalidFilterError: If the condition compares nothing; use `drop` to delete all.
         """
-        if not isinstance(filter, Filter) or not any(True for _ in filter.comparisons()):
+        # `all([])` and `not in []` compare with no value, and are true everywhere.
+        if not isinstance(filter, Filter) or all(c.value == () for c in filter.comparisons()):
             raise InvalidFilterError(
                 f"delete_where({filter!r}) would compare nothing; use drop() to delete everything"
             )
@@ -304,7 +307,7 @@ class BlockingStore(ABC):
         if batch_size < 1:
             raise InvalidOptionError(f"batch_size={batch_size} must be at least 1")
         self._check_filter(filter)
-        return self._scan(batch_size, with_vectors, filter)
+        return self._while_open(self._scan(batch_size, with_vectors, filter))
 
     # --- search --------------------------------------------------------------------------------
 
@@ -367,16 +370,31 @@ class BlockingStore(ABC):
         search = Search(mode, k, weights, candidates, filter)
         checked = self._checked_queries(queries, search)
         found = self._retrying(self._search, checked, search) if checked else []
-        return [rank_hits(hits, k) for hits in found]
+        return [rank_hits(hits, search.k) for hits in found]
 
     # --- shared machinery ----------------------------------------------------------------------
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(
+                f"collection {self.name!r}: the store is closed; open it again with open_store"
+            )
+
+    def _while_open(self, pages: Iterator[Page]) -> Iterator[Page]:
+        """Yield pages until the store is closed, since some connectors would open it again."""
+        self._check_open()
+        for page in pages:
+            yield page
+            self._check_open()
+
     def _retrying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a connector's method, again after a wait while the database is unavailable."""
+        self._check_open()
         return retrying()(function, *args, **kwargs)
 
     def _known(self) -> Collection:
         """Return what is known of the collection, reading it on first use."""
+        self._check_open()
         if self._collection is None:
             self._collection = self._retrying(self._describe)
         if self._collection is None:

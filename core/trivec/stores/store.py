@@ -68,7 +68,10 @@ class Store(BlockingStore):
         self._threads: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
-        """Release connections and threads; a client that was handed in stays open."""
+        """Release connections and threads; a client that was handed in stays open.
+
+        Whatever is asked of the store afterwards is a `StoreError`; closing it again is no error.
+        """
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
             self._threads = None
@@ -80,6 +83,7 @@ class Store(BlockingStore):
 
     async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a blocking call in one of the store's own threads, with the caller's context."""
+        self._check_open()
         if self._threads is None:
             self._threads = ThreadPoolExecutor(ASYNC_THREADS, f"trivec-{self.name}")
         call = partial(contextvars.copy_context().run, function, *args, **kwargs)
@@ -172,4 +176,4 @@ class Store(BlockingStore):
         search = Search(mode, k, weights, candidates, filter)
         checked = await self._in_thread(self._checked_queries, queries, search)
         found = await self._asearch(checked, search) if checked else []
-        return [rank_hits(hits, k) for hits in found]
+        return [rank_hits(hits, search.k) for hits in found]
