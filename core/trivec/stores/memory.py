@@ -22,7 +22,7 @@ from trivec.stores.store import BATCH_BYTES, Store
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["MemoryStore", "candidates", "rank", "source_limit"]
+__all__ = ["MemoryStore", "candidates", "rank", "search_rows", "source_limit"]
 
 
 @dataclass(slots=True)
@@ -142,11 +142,18 @@ class MemoryStore(Store):
     def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
         with _lock:
             documents, vectors = self._table().all()
-        if search.filter is not None:
-            condition = search.filter
-            kept = [i for i, d in enumerate(documents) if condition.matches(d.metadata)]
-            documents, vectors = [documents[i] for i in kept], vectors.take(kept)
-        return [rank(query, documents, vectors, search) for query in queries]
+        return search_rows(queries, documents, vectors, search)
+
+
+def search_rows(
+    queries: Sequence[Vector], documents: Sequence[Document], vectors: Vectors, search: Search
+) -> list[list[Hit]]:
+    """Answer queries exactly, over documents in id order and their vectors."""
+    if search.filter is not None:
+        condition = search.filter
+        kept = [i for i, d in enumerate(documents) if condition.matches(d.metadata)]
+        documents, vectors = [documents[i] for i in kept], vectors.take(kept)
+    return [rank(query, documents, vectors, search) for query in queries]
 
 
 def rank(
