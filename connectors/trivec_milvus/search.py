@@ -50,9 +50,7 @@ def answer(queries: Sequence[Vector], search: Search, layout: Layout) -> Steps[l
     Raises:
         InvalidOptionError: If more hits are asked for than Milvus returns at once.
     """
-    single = search.mode in ("dense", "sparse")
-    most = search.k if single else 2 * search.candidates
-    if most > MAX_LIMIT:
+    if search.candidate_limit > MAX_LIMIT:
         raise InvalidOptionError(
             f"Milvus returns at most {MAX_LIMIT} hits at once: k={search.k} and "
             f"candidates={search.candidates} of two sources are too many"

@@ -65,9 +65,8 @@ class Request:
         Raises:
             InvalidOptionError: If more hits are asked for than Vespa returns at once.
         """
-        limit = _limit(search)
-        most = search.k if search.mode in ("dense", "sparse") else 2 * search.candidates
-        if most > MAX_HITS:
+        limit = search.source_limit
+        if search.candidate_limit > MAX_HITS:
             raise InvalidOptionError(
                 f"Vespa returns at most {MAX_HITS} hits at once: k={search.k} and "
                 f"candidates={search.candidates} of two sources are too many"
@@ -201,7 +200,7 @@ def needs_more(
         return Request(size.target, min(total, MAX_HITS))
     if size.target >= MAX_HITS:
         return None
-    limit = _limit(search)
+    limit = search.source_limit
     for source in search.sources(query):
         scores = sorted((c.score(source) for c in candidates if _gives(c, source)), reverse=True)
         # wand's integers are 5e-5 off at most, for each token.
@@ -218,7 +217,7 @@ def answer(query: Vector, search: Search, candidates: Sequence[Candidate]) -> li
     Several content nodes give `target` candidates each, and `wand` gives more than it is asked
     for; the best `search.candidates` of all of them are found again by their scores.
     """
-    lists = [_best(candidates, source, _limit(search)) for source in search.sources(query)]
+    lists = [_best(candidates, source, search.source_limit) for source in search.sources(query)]
     union = {candidate.id: candidate for found in lists for candidate in found}
     fused: dict[str, float] = {}
     for found in lists:
@@ -241,10 +240,6 @@ def answer(query: Vector, search: Search, candidates: Sequence[Candidate]) -> li
         hits.append((score, scores, candidate))
     hits.sort(key=lambda hit: (-hit[0], hit[2].id))
     return [Hit(document_from(c.fields), score, scores) for score, scores, c in hits[: search.k]]
-
-
-def _limit(search: Search) -> int:
-    return search.k if search.mode in ("dense", "sparse") else search.candidates
 
 
 def _gives(candidate: Candidate, source: Part) -> bool:

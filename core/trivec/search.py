@@ -92,6 +92,17 @@ class Search:
         return tuple(name for name in wanted if there[name])
 
     @property
+    def source_limit(self) -> int:
+        """The most candidates that one source gives."""
+        return self.k if self.mode in ("dense", "sparse") else self.candidates
+
+    @property
+    def candidate_limit(self) -> int:
+        """The most candidates that all sources give together."""
+        single = self.mode in ("dense", "sparse")
+        return self.source_limit if single else len(_SOURCES) * self.source_limit
+
+    @property
     def parts(self) -> tuple[Part, ...]:
         """The parts that are computed for every hit."""
         if self.mode == "dense" or self.mode == "sparse" or self.mode == "colbert":

@@ -7,7 +7,7 @@ from typing import Any
 
 from trivec.errors import InvalidFilterError
 from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
-from trivec.filters.values import instant, parse_datetime
+from trivec.filters.values import instant, instants, parse_datetime
 
 __all__ = ["as_filter"]
 
@@ -78,7 +78,7 @@ def _entry(key: str, value: object) -> Filter:
     if value is None:
         return Comparison(key, Op.IS_NULL)
     if isinstance(value, list | tuple | set | frozenset):
-        return Comparison(key, Op.IN, tuple(instant(item) for item in value))
+        return Comparison(key, Op.IN, instants(value))
     return Comparison(key, Op.EQ, instant(value))
 
 
@@ -105,7 +105,7 @@ def _operator(path: str, name: str, value: Any) -> Filter:  # noqa: ANN401
     if value is None and name in ("$eq", "$ne"):
         return Comparison(path, Op.IS_NULL if name == "$eq" else Op.EXISTS)
     if isinstance(value, list | tuple | set | frozenset):
-        return Comparison(path, _OPERATORS[name], tuple(instant(item) for item in value))
+        return Comparison(path, _OPERATORS[name], instants(value))
     if name in _ORDERING and isinstance(value, str):
         value = parse_datetime(value) or value
     return Comparison(path, _OPERATORS[name], instant(value))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from trivec.filters.tree import Comparison, Op
-from trivec.filters.values import Scalar, instant
+from trivec.filters.values import Scalar, instant, instants
 
 __all__ = ["F"]
 
@@ -53,11 +52,11 @@ class F:
 
     def in_(self, values: Iterable[Scalar | date]) -> Comparison:
         """True where a value is one of these."""
-        return Comparison(self.path, Op.IN, _instants(values))
+        return Comparison(self.path, Op.IN, instants(values))
 
     def not_in(self, values: Iterable[Scalar | date]) -> Comparison:
         """True where no value is one of these, also where there is no value."""
-        return Comparison(self.path, Op.NIN, _instants(values))
+        return Comparison(self.path, Op.NIN, instants(values))
 
     def contains(self, value: Scalar | date) -> Comparison:
         """True where the list holds this value."""
@@ -65,11 +64,11 @@ class F:
 
     def any(self, values: Iterable[Scalar | date]) -> Comparison:
         """True where the list holds one of these values."""
-        return Comparison(self.path, Op.ANY, _instants(values))
+        return Comparison(self.path, Op.ANY, instants(values))
 
     def all(self, values: Iterable[Scalar | date]) -> Comparison:
         """True where the list holds each of these values."""
-        return Comparison(self.path, Op.ALL, _instants(values))
+        return Comparison(self.path, Op.ALL, instants(values))
 
     def text(self, value: str) -> Comparison:
         """True where a string holds this one, upper and lower case told apart."""
@@ -82,10 +81,3 @@ class F:
     def exists(self) -> Comparison:
         """True where the field has a value."""
         return Comparison(self.path, Op.EXISTS)
-
-
-def _instants(values: Any) -> Any:  # noqa: ANN401
-    """Return the elements of a list; what is no list is refused by the comparison."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        return values
-    return tuple(map(instant, values))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ __all__ = [
     "equal",
     "in_utc",
     "instant",
+    "instants",
     "metadata_values",
     "parse_datetime",
     "split_path",
@@ -89,6 +90,13 @@ def instant(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     return value
+
+
+def instants(values: Any) -> Any:  # noqa: ANN401
+    """Return the elements of a list with dates as instants; what is no list as it is."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return values
+    return tuple(map(instant, values))
 
 
 def comparable(found: Scalar, wanted: Scalar) -> Scalar | None:

@@ -25,7 +25,7 @@ from trivec.hit import Hit
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.search import Search
-from trivec.stores.memory import candidates, rank, source_limit
+from trivec.stores.memory import candidates, rank
 from trivec.stores.overflow import Overflow
 from trivec.stores.store import BATCH_BYTES, Store
 from trivec.stores.url import StoreUrl
@@ -218,7 +218,7 @@ class ArchiveStore(Store):
                     rows, scores = candidates(query, page.vectors, source, search)
                     ids = (page.documents[row].id for row in rows.tolist())
                     both = chain(best.get(source, ()), zip((-scores).tolist(), ids, strict=True))
-                    best[source] = heapq.nsmallest(source_limit(search), both)
+                    best[source] = heapq.nsmallest(search.source_limit, both)
         return [
             self._ranked(query, {one for ids in best.values() for _, one in ids}, search)
             for query, best in zip(queries, found, strict=True)
@@ -267,10 +267,11 @@ class ArchiveStore(Store):
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[Execute]:
         """Yield what runs statements, together or not at all."""
         with self._lock:
-            if not self._file.is_file():
-                raise CollectionNotFoundError(f"there is no archive in {self._folder}")
             try:
                 status = self._file.stat()
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise CollectionNotFoundError(f"there is no archive in {self._folder}") from error
+            try:
                 if self._opened != (status.st_dev, status.st_ino):  # dropped and made anew
                     self._close()
                 if self._database is None:

@@ -22,7 +22,7 @@ from trivec.stores.store import BATCH_BYTES, Store
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["MemoryStore", "candidates", "rank", "search_rows", "source_limit"]
+__all__ = ["MemoryStore", "candidates", "rank", "search_rows"]
 
 
 @dataclass(slots=True)
@@ -189,11 +189,6 @@ def rank(
     ]
 
 
-def source_limit(search: Search) -> int:
-    """Return how many candidates one source gives."""
-    return search.k if search.mode in ("dense", "sparse") else search.candidates
-
-
 def candidates(
     query: Vector, vectors: Vectors, source: str, search: Search
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -209,7 +204,7 @@ def candidates(
     elif source == "sparse":
         scores = np.asarray(score_many(query, vectors, Weights(0, 1, 0)).sparse)
         there = np.flatnonzero(scores > 0)
-    best = there[np.argsort(-scores[there], kind="stable")[: source_limit(search)]]
+    best = there[np.argsort(-scores[there], kind="stable")[: search.source_limit]]
     return best, scores[best]
 
 
