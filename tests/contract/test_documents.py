@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from enum import Enum, StrEnum
+from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -45,6 +50,54 @@ HOSTILE_METADATA: list[dict[str, Any]] = [
     {"none": None, "true": True, "list": [1, "two", None, [3.5, {"four": []}]], "obj": {"o": {}}},
     {"sql": "'; DROP TABLE documents; --", "yql": 'x" or true', "expr": "a in ['b'] or id != ''"},
 ]
+
+
+class Lang(StrEnum):
+    EN = "en"
+
+
+class Kind(Enum):
+    X = "x"
+
+
+PYTHON_METADATA: dict[str, Any] = {
+    "lang": Lang.EN,
+    "year": np.int64(2020),
+    "price": Decimal("9.90"),
+    "flag": np.True_,
+    "when": datetime(2026, 1, 31, 12, 30, tzinfo=UTC),
+    "tags": np.array(["a", "b"]),
+    "sizes": (np.int8(1), 2),
+    "nested": {Lang.EN: PurePosixPath("a/b"), "kind": Kind.X},
+    "other": {
+        "day": date(2026, 1, 31),
+        "time": time(9, 5),
+        "np": np.datetime64("2026-01-31T12:30:00"),
+        "uuid": UUID(int=5),
+        "half": np.float32(0.5),
+        "whole": Decimal("3.00"),
+        "list": [Kind.X, [date(2026, 1, 31)], np.str_("text")],
+    },
+}
+PLAIN_METADATA: dict[str, Any] = {
+    "lang": "en",
+    "year": 2020,
+    "price": 9.9,
+    "flag": True,
+    "when": "2026-01-31T12:30:00+00:00",
+    "tags": ["a", "b"],
+    "sizes": [1, 2],
+    "nested": {"en": "a/b", "kind": "x"},
+    "other": {
+        "day": "2026-01-31",
+        "time": "09:05:00",
+        "np": "2026-01-31T12:30:00",
+        "uuid": "00000000-0000-0000-0000-000000000005",
+        "half": 0.5,
+        "whole": 3,
+        "list": ["x", ["2026-01-31"], "text"],
+    },
+}
 
 
 def _same_vectors(got: Vectors | None, wanted: Vectors, tolerance: float) -> None:
@@ -215,6 +268,44 @@ def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value)}
     return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def test_the_values_of_python_programs_are_the_same_in_every_store(
+    store: Store, corpus: Any
+) -> None:
+    document = Document("python", "text", PYTHON_METADATA)
+    store.upsert([document, Document("empty", "")], corpus.vectors.slice(0, 2))
+    (back,) = store.get(["python"]).documents
+    assert back == document
+    assert repr(_sorted(back.metadata)) == repr(_sorted(PLAIN_METADATA))
+    when, other = PYTHON_METADATA["when"], PYTHON_METADATA["other"]
+    cents: Any = Decimal("0.01")
+    price: Any = PYTHON_METADATA["price"]
+    conditions = [
+        F("lang") == Lang.EN,
+        F("year").in_(np.array([2019, 2020])) & (F("lang") == np.str_("en")),
+        (F("price") >= price) & (F("price") < price + cents),
+        (F("flag") == np.True_) & (F("price") == price),
+        F("when") == when,
+        F("when") >= np.datetime64("2026-01-31T12:30"),
+        F("tags").contains(np.str_("b")),
+        F("sizes").all(np.array([1, 2])),
+        F("nested.kind") == Kind.X,
+    ]
+    if not store.declared_only:
+        conditions += [
+            F("other.uuid") == other["uuid"],
+            F("other.day") == other["day"],
+            F("other.np") == other["np"],
+            F("other.time") == other["time"],
+            F("nested.en") == PurePosixPath("a/b"),
+            F("other.half") == np.float32(0.5),
+            F("other.whole") >= other["whole"],
+        ]
+    for condition in conditions:
+        assert condition.matches(PLAIN_METADATA), condition
+        found = [d.id for page in store.scan(filter=condition) for d in page.documents]
+        assert found == ["python"], condition
 
 
 def test_bad_input_names_the_document_and_writes_nothing(store: Store, corpus: Any) -> None:

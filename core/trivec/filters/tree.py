@@ -30,6 +30,7 @@ from trivec.filters.values import (
     parse_datetime,
     split_path,
 )
+from trivec.plain import plain_scalar
 
 __all__ = [
     "And",
@@ -311,6 +312,7 @@ class Comparison(Filter):
 
 def _scalar(path: str, op: Op, value: object) -> Scalar:
     what = f"{path} {op} {value!r}"
+    value = plain_scalar(value)
     if isinstance(value, datetime):
         try:
             value = in_utc(value)

@@ -1,0 +1,88 @@
+"""What a call was given: checked, and named in errors as a reader would name it."""
+
+from __future__ import annotations
+
+from trivec.errors import InvalidInputError, InvalidOptionError
+
+__all__ = ["at_least_one", "described", "expect", "type_name"]
+
+_SHOWN = 60
+"""Characters of a value that an error repeats."""
+
+
+def type_name(value: object) -> str:
+    """Return the name of a value's type, with its module unless that is Python's own.
+
+    >>> import decimal
+    >>> type_name(True), type_name(decimal.Decimal(1))
+    ('bool', 'decimal.Decimal')
+    """
+    return _qualified(type(value))
+
+
+def described(value: object) -> str:
+    """Return how an error names a value that it did not expect.
+
+    >>> described("whale"), described([1.0, 2.0]), described(None), described(int)
+    ("str 'whale'", 'list of float', 'None', 'the class int')
+    """
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {_qualified(value)}"
+    name = type_name(value)
+    if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to print thousands
+        return f"{name} of {value.bit_length()} bits"
+    if isinstance(value, str | int | float):
+        text = repr(value)
+        return f"{name} {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}"
+    if isinstance(value, list | tuple) and value:
+        return f"{name} of {type_name(value[0])}"
+    return name
+
+
+def expect(
+    value: object,
+    kind: type | tuple[type, ...],
+    what: str,
+    expected: str,
+    *,
+    error: type[InvalidInputError] = InvalidOptionError,
+) -> None:
+    """Raise unless a value is of a kind.
+
+    Args:
+        value: What was given.
+        kind: The type or types that it may have.
+        what: The argument, as the message begins.
+        expected: What should be given instead, and how to come by it.
+        error: The class to raise.
+
+    Raises:
+        InvalidInputError: Of the class `error`, if the value is of another type.
+    """
+    if not isinstance(value, kind):
+        raise error(f"{what}: expected {expected}, got {described(value)}")
+
+
+def at_least_one(value: object, what: str) -> int:
+    """Return a whole number of at least 1, such as numpy's too, as an int.
+
+    Raises:
+        InvalidOptionError: If it is none; True and 2.0 are none either.
+    """
+    number = None if isinstance(value, bool | str) else getattr(value, "__index__", None)
+    try:
+        whole = None if number is None else int(number())
+    except TypeError:  # an array of several numbers
+        whole = None
+    if whole is None or whole < 1:
+        raise InvalidOptionError(
+            f"{what}: expected a whole number of at least 1, got {described(value)}"
+        )
+    return whole
+
+
+def _qualified(kind: type) -> str:
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
