@@ -44,15 +44,14 @@ def to_document(node: BaseNode) -> Document:
     """Return a node as a document: the user's metadata as it is, the rest under `PRIVATE_KEY`.
 
     Raises:
-        InvalidDocumentError: If JSON cannot hold the metadata, or all of the node takes more
-            room than a document's metadata may.
+        InvalidDocumentError: If JSON cannot hold the metadata.
     """
     if PRIVATE_KEY in node.metadata:
         raise InvalidDocumentError(
             f"node {node.node_id!r}: the metadata key {PRIVATE_KEY!r} is reserved; rename it"
         )
     text = stored_text(node)
-    rest = node.model_dump(mode="json", exclude={"id_", "embedding", "metadata", "text"})
+    rest = node.model_dump(exclude={"id_", "embedding", "metadata", "text"})
     resource = rest.get("text_resource")
     if isinstance(resource, dict) and resource.get("text") == text:
         resource["text"] = None

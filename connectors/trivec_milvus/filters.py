@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from trivec.document import PRIVATE_KEY
 from trivec.errors import InvalidFilterError
 from trivec.filters import And, Comparison, Filter, Not, Op, Or, Scalar
 from trivec_milvus.schema import FilterColumn
@@ -132,6 +133,11 @@ class _Renderer:
         column = self._columns.get(path)
         if column is not None:
             return _Place(column.name, f'{column.name} != ""', not column.field.is_list)
+        if path.startswith(f"{PRIVATE_KEY}.") and path.count(".") > 1:
+            raise InvalidFilterError(
+                f"Milvus does not filter on {path!r}, which lies in an object that a program keeps "
+                "with a document; declare it in `fields` of create"
+            )
         reference = f'$meta["{kind}:{path}"]'
         return _Place(reference, f"exists {reference}")
 

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.document import Document
+from trivec.document import PRIVATE_KEY, Document, metadata_json, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidVectorsError, StoreError
 from trivec.filters import metadata_values
 from trivec.rows import SparseRows, TokenRows, Tokens
 from trivec.vectors import Vectors
-from trivec_milvus.schema import MAX_VARCHAR_BYTES, TOKEN, FilterColumn, Layout
+from trivec_milvus.schema import MAX_JSON_BYTES, MAX_VARCHAR_BYTES, TOKEN, FilterColumn, Layout
 from trivec_milvus.terms import kind_of_field, metadata_terms, terms
 
 __all__ = [
     "EMPTY_SPARSE",
-    "MAX_DYNAMIC_BYTES",
     "check_rows",
     "document",
     "pack_tokens",
@@ -38,8 +37,6 @@ Row = dict[str, Any]
 # too. This index is the last that they accept; no vocabulary reaches it.
 SENTINEL = 2**32 - 2
 EMPTY_SPARSE = {SENTINEL: 1e-6}
-
-MAX_DYNAMIC_BYTES = 65_536  # of one JSON value, and so of the dynamic field of one row
 
 _NO_TOKENS = np.zeros((0, 1), np.float32)
 
@@ -74,7 +71,10 @@ def document(row: Mapping[str, Any], layout: Layout) -> Document:
     """Return the document of a row that holds its id, text and metadata."""
     names = layout.names
     text = row[names.text] + "".join(row[names.text_more])
-    return Document(row[names.id], text, row[names.metadata])
+    metadata = row[names.metadata]
+    if layout.private and row[names.private]:
+        metadata = {**metadata, PRIVATE_KEY: json.loads("".join(row[names.private]))}
+    return Document(row[names.id], text, metadata)
 
 
 def vectors_of(
@@ -165,22 +165,44 @@ def unpack_tokens(packed: Sequence[str]) -> Tokens:
 def _document_row(one: Document, layout: Layout, columns: Mapping[str, FilterColumn]) -> Row:
     names = layout.names
     text, *more = _pieces(one.text)
-    row: Row = {
-        names.id: one.id,
-        names.text: text,
-        names.text_more: more,
-        names.metadata: _plain_json(one.metadata),
-    }
+    row: Row = {names.id: one.id, names.text: text, names.text_more: more}
+    row.update(_metadata_fields(one, layout))
     for path, column in columns.items():
         row.update(_column_values(one, path, column))
-    found = metadata_terms(one.metadata, layout.collection.fields)
-    size = len(json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode())
-    if size > MAX_DYNAMIC_BYTES:
+    found = metadata_terms(_filterable(one.metadata), layout.collection.fields)
+    size = len(metadata_json(found).encode())
+    if size > MAX_JSON_BYTES:
         raise InvalidDocumentError(
-            f"document {one.id!r}: filters on its metadata need {size} bytes of JSON, Milvus holds "
-            f"{MAX_DYNAMIC_BYTES}; declare its long fields in `fields` of create, or store less"
+            f"document {one.id!r}: filters on its metadata need {size:,} bytes of JSON, and Milvus "
+            f"holds {MAX_JSON_BYTES:,}; declare its long fields in `fields` of create, or store "
+            "less"
         )
     return row | found
+
+
+def _metadata_fields(one: Document, layout: Layout) -> Row:
+    """Return the user's metadata, and apart from it what programs keep, which may be longer."""
+    names, metadata = layout.names, one.metadata
+    if layout.private:
+        kept = _pieces(metadata_json(metadata[PRIVATE_KEY])) if PRIVATE_KEY in metadata else []
+        return {names.metadata: public_metadata(one), names.private: kept}
+    if one.metadata_bytes > MAX_JSON_BYTES:
+        raise InvalidDocumentError(
+            f"document {one.id!r}: its metadata takes {one.metadata_bytes:,} bytes with what "
+            f"programs over the store keep under {PRIVATE_KEY!r} (LlamaIndex: the rest of a node), "
+            f"and Milvus holds at most {MAX_JSON_BYTES:,} bytes of both in this collection, which "
+            "an older trivec made; copy it into a new collection, which holds them apart"
+        )
+    return {names.metadata: metadata}
+
+
+def _filterable(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the metadata without the objects of programs, which take room and no filter names."""
+    private = metadata.get(PRIVATE_KEY)
+    if not isinstance(private, Mapping):
+        return metadata
+    scalars = {name: value for name, value in private.items() if not isinstance(value, Mapping)}
+    return {**metadata, PRIVATE_KEY: scalars}
 
 
 def _column_values(one: Document, path: str, column: FilterColumn) -> Iterator[tuple[str, str]]:
@@ -238,15 +260,6 @@ def _pieces(text: str) -> list[str]:
         pieces.append(data[:end].decode())
         data = data[end:]
     return pieces
-
-
-def _plain_json(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return metadata of dicts and lists only, which is what pymilvus takes."""
-    if isinstance(value, Mapping):
-        return {name: _plain_json(item) for name, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain_json(item) for item in value]
-    return value
 
 
 def _weights(stored: Mapping[int, float]) -> Mapping[int, float]:

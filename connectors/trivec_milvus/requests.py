@@ -100,6 +100,7 @@ def fields_of(layout: Layout, parts: Iterable[str], *, documents: bool = True) -
     fields = [names.id]
     if documents:
         fields += [names.text, names.text_more, names.metadata]
+        fields += [names.private] if layout.private else []
     return fields + [getattr(names, part) for part in layout.schema.parts if part in parts]
 
 

@@ -15,8 +15,11 @@ from trivec.collection import Collection
 from trivec.errors import InvalidOptionError, SchemaMismatchError
 from trivec.fields import FieldType
 from trivec.schema import Schema
+from trivec.stores.limits import Limits
 
 __all__ = [
+    "LIMITS",
+    "MAX_JSON_BYTES",
     "MAX_TOKENS",
     "MAX_VARCHAR_BYTES",
     "TOKEN",
@@ -33,7 +36,14 @@ Storage = Literal["native", "payload"]
 
 MAX_TOKENS = 4096  # elements of an array field; the server's validateMaxCapacityPerRow
 MAX_VARCHAR_BYTES = 65_535
+MAX_JSON_BYTES = 65_536  # of one JSON value, and so of the dynamic field of one row
 MAX_ID_BYTES = 512
+# A text is a string and an array of strings. Cut between characters, each holds at least 65,532.
+LIMITS = Limits(
+    "Milvus",
+    text_bytes=(MAX_TOKENS + 1) * (MAX_VARCHAR_BYTES - 3),
+    metadata_bytes=MAX_JSON_BYTES,
+)
 TOKEN = "vec"  # the vector in a struct of the ColBERT field
 PROPERTY = "trivec"
 # 2.6.19 fixed wrong dimensions being accepted and the nested index on too few rows.
@@ -52,7 +62,10 @@ class FieldNames:
         id: VARCHAR, the primary key.
         text: VARCHAR, the first 65,535 bytes of the text.
         text_more: ARRAY of VARCHAR, the rest of the text.
-        metadata: JSON.
+        metadata: JSON, of at most 65,536 bytes.
+        private: ARRAY of VARCHAR, what programs over the store keep with a document (LlamaIndex:
+            the rest of a node) as JSON in pieces; collections made before it have it in the
+            metadata.
         dense: FLOAT_VECTOR.
         has_dense: BOOL, false where the dense vector is only zeros, for Milvus knows no row
             without one.
@@ -68,6 +81,7 @@ class FieldNames:
     text: str = "text"
     text_more: str = "text_more"
     metadata: str = "metadata"
+    private: str = "private"
     dense: str = "dense"
     has_dense: str = "has_dense"
     sparse: str = "sparse"
@@ -108,12 +122,14 @@ class Layout:
         names: The names of the fields in Milvus.
         storage: Where the ColBERT vectors are.
         half: Whether native ColBERT vectors are float16.
+        private: Whether what programs keep with a document has a field of its own.
     """
 
     collection: Collection
     names: FieldNames = field(default_factory=FieldNames)
     storage: Storage = "payload"
     half: bool = False
+    private: bool = True
 
     @property
     def schema(self) -> Schema:
@@ -176,6 +192,8 @@ class Layout:
         yield names.text, DataType.VARCHAR, string
         yield names.text_more, DataType.ARRAY, strings
         yield names.metadata, DataType.JSON, {}
+        if self.private:
+            yield names.private, DataType.ARRAY, strings
         for column in self.columns.values():
             for name in column.names:
                 yield name, DataType.VARCHAR, string
@@ -245,6 +263,7 @@ class Layout:
                 names,
                 "native" if vector else "payload",
                 bool(vector and vector["type"] == DataType.FLOAT16_VECTOR),
+                names.private in there,
             )
             problems = list(layout._differences(there))
             if not description.get("enable_dynamic_field"):

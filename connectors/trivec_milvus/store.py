@@ -29,7 +29,7 @@ from trivec_milvus.creation import Creation, why
 from trivec_milvus.filters import all_of, any_of_ids, literal, render
 from trivec_milvus.mapping import check_rows, document, row_bytes, rows, vectors_of
 from trivec_milvus.requests import Request, Steps, advance, fetch, fields_of
-from trivec_milvus.schema import MAX_TOKENS, FieldNames, Layout, is_lite
+from trivec_milvus.schema import LIMITS, MAX_TOKENS, FieldNames, Layout, is_lite
 from trivec_milvus.search import answer
 
 __all__ = ["Consistency", "MilvusStore"]
@@ -89,6 +89,8 @@ class MilvusStore(Store):
     Raises:
         InvalidOptionError: If an option is unknown.
     """
+
+    limits = LIMITS
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from trivec import Document, F, Store, Vectors
+from trivec.document import PRIVATE_KEY
 from trivec.errors import InvalidDocumentError, InvalidFilterError, InvalidInputError
 from trivec.rows import SparseRows, TokenRows
 
@@ -306,6 +307,60 @@ def test_the_values_of_python_programs_are_the_same_in_every_store(
         assert condition.matches(PLAIN_METADATA), condition
         found = [d.id for page in store.scan(filter=condition) for d in page.documents]
         assert found == ["python"], condition
+
+
+def test_metadata_is_as_large_as_the_database_takes(store: Store, corpus: Any) -> None:
+    limit = store.limits.metadata_bytes
+    size = limit or 1024 * 1024
+    frame = len('{"objects":[{"long":""}],"é":0}'.encode())
+    fits, over = (
+        Document(one, "text", {"objects": [{"long": "x" * (size - frame + more)}], "é": 0})
+        for one, more in (("fits", 0), ("over", 1))
+    )
+    assert (fits.metadata_bytes, over.metadata_bytes) == (size, size + 1)
+    vectors = corpus.vectors.slice(0, 2)
+    if limit is None:
+        store.upsert([fits, over], vectors)
+        assert store.get(["fits", "over"]).documents == [fits, over]
+        return
+    message = rf"'over'.* {size + 1:,} bytes, and {store.limits.database} holds at most {size:,} "
+    with pytest.raises(InvalidDocumentError, match=message):
+        store.upsert([fits, over], vectors)
+    assert store.count() == 0
+    store.upsert([fits], vectors.slice(0, 1))
+    assert store.get(["fits"]).documents == [fits]
+
+
+def test_a_text_longer_than_the_database_takes_is_refused(store: Store, corpus: Any) -> None:
+    limit = store.limits.text_bytes
+    if limit is None:
+        pytest.skip("this database sets no limit of its own")
+    over = Document("over", "x" * (limit + 1))
+    with pytest.raises(InvalidDocumentError, match=f"'over': its text takes {limit + 1:,} bytes"):
+        store.upsert([corpus.documents[0], over], corpus.vectors.slice(0, 2))
+    assert store.count() == 0
+
+
+def test_what_programs_keep_with_a_document_has_no_limit_of_the_metadata(
+    store: Store, corpus: Any
+) -> None:
+    kept = {"node": {"image": "ż" * 100_000, "list": [{"a": None}]}, "ref_doc_id": "book"}
+    documents = [
+        Document("both", "text", {"lang": "en", PRIVATE_KEY: kept}),
+        Document("private", "text", {PRIVATE_KEY: {}}),
+        Document("public", "text", {"lang": "en"}),
+    ]
+    store.upsert(documents, corpus.vectors.slice(0, 3))
+    assert store.get([d.id for d in documents]).documents == documents
+    assert sorted(d.id for page in store.scan() for d in page.documents) == [
+        "both",
+        "private",
+        "public",
+    ]
+    if not store.declared_only:
+        assert store.count(F(f"{PRIVATE_KEY}.ref_doc_id") == "book") == 1
+    store.upsert([Document("both", "text")], corpus.vectors.slice(0, 1))
+    assert store.get(["both"]).documents == [Document("both", "text")]
 
 
 def test_bad_input_names_the_document_and_writes_nothing(store: Store, corpus: Any) -> None:

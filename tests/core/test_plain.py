@@ -169,8 +169,8 @@ def test_two_keys_that_become_one_lose_nothing() -> None:
     class Key(enum.Enum):
         A = "a"
 
+    metadata: dict[Any, int] = {"a": 1, Key.A: 2}
     with pytest.raises(InvalidDocumentError, match=r"metadata has two keys that become 'a'"):
-        metadata: dict[Any, int] = {"a": 1, Key.A: 2}
         Document("d", "text", metadata)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
+import numpy as np
 import pytest
 from llama_index.core.schema import (
     BaseNode,
@@ -120,6 +122,38 @@ async def test_nodes_come_back_as_they_went_in(
         assert found[0].ref_doc_id == node.ref_doc_id
         assert found[0].hash == node.hash
     assert answer.ids == [node.node_id]
+
+
+def test_large_node_data_is_none_of_the_metadata(vector_store: TrivecVectorStore) -> None:
+    window = "A sentence of the book. " * 1_000
+    neighbours = {
+        NodeRelationship.SOURCE: RelatedNodeInfo(node_id="book", metadata={"file": "a.txt"}),
+        NodeRelationship.PREVIOUS: RelatedNodeInfo(node_id="0", metadata={"window": window}),
+        NodeRelationship.NEXT: RelatedNodeInfo(node_id="2", metadata={"window": window}),
+    }
+    nodes: list[BaseNode] = [
+        TextNode(id_="window", text="one", metadata={"window": window}, relationships=neighbours),
+        ImageNode(id_="image", text="two", image="iVBORw0K" * 25_000, image_mimetype="image/png"),
+    ]
+    vector_store.add(nodes)
+    assert vector_store.get_nodes(["window", "image"]) == nodes
+    answer = vector_store.query(VectorStoreQuery(query_str="two", similarity_top_k=2))
+    assert sorted(answer.nodes or [], key=lambda n: n.node_id) == [nodes[1], nodes[0]]
+    vector_store.delete("book")
+    assert vector_store.get_nodes() == [nodes[1]]
+
+
+def test_values_of_python_programs_in_nodes(vector_store: TrivecVectorStore) -> None:
+    values = {"day": date(2026, 1, 31), "n": np.int64(3), "flag": np.True_}
+    source = RelatedNodeInfo(node_id="book", metadata=values)
+    node = TextNode(id_="a", text="one", metadata=values)
+    node.relationships[NodeRelationship.SOURCE] = source
+    vector_store.add([node])
+    (back,) = vector_store.get_nodes(["a"])
+    plain = {"day": "2026-01-31", "n": 3, "flag": True}
+    assert back.metadata == plain
+    assert back.source_node is not None
+    assert back.source_node.metadata == plain
 
 
 async def test_deleting_by_document(filled: TrivecVectorStore) -> None:

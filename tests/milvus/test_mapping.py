@@ -113,7 +113,7 @@ def test_metadata_that_filters_cannot_hold_names_the_document() -> None:
     with pytest.raises(InvalidDocumentError, match=r"'long'.*'tags' takes 9"):
         rows([long], VECTORS.slice(0, 1), _layout(tags=FieldType.LIST_STR))
     many = Document("many", "", {f"k{i}": i for i in range(3000)})
-    with pytest.raises(InvalidDocumentError, match=r"'many'.*65536"):
+    with pytest.raises(InvalidDocumentError, match=r"'many'.*65,536"):
         rows([many], VECTORS.slice(0, 1), _layout())
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 from trivec import Document, F, Schema, Vector, Vectors, Weights, open_store
+from trivec.document import PRIVATE_KEY
 from trivec.errors import (
     InvalidDocumentError,
+    InvalidFilterError,
     InvalidOptionError,
     InvalidVectorsError,
     SchemaMismatchError,
@@ -24,6 +27,7 @@ from trivec.testing import HashEncoder
 from trivec_milvus import FieldNames, MilvusStore
 from trivec_milvus.client import Address
 from trivec_milvus.requests import Request
+from trivec_milvus.schema import Layout
 
 SMALL = Schema(dense=4, sparse=True, colbert=4, model="small")
 TEXTS = ["blue whale", "grey whale", "", "blue sky and sea", "nothing of it"]
@@ -137,7 +141,7 @@ def test_what_milvus_cannot_hold_is_refused_before_anything_is_written(
     store.create(SMALL)
     dense = np.eye(2, 4, dtype=np.float32)
     many = Document("bad", "", {f"k{i}": i for i in range(3000)})
-    with pytest.raises(InvalidDocumentError, match=r"'bad'.*65536"):
+    with pytest.raises(InvalidDocumentError, match=r"'bad'.*65,536"):
         store.upsert([Document("good", ""), many], Vectors(dense=dense))
     reserved = Vectors(dense=dense, sparse=SparseRows.from_dicts([{}, {2**32 - 2: 1.0}]))
     with pytest.raises(InvalidVectorsError, match=r"'bad'.*reserved"):
@@ -303,6 +307,44 @@ def test_fields_may_have_other_names(
         assert store.search(query, mode=mode)[0].document == Document("d1", TEXTS[1], {"n": 1})
     with pytest.raises(SchemaMismatchError, match=r"'dense'|'id' is missing"):
         assert open_milvus(milvus_url, store.name).schema
+
+
+def test_a_collection_without_a_field_for_private_data_keeps_working(
+    open_milvus: Any, milvus_url: str, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_milvus(milvus_url)
+    with monkeypatch.context() as older:
+        older.setattr("trivec_milvus.store.Layout", partial(Layout, private=False))
+        store.create(encoder.schema)
+    again = open_milvus(milvus_url, store.name)  # which reads how the collection lies there
+    fields = again._connection.client.describe_collection(again.name)["fields"]
+    assert "private" not in {field["name"] for field in fields}
+    kept = Document("a", "text", {"n": 1, PRIVATE_KEY: {"node": {"x": 1}, "ref_doc_id": "book"}})
+    vectors = encoder.encode_documents(["text"])
+    for opened in (store, again):
+        opened.upsert([kept], vectors)
+        assert opened.get(["a"]).documents == [kept]
+        assert opened.count(F(f"{PRIVATE_KEY}.ref_doc_id") == "book") == 1
+        hits = opened.search(encoder.encode_query("text"))
+        assert [hit.document for hit in hits] == [kept]
+    long = Document("long", "text", {"n": 1, PRIVATE_KEY: {"node": {"x": "x" * 65_536}}})
+    with pytest.raises(InvalidDocumentError, match=r"'long'.*LlamaIndex.*65,536.*copy it into"):
+        again.upsert([long], vectors)
+
+
+def test_a_filter_on_what_milvus_does_not_index_says_so(
+    open_milvus: Any, milvus_url: str, encoder: HashEncoder
+) -> None:
+    store = open_milvus(milvus_url)
+    store.create(encoder.schema, fields={f"{PRIVATE_KEY}.node.kind": str})
+    documents = [
+        Document(kind, "text", {PRIVATE_KEY: {"node": {"kind": kind, "n": 1}}}) for kind in "ab"
+    ]
+    store.upsert(documents, encoder.encode_documents(["text"] * 2))
+    assert store.count(F(f"{PRIVATE_KEY}.node.kind") == "b") == 1
+    for condition in (F(f"{PRIVATE_KEY}.node.n") == 1, ~F(f"{PRIVATE_KEY}.node.n").exists()):
+        with pytest.raises(InvalidFilterError, match=r"'_trivec\.node\.n'.*declare it"):
+            store.count(condition)
 
 
 def test_declared_paths_never_share_a_field(open_milvus: Any, lite_url: str) -> None:

@@ -29,6 +29,7 @@ from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.scores import Weights
 from trivec.search import Mode, Search, rank_hits
+from trivec.stores.limits import Limits
 from trivec.stores.overflow import Overflow, OverflowingRowError, check_overflow, fit_rows
 from trivec.stores.retry import retrying
 from trivec.stores.url import StoreUrl
@@ -53,6 +54,8 @@ class BlockingStore(ABC):
 
     declared_only: ClassVar[bool] = False
     """Whether the database can filter on declared fields only."""
+    limits: ClassVar[Limits] = Limits()
+    """How much of one document the database holds."""
 
     def __init__(
         self, name: str, *, colbert_overflow: Overflow = "pool", batch_bytes: int = BATCH_BYTES
@@ -236,7 +239,7 @@ class BlockingStore(ABC):
             StoreError: If the database failed; what came before may have been written, and the
                 same call may be made again.
         """
-        check_documents(self.name, self._known(), documents, vectors)
+        check_documents(self.name, self._known(), documents, vectors, self.limits)
         self._check_documents(documents, vectors)
         vectors, overflowed = self._fit(vectors, [d.id for d in documents])
         texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))

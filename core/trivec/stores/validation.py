@@ -11,18 +11,24 @@ from trivec.fields import check_values
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.search import Search
+from trivec.stores.limits import Limits
 from trivec.vectors import Vector, Vectors
 
 __all__ = ["check_documents", "check_query"]
 
 
 def check_documents(
-    name: str, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    name: str,
+    collection: Collection,
+    documents: Sequence[Document],
+    vectors: Vectors,
+    limits: Limits,
 ) -> None:
     """Check that documents and their vectors can be written.
 
     Raises:
-        InvalidDocumentError: If an id is there twice or metadata does not fit a declared field.
+        InvalidDocumentError: If an id is there twice, metadata does not fit a declared field, or
+            a document is larger than the database holds.
         InvalidVectorsError: If the vectors have other dimensions, or parts that it lacks.
     """
     if len(documents) != len(vectors):
@@ -35,6 +41,7 @@ def check_documents(
             raise InvalidDocumentError(f"document {document.id!r} is there twice")
         seen.add(document.id)
         check_values(document, collection.fields)
+        limits.check(document)
     if vectors.sparse is not None and not collection.schema.sparse:
         raise InvalidVectorsError(f"collection {name!r} holds no sparse vectors")
     _check_dims(name, collection.schema, vectors, "the documents have")
