@@ -10,6 +10,7 @@ from uuid import uuid4
 from langchain_core.documents import Document as LangChainDocument
 
 from trivec import Document
+from trivec.arguments import at_least_one
 from trivec.document import PRIVATE_KEY, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 
@@ -51,8 +52,7 @@ def with_ids(
 
 def batches(pairs: Iterator[tuple[str, LangChainDocument]], size: int) -> Iterator[Batch]:
     """Yield the documents in batches; of those with the same id in one batch, the last."""
-    if size < 1:
-        raise InvalidOptionError(f"batch_size={size} must be at least 1")
+    size = at_least_one(size, "batch_size")
     while some := list(islice(pairs, size)):
         unique = dict(some)
         yield Batch([i for i, _ in some], [_to_trivec(i, d) for i, d in unique.items()])

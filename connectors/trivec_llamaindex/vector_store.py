@@ -18,6 +18,7 @@ from llama_index.core.vector_stores import VectorStoreQuery, VectorStoreQueryRes
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from trivec import Document, Filter, Hit, Store, Vector, Vectors, Weights
+from trivec.arguments import at_least_one
 from trivec.encoding.cache import CachingEncoder
 from trivec.errors import CollectionNotFoundError, InvalidOptionError, InvalidVectorsError
 from trivec.fields import FieldType
@@ -336,8 +337,7 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
 
 def _batches(nodes: Sequence[BaseNode], size: int) -> Iterator[list[BaseNode]]:
     """Yield nodes in batches; of those with the same id in one batch, the last."""
-    if size < 1:
-        raise InvalidOptionError(f"batch_size={size} must be at least 1")
+    size = at_least_one(size, "batch_size")
     rest = iter(nodes)
     while some := list(islice(rest, size)):
         yield list({node.node_id: node for node in some}.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trivec.errors import InvalidInputError, InvalidOptionError
 
-__all__ = ["at_least_one", "described", "expect", "type_name"]
+__all__ = ["at_least_one", "described", "expect", "named", "type_name"]
 
 _SHOWN = 60
 """Characters of a value that an error repeats."""
@@ -31,14 +31,25 @@ def described(value: object) -> str:
     if isinstance(value, type):
         return f"the class {_qualified(value)}"
     name = type_name(value)
-    if isinstance(value, int) and value.bit_length() > 128:  # Python refuses to print thousands
-        return f"{name} of {value.bit_length()} bits"
+    if _is_huge(value):
+        return f"{name} of thousands of digits"
     if isinstance(value, str | int | float):
         text = repr(value)
         return f"{name} {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}"
     if isinstance(value, list | tuple) and value:
         return f"{name} of {type_name(value[0])}"
     return name
+
+
+def named(what: str, value: object) -> str:
+    """Return how an error names an argument with its value, which is short for most.
+
+    >>> named("k", 0), named("k", [1, 2])
+    ('k=0', 'k (list of int)')
+    """
+    plain = value is None or isinstance(value, str | int | float)
+    text = repr(value) if plain and not _is_huge(value) else ""
+    return f"{what}={text}" if 0 < len(text) <= _SHOWN else f"{what} ({described(value)})"
 
 
 def expect(
@@ -66,10 +77,10 @@ def expect(
 
 
 def at_least_one(value: object, what: str) -> int:
-    """Return a whole number of at least 1, such as numpy's too, as an int.
+    """Return an integer of at least 1 as an int; those of numpy are integers too.
 
     Raises:
-        InvalidOptionError: If it is none; True and 2.0 are none either.
+        InvalidOptionError: If it is none; True and 2.0 are none.
     """
     number = None if isinstance(value, bool | str) else getattr(value, "__index__", None)
     try:
@@ -77,10 +88,13 @@ def at_least_one(value: object, what: str) -> int:
     except TypeError:  # an array of several numbers
         whole = None
     if whole is None or whole < 1:
-        raise InvalidOptionError(
-            f"{what}: expected a whole number of at least 1, got {described(value)}"
-        )
+        raise InvalidOptionError(f"{named(what, value)} must be an integer of at least 1")
     return whole
+
+
+def _is_huge(value: object) -> bool:
+    """Return whether a number is one that Python refuses to print."""
+    return isinstance(value, int) and value.bit_length() > 10_000
 
 
 def _qualified(kind: type) -> str:

@@ -56,12 +56,12 @@ class Document:
         object.__setattr__(self, "id", check_id(self.id))
         if not isinstance(self.text, str):
             raise InvalidDocumentError(
-                f"document {self.id!r}: the text: expected a str, got {described(self.text)}"
+                f"document {self.id!r}: the text must be a str, got {described(self.text)}"
             )
         object.__setattr__(self, "text", _plain(self.text, f"document {self.id!r}: the text"))
         if not isinstance(self.metadata, Mapping):
             raise InvalidDocumentError(
-                f"document {self.id!r}: metadata: expected a dict, got {described(self.metadata)}"
+                f"document {self.id!r}: metadata must be a dict, got {described(self.metadata)}"
             )
         # A copy: a caller's loop may fill the same dict for the next document.
         copied = _plain(self.metadata, f"document {self.id!r}: metadata")
@@ -106,7 +106,8 @@ def check_id(value: object) -> str:
     """
     if not isinstance(value, str):
         raise InvalidDocumentError(
-            f"document id: expected a str, got {described(value)}; pass such as str(id)"
+            f"the id of a document must be a str, got {described(value)}; pass str(id), or "
+            "document.id"
         )
     one: str = _plain(value, f"document id {value[:80]!r}")
     size = len(one.encode())

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import get_args, get_origin
 
+from trivec.arguments import described, expect
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidFilterError, InvalidOptionError
 from trivec.filters import Filter, Op, Scalar, metadata_values, parse_datetime, split_path
@@ -60,6 +61,7 @@ def field_types(fields: Mapping[str, type | FieldType]) -> dict[str, FieldType]:
         >>> field_types({"lang": str, "tags": list[str]})["tags"]
         <FieldType.LIST_STR: 'list[str]'>
     """
+    expect(fields, Mapping, "fields", "a dict of paths and types, such as {'lang': str}")
     declared = {}
     for path, kind in fields.items():
         try:
@@ -70,12 +72,13 @@ def field_types(fields: Mapping[str, type | FieldType]) -> dict[str, FieldType]:
             declared[path] = kind
         elif get_origin(kind) is list and get_args(kind) in ((str,), (int,)):
             declared[path] = FieldType(f"list[{get_args(kind)[0].__name__}]")
-        elif kind in _TYPES:
+        elif isinstance(kind, type) and kind in _TYPES:
             declared[path] = _TYPES[kind]
         else:
+            given = described(kind) if get_origin(kind) is None else repr(kind)
             raise InvalidOptionError(
-                f"field {path!r} has the type {kind!r}; expected str, int, float, bool, datetime, "
-                "list[str] or list[int]"
+                f"field {path!r}: expected the type itself, one of str, int, float, bool, "
+                f"datetime, list[str] and list[int], got {given}"
             )
     return declared
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 
+from trivec.arguments import at_least_one, expect
 from trivec.errors import InvalidOptionError
 from trivec.rows import Float
 
@@ -36,10 +39,10 @@ def diverse(query: Float, documents: Float, *, k: int, relevance: float = 0.5) -
         >>> diverse(query, documents, k=2, relevance=0.3)
         [1, 2]
     """
+    expect(relevance, Real, "relevance", "a number from 0 (diverse) to 1 (near)")
     if not 0 <= relevance <= 1:
         raise InvalidOptionError(f"relevance={relevance} must be between 0 (diverse) and 1 (near)")
-    if k < 1:
-        raise InvalidOptionError(f"k={k} must be at least 1")
+    k = at_least_one(k, "k")
     unit = _unit(documents)
     near = unit @ _unit(query[None])[0]
     # Until something is chosen, only nearness counts.

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from numbers import Number
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.arguments import described
 from trivec.errors import InvalidVectorsError
 
-__all__ = ["Float", "SparseRows", "TokenRows", "Tokens", "first_not_finite", "spans", "unit"]
+__all__ = [
+    "Float",
+    "SparseRows",
+    "TokenRows",
+    "Tokens",
+    "first_not_finite",
+    "floats",
+    "integers",
+    "spans",
+    "unit",
+]
 
 Float = NDArray[np.floating]
 Tokens = NDArray[np.floating]
@@ -35,9 +48,10 @@ class SparseRows:
     values: Float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "indptr", _indptr(self.indptr, len(self.indices), "sparse"))
-        object.__setattr__(self, "indices", _vocabulary_ids(self.indices))
-        values = np.asarray(self.values, np.float32)
+        indices = _vocabulary_ids(integers(self.indices, "sparse indices"))
+        object.__setattr__(self, "indices", indices)
+        object.__setattr__(self, "indptr", _indptr(self.indptr, len(indices), "sparse"))
+        values = floats(self.values, "sparse values").astype(np.float32, copy=False)
         object.__setattr__(self, "values", values)
         if values.shape != self.indices.shape:
             raise InvalidVectorsError(
@@ -68,15 +82,26 @@ class SparseRows:
     def from_dicts(cls, rows: Sequence[Mapping[int, float]]) -> Self:
         """Build the columns from one `{vocabulary id: weight}` per text.
 
+        Raises:
+            InvalidVectorsError: If a row is no mapping, or an id or a weight is no number.
+
         >>> SparseRows.from_dicts([{7: 0.5, 3: 0.25}, {}]).indices
         array([3, 7], dtype=uint32)
         """
+        rows = _listed(rows, "sparse rows", "{vocabulary id: weight}")
+        for i, row in enumerate(rows):
+            if not isinstance(row, Mapping):
+                raise InvalidVectorsError(
+                    f"sparse row {i}: expected {{vocabulary id: weight}}, got {described(row)}"
+                )
         lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
+        ids = list(chain.from_iterable(rows))
+        weights = list(chain.from_iterable(row.values() for row in rows))
+        indices = integers(ids, "sparse ids, the keys of {vocabulary id: weight},")
+        values = floats(weights, "sparse weights, the values of {vocabulary id: weight},")
+        order = np.lexsort((indices, np.repeat(np.arange(len(rows)), lengths)))
         indptr = np.concatenate([[0], np.cumsum(lengths)])
-        total = int(indptr[-1])
-        indices = np.fromiter((i for row in rows for i in sorted(row)), np.int64, total)
-        values = np.fromiter((row[i] for row in rows for i in sorted(row)), np.float32, total)
-        return cls(indptr, _vocabulary_ids(indices), values)
+        return cls(indptr, _vocabulary_ids(indices[order]), values[order])
 
     def row(self, index: int) -> dict[int, float]:
         """Return row `index` as `{vocabulary id: weight}`."""
@@ -107,10 +132,7 @@ class TokenRows:
     values: Tokens
 
     def __post_init__(self) -> None:
-        given = np.asarray(self.values)
-        values: Tokens = (
-            given if given.dtype == np.float16 else given.astype(np.float32, copy=False)
-        )
+        values = floats(self.values, "ColBERT values")
         if values.ndim != 2:
             raise InvalidVectorsError(
                 f"ColBERT values have shape {values.shape}, expected (tokens, dimension)"
@@ -136,13 +158,20 @@ class TokenRows:
         """Concatenate one (tokens, dimension) array per text.
 
         `dim` is needed only when there is no row to read it from.
+
+        Raises:
+            InvalidVectorsError: If a row holds something else than numbers in that shape.
         """
-        lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
+        rows = [
+            floats(row, f"ColBERT row {i}")
+            for i, row in enumerate(_listed(rows, "ColBERT rows", "(tokens, dimension) arrays"))
+        ]
         if any(row.ndim != 2 for row in rows) or len({row.shape[1] for row in rows}) > 1:
             raise InvalidVectorsError(
-                f"ColBERT rows have shapes {sorted({row.shape[1:] for row in rows})}, "
-                "expected (tokens, dimension) with one dimension"
+                f"ColBERT rows have the shapes {_some({row.shape for row in rows})}; expected "
+                "(tokens, dimension) with one dimension for all"
             )
+        lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
         values: Tokens = np.concatenate(rows) if rows else np.zeros((0, dim or 0), np.float32)
         return cls(np.concatenate([[0], np.cumsum(lengths)]), values)
 
@@ -156,8 +185,80 @@ class TokenRows:
         return type(self)(indptr, self.values[flat])
 
 
+def floats(values: object, what: str) -> Float:
+    """Return numbers as an array of float32, or of float16 where they are that already.
+
+    >>> floats([[1, 2]], "dense").dtype
+    dtype('float32')
+
+    Raises:
+        InvalidVectorsError: If they are no real numbers, or rows of different lengths.
+    """
+    array = _array(values, what, "numbers")
+    if array.dtype in (np.float16, np.float32):
+        return array
+    try:
+        with np.errstate(over="ignore"):  # infinity, which the caller finds
+            return array.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidVectorsError(f"{what}: expected numbers, got {described(values)}") from error
+
+
+def integers(values: object, what: str) -> NDArray[np.integer]:
+    """Return integers as an array of one dimension.
+
+    >>> integers([], "rows").dtype
+    dtype('int64')
+
+    Raises:
+        InvalidVectorsError: If they are something else; True, 1.5 and "1" are none.
+    """
+    array = _array(values, what, "integers")
+    if array.ndim == 1 and not array.size:
+        return array.astype(np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InvalidVectorsError(
+            f"{what}: expected integers in a row, got an array of shape {array.shape} and type "
+            f"{array.dtype}"
+        )
+    return array
+
+
+def _array(values: object, what: str, expected: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except (RuntimeError, TypeError, ValueError) as error:  # ragged rows, tensors on a GPU
+        raise InvalidVectorsError(f"{what}: expected {expected}: {error}") from error
+    if array.dtype.kind in "OSUcMm":  # what numpy would cut, parse or count
+        raise InvalidVectorsError(
+            f"{what}: expected {expected}, got {described(_first_odd(values))}"
+        )
+    return array
+
+
+def _first_odd(values: object) -> object:
+    """Return the first element that is no number, to be named; the whole where all of it is odd."""
+    if not isinstance(values, list | tuple):
+        return values
+    return next((v for v in values if not isinstance(v, Number | list | tuple)), values)
+
+
+def _listed(rows: Iterable[Any], what: str, each: str) -> list[Any]:
+    if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
+        raise InvalidVectorsError(
+            f"{what}: expected a list with {each} for each text, got {described(rows)}"
+        )
+    return list(rows)
+
+
+def _some(shapes: set[tuple[int, ...]]) -> str:
+    """Return a few of the shapes that are there."""
+    shown = sorted(shapes)[:4]
+    return ", ".join(map(str, shown)) + (", …" if len(shapes) > len(shown) else "")
+
+
 def _indptr(indptr: NDArray[np.int64], size: int, part: str) -> NDArray[np.int64]:
-    indptr = np.asarray(indptr, np.int64)
+    indptr = integers(indptr, f"{part} indptr").astype(np.int64, copy=False)
     ok = indptr.ndim == 1 and len(indptr) > 0 and indptr[0] == 0 and indptr[-1] == size
     if not ok or np.any(np.diff(indptr) < 0):
         raise InvalidVectorsError(
@@ -167,7 +268,6 @@ def _indptr(indptr: NDArray[np.int64], size: int, part: str) -> NDArray[np.int64
 
 
 def _vocabulary_ids(indices: NDArray[np.integer]) -> NDArray[np.uint32]:
-    indices = np.asarray(indices)
     # 2**32 - 1 is the first index that Milvus refuses.
     if len(indices) and (indices.min() < 0 or indices.max() >= 2**32 - 1):
         raise InvalidVectorsError("sparse indices must lie between 0 and 2**32 - 2")

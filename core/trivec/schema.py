@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from trivec.arguments import at_least_one, expect
 from trivec.errors import InvalidOptionError, SchemaMismatchError
 
 __all__ = ["Schema"]
@@ -20,7 +23,8 @@ class Schema:
         model: The name of the model that makes the vectors; "" when unknown.
 
     Raises:
-        InvalidOptionError: If a dimension is not positive, or there is no part at all.
+        InvalidOptionError: If a dimension is no integer of at least 1, `sparse` is neither True
+            nor False, or there is no part at all.
 
     Example:
         >>> Schema(dense=1024, sparse=True, colbert=1024, model="BAAI/bge-m3").parts
@@ -33,9 +37,13 @@ class Schema:
     model: str = ""
 
     def __post_init__(self) -> None:
-        for name, value in (("dense", self.dense), ("colbert", self.colbert)):
-            if value is not None and value < 1:
-                raise InvalidOptionError(f"schema: {name}={value} must be a dimension or None")
+        for name in ("dense", "colbert"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, at_least_one(value, f"schema: {name}"))
+        expect(self.sparse, (bool, np.bool_), "schema: sparse", "True or False")
+        object.__setattr__(self, "sparse", bool(self.sparse))
+        expect(self.model, str, "schema: model", 'the name of a model, or ""')
         if not self.parts:
             raise InvalidOptionError("schema: give at least one of dense, sparse and colbert")
 
@@ -59,6 +67,7 @@ class Schema:
             >>> made.held_by(Schema(dense=1024, sparse=True, colbert=None)).parts
             ('dense', 'sparse')
         """
+        expect(collection, Schema, "collection", "a Schema, such as store.schema")
         if not set(self.parts) & set(collection.parts):
             raise SchemaMismatchError(
                 f"the collection holds {', '.join(collection.parts)} vectors only, "
@@ -89,6 +98,7 @@ class Schema:
 
     def differences(self, other: Schema) -> list[str]:
         """Return one sentence for each thing in which `other` differs; an unknown model fits."""
+        expect(other, Schema, "other", "a Schema, such as encoder.schema")
         found = [
             f"{name} is {getattr(other, name)}, expected {getattr(self, name)}"
             for name in ("dense", "sparse", "colbert")

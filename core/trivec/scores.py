@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.arguments import expect
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import Float, SparseRows, TokenRows, Tokens
-from trivec.vectors import Vector, Vectors
+from trivec.vectors import Vector, Vectors, expect_vector
 
 __all__ = ["PartScores", "Scores", "Weights", "score", "score_many"]
 
@@ -55,7 +57,9 @@ class Weights:
 
     def __post_init__(self) -> None:
         for name in ("dense", "sparse", "colbert"):
-            value = float(getattr(self, name))
+            given = getattr(self, name)
+            expect(given, Real, f"weight {name}", "a number of at least 0, such as 0.3")
+            value = float(given)
             if not 0 <= value < np.inf:
                 raise InvalidOptionError(f"weight {name}={value} must be finite and at least 0")
             object.__setattr__(self, name, value)
@@ -138,7 +142,7 @@ def score(query: Vector, document: Vector, weights: Weights = Weights.GENERAL) -
         The parts and the hybrid score. A part that either side lacks scores 0.
 
     Raises:
-        InvalidVectorsError: If the dimensions differ.
+        InvalidVectorsError: If the dimensions differ, or one is no `Vector`.
 
     Example:
         >>> import numpy as np
@@ -147,6 +151,8 @@ def score(query: Vector, document: Vector, weights: Weights = Weights.GENERAL) -
         >>> round(score(query, document, Weights(1, 1, 0)).hybrid, 3)
         0.425
     """
+    expect_vector(query, "query")
+    expect_vector(document, "document")
     batch = Vectors(
         # A document without any part still has a place to score 0.
         dense=np.zeros((1, 0), np.float32) if document.dense is None else document.dense[None],
@@ -173,6 +179,9 @@ def score_many(query: Vector, documents: Vectors, weights: Weights = Weights.GEN
     Raises:
         InvalidVectorsError: If the dimensions differ.
     """
+    expect_vector(query, "query")
+    expect(documents, Vectors, "documents", "Vectors", error=InvalidVectorsError)
+    expect(weights, Weights, "weights", "Weights, such as Weights(1, 0.3, 1)")
     none = np.zeros(len(documents))
     dense = sparse = colbert = none
     if weights.dense > 0 and query.dense is not None and documents.dense is not None:

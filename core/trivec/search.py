@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from trivec.arguments import expect, named
 from trivec.errors import InvalidOptionError
 from trivec.filters import Filter
 from trivec.hit import Hit
@@ -38,7 +39,7 @@ def as_mode(text: str) -> Mode:
     for mode in MODES:
         if text == mode:
             return mode
-    raise InvalidOptionError(f"mode={text!r}; expected one of {', '.join(MODES)}")
+    raise InvalidOptionError(f"{named('mode', text)}; expected one of {', '.join(MODES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,13 @@ class Search:
         as_mode(self.mode)
         for name in ("k", "candidates"):
             value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or not 1 <= value <= _MOST:
-                raise InvalidOptionError(f"{name}={value!r} must be an integer from 1 to {_MOST}")
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                value = None
+            if value is None or not 1 <= value <= _MOST:
+                given = named(name, getattr(self, name))
+                raise InvalidOptionError(f"{given} must be an integer from 1 to {_MOST}")
             object.__setattr__(self, name, int(value))
-        if not isinstance(self.weights, Weights):
-            raise InvalidOptionError(f"weights={self.weights!r} must be Weights")
+        expect(self.weights, Weights, "weights", "Weights, such as Weights(1, 0.3, 1)")
         if self.filter is not None and not isinstance(self.filter, Filter):
             raise InvalidOptionError(f"filter={self.filter!r} must be made with F")
         object.__setattr__(self, "candidates", max(self.k, self.candidates))

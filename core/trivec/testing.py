@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from trivec.encoding.tokens import check_texts
 from trivec.rows import Float, SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.text_encoder import Token
@@ -76,6 +77,7 @@ class HashEncoder:
             >>> HashEncoder().tokens("Blue whale")[1].text
             'whale'
         """
+        check_texts([text])
         found = [
             Token(_word_id(word.group().lower()), word.group(), *word.span())
             for word in _WORD.finditer(text)
@@ -83,8 +85,9 @@ class HashEncoder:
         return [*found, Token(_word_id(""), "</s>", len(text), len(text))]
 
     def _encode(self, texts: Sequence[str]) -> Vectors:
-        self.encoded += len(texts)
-        words = [[word.lower() for word in _WORD.findall(text)] for text in texts]
+        checked = check_texts(texts)
+        self.encoded += len(checked)
+        words = [[word.lower() for word in _WORD.findall(text)] for text in checked]
         dense = [sum((_unit(w, self._dense) for w in row), _unit("", self._dense)) for row in words]
         sparse = [{_word_id(w): 0.1 + 0.05 * (len(w) % 5) for w in row} for row in words]
         colbert = [np.stack([_unit(w, self._colbert) for w in [*row, ""]]) for row in words]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,20 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.arguments import described, expect
 from trivec.errors import InvalidVectorsError
-from trivec.rows import Float, SparseRows, TokenRows, Tokens, first_not_finite
+from trivec.rows import (
+    Float,
+    SparseRows,
+    TokenRows,
+    Tokens,
+    first_not_finite,
+    floats,
+    integers,
+)
 from trivec.schema import Schema
 
-__all__ = ["Vector", "Vectors"]
+__all__ = ["Vector", "Vectors", "expect_vector"]
 
 T = TypeVar("T")
 
@@ -40,8 +50,13 @@ class Vector:
     colbert: Tokens | None = None
 
     def __post_init__(self) -> None:
+        dense = None if self.dense is None else floats(self.dense, "dense")
+        if dense is not None and dense.ndim != 1:
+            raise InvalidVectorsError(f"dense has shape {dense.shape}, expected (dimension,)")
+        if dense is None and self.sparse is None and self.colbert is None:
+            raise InvalidVectorsError("give at least one of dense, sparse and colbert")
         batch = Vectors(
-            dense=None if self.dense is None else np.asarray(self.dense, np.float32)[None],
+            dense=None if dense is None else dense[None],
             sparse=None if self.sparse is None else SparseRows.from_dicts([self.sparse]),
             colbert=None if self.colbert is None else TokenRows.from_arrays([self.colbert]),
         )
@@ -86,13 +101,18 @@ class Vectors:
 
     def __post_init__(self) -> None:
         if self.dense is not None:
-            dense = np.asarray(self.dense, np.float32)
+            dense = floats(self.dense, "dense").astype(np.float32, copy=False)
             object.__setattr__(self, "dense", dense)
             if dense.ndim != 2:
                 raise InvalidVectorsError(f"dense has shape {dense.shape}, expected (n, dimension)")
             bad = first_not_finite(dense)
             if bad is not None:
                 raise InvalidVectorsError(f"dense row {bad} holds a value that is not finite")
+        for name, kind in (("sparse", SparseRows), ("colbert", TokenRows)):
+            how = "from_dicts" if kind is SparseRows else "from_arrays"
+            expected = f"{kind.__name__}, such as {kind.__name__}.{how}(rows)"
+            if getattr(self, name) is not None:
+                expect(getattr(self, name), kind, name, expected, error=InvalidVectorsError)
         lengths = {
             name: len(part)
             for name, part in (
@@ -112,6 +132,11 @@ class Vectors:
         return len(part)
 
     def __getitem__(self, index: int) -> Vector:
+        if not isinstance(index, int | np.integer):
+            raise InvalidVectorsError(
+                f"vectors[…]: expected the number of one row, got {described(index)}; "
+                "vectors.slice(start, stop) and vectors.take(rows) return several"
+            )
         if not -len(self) <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         index %= len(self)
@@ -126,6 +151,7 @@ class Vectors:
 
     def only(self, schema: Schema) -> Vectors:
         """Return the parts that a schema has, without copying."""
+        expect(schema, Schema, "schema", "a Schema, such as store.schema")
         return Vectors(
             dense=None if schema.dense is None else self.dense,
             sparse=self.sparse if schema.sparse else None,
@@ -134,6 +160,8 @@ class Vectors:
 
     def slice(self, start: int, stop: int) -> Vectors:
         """Return rows `start` to `stop` (exclusive)."""
+        for name, place in (("start", start), ("stop", stop)):
+            expect(place, (int, np.integer), name, "the number of a row")
         return self.take(np.arange(*slice(start, stop).indices(len(self)), dtype=np.int64))
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Vectors:
@@ -141,8 +169,9 @@ class Vectors:
 
         Raises:
             IndexError: If there is no such row.
+            InvalidVectorsError: If they are no integers; of a mask, `np.flatnonzero` makes some.
         """
-        rows = np.asarray(rows, np.int64)
+        rows = integers(rows, "rows").astype(np.int64, copy=False)
         if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
         return Vectors(
@@ -156,13 +185,21 @@ class Vectors:
         """Join batches that hold the same parts.
 
         Raises:
-            InvalidVectorsError: If there is no batch, or one lacks a part that another has.
+            InvalidVectorsError: If there is no batch, one lacks a part that another has, or has it
+                in another dimension.
         """
+        expect(batches, (list, tuple), "batches", "a list of Vectors", error=InvalidVectorsError)
+        for batch in batches:
+            expect(batch, Vectors, "batches: each", "Vectors", error=InvalidVectorsError)
         if not batches:
             raise InvalidVectorsError("nothing to concatenate")
         dense = _same_parts([b.dense for b in batches], "dense")
         sparse = _same_parts([b.sparse for b in batches], "sparse")
         colbert = _same_parts([b.colbert for b in batches], "colbert")
+        for rows in dense[1:]:
+            _expect_dim(rows, dense[0].shape[1], "the dense vectors of a batch")
+        for tokens in colbert[1:]:
+            _expect_dim(tokens.values, colbert[0].dim, "the ColBERT vectors of a batch")
         return Vectors(
             dense=np.concatenate(dense) if dense else None,
             sparse=SparseRows(
@@ -195,6 +232,9 @@ class Vectors:
         Raises:
             InvalidVectorsError: If a row has another dimension.
         """
+        expect(rows, (list, tuple), "rows", "a list of Vector", error=InvalidVectorsError)
+        for row in rows:
+            expect_vector(row, "rows: each")
         stacked = None
         if dense is not None:
             stacked = np.zeros((len(rows), dense), np.float32)
@@ -265,9 +305,16 @@ class Vectors:
             ...     Vectors.load(folder + "/v.safetensors", start=2).dense
             array([[0., 0., 1.]], dtype=float32)
         """
-        from safetensors import safe_open
+        from safetensors import SafetensorError, safe_open
 
-        with safe_open(path, framework="numpy") as file:
+        expect(path, (str, os.PathLike), "path", "the path of a file")
+        try:
+            opened = safe_open(path, framework="numpy")
+        except SafetensorError as error:
+            raise InvalidVectorsError(
+                f"{path} is no file that Vectors.save wrote: {error}"
+            ) from error
+        with opened as file:
             names = set(file.keys())
 
             def rows(name: str, first: int, last: int) -> NDArray[Any]:
@@ -296,6 +343,12 @@ class Vectors:
                 indptr, first, last = ragged("colbert")
                 colbert = TokenRows(indptr, rows("colbert.values", first, last))
         return Vectors(dense=dense, sparse=sparse, colbert=colbert)
+
+
+def expect_vector(value: object, what: str) -> None:
+    """Raise `InvalidVectorsError` unless a value is the `Vector` of one text."""
+    expected = "a Vector, such as encoder.encode_query(text) or vectors[0]"
+    expect(value, Vector, what, expected, error=InvalidVectorsError)
 
 
 def _join_indptr(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -149,7 +149,7 @@ def test_a_value_becomes_plain(given: object, wanted: object) -> None:
         (Model(), r"Model, .*value\.model_dump\(mode='json'\)"),
         (object(), "of type object"),
         (iter([1]), "of type list_iterator"),
-        ("caf\udce9", r"the lone surrogate U\+DCE9 at character 3.*errors='replace'"),
+        ("caf\udce9", r"the lone surrogate U\+DCE9 at character 3.*surrogatepass"),
         (Loud("\ud83d"), r"the lone surrogate U\+D83D at character 0"),
         ({1: "a"}, r"the key 1 of type int; JSON has str keys, such as '1'"),
         ({None: "a"}, "the key None of type NoneType"),
@@ -183,11 +183,11 @@ def test_ids_and_texts_are_plain_too() -> None:
 @pytest.mark.parametrize(
     ("id", "text", "problem"),
     [
-        (ONE, "", r"document id: expected a str, got uuid\.UUID; pass such as str\(id\)"),
-        (7, "", "document id: expected a str, got int 7"),
+        (ONE, "", r"the id of a document must be a str, got uuid\.UUID; pass str\(id\)"),
+        (7, "", "the id of a document must be a str, got int 7"),
         ("a\ud800", "", r"document id 'a\\ud800' holds the lone surrogate U\+D800 at character 1"),
-        ("a", b"text", "document 'a': the text: expected a str, got bytes"),
-        ("a", np.float64("nan"), r"the text: expected a str, got numpy\.float64"),
+        ("a", b"text", "document 'a': the text must be a str, got bytes"),
+        ("a", np.float64("nan"), r"the text must be a str, got numpy\.float64"),
         ("a", "x\udc80", r"document 'a': the text holds the lone surrogate U\+DC80 at character 1"),
     ],
 )

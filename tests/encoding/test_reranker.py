@@ -87,7 +87,7 @@ def test_no_pairs_and_wrong_pairs(checkpoint: Path) -> None:
     assert reranker.score_pairs([]).shape == (0,)
     with pytest.raises(InvalidInputError, match="pair 0"):
         reranker.score_pairs(["ab"])  # type: ignore[list-item]
-    with pytest.raises(InvalidInputError, match="text 1 has half of a surrogate pair"):
+    with pytest.raises(InvalidInputError, match="text 1 holds the lone surrogate"):
         reranker.score_pairs([("kalo", "mine"), ("kalo", "\ud800")])
     with pytest.raises(InvalidOptionError, match="max_length"):
         reranker.score_pairs([("kalo", "mine")], max_length=3)

@@ -69,6 +69,6 @@ def test_only_texts_have_tokens(m3: Path) -> None:
     encoder = Encoder.load(m3, precision="float32")
     with pytest.raises(InvalidInputError, match="text 0 is a bytes"):
         encoder.tokens(b"kaka")  # type: ignore[arg-type]
-    with pytest.raises(InvalidInputError, match="text 0 has half of a surrogate pair"):
+    with pytest.raises(InvalidInputError, match="text 0 holds the lone surrogate"):
         encoder.tokens("kaka \ud800")
     assert np.all([token.id > 0 for token in encoder.tokens("kaka")])

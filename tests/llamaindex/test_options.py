@@ -53,8 +53,8 @@ def test_the_metadata_of_two_nodes_with_one_id_is_that_of_the_last(
 def test_what_json_cannot_hold_is_an_error_that_names_the_node(
     vector_store: TrivecVectorStore,
 ) -> None:
-    node = TextNode(id_="mine", text="a", metadata={"when": datetime.datetime(2024, 1, 31)})
-    with pytest.raises(InvalidDocumentError, match="'mine': metadata\\.when is a datetime"):
+    node = TextNode(id_="mine", text="a", metadata={"took": datetime.timedelta(1)})
+    with pytest.raises(InvalidDocumentError, match=r"'mine': metadata\.took .*datetime\.timedelta"):
         vector_store.add([node])
     with pytest.raises(InvalidDocumentError, match="reserved"):
         vector_store.add([TextNode(id_="mine", text="a", metadata={PRIVATE_KEY: 1})])

@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from trivec.encoding.tokens import check_texts
 from trivec.errors import InvalidOptionError
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
@@ -148,7 +149,7 @@ class CachingEncoder:
     def _encode(
         self, role: Role, texts: Sequence[str], keep: bool = True, colbert: bool = True
     ) -> Vectors:
-        plan = _Plan(role, list(texts), keep, colbert)
+        plan = _Plan(role, check_texts(texts), keep, colbert)
         fresh = None
         # Whoever is encoding a text may need the event loop that waiting would block.
         with self._claimed(plan, wait=not _runs_event_loop()):
@@ -170,7 +171,7 @@ class CachingEncoder:
     async def _aencode(
         self, role: Role, texts: Sequence[str], keep: bool = True, colbert: bool = True
     ) -> Vectors:
-        plan = _Plan(role, list(texts), keep, colbert)
+        plan = _Plan(role, check_texts(texts), keep, colbert)
         fresh = None
         with self._claimed(plan, wait=True):
             if plan.mine or not plan.texts:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.arguments import at_least_one, expect
 from trivec.encoding.columns import Columns
 from trivec.encoding.dispatcher import Dispatcher
 from trivec.encoding.precision import Precision
@@ -152,8 +153,9 @@ class Encoder:
         """
         if colbert_dtype not in ("float32", "float16"):
             raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
-        if batch_tokens is not None and batch_tokens < 1:
-            raise InvalidOptionError(f"batch_tokens={batch_tokens} must be at least 1")
+        expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
+        if batch_tokens is not None:
+            batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         # torch and transformers take seconds to import; programs that only search need neither.
         from trivec.encoding.checkpoint import fetch, open_checkpoint
         from trivec.encoding.heads import Heads
@@ -370,7 +372,7 @@ class Encoder:
             One token for each ColBERT vector.
         """
         check_texts([text])
-        most = min(max_length, self.max_length)
+        most = min(at_least_one(max_length, "max_length"), self.max_length)
         return self._tokenizer.tokens(text, max_length=most, window=self._heads.window)
 
     def _instructed(self, texts: Sequence[str]) -> list[str]:
@@ -388,6 +390,7 @@ class Encoder:
                     f"{self.model} has no {file}, so that {part}=True cannot be; leave it out, or "
                     "load a checkpoint with that file"
                 )
+        max_length = at_least_one(max_length, "max_length")
         if max_length < 3:
             raise InvalidOptionError(f"max_length={max_length} must be at least 3")
         request = _Request(

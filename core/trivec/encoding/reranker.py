@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.arguments import at_least_one, described, expect
 from trivec.encoding.encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS
 from trivec.encoding.pairs import PairTokenizer
 from trivec.encoding.precision import Precision
 from trivec.encoding.tokens import PackedTexts, TextTokenizer, check_texts, token_batches
-from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
+from trivec.errors import CheckpointError, InvalidInputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,8 +84,9 @@ class Reranker:
             CheckpointError: Naming every file that is missing and every wrong shape.
             InvalidOptionError: If an option is out of range, or the device does not exist.
         """
-        if batch_tokens is not None and batch_tokens < 1:
-            raise InvalidOptionError(f"batch_tokens={batch_tokens} must be at least 1")
+        expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
+        if batch_tokens is not None:
+            batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         from trivec.encoding.checkpoint import fetch, open_checkpoint
         from trivec.encoding.placement import place
 
@@ -136,12 +138,16 @@ class Reranker:
                 surrogate pair.
             InvalidOptionError: If `max_length` leaves no room for a text.
         """
+        expect(pairs, (list, tuple), "pairs", "a list of (question, document)")
         for index, pair in enumerate(pairs):
-            if isinstance(pair, str) or len(pair) != 2:
-                raise InvalidInputError(f"pair {index} is not (question, document)")
+            if not isinstance(pair, list | tuple) or len(pair) != 2:
+                raise InvalidInputError(
+                    f"pair {index}: expected (question, document), got {described(pair)}"
+                )
+        most = at_least_one(max_length, "max_length")
         questions = check_texts([question for question, _ in pairs])
         documents = check_texts([document for _, document in pairs])
-        ids = self._tokenizer(questions, documents, min(max_length, self.max_length))
+        ids = self._tokenizer(questions, documents, min(most, self.max_length))
         scores = np.zeros(len(pairs), np.float32)
         for rows in token_batches(ids.lengths(), self._batch_tokens):
             scores[rows] = self._score(ids.packed(rows))

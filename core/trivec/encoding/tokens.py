@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.arguments import described
 from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
+from trivec.plain import surrogate_problem
 from trivec.text_encoder import Token
 
 if TYPE_CHECKING:
@@ -288,23 +290,19 @@ def check_texts(texts: Sequence[str]) -> list[str]:
     """Return the texts as a list.
 
     Raises:
-        InvalidInputError: If it is one string, or something in it is not a string or holds half of
-            a surrogate pair.
+        InvalidInputError: If it is one string or no list at all, or something in it is not a
+            string or holds half of a surrogate pair.
     """
-    if isinstance(texts, str):
-        raise InvalidInputError("give a list of texts, not one text: [text]")
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        raise InvalidInputError(
+            f"texts: expected a list of str, such as [text], got {described(texts)}"
+        )
     checked = list(texts)
     for index, text in enumerate(checked):
         if not isinstance(text, str):
-            raise InvalidInputError(f"text {index} is a {type(text).__name__}, expected str")
-        try:
-            text.encode()  # as tokenizers read it; a small part of what they take
-        except UnicodeEncodeError as error:
-            raise InvalidInputError(
-                f"text {index} has half of a surrogate pair, {text[error.start]!a}, at "
-                f"{error.start}, which is no character; repair it with "
-                "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
-            ) from error
+            raise InvalidInputError(f"text {index}: expected a str, got {described(text)}")
+        if problem := surrogate_problem(text):
+            raise InvalidInputError(f"text {index} holds {problem}")
     return checked
 
 

@@ -18,7 +18,12 @@ import numpy as np
 
 from trivec.collection import Collection, Page
 from trivec.document import Document, metadata_json
-from trivec.errors import CollectionNotFoundError, InvalidOptionError, StoreError
+from trivec.errors import (
+    CollectionNotFoundError,
+    InvalidOptionError,
+    InvalidVectorsError,
+    StoreError,
+)
 from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
@@ -287,7 +292,7 @@ class ArchiveStore(Store):
                 finally:
                     if database.in_transaction:
                         database.execute("ROLLBACK")
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, InvalidVectorsError) as error:  # of a damaged part
                 raise StoreError(f"the archive in {self._folder} failed: {error}") from error
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar, ParamSpec, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.arguments import at_least_one, described, expect
 from trivec.collection import Capability, Collection, Page, UpsertReport
 from trivec.document import Document, check_id
 from trivec.errors import (
@@ -18,6 +19,7 @@ from trivec.errors import (
     InvalidDocumentError,
     InvalidFilterError,
     InvalidOptionError,
+    InvalidVectorsError,
     RequestTooLargeError,
     SchemaMismatchError,
     StoreError,
@@ -60,8 +62,7 @@ class BlockingStore(ABC):
     def __init__(
         self, name: str, *, colbert_overflow: Overflow = "pool", batch_bytes: int = BATCH_BYTES
     ) -> None:
-        if batch_bytes < 1:
-            raise InvalidOptionError(f"batch_bytes={batch_bytes} must be at least 1")
+        batch_bytes = at_least_one(batch_bytes, "batch_bytes")
         self.name = name
         self.address = f"{type(self).__name__}/{name}"
         self._overflow: Overflow = check_overflow(colbert_overflow)
@@ -170,8 +171,10 @@ class BlockingStore(ABC):
 
         Raises:
             SchemaMismatchError: If it exists and must not, or differs.
-            InvalidOptionError: If a field's path or type is unknown.
+            InvalidOptionError: If it is no schema, or a field's path or type is unknown.
         """
+        expect(schema, Schema, "schema", "a Schema, usually encoder.schema")
+        expect(exist_ok, bool, "exist_ok", "True or False")
         wanted = Collection(schema, field_types(fields or {}))
         there = self._retrying(self._describe)
         if there is None:
@@ -240,6 +243,7 @@ class BlockingStore(ABC):
                 same call may be made again.
         """
         check_documents(self.name, self._known(), documents, vectors, self.limits)
+        documents = list(documents)  # of whatever kind of sequence, for cutting
         self._check_documents(documents, vectors)
         vectors, overflowed = self._fit(vectors, [d.id for d in documents])
         texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
@@ -307,8 +311,7 @@ class BlockingStore(ABC):
             with_vectors: Whether to read the vectors too.
             filter: Yield only what satisfies this condition.
         """
-        if batch_size < 1:
-            raise InvalidOptionError(f"batch_size={batch_size} must be at least 1")
+        batch_size = at_least_one(batch_size, "batch_size")
         self._check_filter(filter)
         return self._while_open(self._scan(batch_size, with_vectors, filter))
 
@@ -416,6 +419,11 @@ class BlockingStore(ABC):
     def _checked_queries(self, queries: Iterable[Vector], search: Search) -> list[Vector]:
         """Return the queries with only those parts that the collection holds, checked."""
         self._check_filter(search.filter)
+        if isinstance(queries, (str, Vector)) or not isinstance(queries, Iterable):
+            raise InvalidVectorsError(
+                "queries: expected Vectors, such as encoder.encode_queries(texts), "
+                f"got {described(queries)}"
+            )
         checked = (check_query(self.name, self.schema, query, search) for query in queries)
         return [self._fit(query, ["the query"])[0][0] for query in checked]
 
@@ -455,7 +463,6 @@ class BlockingStore(ABC):
 def _ids(ids: Iterable[str]) -> list[str]:
     if isinstance(ids, str):
         raise InvalidOptionError(f"ids={ids!r} is one string; pass a list of ids")
-    unique = list(dict.fromkeys(ids))
-    for one in unique:
-        check_id(one)
-    return unique
+    if isinstance(ids, bytes | Document) or not isinstance(ids, Iterable):
+        raise InvalidOptionError(f"ids: expected a list of str, got {described(ids)}")
+    return list(dict.fromkeys(map(check_id, ids)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trivec.arguments import expect
 from trivec.collection import Collection
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidVectorsError
@@ -12,7 +13,7 @@ from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.search import Search
 from trivec.stores.limits import Limits
-from trivec.vectors import Vector, Vectors
+from trivec.vectors import Vector, Vectors, expect_vector
 
 __all__ = ["check_documents", "check_query"]
 
@@ -27,10 +28,20 @@ def check_documents(
     """Check that documents and their vectors can be written.
 
     Raises:
-        InvalidDocumentError: If an id is there twice, metadata does not fit a declared field, or
-            a document is larger than the database holds.
+        InvalidDocumentError: If something is no document, an id is there twice, metadata does not
+            fit a declared field, or a document is larger than the database holds.
         InvalidVectorsError: If the vectors have other dimensions, or parts that it lacks.
     """
+    expect(documents, Sequence, "documents", "a list of Document", error=InvalidDocumentError)
+    expect(
+        vectors,
+        Vectors,
+        "vectors",
+        "Vectors, such as encoder.encode_documents(texts)",
+        error=InvalidVectorsError,
+    )
+    for document in documents:
+        expect(document, Document, "documents: each", "a Document", error=InvalidDocumentError)
     if len(documents) != len(vectors):
         raise InvalidVectorsError(
             f"{len(documents)} documents came with {len(vectors)} rows of vectors"
@@ -51,9 +62,10 @@ def check_query(name: str, schema: Schema, query: Vector, search: Search) -> Vec
     """Return one query, as a batch of one, with only the parts that the collection holds.
 
     Raises:
-        InvalidVectorsError: If the query or the collection lacks the part of the mode, or the
-            dimensions differ.
+        InvalidVectorsError: If the query is no `Vector`, it or the collection lacks the part of
+            the mode, or the dimensions differ.
     """
+    expect_vector(query, "query")
     if search.mode not in ("hybrid", "rrf"):
         if search.mode not in schema.parts:
             raise InvalidVectorsError(f"mode {search.mode!r}: collection {name!r} lacks this part")
