@@ -41,15 +41,15 @@ def described(value: object) -> str:
     return name
 
 
-def named(what: str, value: object) -> str:
-    """Return how an error names an argument with its value, which is short for most.
+def named(what: str, value: object, *, between: str = "=") -> str:
+    """Return how an error names an argument with its value, or with its type if that is long.
 
     >>> named("k", 0), named("k", [1, 2])
     ('k=0', 'k (list of int)')
     """
     plain = value is None or isinstance(value, str | int | float)
     text = repr(value) if plain and not _is_huge(value) else ""
-    return f"{what}={text}" if 0 < len(text) <= _SHOWN else f"{what} ({described(value)})"
+    return f"{what}{between}{text}" if 0 < len(text) <= _SHOWN else f"{what} ({described(value)})"
 
 
 def expect(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trivec.arguments import described
+from trivec.arguments import described, named
 from trivec.errors import InvalidDocumentError
 from trivec.plain import Json, NotPlainError, plain
 
@@ -37,7 +37,7 @@ class Document:
             ISO 8601, an Enum by its value, UUIDs and paths as str, Decimals and numpy's numbers
             as numbers. The document has this object, in dicts and lists of its own. Integers
             have 64 bits, floats are finite, and at most 100 objects and lists lie in one another.
-            How large it may be depends on the database: see `Store.limits`.
+            How large it may be is up to the database: see `Store.limits`.
 
     Raises:
         InvalidDocumentError: If one of them is not so; the message names the document.
@@ -106,7 +106,7 @@ def check_id(value: object) -> str:
     """
     if not isinstance(value, str):
         raise InvalidDocumentError(
-            f"the id of a document must be a str, got {described(value)}; pass str(id), or "
+            f"{named('document id', value, between=' ')} must be a str; pass str(id), or "
             "document.id"
         )
     one: str = _plain(value, f"document id {value[:80]!r}")

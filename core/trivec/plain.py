@@ -130,8 +130,8 @@ def surrogate_problem(text: str) -> str | None:
     """Return what is wrong with a text that UTF-8 cannot encode, or None.
 
     >>> surrogate_problem("caf" + chr(0xDCE9))
-    "the lone surrogate U+DCE9 at character 3, which is no character; replace it by \
-text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
+    "the lone surrogate U+DCE9 at character 3, which UTF-8 cannot encode; replace it \
+by text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
     """
     if text.isascii():
         return None
@@ -140,7 +140,7 @@ text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
     except UnicodeEncodeError as error:
         return (
             f"the lone surrogate U+{ord(text[error.start]):04X} at character {error.start}, which "
-            "is no character; replace it by "
+            "UTF-8 cannot encode; replace it by "
             "text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
         )
     return None

@@ -183,8 +183,8 @@ def test_ids_and_texts_are_plain_too() -> None:
 @pytest.mark.parametrize(
     ("id", "text", "problem"),
     [
-        (ONE, "", r"the id of a document must be a str, got uuid\.UUID; pass str\(id\)"),
-        (7, "", "the id of a document must be a str, got int 7"),
+        (ONE, "", r"document id \(uuid\.UUID\) must be a str; pass str\(id\)"),
+        (7, "", "document id 7 must be a str"),
         ("a\ud800", "", r"document id 'a\\ud800' holds the lone surrogate U\+D800 at character 1"),
         ("a", b"text", "document 'a': the text must be a str, got bytes"),
         ("a", np.float64("nan"), r"the text must be a str, got numpy\.float64"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from trivec import Encoder, Schema, Vector, Vectors
+from trivec import Document, Encoder, Schema, Vector, Vectors
 from trivec.encoding import linear
 from trivec.encoding.precision import Precision
 from trivec.encoding.tokens import Truncation
@@ -187,14 +187,39 @@ def test_an_empty_text_has_its_end_only(encoder: Encoder) -> None:
 def test_one_string_and_other_things_are_refused(encoder: Encoder) -> None:
     with pytest.raises(InvalidInputError, match="list of texts"):
         encoder.encode_documents("kalo")
-    with pytest.raises(InvalidInputError, match="text 1 is a NoneType"):
+    with pytest.raises(InvalidInputError, match="text 1: expected a str, got None"):
         encoder.encode_queries(["kalo", None])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e: e.encode_documents(None), "texts: expected a list of texts.*got None"),
+        (lambda e: e.encode_documents({"a": "kalo"}), "texts: .*got dict"),
+        (lambda e: e.encode_documents([Document("a", "kalo")]), "text 0: .*got trivec.*Document"),
+        (lambda e: e.encode_queries("kalo"), "texts: expected a list of texts.*got str 'kalo'"),
+        (lambda e: e.encode_query(["kalo"]), "text 0: expected a str, got list of str"),
+        (lambda e: e.encode_documents(["kalo"], max_length="5"), "max_length='5' must be"),
+        (lambda e: e.encode_documents(["kalo"], max_length=9.0), "max_length=9.0 must be"),
+        (lambda e: e.tokens(["kalo"]), "text 0: expected a str, got list of str"),
+        (lambda e: e.tokens("kalo", max_length=None), "max_length=None must be"),
+        (lambda e: type(e).load(None), "model: expected the name of a model.*got None"),
+        (lambda e: type(e).load(e), "model: expected the name.*got trivec.*Encoder"),
+        (lambda e: type(e).load("x", batch_tokens="9"), "batch_tokens='9' must be"),
+        (lambda e: type(e).load("x", colbert_dtype=np.float16), "colbert_dtype"),
+    ],
+)
+def test_wrong_arguments_are_named(encoder: Encoder, call: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        call(encoder)
 
 
 def test_half_a_surrogate_pair_is_refused_and_can_be_repaired(encoder: Encoder) -> None:
     whole, half = "kalo \ud83d\ude00", "kalo \ud83d"
     for method in (encoder.encode_documents, encoder.encode_queries):
-        with pytest.raises(InvalidInputError, match=r"text 1 has .*'\\ud83d', at 5, .* repair"):
+        with pytest.raises(
+            InvalidInputError, match=r"text 1 holds .* U\+D83D at character 5, .* replace"
+        ):
             method(["kalo", whole])
     with pytest.raises(InvalidInputError, match="text 0 holds the lone surrogate"):
         encoder.encode_query(half)

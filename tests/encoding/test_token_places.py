@@ -67,7 +67,7 @@ def test_places_are_in_the_original_text() -> None:
 
 def test_only_texts_have_tokens(m3: Path) -> None:
     encoder = Encoder.load(m3, precision="float32")
-    with pytest.raises(InvalidInputError, match="text 0 is a bytes"):
+    with pytest.raises(InvalidInputError, match="text 0: expected a str, got bytes"):
         encoder.tokens(b"kaka")  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="text 0 holds the lone surrogate"):
         encoder.tokens("kaka \ud800")

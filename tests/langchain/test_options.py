@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -51,7 +52,7 @@ def test_what_is_handed_in_is_not_changed_nor_shared(vectorstore: TrivecVectorSt
 
 
 @pytest.mark.parametrize(
-    "value", [datetime.datetime(2024, 1, 31), {1, 2}, b"x", object(), float("nan"), 2**70]
+    "value", [datetime.timedelta(1), {1, 2}, b"x", object(), float("nan"), 2**70]
 )
 def test_what_json_cannot_hold_is_an_error_that_names_the_document(
     vectorstore: TrivecVectorStore, value: object
@@ -59,6 +60,16 @@ def test_what_json_cannot_hold_is_an_error_that_names_the_document(
     with pytest.raises(InvalidDocumentError, match="document 'mine': metadata\\.when"):
         vectorstore.add_texts(["a"], [{"when": value}], ids=["mine"])
     assert vectorstore.get_by_ids(["mine"]) == []
+
+
+def test_values_of_python_programs_come_back_plain(vectorstore: TrivecVectorStore) -> None:
+    metadata = {"day": datetime.date(2024, 1, 31), "n": np.int64(3), "flag": np.True_}
+    vectorstore.add_texts(["a"], [metadata], ids=["mine"])
+    (back,) = vectorstore.get_by_ids(["mine"])
+    assert back.metadata == {"day": "2024-01-31", "n": 3, "flag": True}
+    assert (type(back.metadata["n"]), type(back.metadata["flag"])) == (int, bool)
+    found = vectorstore.similarity_search("a", filter={"n": np.int64(3), "flag": np.True_})
+    assert [document.id for document in found] == ["mine"]
 
 
 def test_the_reserved_key_is_refused(vectorstore: TrivecVectorStore) -> None:

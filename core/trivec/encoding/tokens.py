@@ -295,7 +295,7 @@ def check_texts(texts: Sequence[str]) -> list[str]:
     """
     if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
         raise InvalidInputError(
-            f"texts: expected a list of str, such as [text], got {described(texts)}"
+            f"texts: expected a list of texts, such as [text], got {described(texts)}"
         )
     checked = list(texts)
     for index, text in enumerate(checked):
