@@ -51,7 +51,10 @@ def to_document(node: BaseNode) -> Document:
             f"node {node.node_id!r}: the metadata key {PRIVATE_KEY!r} is reserved; rename it"
         )
     text = stored_text(node)
-    rest = node.model_dump(exclude={"id_", "embedding", "metadata", "text"})
+    apart = {"id_", "embedding", "metadata", "text", "relationships"}
+    rest = node.model_dump(mode="json", exclude=apart)
+    # They hold other nodes' metadata, whose values are made plain as a document's are.
+    rest |= node.model_dump(include={"relationships"})
     resource = rest.get("text_resource")
     if isinstance(resource, dict) and resource.get("text") == text:
         resource["text"] = None

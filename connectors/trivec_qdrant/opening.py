@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
 from trivec.stores.url import StoreUrl
 from trivec_qdrant.engine import Engine
@@ -120,7 +121,7 @@ def engine_of_client(
 
     if not isinstance(client, _client_class()):
         raise InvalidOptionError(
-            f"a {type(client).__name__} is no QdrantClient; the store's own asynchronous methods "
+            f"a {type_name(client)} is no QdrantClient; the store's own asynchronous methods "
             "run a QdrantClient in threads"
         )
     grpc = not is_local(client) and client.init_options.get("prefer_grpc")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 from ray.data import ActorPoolStrategy, Dataset
 
+from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.ingestion.ingest import PART_BYTES, PART_DOCUMENTS
 from trivec.ingestion.pipeline import OnError, Rejects, check_on_error
@@ -150,7 +151,7 @@ def _check(
 ) -> None:
     if not isinstance(dataset, Dataset):
         raise InvalidOptionError(
-            f"ingest takes a ray.data.Dataset, got {type(dataset).__name__}; "
+            f"ingest takes a ray.data.Dataset, got {type_name(dataset)}; "
             "see ray.data.read_parquet and ray.data.from_items"
         )
     if not isinstance(encoder, str | Path) and not callable(encoder):

@@ -77,7 +77,7 @@ def test_a_run_beside_plain_ingest(cluster: None, tmp_path: Path) -> None:
             store.create(SleepyEncoder().schema)
         return url
 
-    documents = [Document(str(r["id"]), str(r["text"]), {"n": r["n"]}) for r in _rows()]  # type: ignore[dict-item]
+    documents = [Document(str(r["id"]), str(r["text"]), {"n": r["n"]}) for r in _rows()]
     with open_store(created("plain")) as store:
         started = time.perf_counter()
         report = ingest(documents, SleepyEncoder(), store)
