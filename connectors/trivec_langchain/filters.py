@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
 from typing import Any
 
 from langchain_core.structured_query import (
@@ -18,9 +17,10 @@ from langchain_core.structured_query import (
 
 from trivec import Filter
 from trivec.errors import InvalidFilterError
-from trivec.filters import And, Not, Op, Or, parse_datetime
+from trivec.filters import And, Not, Op, Or
 from trivec.filters import Comparison as Condition
 from trivec.filters.dicts import as_filter
+from trivec.filters.instants import Written, instant, written
 
 __all__ = ["LangChainFilter", "TrivecTranslator", "to_filter"]
 
@@ -39,7 +39,6 @@ _COMPARATORS = {
     Comparator.IN: Op.IN,
     Comparator.NIN: Op.NIN,
 }
-_ORDERING = frozenset({Comparator.GT, Comparator.GTE, Comparator.LT, Comparator.LTE})
 _LISTS = frozenset({Comparator.IN, Comparator.NIN})
 
 
@@ -47,7 +46,8 @@ class TrivecTranslator(Visitor):
     """Translates the queries of LangChain's `SelfQueryRetriever` for any trivec store.
 
     All comparators and operators are known. `contain` asks for an element of a list, `like` for
-    a part of a string (with or without `%` around it), and dates compare as instants.
+    a part of a string (with or without `%` around it). A date compares as an instant, and with a
+    field that the collection declares as `str`, as it is written.
 
     Example:
         >>> query = StructuredQuery(
@@ -76,13 +76,14 @@ class TrivecTranslator(Visitor):
     def visit_comparison(self, comparison: Comparison) -> Filter:
         """Translate one comparison."""
         comparator, path = comparison.comparator, comparison.attribute
-        value = _value(comparison.value, ordered=comparator in _ORDERING)
+        value = _value(comparison.value)
         if comparator in _LISTS and not isinstance(comparison.value, list | tuple):
-            value = _value([comparison.value], ordered=False)
+            value = (value,)
         if value is None and comparator in (Comparator.EQ, Comparator.NE):
             return Condition(path, Op.IS_NULL if comparator is Comparator.EQ else Op.EXISTS)
-        if comparator is Comparator.LIKE and isinstance(value, str):
-            value = _pattern(path, value)
+        if comparator is Comparator.LIKE:
+            text = value.text if isinstance(value, Written) else value
+            value = _pattern(path, text) if isinstance(text, str) else text
         return Condition(path, _COMPARATORS[comparator], value)
 
     def visit_structured_query(
@@ -106,21 +107,17 @@ def to_filter(condition: LangChainFilter | None) -> Filter | None:
     return None if condition is None else as_filter(condition)
 
 
-def _value(value: Any, *, ordered: bool) -> Any:  # noqa: ANN401
+def _value(value: Any) -> Any:  # noqa: ANN401
     """Return a value of LangChain's query language as one of ours."""
     if isinstance(value, list | tuple):
-        return tuple(_value(item, ordered=ordered) for item in value)
+        return tuple(map(_value, value))
     if isinstance(value, Mapping):  # {"date": "2024-01-31", "type": "date"}
         text = value.get(str(value.get("type")))
-        moment = parse_datetime(text) if isinstance(text, str) else None
+        moment = written(text) if isinstance(text, str) else None
         if moment is None:
             raise InvalidFilterError(f"{dict(value)!r} is not a date or datetime")
         return moment
-    if isinstance(value, str) and ordered:
-        return parse_datetime(value) or value
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day)
-    return value
+    return instant(value)
 
 
 def _pattern(path: str, value: str) -> str:

@@ -16,8 +16,18 @@ from llama_index.core.vector_stores import (
 from trivec import Filter
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
-from trivec.fields import FieldType
-from trivec.filters import And, Comparison, Not, Op, Or, metadata_values, parse_datetime, split_path
+from trivec.fields import FieldType, fit_filter
+from trivec.filters import (
+    ALWAYS,
+    NEVER,
+    And,
+    Comparison,
+    Not,
+    Op,
+    Or,
+    metadata_values,
+    split_path,
+)
 from trivec.filters.dicts import as_filter
 
 __all__ = ["InsensitiveText", "LlamaIndexFilter", "is_local", "to_filter"]
@@ -39,9 +49,6 @@ _OPERATORS = {
     FilterOperator.CONTAINS: Op.CONTAINS,
     FilterOperator.TEXT_MATCH: Op.TEXT,
 }
-_ORDERING = frozenset({Op.GT, Op.GTE, Op.LT, Op.LTE})
-_ALWAYS = And(())
-_NEVER = Or(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +103,13 @@ def to_filter(
     """
     if filters is None:
         return None
-    if not isinstance(filters, MetadataFilters):
-        return as_filter(filters)
-    return _group(filters, fields or {}) if filters.filters else None
+    if isinstance(filters, MetadataFilters):
+        if not filters.filters:
+            return None
+        condition = _group(filters, fields or {})
+    else:
+        condition = as_filter(filters)
+    return fit_filter(condition, fields or {})
 
 
 def is_local(condition: Filter) -> bool:
@@ -116,7 +127,7 @@ def _group(group: MetadataFilters, fields: Mapping[str, FieldType]) -> Filter:
         for part in group.filters
     )
     if not parts:
-        return _ALWAYS
+        return ALWAYS
     if group.condition is FilterCondition.NOT:
         return Not(Or(parts))
     if len(parts) == 1:
@@ -139,18 +150,14 @@ def _one(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filter:
         return InsensitiveText(path, given.value)
     op = _OPERATORS[operator]
     if given.value is None and op in (Op.EQ, Op.NE):
-        return _NEVER if op is Op.EQ else _ALWAYS
+        return NEVER if op is Op.EQ else ALWAYS
     if given.value == [] and op is Op.ALL:
         # No element is asked for, but a value must be there to have them all.
         return Comparison(path, Op.EXISTS)
     if isinstance(given.value, list):
-        return Comparison(path, op, tuple(_value(item, kind, op) for item in given.value))
-    return Comparison(path, op, _value(given.value, kind, op))
+        return Comparison(path, op, tuple(_value(item, kind) for item in given.value))
+    return Comparison(path, op, _value(given.value, kind))
 
 
-def _value(value: Any, kind: FieldType | None, op: Op) -> Any:  # noqa: ANN401
-    if kind is FieldType.BOOL and value in (0, 1):
-        return bool(value)
-    if isinstance(value, str) and (kind is FieldType.DATETIME or op in _ORDERING):
-        return parse_datetime(value) or value
-    return value
+def _value(value: Any, kind: FieldType | None) -> Any:  # noqa: ANN401
+    return bool(value) if kind is FieldType.BOOL and value in (0, 1) else value

@@ -10,7 +10,7 @@ import numpy as np
 
 from trivec.arguments import expect, named
 from trivec.errors import InvalidOptionError
-from trivec.filters import Filter
+from trivec.filters import Filter, check_is_filter
 from trivec.hit import Hit
 from trivec.scores import Weights
 from trivec.vectors import Vector
@@ -56,6 +56,7 @@ class Search:
 
     Raises:
         InvalidOptionError: If one of them is out of range.
+        InvalidFilterError: If the filter is none.
     """
 
     mode: Mode = "hybrid"
@@ -75,8 +76,8 @@ class Search:
                 raise InvalidOptionError(f"{given} must be an integer from 1 to {_MOST}")
             object.__setattr__(self, name, int(value))
         expect(self.weights, Weights, "weights", "Weights, such as Weights(1, 0.3, 1)")
-        if self.filter is not None and not isinstance(self.filter, Filter):
-            raise InvalidOptionError(f"filter={self.filter!r} must be made with F")
+        if self.filter is not None:
+            check_is_filter(self.filter)
         object.__setattr__(self, "candidates", max(self.k, self.candidates))
 
     def sources(self, query: Vector) -> tuple[Part, ...]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +16,8 @@ from hypothesis import strategies as st
 from trivec import F, Filter, Store
 from trivec.errors import InvalidFilterError
 from trivec.filters import And, Or
+from trivec.filters.dicts import as_filter
+from trivec.filters.parser import parse_filter
 
 STRINGS = st.sampled_from(
     [
@@ -135,6 +141,122 @@ def test_undeclared_fields_are_filtered_or_refused(
             filled.count(condition)
     else:
         _check(filled, corpus, condition)
+
+
+EVERYWHERE = [
+    (F("lang") == "de") | F("lang").not_in([]),
+    (F("lang") == "de") | ~F("lang").in_([]),
+    (F("lang") == "de") | F("tags").all([]),
+    F("year").exists() | ~F("year").exists(),
+    F("year").is_null() | F("year").exists(),
+    (F("year") < 2020) | ~(F("year") < 2018),
+    (F("flag") == True) | (F("flag") != True),  # noqa: E712
+    (F("year") != 2020) | (F("year") != 2021),  # of one year, at most one is false
+    And(()),
+    ~Or(()),
+]
+
+
+@pytest.mark.parametrize("condition", EVERYWHERE, ids=str)
+def test_what_is_true_everywhere_deletes_nothing(
+    filled: Store, corpus: Any, condition: Filter
+) -> None:
+    with pytest.raises(InvalidFilterError, match=r"use drop\(\)"):
+        filled.delete_where(condition)
+    assert filled.count(condition) == len(corpus.documents)
+    _check(filled, corpus, condition)
+
+
+@pytest.mark.parametrize("condition", [~one for one in EVERYWHERE], ids=str)
+def test_what_is_true_nowhere_finds_nothing(filled: Store, corpus: Any, condition: Filter) -> None:
+    filled.delete_where(condition)
+    assert filled.count(condition) == 0
+    assert list(filled.scan(filter=condition)) == []
+    query = corpus.queries[0]
+    assert filled.search(query, filter=condition) == []
+    assert filled.search_many([query, query], filter=condition) == [[], []]
+    assert filled.count() == len(corpus.documents)
+
+
+async def test_constants_in_asynchronous_calls(filled: Store, corpus: Any) -> None:
+    query = corpus.queries[0]
+    everywhere = F("year").exists() | ~F("year").exists()
+    assert await filled.asearch(query, filter=~everywhere) == []
+    assert await filled.asearch(query, filter=everywhere) == filled.search(query)
+    with pytest.raises(InvalidFilterError, match=r"use drop\(\)"):
+        await filled.adelete_where(everywhere)
+
+
+@pytest.mark.parametrize(
+    ("condition", "meant"),
+    [
+        (F("when") == "2020-01-31T13:30:00+0100", F("when") == datetime(2020, 1, 31, 12, 30)),
+        (F("when").in_(["2020-01-31"]), F("when").in_([datetime(2020, 1, 31)])),
+        (F("when") >= "20200131T120000Z", F("when") >= datetime(2020, 1, 31, 12)),
+        (parse_filter("lang == 2020-01-31"), F("lang") == "2020-01-31"),
+        (parse_filter("tags contains 2020-01-31"), F("tags").contains("2020-01-31")),
+        (F("lang") != date(2020, 1, 31), F("lang") != "2020-01-31"),
+        (as_filter({"when": "2020-01-31T12:00Z"}), F("when") == datetime(2020, 1, 31, 12)),
+    ],
+    ids=str,
+)
+def test_values_get_the_types_of_the_declared_fields(
+    filled: Store, corpus: Any, condition: Filter, meant: Filter
+) -> None:
+    expected = sorted(d.id for d in corpus.documents if meant.matches(d.metadata))
+    assert filled.count(condition) == len(expected)
+    hits = filled.search(corpus.queries[0], k=200, candidates=200, filter=condition)
+    assert {hit.document.id for hit in hits} <= set(expected)
+    _check(filled, corpus, meant)
+
+
+@pytest.mark.parametrize(
+    ("given_", "advice"),
+    [
+        ({"lang": "en"}, "as_filter"),
+        ("lang == 'en'", "parse_filter"),
+        ([F("lang") == "en"], "& or |"),
+        (F("lang"), r"F\('x'\)\.exists"),
+    ],
+)
+def test_what_is_no_filter_is_told_by_every_call(
+    filled: Store, corpus: Any, given_: Any, advice: str
+) -> None:
+    query = corpus.queries[0]
+    calls: list[Callable[[], object]] = [
+        lambda: filled.search(query, filter=given_),
+        lambda: filled.search_many([query], filter=given_),
+        lambda: filled.count(given_),
+        lambda: filled.scan(filter=given_),
+        lambda: filled.delete_where(given_),
+        lambda: asyncio.run(filled.asearch(query, filter=given_)),
+        lambda: asyncio.run(filled.acount(given_)),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidFilterError, match=advice):
+            call()
+
+
+def test_a_field_that_no_document_has_is_told_once(
+    filled: Store, corpus: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    if filled.declared_only:
+        return  # an error, which another test looks at
+    known = F("extra.name") == "nowhere"
+    name = f"x{uuid4().hex}"
+    with caplog.at_level(logging.WARNING, "trivec"):
+        assert filled.search(corpus.queries[0], filter=known) == []
+        assert filled.count(F("year") == 1) == 0
+        assert caplog.messages == []
+        assert filled.count(F(name) != 1) == len(corpus.documents)
+        assert caplog.messages == []
+        for _ in range(2):
+            assert filled.search(corpus.queries[0], filter=F(name) == 1) == []
+            assert list(filled.scan(filter=F(name) == 1)) == []
+            filled.delete_where(F(name) == 1)
+    assert len(caplog.messages) == 1
+    assert f"the field {name!r}, which no document has" in caplog.messages[0]
+    assert "lang" in caplog.messages[0]
 
 
 def test_a_filter_must_fit_the_declared_types(filled: Store) -> None:

@@ -75,8 +75,10 @@ def test_a_filter_is_itself() -> None:
         ({1: 1}, "path of a field"),
         ({"a": object()}, "expected a str"),
         ({"a": float("nan")}, "not finite"),
-        ("lang == 'en'", "made with F, or be a dict"),
-        ({"$not": None}, "made with F, or be a dict"),
+        ("lang == 'en'", "parse_filter"),
+        ({"$not": None}, "made with F"),
+        (F("lang"), "compare the field"),
+        ([{"lang": "en"}], "with & or |"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(plain: Any, message: str) -> None:

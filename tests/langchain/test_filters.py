@@ -16,10 +16,12 @@ from langchain_core.structured_query import (
     Operator,
     StructuredQuery,
 )
+from store_cases import FIELDS
 
 from trivec import F, Filter, Store
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
+from trivec.testing import HashEncoder
 from trivec_langchain import TrivecTranslator, TrivecVectorStore
 from trivec_langchain.filters import LangChainFilter, to_filter
 
@@ -154,3 +156,47 @@ async def test_langchains_self_query_retriever_works(described: TrivecVectorStor
     )
     assert sorted(d.id or "" for d in retriever.invoke("whales since 2024")) == ["1"]
     assert len(await retriever.ainvoke("whales since 2024")) == 1
+
+
+@pytest.mark.parametrize("value", ["2024-01-31", {"date": "2024-01-31", "type": "date"}])
+async def test_dates_get_the_type_of_the_declared_field(
+    store: Store, fields: dict[str, Any], value: Any
+) -> None:
+    """A language model writes dates as it likes; the collection knows what the field holds."""
+    metadata = [
+        {"lang": "2024-01-31", "tags": ["2024-01-31", "x"], "when": "2024-01-31T00:00:00+0000"},
+        {"lang": "2024-02-01", "tags": ["x"], "when": "2024-01-31T00:00:01Z"},
+        {"lang": "2024-01-31T00:00:00Z", "tags": []},
+    ]
+    described = TrivecVectorStore(store, HashEncoder(), fields=fields or FIELDS)
+    described.add_texts(["whale"] * 3, metadata, ids=["0", "1", "2"])
+    cases = [
+        (Comparator.EQ, "lang", ["0"]),
+        (Comparator.NE, "lang", ["1", "2"]),
+        (Comparator.IN, "lang", ["0"]),
+        (Comparator.LIKE, "lang", ["0", "2"]),
+        (Comparator.CONTAIN, "tags", ["0"]),
+        (Comparator.EQ, "when", ["0"]),
+        (Comparator.GTE, "when", ["0", "1"]),
+        (Comparator.NIN, "when", ["1", "2"]),
+    ]
+    for comparator, path, expected in cases:
+        wanted = StructuredQuery(query="whale", filter=compare(comparator, path, value))
+        retriever = SelfQueryRetriever(
+            vectorstore=described,
+            llm_chain=RunnableLambda(lambda _, wanted=wanted: wanted),  # type: ignore[misc]
+            structured_query_translator=TrivecTranslator(),
+            search_kwargs={"k": 5},
+        )
+        assert sorted(d.id or "" for d in retriever.invoke("whales")) == expected, comparator
+        assert sorted(d.id or "" for d in await retriever.ainvoke("whales")) == expected
+    with pytest.raises(InvalidFilterError, match="strings have no order"):
+        described.similarity_search("whale", filter=compare(Comparator.GT, "lang", value))
+
+
+@pytest.mark.parametrize(
+    ("value", "part"),
+    [({"date": "2024-01-31", "type": "date"}, "2024-01-31"), ("%2024-01-31%", "2024-01-31")],
+)
+def test_like_takes_a_date_as_it_is_written(value: Any, part: str) -> None:
+    assert to_filter(compare(Comparator.LIKE, "lang", value)) == F("lang").text(part)

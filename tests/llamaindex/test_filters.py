@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -189,7 +190,14 @@ def test_declared_fields_give_values_their_type() -> None:
     assert matching(one("flag", Op.IN, [0])) == [1]
     assert matching(one("when", Op.EQ, "2023-12-01T11:00:00+01:00")) == [3]
     assert matching(one("when", Op.GTE, "2024-01-01")) == [1]
+    assert matching(one("when", Op.EQ, "20231201T100000,0Z")) == [3]
+    assert matching(one("when", Op.NIN, ["2024-01-31T00:00Z"])) == [0, 2, 3, 4]
     assert to_filter(group(one("year", Op.IS_EMPTY, None)), fields) == F("year").is_null()
+    text = {"when": FieldType.STR}
+    assert to_filter({"when": date(2024, 1, 31)}, text) == (F("when") == "2024-01-31")
+    for refused in (one("when", Op.GTE, "2024-01-01"), one("when", Op.LT, 2024)):
+        with pytest.raises(InvalidFilterError, match="declared str"):
+            to_filter(group(refused), text)
 
 
 @pytest.mark.parametrize(

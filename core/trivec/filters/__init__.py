@@ -1,10 +1,23 @@
 """Conditions on metadata: the tree and its meaning, and the notations that are read into it."""
 
 from trivec.filters.field import F
-from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
-from trivec.filters.values import Scalar, metadata_values, parse_datetime, split_path
+from trivec.filters.instants import parse_datetime
+from trivec.filters.tree import (
+    ALWAYS,
+    NEVER,
+    And,
+    Comparison,
+    Filter,
+    Not,
+    Op,
+    Or,
+    check_is_filter,
+)
+from trivec.filters.values import Scalar, metadata_values, split_path
 
 __all__ = [
+    "ALWAYS",
+    "NEVER",
     "And",
     "Comparison",
     "F",
@@ -13,6 +26,7 @@ __all__ = [
     "Op",
     "Or",
     "Scalar",
+    "check_is_filter",
     "metadata_values",
     "parse_datetime",
     "split_path",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from trivec.errors import InvalidFilterError
-from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
-from trivec.filters.values import instant, instants, parse_datetime
+from trivec.filters.instants import instant, instants
+from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or, check_is_filter
 
 __all__ = ["as_filter"]
 
@@ -25,7 +25,6 @@ _OPERATORS = {
     "$all": Op.ALL,
     "$text": Op.TEXT,
 }
-_ORDERING = frozenset({"$gt", "$gte", "$lt", "$lte"})
 
 
 def as_filter(condition: Filter | Mapping[str, Any]) -> Filter:
@@ -46,10 +45,8 @@ def as_filter(condition: Filter | Mapping[str, Any]) -> Filter:
         ... )
         True
     """
-    if isinstance(condition, Filter):
-        return condition
     if not isinstance(condition, Mapping):
-        raise InvalidFilterError(f"filter={condition!r} must be made with F, or be a dict")
+        return check_is_filter(condition)
     if "operator" in condition and ("conditions" in condition or "field" in condition):
         return Filter.from_dict(condition)
     return _all([_entry(key, value) for key, value in condition.items()])
@@ -106,6 +103,4 @@ def _operator(path: str, name: str, value: Any) -> Filter:  # noqa: ANN401
         return Comparison(path, Op.IS_NULL if name == "$eq" else Op.EXISTS)
     if isinstance(value, list | tuple | set | frozenset):
         return Comparison(path, _OPERATORS[name], instants(value))
-    if name in _ORDERING and isinstance(value, str):
-        value = parse_datetime(value) or value
     return Comparison(path, _OPERATORS[name], instant(value))

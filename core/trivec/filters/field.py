@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
+from trivec.filters.instants import instant, instants
 from trivec.filters.tree import Comparison, Op
-from trivec.filters.values import Scalar, instant, instants
+from trivec.filters.values import Scalar
 
 __all__ = ["F"]
 
@@ -38,16 +39,16 @@ class F:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __gt__(self, value: float | date) -> Comparison:
+    def __gt__(self, value: float | date | str) -> Comparison:
         return Comparison(self.path, Op.GT, instant(value))
 
-    def __ge__(self, value: float | date) -> Comparison:
+    def __ge__(self, value: float | date | str) -> Comparison:
         return Comparison(self.path, Op.GTE, instant(value))
 
-    def __lt__(self, value: float | date) -> Comparison:
+    def __lt__(self, value: float | date | str) -> Comparison:
         return Comparison(self.path, Op.LT, instant(value))
 
-    def __le__(self, value: float | date) -> Comparison:
+    def __le__(self, value: float | date | str) -> Comparison:
         return Comparison(self.path, Op.LTE, instant(value))
 
     def in_(self, values: Iterable[Scalar | date]) -> Comparison:

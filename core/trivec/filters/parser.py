@@ -5,8 +5,8 @@ year >= 2020 and lang in ["de", "en"] and not (tags contains "draft" or author i
 ```
 
 Comparisons are `== != > >= < <= in, not in, contains, any, all, text, is null, is not null,
-exists`. Strings stand in single or double quotes with JSON's escapes; a date or a date and time
-stands bare, as 2026-01-31 or 2026-01-31T12:00:00Z.
+exists`. Strings stand in single or double quotes with JSON's escapes; an instant stands bare, as
+2026-01-31 or 2026-01-31T12:00:00Z, in every spelling that `instants` knows.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import re
 from dataclasses import dataclass
 
 from trivec.errors import InvalidFilterError
+from trivec.filters.instants import SPELLING, written
 from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
-from trivec.filters.values import Scalar, parse_datetime
+from trivec.filters.values import Scalar
 
 __all__ = ["parse_filter"]
 
 _TOKEN = re.compile(
-    r"""\s*(?:
-    (?P<datetime>\d{4}-\d\d-\d\d(?:T[\d:.]+(?:Z|[+-]\d\d:\d\d)?)?)
+    rf"""\s*(?:
+    (?P<datetime>{SPELLING})(?![\w.:+-])
+  | (?P<undated>\d+-\d+-[\w.:+-]*|\d{{8}}[Tt][\w.:+-]*)
   | (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)
   | (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
   | (?P<symbol>==|!=|>=|<=|>|<|=|\(|\)|\[|\]|,)
@@ -155,6 +157,8 @@ class _Parser:
         if token.kind == "word" and token.text.lower() in _LITERALS:
             self._next += 1
             return _LITERALS[token.text.lower()]
+        if token.kind == "undated":
+            raise self._no_date(token)
         if token.kind not in ("string", "number", "datetime"):
             self.expect("value")
         self._next += 1
@@ -167,11 +171,17 @@ class _Parser:
                 ) from error
             return number if isinstance(number, int) else float(number)
         if token.kind == "datetime":
-            moment = parse_datetime(token.text)
+            moment = written(token.text)
             if moment is None:
-                raise InvalidFilterError(f"filter {self._text!r}: {token.text} is no date")
+                raise self._no_date(token)
             return moment
         return self._string(token)
+
+    def _no_date(self, token: _Token) -> InvalidFilterError:
+        return InvalidFilterError(
+            f"filter {self._text!r}: {token.text} is no date; one is written as 2026-01-31 or "
+            "2026-01-31T12:00:00Z, and a string stands in quotes"
+        )
 
     def _string(self, token: _Token) -> str:
         body = token.text[1:-1]

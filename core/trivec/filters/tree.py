@@ -4,66 +4,35 @@ Every metadata value counts as a list of values: missing, null and an empty list
 scalar holds one, a list holds its elements (those that are null count for nothing). A
 comparison is true if any of the values satisfies it, so the negative ones (`!=`, `not in`,
 `is null`) are true where there is no value, and `~` is the plain complement. Numbers compare
-as numbers (2 == 2.0), booleans only with booleans, strings only with strings, a datetime with
-ISO 8601 strings as instants (UTC where no zone is given). Paths go through objects, not
-through lists of objects.
+as numbers (2 == 2.0), booleans only with booleans, strings only with strings, a datetime with the
+strings that are instants (see `instants`). Paths go through objects, not through lists of objects.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
-from trivec.filters.values import (
-    Scalar,
-    comparable,
-    equal,
-    in_utc,
-    metadata_values,
-    parse_datetime,
-    split_path,
-)
-from trivec.plain import plain_scalar
+from trivec.filters.instants import Written, parse_datetime
+from trivec.filters.operators import LISTS, PRESENCE, TESTS, Op, checked_scalar
+from trivec.filters.values import Scalar, equal, metadata_values, split_path
 
 __all__ = [
+    "ALWAYS",
+    "NEVER",
     "And",
     "Comparison",
     "Filter",
     "Not",
     "Op",
     "Or",
+    "check_is_filter",
 ]
-
-
-class Op(StrEnum):
-    """A comparison; the value is how `to_dict` writes it."""
-
-    EQ = "=="
-    NE = "!="
-    GT = ">"
-    GTE = ">="
-    LT = "<"
-    LTE = "<="
-    IN = "in"
-    NIN = "not in"
-    CONTAINS = "contains"
-    ANY = "any"
-    ALL = "all"
-    TEXT = "text"
-    IS_NULL = "is null"
-    EXISTS = "exists"
-
-
-ORDERING = frozenset({Op.GT, Op.GTE, Op.LT, Op.LTE})
-_LISTS = frozenset({Op.IN, Op.NIN, Op.ANY, Op.ALL})
-_PRESENCE = frozenset({Op.IS_NULL, Op.EXISTS})
 
 
 class Filter(ABC):
@@ -90,7 +59,9 @@ class Filter(ABC):
     def simplified(self) -> Filter:
         """Return an equal condition made of And, Or, Not and the operators that stores translate.
 
-        Those are `==`, `in`, the four orderings, `text` and `exists`.
+        Those are `==`, `in`, the four orderings, `text` and `exists`. Constants are folded: what
+        is true or false whatever the metadata, such as `x | ~x`, is `ALWAYS` or `NEVER`, and
+        neither is a part of anything else.
         """
 
     @abstractmethod
@@ -130,6 +101,12 @@ class Filter(ABC):
     def __or__(self, other: Filter) -> Filter:
         return Or((self, other))
 
+    def __rand__(self, other: object) -> Filter:
+        return And((check_is_filter(other), self))
+
+    def __ror__(self, other: object) -> Filter:
+        return Or((check_is_filter(other), self))
+
     def __invert__(self) -> Filter:
         return Not(self)
 
@@ -142,6 +119,10 @@ class And(Filter):
     """True where all filters are; without any, true everywhere."""
 
     filters: tuple[Filter, ...]
+
+    def __post_init__(self) -> None:
+        for part in self.filters:
+            check_is_filter(part)
 
     def __and__(self, other: Filter) -> Filter:
         return And((*self.filters, other))  # a loop of `&` stays flat
@@ -156,7 +137,7 @@ class And(Filter):
 
     def simplified(self) -> Filter:
         """Return an equal condition of fewer kinds."""
-        return And(tuple(f.simplified() for f in self.filters))
+        return _folded(And, [f.simplified() for f in self.filters])
 
     def comparisons(self) -> Iterable[Comparison]:
         """Yield every comparison in the tree."""
@@ -168,6 +149,10 @@ class Or(Filter):
     """True where any filter is; without any, true nowhere."""
 
     filters: tuple[Filter, ...]
+
+    def __post_init__(self) -> None:
+        for part in self.filters:
+            check_is_filter(part)
 
     def __or__(self, other: Filter) -> Filter:
         return Or((*self.filters, other))  # a loop of `|` stays flat
@@ -182,7 +167,7 @@ class Or(Filter):
 
     def simplified(self) -> Filter:
         """Return an equal condition of fewer kinds."""
-        return Or(tuple(f.simplified() for f in self.filters))
+        return _folded(Or, [f.simplified() for f in self.filters])
 
     def comparisons(self) -> Iterable[Comparison]:
         """Yield every comparison in the tree."""
@@ -195,6 +180,12 @@ class Not(Filter):
 
     filter: Filter
 
+    def __post_init__(self) -> None:
+        check_is_filter(self.filter)
+
+    def __invert__(self) -> Filter:
+        return self.filter
+
     def matches(self, metadata: Mapping[str, Json]) -> bool:
         """Return whether this metadata satisfies the condition."""
         return not self.filter.matches(metadata)
@@ -206,7 +197,9 @@ class Not(Filter):
     def simplified(self) -> Filter:
         """Return an equal condition of fewer kinds."""
         inner = self.filter.simplified()
-        return inner.filter if isinstance(inner, Not) else Not(inner)
+        if isinstance(inner, And | Or) and not inner.filters:
+            return NEVER if isinstance(inner, And) else ALWAYS
+        return ~inner
 
     def comparisons(self) -> Iterable[Comparison]:
         """Yield every comparison in the tree."""
@@ -233,18 +226,25 @@ class Comparison(Filter):
 
     def __post_init__(self) -> None:
         split_path(self.path)
-        if self.op in _PRESENCE:
+        if self.op in PRESENCE:
             if self.value is not None:
                 raise InvalidFilterError(f"{self.path} {self.op}: no value is expected")
-        elif self.op in _LISTS:
+        elif self.op in LISTS:
             if isinstance(self.value, str) or not isinstance(self.value, Iterable):
                 raise InvalidFilterError(
                     f"{self.path} {self.op}: expected a list, got {self.value!r}"
                 )
-            values = tuple(_scalar(self.path, self.op, item) for item in self.value)
+            values = tuple(checked_scalar(self.path, self.op, item) for item in self.value)
             object.__setattr__(self, "value", values)
         else:
-            object.__setattr__(self, "value", _scalar(self.path, self.op, self.value))
+            object.__setattr__(self, "value", checked_scalar(self.path, self.op, self.value))
+
+    @property
+    def values(self) -> tuple[Scalar, ...]:
+        """What the field is compared with: nothing, one value or several."""
+        if isinstance(self.value, tuple):
+            return self.value
+        return () if self.value is None else (self.value,)
 
     def __eq__(self, other: object) -> bool:
         # 1 == True == 1.0 in Python, but not here.
@@ -259,23 +259,22 @@ class Comparison(Filter):
     def matches(self, metadata: Mapping[str, Json]) -> bool:
         """Return whether this metadata satisfies the condition."""
         found = metadata_values(metadata, self.path)
-        listed = self.value if isinstance(self.value, tuple) else ()
         match self.op:
             case Op.EXISTS:
                 return bool(found)
             case Op.IS_NULL:
                 return not found
             case Op.IN | Op.ANY:
-                return any(equal(v, w) for v in found for w in listed)
+                return any(equal(v, w) for v in found for w in self.values)
             case Op.NIN:
-                return not any(equal(v, w) for v in found for w in listed)
+                return not any(equal(v, w) for v in found for w in self.values)
             case Op.ALL:
-                return all(any(equal(v, w) for v in found) for w in listed)
+                return all(any(equal(v, w) for v in found) for w in self.values)
         assert self.value is not None
         assert not isinstance(self.value, tuple)
         if self.op is Op.NE:
             return not any(equal(v, self.value) for v in found)
-        test = _TESTS[self.op]
+        test = TESTS[self.op]
         return any(test(v, self.value) for v in found)
 
     def to_dict(self) -> dict[str, Any]:
@@ -293,14 +292,14 @@ class Comparison(Filter):
             case Op.NE:
                 return Not(Comparison(self.path, Op.EQ, self.value))
             case Op.NIN:
-                return Not(Comparison(self.path, Op.IN, self.value))
+                return Not(Comparison(self.path, Op.IN, self.value)).simplified()
             case Op.CONTAINS:
                 return Comparison(self.path, Op.EQ, self.value)
-            case Op.ANY:
-                return Comparison(self.path, Op.IN, self.value)
+            case Op.IN | Op.ANY:
+                return Comparison(self.path, Op.IN, self.value) if self.value else NEVER
             case Op.ALL:
                 assert isinstance(self.value, tuple)
-                return And(tuple(Comparison(self.path, Op.EQ, v) for v in self.value))
+                return _folded(And, [Comparison(self.path, Op.EQ, v) for v in self.value])
             case Op.IS_NULL:
                 return Not(Comparison(self.path, Op.EXISTS))
         return self
@@ -310,56 +309,60 @@ class Comparison(Filter):
         yield self
 
 
-def _scalar(path: str, op: Op, value: object) -> Scalar:
-    what = f"{path} {op} {value!r}"
-    value = plain_scalar(value)
-    if isinstance(value, datetime):
-        try:
-            value = in_utc(value)
-        except OverflowError as error:
-            raise InvalidFilterError(f"{what}: in UTC it is in no year from 1 to 9999") from error
-    if not isinstance(value, str | int | float | datetime):
-        raise InvalidFilterError(f"{what}: expected a str, int, float, bool or datetime")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidFilterError(f"{what}: the number is not finite")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise InvalidFilterError(f"{what}: the number needs more than 64 bits")
-    if op in ORDERING and (isinstance(value, bool | str)):
-        raise InvalidFilterError(f"{what}: only numbers and datetimes have an order here")
-    if op is Op.TEXT and not (isinstance(value, str) and value):
-        raise InvalidFilterError(f"{what}: expected a str that is not empty")
-    return value
+ALWAYS = And(())
+"""The condition that every document satisfies."""
+NEVER = Or(())
+"""The condition that no document satisfies."""
 
 
-def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Scalar, Scalar], bool]:
-    def compare(found: Scalar, wanted: Scalar) -> bool:
-        value = comparable(found, wanted)
-        return value is not None and test(value, wanted)
+def check_is_filter(value: object) -> Filter:
+    """Return a filter as it is.
 
-    return compare
+    Raises:
+        InvalidFilterError: If it is something else; the message says how to make a filter of it.
+    """
+    if isinstance(value, Filter):
+        return value
+    if isinstance(value, Mapping):
+        advice = "as_filter(...) of trivec.filters.dicts makes a filter of a dict"
+    elif isinstance(value, str):
+        advice = "parse_filter(...) of trivec.filters.parser makes a filter of a text"
+    elif isinstance(value, list | tuple | set | frozenset):
+        advice = "combine several filters with & or |"
+    elif type(value).__name__ == "F":
+        advice = "compare the field with something, as in F('x') == 1, or use F('x').exists()"
+    else:
+        advice = "a filter is made with F, as in F('x') == 1"
+    raise InvalidFilterError(f"{value!r} is not a filter; {advice}")
 
 
-_TESTS: dict[Op, Callable[[Scalar, Scalar], bool]] = {
-    Op.EQ: equal,
-    Op.CONTAINS: equal,
-    Op.GT: _ordered(lambda a, b: a > b),
-    Op.GTE: _ordered(lambda a, b: a >= b),
-    Op.LT: _ordered(lambda a, b: a < b),
-    Op.LTE: _ordered(lambda a, b: a <= b),
-    Op.TEXT: lambda found, wanted: isinstance(found, str) and str(wanted) in found,
-}
+def _folded(kind: type[And | Or], parts: Iterable[Filter]) -> Filter:
+    """Return simplified filters as one, without constants, repetitions and brackets in vain."""
+    absorbing = NEVER if kind is And else ALWAYS
+    inner = dict.fromkeys(
+        one for part in parts for one in (part.filters if isinstance(part, kind) else (part,))
+    )
+    negated = (part.filter for part in inner if isinstance(part, Not))
+    if absorbing in inner or any(part in inner for part in negated):
+        return absorbing
+    return next(iter(inner)) if len(inner) == 1 else kind(tuple(inner))
 
 
 def _to_json(value: Scalar) -> Json:
-    return {"datetime": value.isoformat()} if isinstance(value, datetime) else value
+    if not isinstance(value, datetime):
+        return value
+    plain: dict[str, Json] = {"datetime": value.isoformat()}
+    if isinstance(value, Written) and value.text is not None:
+        plain["written"] = value.text
+    return plain
 
 
 def _from_json(value: object) -> Scalar | tuple[Scalar, ...] | None:
     if isinstance(value, Mapping):
-        moment = parse_datetime(str(value.get("datetime")))
-        if moment is None:
+        moment, text = parse_datetime(str(value.get("datetime"))), value.get("written")
+        if moment is None or (text is not None and parse_datetime(str(text)) != moment):
             raise InvalidFilterError(f"unknown filter value {value!r}")
-        return moment
-    if isinstance(value, list):
+        return moment if text is None else Written.of(moment, str(text))
+    if isinstance(value, list | tuple):
         return tuple(_from_json(item) for item in value)  # type: ignore[misc]
     return value  # type: ignore[return-value]

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
+from trivec.filters.instants import parse_datetime
 
 __all__ = [
     "Scalar",
     "comparable",
     "equal",
-    "in_utc",
-    "instant",
-    "instants",
     "metadata_values",
-    "parse_datetime",
     "split_path",
+    "values_of",
 ]
 
 Scalar = str | int | float | bool | datetime
 
 _SEGMENT = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_DATETIME = re.compile(
-    r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)?)?", re.ASCII
-)
 
 
 def split_path(path: str) -> list[str]:
@@ -54,49 +48,17 @@ def metadata_values(metadata: Mapping[str, Json], path: str) -> list[Scalar]:
         if not isinstance(value, Mapping):
             return []
         value = value.get(segment)
+    return values_of(value)
+
+
+def values_of(value: Json) -> list[Scalar]:
+    """Return the values that a member of an object stands for.
+
+    >>> values_of(["x", None, 3]), values_of("x"), values_of({"x": 1})
+    (['x', 3], ['x'], [])
+    """
     items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     return [item for item in items if isinstance(item, str | int | float)]
-
-
-def parse_datetime(text: str) -> datetime | None:
-    """Read an ISO 8601 date or date and time as an instant, UTC where no zone is given.
-
-    >>> parse_datetime("2026-01-31T12:00:00+02:00").isoformat()
-    '2026-01-31T10:00:00+00:00'
-    """
-    if not _DATETIME.fullmatch(text):
-        return None
-    try:
-        return in_utc(datetime.fromisoformat(text))
-    except (ValueError, OverflowError):  # the 31st of February; year 1 moved to UTC
-        return None
-
-
-def in_utc(moment: datetime) -> datetime:
-    """Return the same instant in UTC, which a moment without a zone is taken to be in.
-
-    Raises:
-        OverflowError: If that is before the year 1 or after the year 9999.
-    """
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def instant(value: Any) -> Any:  # noqa: ANN401
-    """Return a date as the instant in UTC at which it begins, all else as it is.
-
-    >>> instant(date(2026, 1, 31)).isoformat()
-    '2026-01-31T00:00:00+00:00'
-    """
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    return value
-
-
-def instants(values: Any) -> Any:  # noqa: ANN401
-    """Return the elements of a list with dates as instants; what is no list as it is."""
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        return values
-    return tuple(map(instant, values))
 
 
 def comparable(found: Scalar, wanted: Scalar) -> Scalar | None:

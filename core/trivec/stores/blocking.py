@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from trivec.arguments import at_least_one, described, expect
 from trivec.collection import Capability, Collection, Page, UpsertReport
-from trivec.document import Document, check_id
+from trivec.document import PRIVATE_KEY, Document, check_id
 from trivec.errors import (
     CollectionNotFoundError,
     InvalidDocumentError,
@@ -24,8 +25,9 @@ from trivec.errors import (
     SchemaMismatchError,
     StoreError,
 )
-from trivec.fields import FieldType, check_filter, field_types
-from trivec.filters import Filter
+from trivec.fields import FieldType, field_types, fit_filter
+from trivec.filters import ALWAYS, NEVER, Comparison, Filter, Op, check_is_filter
+from trivec.filters.counterexample import counterexample
 from trivec.hit import Hit
 from trivec.rows import spans
 from trivec.schema import Schema
@@ -42,6 +44,8 @@ __all__ = ["BATCH_BYTES", "BlockingStore"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_log = logging.getLogger("trivec")
 
 BATCH_BYTES = 32 * 1024 * 1024
 
@@ -69,6 +73,7 @@ class BlockingStore(ABC):
         self._batch_bytes = batch_bytes
         self._collection: Collection | None = None
         self._closed = False
+        self._noted: set[str] = set()  # fields that nobody declared and some filter named
 
     # --- what a connector writes ---------------------------------------------------------------
 
@@ -286,20 +291,26 @@ class BlockingStore(ABC):
         """Delete the documents that satisfy a condition.
 
         Raises:
-            InvalidFilterError: If the condition compares nothing; use `drop` to delete all.
+            InvalidFilterError: If no metadata is found that does not satisfy the condition, such as
+                for `x | ~x`; use `drop` to delete everything.
         """
-        # `all([])` and `not in []` compare with no value, and are true everywhere.
-        if not isinstance(filter, Filter) or all(c.value == () for c in filter.comparisons()):
+        condition = self._fitted(check_is_filter(filter))
+        if condition is None or counterexample(condition, self.fields) is None:
             raise InvalidFilterError(
-                f"delete_where({filter!r}) would compare nothing; use drop() to delete everything"
+                f"delete_where({filter!r}) would delete every document there can be; use drop() "
+                "to delete everything"
             )
-        self._check_filter(filter)
-        self._retrying(self._delete_where, filter)
+        if condition != NEVER:
+            self._note_undeclared(condition)
+            self._retrying(self._delete_where, condition)
 
     def count(self, filter: Filter | None = None) -> int:
         """Count the documents, or those that satisfy a condition."""
-        self._check_filter(filter)
-        return self._retrying(self._count, filter)
+        condition = self._fitted(filter)
+        found = 0 if condition == NEVER else self._retrying(self._count, condition)
+        if not found:
+            self._note_undeclared(condition)
+        return found
 
     def scan(
         self, *, batch_size: int = 256, with_vectors: bool = False, filter: Filter | None = None
@@ -312,8 +323,9 @@ class BlockingStore(ABC):
             filter: Yield only what satisfies this condition.
         """
         batch_size = at_least_one(batch_size, "batch_size")
-        self._check_filter(filter)
-        return self._while_open(self._scan(batch_size, with_vectors, filter))
+        condition = self._fitted(filter)
+        pages = iter(()) if condition == NEVER else self._scan(batch_size, with_vectors, condition)
+        return self._while_open(pages, condition)
 
     # --- search --------------------------------------------------------------------------------
 
@@ -373,10 +385,11 @@ class BlockingStore(ABC):
         Returns:
             The hits of each query, in the order of the queries.
         """
-        search = Search(mode, k, weights, candidates, filter)
-        checked = self._checked_queries(queries, search)
-        found = self._retrying(self._search, checked, search) if checked else []
-        return [rank_hits(hits, search.k) for hits in found]
+        search, checked = self._prepared(queries, Search(mode, k, weights, candidates, filter))
+        if not checked or search.filter == NEVER:
+            return [[] for _ in checked]
+        found = self._retrying(self._search, checked, search)
+        return self._best_hits(found, search)
 
     # --- shared machinery ----------------------------------------------------------------------
 
@@ -386,12 +399,16 @@ class BlockingStore(ABC):
                 f"collection {self.name!r}: the store is closed; open it again with open_store"
             )
 
-    def _while_open(self, pages: Iterator[Page]) -> Iterator[Page]:
+    def _while_open(self, pages: Iterator[Page], condition: Filter | None) -> Iterator[Page]:
         """Yield pages until the store is closed, since some connectors would open it again."""
         self._check_open()
+        found = False
         for page in pages:
             yield page
+            found = True
             self._check_open()
+        if not found:
+            self._note_undeclared(condition)
 
     def _retrying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a connector's method, again after a wait while the database is unavailable."""
@@ -409,23 +426,58 @@ class BlockingStore(ABC):
             )
         return self._collection
 
-    def _check_filter(self, condition: Filter | None) -> None:
-        fields = self._known().fields
-        if condition is not None:
-            if not isinstance(condition, Filter):
-                raise InvalidFilterError(f"filter={condition!r} must be made with F")
-            check_filter(condition, fields, declared_only=self.declared_only)
+    def _fitted(self, condition: Filter | None) -> Filter | None:
+        """Return a filter as connectors get it; None where it is true of everything.
 
-    def _checked_queries(self, queries: Iterable[Vector], search: Search) -> list[Vector]:
-        """Return the queries with only those parts that the collection holds, checked."""
-        self._check_filter(search.filter)
+        It is simplified, and its values are in the types of the declared fields. What it can never
+        be true of is `NEVER`, which no connector is asked for.
+        """
+        fields = self._known().fields
+        if condition is None:
+            return None
+        try:
+            fitted = fit_filter(
+                check_is_filter(condition), fields, declared_only=self.declared_only
+            ).simplified()
+        except RecursionError as error:
+            raise InvalidFilterError("a filter has too many brackets in one another") from error
+        return None if fitted == ALWAYS else fitted
+
+    def _note_undeclared(self, condition: Filter | None) -> None:
+        """Say once of each field of a filter that is not declared and that no document has."""
+        if condition is None or self.declared_only:
+            return
+        for path in {comparison.path for comparison in condition.comparisons()}:
+            if path in self._noted or path in self.fields or path.startswith(f"{PRIVATE_KEY}."):
+                continue
+            self._noted.add(path)
+            if not self._retrying(self._count, Comparison(path, Op.EXISTS)):
+                _log.warning(
+                    "collection %r: a filter names the field %r, which no document has; "
+                    "its declared fields are %s",
+                    *(self.name, path, ", ".join(self.fields) or "none"),
+                )
+
+    def _prepared(self, queries: Iterable[Vector], search: Search) -> tuple[Search, list[Vector]]:
+        """Return a search and its queries as connectors get them.
+
+        The queries have only those parts that the collection holds.
+        """
+        search = replace(search, filter=self._fitted(search.filter))
         if isinstance(queries, (str, Vector)) or not isinstance(queries, Iterable):
             raise InvalidVectorsError(
                 "queries: expected Vectors, such as encoder.encode_queries(texts), "
                 f"got {described(queries)}"
             )
         checked = (check_query(self.name, self.schema, query, search) for query in queries)
-        return [self._fit(query, ["the query"])[0][0] for query in checked]
+        return search, [self._fit(query, ["the query"])[0][0] for query in checked]
+
+    def _best_hits(self, found: Sequence[Sequence[Hit]], search: Search) -> list[list[Hit]]:
+        """Return the k best hits of each query."""
+        ranked = [rank_hits(hits, search.k) for hits in found]
+        if not any(ranked):
+            self._note_undeclared(search.filter)
+        return ranked
 
     def _fit(self, vectors: Vectors, names: Sequence[str]) -> tuple[Vectors, tuple[str, ...]]:
         """Apply `colbert_overflow`; return the vectors and the names of the rows it changed."""

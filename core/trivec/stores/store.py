@@ -13,11 +13,11 @@ from typing import ParamSpec, Self, TypeVar
 from trivec.collection import Page, UpsertReport
 from trivec.document import Document
 from trivec.fields import FieldType
-from trivec.filters import Filter
+from trivec.filters import NEVER, Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.scores import Weights
-from trivec.search import Mode, Search, rank_hits
+from trivec.search import Mode, Search
 from trivec.stores.blocking import BATCH_BYTES, BlockingStore
 from trivec.stores.overflow import Overflow
 from trivec.vectors import Vector, Vectors
@@ -173,7 +173,10 @@ class Store(BlockingStore):
         filter: Filter | None = None,
     ) -> list[list[Hit]]:
         """Answer many queries; see `search_many`."""
-        search = Search(mode, k, weights, candidates, filter)
-        checked = await self._in_thread(self._checked_queries, queries, search)
-        found = await self._asearch(checked, search) if checked else []
-        return [rank_hits(hits, search.k) for hits in found]
+        search, checked = await self._in_thread(
+            self._prepared, queries, Search(mode, k, weights, candidates, filter)
+        )
+        if not checked or search.filter == NEVER:
+            return [[] for _ in checked]
+        found = await self._asearch(checked, search)
+        return await self._in_thread(self._best_hits, found, search)

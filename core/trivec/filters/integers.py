@@ -1,0 +1,47 @@
+"""Bounds of 64-bit integers for databases that read a bound as a float64."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["at_least", "at_most"]
+
+_MIN, _MAX = -(2**63), 2**63 - 1
+
+
+def at_least(low: int) -> tuple[int | None, range]:
+    """Return what an integer is that is not below another.
+
+    Args:
+        low: An integer of 64 bits.
+
+    Returns:
+        The least float64 that is not below it, or None where no integer of 64 bits reaches it; and
+        the integers from `low` up to that, at most 1,023.
+
+    Example:
+        >>> at_least(2**53)
+        (9007199254740992, range(0, 0))
+        >>> at_least(2**53 + 1)
+        (9007199254740994, range(9007199254740993, 9007199254740994))
+    """
+    bound = float(low)
+    if bound < low:
+        bound = math.nextafter(bound, math.inf)
+    first = int(bound)
+    between = range(low, min(first, _MAX + 1))
+    return (first if first <= _MAX else None), between or range(0)
+
+
+def at_most(high: int) -> tuple[int | None, range]:
+    """Return what an integer is that is not above another; see `at_least`.
+
+    >>> at_most(-(2**53) - 1)
+    (-9007199254740994, range(-9007199254740993, -9007199254740992))
+    """
+    bound = float(high)
+    if bound > high:
+        bound = math.nextafter(bound, -math.inf)
+    last = int(bound)
+    between = range(max(last + 1, _MIN), high + 1)
+    return (last if last >= _MIN else None), between or range(0)
