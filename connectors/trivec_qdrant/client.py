@@ -20,11 +20,26 @@ from trivec.search import RRF_K, Part
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
 from trivec_qdrant.client_filters import render
-from trivec_qdrant.engine import Engine, Found, Fused, Nearest, Request, Weighted
+from trivec_qdrant.engine import (
+    Engine,
+    Found,
+    Fused,
+    Nearest,
+    PayloadKeys,
+    Request,
+    Weighted,
+)
 from trivec_qdrant.errors import translating
 from trivec_qdrant.filters import Condition
 from trivec_qdrant.mapping import PointVectors, Row
-from trivec_qdrant.schema import INDEX_OF, Description, Names, Storage, VectorColumn, own_metadata
+from trivec_qdrant.schema import (
+    Description,
+    Names,
+    Storage,
+    VectorColumn,
+    own_metadata,
+    payload_indexes,
+)
 
 __all__ = ["ClientEngine", "is_local"]
 
@@ -154,12 +169,9 @@ class ClientEngine(Engine):
         if self._local:
             return  # payload indexes have no effect there
         with translating(self.name):
-            for path, kind in collection.fields.items():
+            for key, kind in payload_indexes(collection, names).items():
                 self._client.create_payload_index(
-                    self.name,
-                    names.key(path),
-                    field_schema=models.PayloadSchemaType(INDEX_OF[kind.item]),
-                    wait=True,
+                    self.name, key, field_schema=models.PayloadSchemaType(kind), wait=True
                 )
 
     def _is_ours(self, collection: Collection) -> bool:
@@ -272,7 +284,13 @@ class ClientEngine(Engine):
 
     @override
     def scroll(
-        self, offset: object, limit: int, parts: Sequence[Part], where: Condition | None
+        self,
+        offset: object,
+        limit: int,
+        parts: Sequence[Part],
+        where: Condition | None,
+        *,
+        payload: PayloadKeys = True,
     ) -> tuple[list[Row], object]:
         with self._lock, translating(self.name):
             records, following = self._client.scroll(
@@ -280,7 +298,7 @@ class ClientEngine(Engine):
                 scroll_filter=self._filter(where),
                 limit=limit,
                 offset=cast(Any, offset),
-                with_payload=True,
+                with_payload=payload if isinstance(payload, bool) else list(payload),
                 with_vectors=self._names_of(parts),
             )
         return [self._row(record) for record in records], following

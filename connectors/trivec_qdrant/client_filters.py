@@ -18,6 +18,7 @@ from trivec_qdrant.filters import (
     Leaf,
     Match,
     NoneOf,
+    Points,
 )
 
 __all__ = ["render"]
@@ -56,6 +57,8 @@ def _leaf(condition: Leaf) -> models.Condition:
             return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
         case Match(key, values):
             return models.FieldCondition(key=key, match=models.MatchAny(any=values))
+        case Points(ids):
+            return models.HasIdCondition(has_id=list(ids))
         case IsBool(key, value):
             return models.FieldCondition(key=key, match=models.MatchValue(value=value))
         case Contains(key, text):

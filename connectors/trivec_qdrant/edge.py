@@ -19,10 +19,25 @@ from trivec.search import RRF_K, Part
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
 from trivec_qdrant.edge_filters import render
-from trivec_qdrant.engine import Engine, Found, Fused, Nearest, Request, Weighted
+from trivec_qdrant.engine import (
+    Engine,
+    Found,
+    Fused,
+    Nearest,
+    PayloadKeys,
+    Request,
+    Weighted,
+)
 from trivec_qdrant.filters import Condition
 from trivec_qdrant.mapping import PointVectors, Row
-from trivec_qdrant.schema import INDEX_OF, Description, Names, Storage, VectorColumn, own_metadata
+from trivec_qdrant.schema import (
+    Description,
+    Names,
+    Storage,
+    VectorColumn,
+    own_metadata,
+    payload_indexes,
+)
 from trivec_qdrant.shard import Shard
 
 __all__ = ["EdgeEngine"]
@@ -164,12 +179,8 @@ class EdgeEngine(Engine):
         )
         with self._translating():
             shard = self._folder.create(config)
-            for path, kind in collection.fields.items():
-                shard.update(
-                    edge.UpdateOperation.create_field_index(
-                        names.key(path), _INDEXES[INDEX_OF[kind.item]]
-                    )
-                )
+            for key, kind in payload_indexes(collection, names).items():
+                shard.update(edge.UpdateOperation.create_field_index(key, _INDEXES[kind]))
             self._folder.write_metadata(own_metadata(collection))
 
     @override
@@ -289,13 +300,19 @@ class EdgeEngine(Engine):
 
     @override
     def scroll(
-        self, offset: object, limit: int, parts: Sequence[Part], where: Condition | None
+        self,
+        offset: object,
+        limit: int,
+        parts: Sequence[Part],
+        where: Condition | None,
+        *,
+        payload: PayloadKeys = True,
     ) -> tuple[list[Row], object]:
         request = edge.ScrollRequest(
             offset=cast(Any, offset),
             limit=limit,
             filter=None if where is None else render(where),
-            with_payload=True,
+            with_payload=payload if isinstance(payload, bool) else list(payload),
             with_vector=self._names(parts),
         )
         with self._opened() as shard:

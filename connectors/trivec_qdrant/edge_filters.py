@@ -19,6 +19,7 @@ from trivec_qdrant.filters import (
     Leaf,
     Match,
     NoneOf,
+    Points,
 )
 
 __all__ = ["render"]
@@ -53,6 +54,8 @@ def _leaf(condition: Leaf) -> edge.ConditionType:
             return edge.IsEmptyCondition(key)
         case Match(key, values):
             return edge.FieldCondition(key, match=edge.MatchAny(values))
+        case Points(ids):
+            return edge.HasIdCondition(set(ids))
         case IsBool(key, value):
             # The binding reads Python's True as the integer 1, and numpy's as a boolean.
             return edge.FieldCondition(key, match=edge.MatchValue(cast(bool, np.bool_(value))))

@@ -15,7 +15,10 @@ from trivec_qdrant.filters import Condition
 from trivec_qdrant.mapping import PointVectors, Row
 from trivec_qdrant.schema import Description, Names, Storage
 
-__all__ = ["Engine", "Found", "Fused", "Nearest", "Request", "Weighted"]
+__all__ = ["Engine", "Found", "Fused", "Nearest", "PayloadKeys", "Request", "Weighted"]
+
+PayloadKeys = bool | tuple[str, ...]
+"""Which payload keys come along: all of them, none, or these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Request:
 
     root: Nearest | Weighted | Fused
     limit: int
-    payload: bool | tuple[str, ...] = True
+    payload: PayloadKeys = True
     vectors: tuple[Part, ...] = ()
 
 
@@ -119,9 +122,15 @@ class Engine(ABC):
 
     @abstractmethod
     def scroll(
-        self, offset: object, limit: int, parts: Sequence[Part], where: Condition | None
+        self,
+        offset: object,
+        limit: int,
+        parts: Sequence[Part],
+        where: Condition | None,
+        *,
+        payload: PayloadKeys = True,
     ) -> tuple[list[Row], object]:
-        """Return one page of points, and where the next begins or None."""
+        """Return one page of points with these payload keys, and where the next begins or None."""
 
     @abstractmethod
     def delete(self, ids: Sequence[str | int]) -> None:

@@ -2,19 +2,27 @@
 
 `lower` does all the thinking; what it returns is written down once for the client's models and
 once for the embedded engine's.
+
+Qdrant has a parser of dates of its own, so conditions on dates do not look at the metadata: they
+look at `INSTANTS`, where the instants of the metadata lie in one spelling. Points that another
+program wrote lack it; they are *strangers*, whose dates are read here.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
+from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
 from trivec.filters import And, Comparison, Filter, Not, Op, Or, Scalar
+from trivec.filters.integers import at_least, at_most
+from trivec_qdrant.schema import INSTANTS, Names
 
 __all__ = [
     "AllOf",
@@ -28,7 +36,11 @@ __all__ = [
     "Leaf",
     "Match",
     "NoneOf",
+    "Points",
+    "Stranger",
+    "dated",
     "lower",
+    "strange",
 ]
 
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
@@ -95,6 +107,13 @@ class Instants:
 
 
 @dataclass(frozen=True, slots=True)
+class Points:
+    """The point is one of these; without any, nowhere."""
+
+    ids: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Contains:
     """A string holds this one."""
 
@@ -109,60 +128,116 @@ class Empty:
     key: str
 
 
-Leaf = Match | IsBool | Between | Instants | Contains | Empty
+Leaf = Match | IsBool | Between | Instants | Points | Contains | Empty
 Condition = AllOf | AnyOf | NoneOf | Leaf
 
 _BOUNDS = {Op.GT: "gt", Op.GTE: "gte", Op.LT: "lt", Op.LTE: "lte"}
 _NOWHERE = AnyOf(())
 
 
-def lower(condition: Filter, fields: Mapping[str, FieldType], prefix: str) -> Condition:
+class Stranger(NamedTuple):
+    """A point that was written without `INSTANTS`."""
+
+    id: str | int
+    metadata: Mapping[str, Json]
+
+
+def dated(condition: Filter) -> list[str]:
+    """Return the paths that a filter compares with instants.
+
+    >>> from trivec import F
+    >>> dated((F("day") == datetime(2026, 1, 31)) & (F("year") == 2026))
+    ['day']
+    """
+    found = {
+        comparison.path: None
+        for comparison in condition.comparisons()
+        if any(isinstance(value, datetime) for value in comparison.values)
+    }
+    return list(found)
+
+
+def strange(paths: Iterable[str], names: Names) -> Condition:
+    """Return the condition of strangers that have something at one of these paths."""
+    there = tuple(NoneOf(Empty(names.key(path))) for path in paths)
+    return AllOf((Empty(INSTANTS), AnyOf(there)))
+
+
+def lower(
+    condition: Filter,
+    fields: Mapping[str, FieldType],
+    names: Names,
+    strangers: Sequence[Stranger] = (),
+) -> Condition:
     """Write a filter down in Qdrant's conditions.
 
     Args:
         condition: Any filter.
         fields: The declared fields; they are indexed, and what they hold was checked.
-        prefix: The payload key that holds the metadata; "" where the metadata is the payload.
+        names: Where the metadata lies.
+        strangers: All points that satisfy `strange(dated(condition), names)`.
 
     Example:
         >>> from trivec import F
-        >>> lower(F("year") > 2019.5, {"year": FieldType.INT}, "metadata")
+        >>> lower(F("year") > 2019.5, {"year": FieldType.INT}, Names())
         Between(key='metadata.year', gt=None, gte=2020.0, lt=None, lte=None)
     """
-    return _lower(condition.simplified(), fields, f"{prefix}." if prefix else "")
+    return _Lowering(fields, names, strangers).lower(condition.simplified())
 
 
-def _lower(node: Filter, fields: Mapping[str, FieldType], prefix: str) -> Condition:
-    match node:
-        case And():
-            return AllOf(tuple(_lower(part, fields, prefix) for part in node.filters))
-        case Or():
-            return AnyOf(tuple(_lower(part, fields, prefix) for part in node.filters))
-        case Not():
-            return NoneOf(_lower(node.filter, fields, prefix))
-        case Comparison():
-            kind = fields.get(node.path)
-            return _comparison(node, prefix + node.path, None if kind is None else kind.item)
-    raise InvalidFilterError(f"{node!r} is not a filter that trivec knows")
+@dataclass(frozen=True, slots=True)
+class _Lowering:
+    fields: Mapping[str, FieldType]
+    names: Names
+    strangers: Sequence[Stranger]
 
+    def lower(self, node: Filter) -> Condition:
+        match node:
+            case And(()):
+                return NoneOf(_NOWHERE)  # a filter without conditions would delete everything
+            case And():
+                return AllOf(tuple(map(self.lower, node.filters)))
+            case Or():
+                return AnyOf(tuple(map(self.lower, node.filters)))
+            case Not():
+                return NoneOf(self.lower(node.filter))
+            case Comparison(path, op, value):
+                kind = self.fields.get(path)
+                item = None if kind is None else kind.item
+                if op is Op.EXISTS:
+                    return _exists(self.names.key(path), item)
+                if isinstance(value, tuple):
+                    return self._one_of(path, value, item)
+                if value is not None:
+                    return self._compare(path, op, value, item)
+        raise InvalidFilterError(f"{node!r} is not a filter that trivec knows")
 
-def _comparison(node: Comparison, key: str, kind: FieldType | None) -> Condition:
-    value = node.value
-    if node.op is Op.EXISTS:
-        return _exists(key, kind)
-    if isinstance(value, tuple):
-        return _one_of(key, value, kind)
-    if isinstance(value, bool):
-        return IsBool(key, value)
-    if isinstance(value, str):
-        return Contains(key, value) if node.op is Op.TEXT else Match(key, [value])
-    if isinstance(value, datetime):
-        if node.op is Op.EQ:
-            return Instants(key, gte=value, lte=value)
-        return Instants(key, **{_BOUNDS[node.op]: value})
-    if isinstance(value, int | float):
-        return (_integers if kind is FieldType.INT else _numbers)(key, node.op, value)
-    raise InvalidFilterError(f"{node!r} cannot be translated for Qdrant")
+    def _compare(self, path: str, op: Op, value: Scalar, kind: FieldType | None) -> Condition:
+        key = self.names.key(path)
+        if isinstance(value, bool):
+            return IsBool(key, value)
+        if isinstance(value, str):
+            return Contains(key, value) if op is Op.TEXT else Match(key, [value])
+        if isinstance(value, datetime):
+            return self._instants(path, op, value)
+        return (_integers if kind is FieldType.INT else _numbers)(key, op, value)
+
+    def _instants(self, path: str, op: Op, value: datetime) -> Condition:
+        key = f"{INSTANTS}.{path}"
+        bounds = {"gte": value, "lte": value} if op is Op.EQ else {_BOUNDS[op]: value}
+        test = Comparison(path, op, value)
+        known = tuple(one.id for one in self.strangers if test.matches(one.metadata))
+        return _any(Instants(key, **bounds), *((Points(known),) if known else ()))
+
+    def _one_of(self, path: str, values: Sequence[Scalar], kind: FieldType | None) -> Condition:
+        strings = [value for value in values if isinstance(value, str)]
+        others = (
+            self._compare(path, Op.EQ, value, kind)
+            for value in values
+            if not isinstance(value, str)
+        )
+        matched = (Match(self.names.key(path), strings),) if strings else ()
+        return AnyOf((*matched, *others))
 
 
 def _exists(key: str, kind: FieldType | None) -> Condition:
@@ -171,16 +246,6 @@ def _exists(key: str, kind: FieldType | None) -> Condition:
     # "Not empty" would also be true of objects, of nested lists and of [null].
     every_number = Between(key, gte=-sys.float_info.max)
     return AnyOf((every_number, IsBool(key, True), IsBool(key, False), Contains(key, "")))
-
-
-def _one_of(key: str, values: Sequence[Scalar], kind: FieldType | None) -> Condition:
-    strings = [value for value in values if isinstance(value, str)]
-    others = (
-        _comparison(Comparison(key, Op.EQ, value), key, kind)
-        for value in values
-        if not isinstance(value, str)
-    )
-    return AnyOf((*((Match(key, strings),) if strings else ()), *others))
 
 
 def _integers(key: str, op: Op, value: float) -> Condition:
@@ -192,31 +257,23 @@ def _integers(key: str, op: Op, value: float) -> Condition:
         low = math.floor(value) + 1 if op is Op.GT else math.ceil(value)
         if low <= MIN_INT:
             return NoneOf(Empty(key))
-        return _at_least(key, low)
+        return _at_least(key, low) if low <= MAX_INT else _NOWHERE
     high = math.ceil(value) - 1 if op is Op.LT else math.floor(value)
     if high >= MAX_INT:
         return NoneOf(Empty(key))
-    return _at_most(key, high)
+    return _at_most(key, high) if high >= MIN_INT else _NOWHERE
 
 
 def _at_least(key: str, low: int) -> Condition:
-    # The range's bounds are float64: those that are not are rounded up, and what lies between is
-    # listed, at most 1,023 integers.
-    bound = float(low)
-    if bound < low:
-        bound = math.nextafter(bound, math.inf)
-    listed = list(range(low, min(int(bound), MAX_INT + 1)))
-    between = (Between(key, gte=bound),) if bound <= MAX_INT else ()
-    return _any(*between, *((Match(key, listed),) if listed else ()))
+    bound, listed = at_least(low)
+    between = () if bound is None else (Between(key, gte=float(bound)),)
+    return _any(*between, *((Match(key, list(listed)),) if listed else ()))
 
 
 def _at_most(key: str, high: int) -> Condition:
-    bound = float(high)
-    if bound > high:
-        bound = math.nextafter(bound, -math.inf)
-    listed = list(range(max(int(bound) + 1, MIN_INT), high + 1))
-    between = (Between(key, lte=bound),) if bound >= MIN_INT else ()
-    return _any(*between, *((Match(key, listed),) if listed else ()))
+    bound, listed = at_most(high)
+    between = () if bound is None else (Between(key, lte=float(bound)),)
+    return _any(*between, *((Match(key, list(listed)),) if listed else ()))
 
 
 def _numbers(key: str, op: Op, value: float) -> Condition:

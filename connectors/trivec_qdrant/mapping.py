@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.collection import Page
-from trivec.document import Document, metadata_json
+from trivec.document import Document, Json, metadata_json
 from trivec.errors import InvalidDocumentError
+from trivec.filters import parse_datetime
+from trivec.filters.values import values_of
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.search import Part
 from trivec.vectors import Vector, Vectors
-from trivec_qdrant.schema import Names
+from trivec_qdrant.schema import INSTANTS, Names
 
 __all__ = [
     "PointVectors",
@@ -26,6 +28,7 @@ __all__ = [
     "columns",
     "document",
     "document_id",
+    "instants",
     "page",
     "payload",
     "point_id",
@@ -102,20 +105,39 @@ def payload(document: Document, names: Names) -> Payload:
 
     Example:
         >>> payload(Document("a", "text", {"lang": "en"}), Names())
-        {'id': 'a', 'text': 'text', 'metadata': {'lang': 'en'}}
+        {'id': 'a', 'text': 'text', 'trivec_instants': {}, 'metadata': {'lang': 'en'}}
     """
     own: Payload = {names.id: document.id} if names.id else {}
     own[names.text] = document.text
+    own[INSTANTS] = instants(document.metadata)
     # Mappings and sequences of any kind become dicts and lists.
     metadata = json.loads(metadata_json(document.metadata))
     if names.metadata:
         return {**own, names.metadata: metadata}
     if taken := own.keys() & metadata.keys():
         raise InvalidDocumentError(
-            f"document {document.id!r}: the metadata keys {sorted(taken)} are taken by the id and "
-            "the text; set names.metadata to keep the metadata apart"
+            f"document {document.id!r}: the metadata keys {sorted(taken)} are taken by the id, "
+            "the text and trivec; set names.metadata to keep the metadata apart"
         )
     return {**metadata, **own}
+
+
+def instants(metadata: Mapping[str, Json]) -> Payload:
+    """Return the instants of metadata in UTC, in lists at the same places.
+
+    >>> instants({"day": "2026-01-31", "author": {"born": ["1970-01-01T00:00+0100", "?"], "no": 1}})
+    {'day': ['2026-01-31T00:00:00+00:00'], 'author': {'born': ['1969-12-31T23:00:00+00:00']}}
+    """
+    found: Payload = {}
+    for name, value in metadata.items():
+        if isinstance(value, Mapping):
+            here: Any = instants(value)
+        else:
+            moments = (parse_datetime(one) for one in values_of(value) if isinstance(one, str))
+            here = [moment.isoformat() for moment in moments if moment is not None]
+        if here:
+            found[name] = here
+    return found
 
 
 def stored_id(text: str) -> str | int:
@@ -140,7 +162,8 @@ def document(row: Row, names: Names) -> Document:
     if names.metadata:
         metadata = stored.get(names.metadata) or {}
     else:
-        metadata = {k: v for k, v in stored.items() if k not in (names.id, names.text)}
+        own = (names.id, names.text, INSTANTS)
+        metadata = {k: v for k, v in stored.items() if k not in own}
     return Document(document_id(row, names), "" if text is None else str(text), metadata)
 
 

@@ -19,6 +19,7 @@ from trivec.search import Part
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
 from trivec_qdrant.client import ClientEngine
+from trivec_qdrant.engine import PayloadKeys
 from trivec_qdrant.errors import translating
 from trivec_qdrant.filters import Condition
 from trivec_qdrant.mapping import PointVectors, Row
@@ -173,7 +174,13 @@ class PackedEngine(ClientEngine):
 
     @override
     def scroll(
-        self, offset: object, limit: int, parts: Sequence[Part], where: Condition | None
+        self,
+        offset: object,
+        limit: int,
+        parts: Sequence[Part],
+        where: Condition | None,
+        *,
+        payload: PayloadKeys = True,
     ) -> tuple[list[Row], object]:
         flt = self._filter(where)
         request = grpc.ScrollPoints(
@@ -181,7 +188,7 @@ class PackedEngine(ClientEngine):
             filter=None if flt is None else RestToGrpc.convert_filter(flt),
             offset=cast(Any, offset),
             limit=limit,
-            with_payload=grpc.WithPayloadSelector(enable=True),
+            with_payload=_payload_selector(payload),
             with_vectors=self._selector(parts),
         )
         with translating(self.name):
@@ -204,3 +211,9 @@ class PackedEngine(ClientEngine):
             )
             for point in points
         ]
+
+
+def _payload_selector(keys: PayloadKeys) -> grpc.WithPayloadSelector:
+    if isinstance(keys, bool):
+        return grpc.WithPayloadSelector(enable=keys)
+    return grpc.WithPayloadSelector(include=grpc.PayloadIncludeSelector(fields=list(keys)))

@@ -14,6 +14,7 @@ from trivec.schema import Schema
 from trivec.search import Part
 
 __all__ = [
+    "INSTANTS",
     "MAX_MULTIVECTOR_FLOATS",
     "Description",
     "Names",
@@ -22,6 +23,8 @@ __all__ = [
     "Storage",
     "VectorColumn",
     "max_colbert_rows",
+    "own_metadata",
+    "payload_indexes",
 ]
 
 MAX_MULTIVECTOR_FLOATS = 2**20 - 1
@@ -29,6 +32,10 @@ MAX_MULTIVECTOR_FLOATS = 2**20 - 1
 lib/common/common/src/validation.rs), the embedded engine does not look."""
 
 METADATA = "trivec"  # our entry in a collection's own metadata
+
+INSTANTS = "trivec_instants"
+"""The payload key, on every point that trivec writes, of the metadata's instants in UTC: an object
+of lists, in the shape of the metadata. Qdrant would read dates with a parser of its own."""
 
 Precision = Literal["float32", "float16", "turbo16", "turbo8", "turbo4"]
 """The numbers of token vectors; the digits are bits per number."""
@@ -87,6 +94,8 @@ class Names:
                 raise InvalidOptionError(f"{self!r}: {error}") from error
             if len(segments) > 1:
                 raise InvalidOptionError(f"{self!r}: payload keys have no dots")
+            if key == INSTANTS:
+                raise InvalidOptionError(f"{self!r}: the payload key {key!r} is trivec's own")
 
     def vector(self, part: Part) -> str:
         """Return the name of the vector of a part."""
@@ -230,6 +239,8 @@ class Description:
             path = key.removeprefix(prefix)
             if index not in _INDEXES or not key.startswith(prefix) or key in (names.id, names.text):
                 continue
+            if key.partition(".")[0] == INSTANTS:
+                continue
             try:
                 split_path(path)
             except InvalidFilterError:  # an index on a path that filters cannot name
@@ -238,6 +249,21 @@ class Description:
             wanted = lists.get(path)
             fields[path] = wanted if wanted and _LISTS.get(kind) is wanted else kind
         return fields
+
+
+def payload_indexes(collection: Collection, names: Names) -> dict[str, str]:
+    """Return the payload indexes of a new collection, key to type.
+
+    >>> fields = {"day": FieldType.DATETIME}
+    >>> payload_indexes(Collection(Schema(dense=4, sparse=False, colbert=None), fields), Names())
+    {'trivec_instants': 'keyword', 'metadata.day': 'datetime', 'trivec_instants.day': 'datetime'}
+    """
+    indexes = {INSTANTS: "keyword"}  # holds no keyword, and tells quickly which points lack the key
+    for path, kind in collection.fields.items():
+        indexes[names.key(path)] = INDEX_OF[kind.item]
+        if kind is FieldType.DATETIME:
+            indexes[f"{INSTANTS}.{path}"] = INDEX_OF[kind]
+    return indexes
 
 
 def own_metadata(collection: Collection) -> dict[str, Any]:

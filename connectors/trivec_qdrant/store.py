@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
@@ -23,7 +24,7 @@ from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 from trivec_qdrant import mapping
 from trivec_qdrant.engine import Engine
-from trivec_qdrant.filters import Condition, lower
+from trivec_qdrant.filters import Condition, Stranger, dated, lower, strange
 from trivec_qdrant.opening import engine_of_client, open_engine
 from trivec_qdrant.schema import (
     Names,
@@ -41,6 +42,10 @@ __all__ = ["QdrantStore"]
 
 _NAME = re.compile(r'[^/:<>"\\|?*\x00-\x1f]{1,255}')
 
+_log = logging.getLogger("trivec")
+
+STRANGERS = 1024  # points of one page without text and vectors
+MANY_STRANGERS = 10_000
 QUERIES = 64  # in one request; 16 query tokens of 1,024 dimensions take 80 KB over gRPC
 VECTOR_PAGE = 64  # documents of one page with vectors; 200 tokens of 1,024 dimensions take 0.8 MB
 
@@ -97,6 +102,7 @@ class QdrantStore(Store):
         )
         self._searcher = Searcher(self._engine)
         self._asked: Mapping[str, FieldType] = {}
+        self._warned = False
 
     @classmethod
     def from_url(
@@ -253,7 +259,34 @@ class QdrantStore(Store):
     def _where(self, condition: Filter | None) -> Condition | None:
         if condition is None:
             return None
-        return lower(condition, self.fields, self._names.metadata)
+        paths = dated(condition)
+        strangers = self._strangers(paths) if paths else ()
+        return lower(condition, self.fields, self._names, strangers)
+
+    def _strangers(self, paths: Sequence[str]) -> list[Stranger]:
+        """Return the points that another program wrote, for conditions on dates at these paths."""
+        names = self._names
+        keys = (names.metadata,) if names.metadata else tuple(p.partition(".")[0] for p in paths)
+        found: list[Stranger] = []
+        offset = None
+        while True:
+            rows, offset = self._engine.scroll(
+                offset, STRANGERS, (), strange(paths, names), payload=keys
+            )
+            found += [
+                Stranger(mapping.stored_id(row.id), mapping.document(row, names).metadata)
+                for row in rows
+            ]
+            if offset is None:
+                break
+        if len(found) > MANY_STRANGERS and not self._warned:
+            self._warned = True
+            _log.warning(
+                "collection %r: %d points have dates that trivec did not write, and each search "
+                "with a filter on dates reads them; copy the collection to make it fast",
+                *(self.name, len(found)),
+            )
+        return found
 
 
 def _parts(schema: Schema | None) -> tuple[Part, ...]:

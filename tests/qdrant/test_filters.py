@@ -18,6 +18,7 @@ from trivec.fields import FieldType
 from trivec.filters import And, Comparison, Not, Op, Or
 from trivec_qdrant.client_filters import render
 from trivec_qdrant.filters import Between, Match, lower
+from trivec_qdrant.schema import Names
 
 P = 2**53
 INTS = [-(2**63), -P - 1, -P, -1, 0, 1, 2, P - 1, P, P + 1, P + 2, P + 3, 10**16, 2**63 - 1]
@@ -146,21 +147,31 @@ def test_integers_beyond_float64_are_told_apart(store: Store) -> None:
 
 def test_half_numbers_bound_integers() -> None:
     fields = {"n": FieldType.INT}
-    assert lower(F("n") >= 1.5, fields, "m") == Between("m.n", gte=2.0)
-    assert lower(F("n") < 1.5, fields, "m") == Between("m.n", lte=1.0)
-    assert lower(F("n") == 2.0, fields, "m") == Match("m.n", [2])
+    assert lower(F("n") >= 1.5, fields, Names()) == Between("metadata.n", gte=2.0)
+    assert lower(F("n") < 1.5, fields, Names()) == Between("metadata.n", lte=1.0)
+    assert lower(F("n") == 2.0, fields, Names()) == Match("metadata.n", [2])
 
 
 @pytest.mark.parametrize(
-    "condition", [F("a") == 1, ~(F("a") == 1), F("a").in_([]), And((And(()), F("a").exists()))]
+    "condition",
+    [
+        F("a") == 1,
+        ~(F("a") == 1),
+        F("a").in_([]),
+        F("a").not_in([]),
+        And(()),
+        Or(()),
+        And((And(()), F("a").exists())),
+        (F("a") == 1) | ~(F("a") == 1),
+    ],
 )
 def test_no_filter_is_empty(condition: Filter) -> None:
     # An empty filter in a delete would delete everything.
-    flt = render(lower(condition, {}, "metadata"))
+    flt = render(lower(condition, {}, Names()))
     assert flt.must or flt.should or flt.must_not
 
 
 def test_old_servers_compare_substrings_by_text() -> None:
-    one: Callable[..., Any] = lambda **kw: render(lower(F("a").text("b"), {}, "m"), **kw)  # noqa: E731
+    one: Callable[..., Any] = lambda **kw: render(lower(F("a").text("b"), {}, Names()), **kw)  # noqa: E731
     assert one(substring=lambda: True).must[0].match.substring == "b"
     assert one(substring=lambda: False).must[0].match.text == "b"
