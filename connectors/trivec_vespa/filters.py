@@ -11,6 +11,7 @@ from fractions import Fraction
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
 from trivec.filters import And, Comparison, Filter, Not, Op, Or, Scalar
+from trivec.filters.integers import at_least, at_most
 from trivec_vespa.mapping import microseconds, refused_text
 from trivec_vespa.schema import attribute_name
 
@@ -20,6 +21,7 @@ _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _TO_ESCAPE = re.compile(r'[\\"\n\r\t]')
 _PUNCTUATION = re.compile(r"[!-/:-@\[-^`{-~]")  # all of ASCII's but "_", which is a letter here
 _LONG = range(-(2**63), 2**63)
+_EXACT = 2**53  # up to it every integer is a float64
 
 
 def render(condition: Filter, fields: Mapping[str, FieldType]) -> str:
@@ -105,10 +107,28 @@ def _ordering(path: str, name: str, op: Op, value: Scalar, kind: FieldType) -> s
         number = math.ceil(exact) if low else math.floor(exact)
         if number not in _LONG:
             return _has(path) if low == (number < 0) else "false"
+        if abs(number) > _EXACT:
+            return _large_ordering(path, name, op, exact, kind)
     if number != exact:  # the literal is the nearest value that the attribute can hold
         op = (Op.GT if low else Op.LTE) if number < exact else (Op.GTE if low else Op.LT)
     test = f"{name} {op} {number!r}"
     # Vespa gives an attribute without a value the lowest number.
+    return test if kind.is_list else _with_value(path, test)
+
+
+def _large_ordering(path: str, name: str, op: Op, exact: Fraction, kind: FieldType) -> str:
+    """Compare with a bound that Vespa (8.700) would round to a float64, integers of 64 bits too."""
+    if op in (Op.GT, Op.GTE):
+        first = math.floor(exact) + 1 if op is Op.GT else math.ceil(exact)
+        bound, listed = at_least(first) if first in _LONG else (None, range(0))
+        tests = [] if bound is None else [f"{name} >= {bound}"]
+    else:
+        last = math.ceil(exact) - 1 if op is Op.LT else math.floor(exact)
+        bound, listed = at_most(last) if last in _LONG else (None, range(0))
+        tests = [] if bound is None else [f"{name} <= {bound}"]
+    if listed:
+        tests.append(f"{name} in ({', '.join(map(str, listed))})")
+    test = _joined("or", tests, "false")
     return test if kind.is_list else _with_value(path, test)
 
 

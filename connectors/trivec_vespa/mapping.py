@@ -28,6 +28,7 @@ __all__ = [
     "PART_DENSE",
     "PART_SPARSE",
     "TextErrors",
+    "check_numbers",
     "check_text",
     "describe",
     "document_from",
@@ -178,6 +179,23 @@ def check_text(
             raise InvalidDocumentError(
                 f"document {document.id!r}: its {what} holds {bad}, which Vespa refuses; {advice}"
             )
+
+
+def check_numbers(document: Document, fields: Mapping[str, FieldType]) -> None:
+    """Check that Vespa keeps the numbers of declared fields as they are.
+
+    Raises:
+        InvalidDocumentError: If a field declared float holds an integer that is no float64, which
+            Vespa would round, so that filters would take it for its neighbours.
+    """
+    for path, kind in fields.items():
+        if kind is FieldType.FLOAT:
+            for value in metadata_values(document.metadata, path):
+                if isinstance(value, int) and int(float(value)) != value:
+                    raise InvalidDocumentError(
+                        f"document {document.id!r}: field {path!r} is declared float, and Vespa "
+                        f"would round {value} to {int(float(value))}; declare the field int"
+                    )
 
 
 def feed_fields(
@@ -350,7 +368,7 @@ def write_feed(
         How many documents were written.
 
     Raises:
-        InvalidDocumentError: If Vespa would refuse a document's strings.
+        InvalidDocumentError: If Vespa would refuse a document's strings, or round its numbers.
         InvalidOptionError: If a page came without vectors.
     """
     check_name(name)
@@ -361,6 +379,7 @@ def write_feed(
                 raise InvalidOptionError("the pages hold no vectors; scan(with_vectors=True)")
             for row, document in enumerate(documents):
                 check_text(document, collection.fields, text_errors)
+                check_numbers(document, collection.fields)
                 fields = feed_fields(document, vectors, row, collection, binary=binary_colbert)
                 put = {"put": f"id:{name}:{name}::{_key(document.id)}", "fields": fields}
                 file.write(json.dumps(put, ensure_ascii=False) + "\n")

@@ -38,6 +38,7 @@ from trivec_vespa.filters import render
 from trivec_vespa.lifecycle import Lifecycle
 from trivec_vespa.mapping import (
     TextErrors,
+    check_numbers,
     check_text,
     document_from,
     document_path,
@@ -254,6 +255,7 @@ class VespaStore(Store):
     def _check_documents(self, documents: Sequence[Document], vectors: Vectors) -> None:
         for document in documents:
             check_text(document, self.fields, self._text_errors)
+            check_numbers(document, self.fields)
 
     # --- the collection ------------------------------------------------------------------------
 

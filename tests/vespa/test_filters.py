@@ -29,7 +29,7 @@ FIELDS = field_types({
         (F("lang") == "", 'present in ("lang=")'),
         (F("lang").in_(["a", ""]), '(m_lang in ("a") or present in ("lang="))'),
         (F("lang").in_([]), "false"),
-        (F("lang").not_in([]), "!(false)"),
+        (F("lang").not_in([]), "true"),
         (F("lang") == "\x07", "false"),
         (F("lang").text("a.b_c"), r'm_lang matches "a\\.b_c"'),
         (F("lang").is_null(), '!(present in ("lang"))'),

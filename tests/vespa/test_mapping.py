@@ -15,9 +15,11 @@ import vespa_standin
 from trivec import Document, Vectors
 from trivec.collection import Collection, Page
 from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.fields import FieldType
 from trivec.rows import SparseRows, TokenRows
 from trivec_vespa import write_application, write_feed
 from trivec_vespa.mapping import (
+    check_numbers,
     check_text,
     document_from,
     document_path,
@@ -216,3 +218,12 @@ def test_a_feed_file_needs_vectors(collection: Collection, tmp_path: Path) -> No
     page = Page([Document("a", "")], None)
     with pytest.raises(InvalidOptionError, match="with_vectors"):
         write_feed([page], tmp_path / "f", name="test", collection=collection)
+
+
+def test_numbers_that_would_be_rounded_are_refused() -> None:
+    fields = {"price": FieldType.FLOAT, "year": FieldType.INT}
+    for number in (2**53, 2**53 + 2, -(2**63), 2**62, 0.1, 1e308, None):
+        check_numbers(Document("a", "", {"price": number, "year": 2**53 + 1}), fields)
+    for number in (2**53 + 1, 2**63 - 1):
+        with pytest.raises(InvalidDocumentError, match=f"'a'.*'price'.*{number}.*declare.* int"):
+            check_numbers(Document("a", "", {"price": number}), fields)
