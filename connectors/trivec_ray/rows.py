@@ -34,8 +34,8 @@ from ray import cloudpickle
 from trivec.document import Document, metadata_json
 from trivec.errors import InvalidDocumentError, TrivecError
 from trivec.ingestion.report import IngestReport, Rejected
-from trivec.ingestion.sources.formats import json_value
-from trivec.ingestion.sources.source import document_of
+from trivec.ingestion.sources.members import document_of
+from trivec.ingestion.sources.parquet import plain_rows
 from trivec.rows import SparseRows, TokenRows
 from trivec.vectors import Vectors
 
@@ -92,9 +92,10 @@ class Parcel:
 
 def read_rows(table: pa.Table, columns: Columns) -> Iterator[Document | Rejected]:
     """Yield each row as a document, or as what cannot be one, named by its id or its beginning."""
-    for values in table.to_pylist():
-        plain = {name: json_value(value) for name, value in values.items()}
+    for plain, problem in plain_rows(table):
         try:
+            if problem:
+                raise InvalidDocumentError(problem)
             yield columns.document(plain)
         except InvalidDocumentError as error:
             content = json.dumps(plain, default=str)  # ASCII: it may hold what UTF-8 cannot say

@@ -1,6 +1,8 @@
-"""Documents from files: JSON Lines, CSV, Parquet, folders of text, also compressed."""
+"""Documents from files: JSON Lines, CSV, TSV, Parquet, folders of text, also compressed."""
 
+from trivec.ingestion.sources.members import LAYOUTS
 from trivec.ingestion.sources.rejects import RejectFile
 from trivec.ingestion.sources.source import FORMATS, Source
+from trivec.ingestion.sources.tables import QUOTINGS
 
-__all__ = ["FORMATS", "RejectFile", "Source"]
+__all__ = ["FORMATS", "LAYOUTS", "QUOTINGS", "RejectFile", "Source"]

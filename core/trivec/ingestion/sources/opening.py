@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import sys
@@ -14,7 +15,7 @@ from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDepen
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
-    from zstandard import ZstdDecompressionObj, ZstdDecompressor
+    from zstandard import ZstdDecompressionObj
 
 __all__ = ["STDIN", "OpenFile", "plain_suffix"]
 
@@ -22,6 +23,10 @@ STDIN = "-"
 COMPRESSED = (".gz", ".zst")
 READ_BYTES = 16 * 1024
 """Of zstd, read at once; small, since what it becomes is in memory as a whole."""
+MAX_WINDOW = 2**31
+"""Bytes that a zstd frame may ask to keep in memory; `zstd --long=31` asks for so many."""
+LONGEST_HEADER = 18
+"""Bytes of a zstd frame before its first block, at most (RFC 8878, 3.1.1.1)."""
 
 
 def plain_suffix(path: str) -> str:
@@ -39,6 +44,10 @@ def plain_suffix(path: str) -> str:
 class OpenFile:
     """A file, or standard input, opened and decompressed.
 
+    A zstd frame says how much of what it holds must stay in memory, its window: at most 8 MiB
+    with zstd's ordinary levels up to 19, 128 MiB with `--ultra` or `--long`, 2 GiB with
+    `--long=31`. So much memory is taken while it is read.
+
     Args:
         path: The file, gz and zst by its name, or "-".
 
@@ -50,6 +59,7 @@ class OpenFile:
     """
 
     def __init__(self, path: str) -> None:
+        self._path = path
         if path == STDIN:
             self._raw: BinaryIO = sys.stdin.buffer
             self._size = 0
@@ -58,7 +68,6 @@ class OpenFile:
                 raise InvalidOptionError(f"there is no file {path!r}")
             self._raw = Path(path).open("rb")  # noqa: SIM115 - __exit__ closes it
             self._size = Path(path).stat().st_size
-        self._path = path
         self._damage: tuple[type[Exception], ...] = (zlib.error, gzip.BadGzipFile)
         try:
             self.stream = self._decompressed(Path(path).suffix.lower())
@@ -77,7 +86,7 @@ class OpenFile:
                     "a .zst file needs zstandard; run: pip install 'trivec[files]'"
                 ) from error
             self._damage = (zstandard.ZstdError,)
-            frames = _Frames(self._raw, zstandard.ZstdDecompressor())
+            frames = _Frames(self._raw, self._path)
             return cast("BinaryIO", io.BufferedReader(frames))
         return self._raw
 
@@ -115,9 +124,12 @@ class _Frames(io.RawIOBase):
     The reader of zstandard takes the end of the file for the end of the frame.
     """
 
-    def __init__(self, raw: BinaryIO, zstd: ZstdDecompressor) -> None:
+    def __init__(self, raw: BinaryIO, path: str) -> None:
+        import zstandard
+
         self._raw = raw
-        self._zstd = zstd
+        self._path = path
+        self._zstd = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
         self._frame: ZstdDecompressionObj | None = None  # the one that has begun and not ended
         self._unused = b""
         self._held = memoryview(b"")
@@ -134,6 +146,8 @@ class _Frames(io.RawIOBase):
                 raise EOFError
             if not data:
                 return 0
+            if self._frame is None:
+                self._check(data)
             frame = self._frame or self._zstd.decompressobj()
             self._held = memoryview(frame.decompress(data))
             self._unused = frame.unused_data
@@ -142,3 +156,22 @@ class _Frames(io.RawIOBase):
         size = min(len(view), len(self._held))
         view[:size], self._held = self._held[:size], self._held[size:]
         return size
+
+    def _check(self, data: bytes) -> None:
+        """Raise `InvalidDocumentError` if the frame that begins here needs what nobody has."""
+        import zstandard
+
+        if not data.startswith(zstandard.FRAME_HEADER) or len(data) < LONGEST_HEADER:
+            return  # what is no frame, or cut off, is told when it is decompressed
+        descriptor, window = data[4:6]
+        if not descriptor & 0x20 and 2 ** (10 + (window >> 3)) * (8 + window % 8) // 8 > MAX_WINDOW:
+            raise InvalidDocumentError(
+                f"{self._path!r} needs more than {MAX_WINDOW} bytes of memory to be decompressed; "
+                "compress it again with at most zstd --long=31"
+            )
+        with contextlib.suppress(zstandard.ZstdError):
+            if zstandard.get_frame_parameters(data).dict_id:
+                raise InvalidDocumentError(
+                    f"{self._path!r} was compressed with a dictionary, which is not at hand; "
+                    "compress it again without one"
+                )

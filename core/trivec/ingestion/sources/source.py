@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.ingestion.report import Rejected
-from trivec.ingestion.sources.formats import Row, read_csv, read_folder, read_jsonl, read_parquet
+from trivec.ingestion.sources.folder import HIDDEN, TEXT_SUFFIXES, read_folder
+from trivec.ingestion.sources.jsonl import read_jsonl
+from trivec.ingestion.sources.members import Members
 from trivec.ingestion.sources.opening import STDIN, OpenFile, plain_suffix
+from trivec.ingestion.sources.parquet import read_parquet
+from trivec.ingestion.sources.row import Row
+from trivec.ingestion.sources.tables import Dialect, read_table
 
-__all__ = ["FORMATS", "Source", "document_of"]
+__all__ = ["FORMATS", "Source"]
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "folder")
 
@@ -27,22 +35,37 @@ _SUFFIXES = {
     ".parquet": "parquet",
 }
 
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_QUOTINGS = {"csv": "csv", "tsv": "none"}
+_TAB = {"tab": "\t", r"\t": "\t"}  # as a shell can say it
+
+_log = logging.getLogger("trivec")
+
 
 class Source:
     r"""Documents from a file, from standard input, or from a folder of text files.
 
-    What is not id or text is metadata. A row whose only other member is an object named
-    "metadata" gives that object. Text files have their path below the folder as id.
+    What is not id or text is metadata; see `metadata`. Text files have their path below the folder
+    as id. Text is in UTF-8.
 
     Args:
         path: The file, also gz or zst; a folder; or "-" for standard input.
         id_field: The member that holds the id.
         text_field: The member that holds the text.
         format: One of `FORMATS`; None goes by the name, and takes "-" for JSON Lines.
-        fields: Declared metadata; only CSV, which knows nothing but text, needs the types.
+        fields: Declared metadata; only CSV and TSV, which know nothing but text, need the types.
+        delimiter: The character between the cells of CSV and TSV, or "tab"; None is a comma or a
+            tab, as the format says.
+        quoting: Whether quotes enclose cells: "csv" as in RFC 4180, which is the rule for CSV, or
+            "none", which is the rule for TSV, where a quote is a character like others.
+        metadata: "nested" if an object in the member "metadata" is the metadata, "flat" if all
+            members but id and text are. None goes by the first row that has more than id and
+            text; a row that does not fit the rule of the file is rejected.
+        allow_empty: Whether a source without a single row is no error.
 
     Raises:
-        InvalidOptionError: If there is no such file, or its format is unknown.
+        InvalidOptionError: If there is no such file, or an option is unknown or does not fit the
+            format.
 
     Example:
         >>> import tempfile
@@ -58,18 +81,27 @@ class Source:
 
     def __init__(
         self,
-        path: str,
+        path: str | Path,
         *,
         id_field: str = "id",
         text_field: str = "text",
         format: str | None = None,
         fields: Mapping[str, FieldType] | None = None,
+        delimiter: str | None = None,
+        quoting: str | None = None,
+        metadata: str | None = None,
+        allow_empty: bool = False,
     ) -> None:
-        self._path = path
-        self._id_field = id_field
-        self._text_field = text_field
-        self._format = _format_of(path, format)
+        self._path = os.fspath(path)
+        self._format = _format_of(self._path, format)
+        self._dialect = _dialect_of(self._format, delimiter, quoting)
+        self._needed = (id_field, text_field)
+        self._metadata = metadata
+        self._members()  # an unknown layout is told now
         self._fields = fields or {}
+        self._allow_empty = allow_empty
+        self._passed_over: Counter[str] = Counter()
+        self._begun: Iterator[Document | Rejected] | None = None
         self._file: OpenFile | None = None
         self._fraction: float | None = None
 
@@ -77,12 +109,25 @@ class Source:
         """Yield each row as a document, or as what cannot be one.
 
         Raises:
-            InvalidDocumentError: If the file is cut off or damaged, or its columns are not clear;
-                the message names it.
+            InvalidDocumentError: If the file is cut off or damaged, its columns are not clear, or
+                nobody can say where the next record begins; the message says how far reading came.
+            InvalidOptionError: If there is nothing to read, or the file is of another format.
         """
-        for row in self._rows():
-            yield self._document(row)
-        self._fraction = 1.0
+        begun, self._begun = self._begun, None
+        return begun or self._read()
+
+    def check(self) -> None:
+        """Read up to the first row, so that a wrong file is told before other work is done.
+
+        The next iteration starts with that row.
+
+        Raises:
+            InvalidDocumentError, InvalidOptionError: Those of an iteration.
+        """
+        if self._begun is None:
+            rows = self._read()
+            first = next(rows, None)
+            self._begun = rows if first is None else chain([first], rows)
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents.
@@ -90,6 +135,7 @@ class Source:
         Raises:
             InvalidDocumentError: If a row is none; the message says where it stands. Also if
                 the file cannot be read to its end.
+            InvalidOptionError: If there is nothing to read, or the file is of another format.
         """
         for document in self:
             if isinstance(document, Rejected):
@@ -102,58 +148,102 @@ class Source:
             return self._file.fraction()
         return self._fraction
 
+    @property
+    def passed_over(self) -> Mapping[str, int]:
+        """How many files of a folder the last iteration passed over, by kind, such as "*.pdf"."""
+        return self._passed_over
+
+    def _read(self) -> Iterator[Document | Rejected]:
+        self._passed_over = Counter()
+        members, count = self._members(), 0
+        for row in self._rows():
+            count += 1
+            yield self._document(row, members)
+        self._fraction = 1.0
+        if not count and not self._allow_empty:
+            raise InvalidOptionError(self._nothing())
+        told = {kind: n for kind, n in self._passed_over.items() if kind != HIDDEN}
+        if told:
+            _log.warning("%s: passed over: %s", self._path, _counted(told))
+
     def _rows(self) -> Iterator[Row]:
         if self._format == "folder":
-            yield from read_folder(self._path)
+            yield from read_folder(self._path, self._passed_over)
         elif self._format == "parquet":
-            yield from read_parquet(self._path, partial(setattr, self, "_fraction"))
+            done = partial(setattr, self, "_fraction")
+            yield from read_parquet(self._path, needed=self._needed, done=done)
         else:
             with OpenFile(self._path) as file:
                 self._file = file
-                if self._format == "jsonl":
-                    yield from read_jsonl(file.stream)
+                if self._dialect is None:
+                    yield from read_jsonl(file.stream, self._path)
                 else:
-                    delimiter = "," if self._format == "csv" else "\t"
-                    yield from read_csv(
-                        file.stream, self._path, delimiter=delimiter, fields=self._fields
+                    yield from read_table(
+                        file.stream,
+                        self._path,
+                        self._dialect,
+                        needed=self._needed,
+                        fields=self._fields,
                     )
 
-    def _document(self, row: Row) -> Document | Rejected:
-        where = f"{self._path}, {row.where}"
-        values, problem = row.values, row.problem
-        # The members of text files are ours.
-        own = self._format == "folder"
-        id_field = "id" if own else self._id_field
-        text_field = "text" if own else self._text_field
-        if values is not None:
+    def _document(self, row: Row, members: Members) -> Document | Rejected:
+        problem = row.problem
+        if row.values is not None:
             try:
-                return document_of(values, id_field=id_field, text_field=text_field)
+                return members.document(row.values)
             except InvalidDocumentError as error:
                 problem = str(error)
-        return Rejected(where, problem, row.content, readable=False)
+        return Rejected(f"{self._path}, {row.where}", problem, row.content, readable=False)
+
+    def _members(self) -> Members:
+        if self._format == "folder":  # whose members are ours
+            return Members(metadata=self._metadata)
+        id_field, text_field = self._needed
+        return Members(id_field=id_field, text_field=text_field, metadata=self._metadata)
+
+    def _nothing(self) -> str:
+        """Say what was not found where nothing was read."""
+        name = "standard input" if self._path == STDIN else repr(self._path)
+        why = "it is empty"
+        if self._format == "folder":
+            why = f"a folder gives its text files, {', '.join(TEXT_SUFFIXES)}"
+            if self._passed_over:
+                why += f"; passed over: {_counted(self._passed_over)}"
+            if any(f"*{suffix}" in self._passed_over for suffix in _SUFFIXES):
+                why += "; give such files of documents one at a time"
+        elif self._dialect is not None:
+            why = "it holds no record under a header"
+        elif self._format == "parquet":
+            why = "it holds no row"
+        return f"nothing was read from {name}: {why}; allow_empty=True (--allow-empty) allows that"
 
 
-def document_of(values: Mapping[str, Any], *, id_field: str, text_field: str) -> Document:
-    """Make a document of a row; what is not id or text is metadata.
+def _counted(kinds: Mapping[str, int]) -> str:
+    """Say how many there are of each kind, the most first.
 
-    Args:
-        values: The members. If the only other one is an object named "metadata", that is it.
-        id_field: The member that holds the id; a number becomes text.
-        text_field: The member that holds the text.
-
-    Raises:
-        InvalidDocumentError: If it is none.
-
-    >>> document_of({"n": 7, "text": "", "metadata": {"a": 1}}, id_field="n", text_field="text")
-    Document(id='7', text='', metadata={'a': 1})
+    >>> _counted({"*.pdf": 3, "hidden": 12})
+    '12 hidden, 3 *.pdf'
     """
-    if id_field not in values or text_field not in values:
-        raise InvalidDocumentError(f"expected an object with {id_field!r} and {text_field!r}")
-    rest = {name: value for name, value in values.items() if name not in (id_field, text_field)}
-    one = values[id_field]
-    name = str(one) if type(one) is int else one  # True is no number
-    metadata = rest["metadata"] if list(rest) == ["metadata"] else rest
-    return Document(name, values[text_field], metadata)
+    most = sorted(kinds.items(), key=lambda one: (-one[1], one[0]))
+    said = [f"{count} {kind}" for kind, count in most[:8]]
+    if rest := sum(count for _, count in most[8:]):
+        said.append(f"{rest} others")
+    return ", ".join(said)
+
+
+def _dialect_of(format: str, delimiter: str | None, quoting: str | None) -> Dialect | None:
+    """Return how a table is written; None for what is no table."""
+    if format not in _DELIMITERS:
+        if delimiter is not None or quoting is not None:
+            raise InvalidOptionError(
+                f"delimiter and quoting are for csv and tsv, and the format is {format}"
+            )
+        return None
+    return Dialect(
+        _DELIMITERS[format] if delimiter is None else _TAB.get(delimiter, delimiter),
+        _QUOTINGS[format] if quoting is None else quoting,
+        assumed=quoting is None,
+    )
 
 
 def _format_of(path: str, format: str | None) -> str:
@@ -174,4 +264,6 @@ def _format_of(path: str, format: str | None) -> str:
         raise InvalidOptionError(f"standard input cannot be read as {format}")
     if path != STDIN and not Path(path).exists():
         raise InvalidOptionError(f"there is no file {path!r}")
+    if format == "folder" and not Path(path).is_dir():
+        raise InvalidOptionError(f"{path!r} is no folder")
     return format

@@ -1,0 +1,77 @@
+"""The rows of a file in JSON Lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from trivec.errors import InvalidOptionError
+from trivec.ingestion.sources.lines import read_lines, utf8, without_end
+from trivec.ingestion.sources.row import Row, visible
+
+__all__ = ["json_object", "read_jsonl"]
+
+
+def read_jsonl(stream: BinaryIO, path: str) -> Iterator[Row]:
+    """Yield one row per line that is not blank.
+
+    Raises:
+        InvalidOptionError: If the file is one JSON value over several lines, or an array.
+    """
+    first = True
+    for number, line in enumerate(read_lines(stream, path), start=1):
+        if not line.strip():
+            continue
+        if first:
+            _check(line.strip(), path)
+            first = False
+        where, content = f"line {number}", visible(without_end(line))
+        try:
+            yield Row(where, json_object(line), content)
+        except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
+            yield Row(where, None, content, f"not JSON: {error}")
+
+
+def json_object(line: str, *, floats_as_written: bool = False) -> dict[str, Any]:
+    """Read one line as a JSON object whose members all have different names.
+
+    Args:
+        line: The line, as `read_lines` gives it.
+        floats_as_written: Whether a float stays text.
+
+    Raises:
+        ValueError: If it is something else, or no UTF-8.
+
+    >>> json_object('{"id": 1, "id": 2}')
+    Traceback (most recent call last):
+    ValueError: the member 'id' is there twice
+    """
+    parse_float = str if floats_as_written else None
+    value = json.loads(utf8(line), object_pairs_hook=_distinct, parse_float=parse_float)
+    if not isinstance(value, dict):
+        raise ValueError("expected an object")
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the member {twice!r} is there twice")
+    return members
+
+
+def _check(line: str, path: str) -> None:
+    """Raise `InvalidOptionError` if the first line begins a value that is no line of its own."""
+    if line.startswith("["):
+        raise InvalidOptionError(
+            f"{path!r} holds a JSON array, expected one object on each line; "
+            f"convert it: jq -c '.[]'"
+        )
+    if line == "{":
+        raise InvalidOptionError(
+            f"{path!r} holds an object over several lines, expected one object on each line; "
+            "convert it: jq -c ."
+        )

@@ -1,0 +1,117 @@
+"""Which members of a row are id, text and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trivec.document import Document
+from trivec.errors import InvalidDocumentError, InvalidOptionError
+
+__all__ = ["LAYOUTS", "METADATA", "Members", "document_of"]
+
+LAYOUTS = ("nested", "flat")
+METADATA = "metadata"
+
+_SAY = "say which with metadata='nested' or 'flat' (--metadata)"
+
+
+class Members:
+    """Makes documents of the rows of one file, by one rule for all of them.
+
+    In the layout "nested" the metadata is one object, in the member "metadata", and a row has no
+    other members beside id and text. In the layout "flat" every other member is metadata, also one
+    named "metadata". The first row that has more than id and text decides which layout it is;
+    a later row that does not fit is an error.
+
+    Args:
+        id_field: The member that holds the id; a number becomes text.
+        text_field: The member that holds the text.
+        metadata: "nested" or "flat"; None lets the rows decide.
+
+    Raises:
+        InvalidOptionError: If there is no such layout.
+
+    Example:
+        >>> members = Members()
+        >>> members.document({"id": 7, "text": "", "metadata": {"a": 1}})
+        Document(id='7', text='', metadata={'a': 1})
+        >>> members.document({"id": 8, "text": "", "metadata": {"a": 1}, "lang": "en"})
+        Traceback (most recent call last):
+        trivec.errors.InvalidDocumentError: 'lang' stands beside 'metadata', ...
+    """
+
+    def __init__(
+        self, *, id_field: str = "id", text_field: str = "text", metadata: str | None = None
+    ) -> None:
+        if metadata is not None and metadata not in LAYOUTS:
+            raise InvalidOptionError(f"metadata={metadata!r}; expected one of {', '.join(LAYOUTS)}")
+        self._id_field = id_field
+        self._text_field = text_field
+        self._layout = metadata
+        # Whether a member named "metadata" is one like others: somebody or an earlier row said so.
+        self._ordinary = metadata == "flat"
+
+    def document(self, values: Mapping[str, Any]) -> Document:
+        """Make a document of a row.
+
+        Raises:
+            InvalidDocumentError: If the row is none, or its layout is not that of the file.
+        """
+        named = (self._id_field, self._text_field)
+        if not all(name in values for name in named):
+            raise InvalidDocumentError(f"expected an object with {named[0]!r} and {named[1]!r}")
+        rest = {name: value for name, value in values.items() if name not in named}
+        layout = self._layout or _layout_of(rest)
+        metadata = self._nested(rest) if layout == "nested" else self._flat(rest)
+        one = values[self._id_field]
+        name = str(one) if type(one) is int else one  # True is no number
+        document = Document(name, values[self._text_field], metadata)
+        self._layout = layout  # only what is a document decides
+        self._ordinary = self._ordinary or (METADATA in rest and len(rest) > 1)
+        return document
+
+    def _nested(self, rest: dict[str, Any]) -> Mapping[str, Any]:
+        others = [name for name in rest if name != METADATA]
+        if others:
+            raise InvalidDocumentError(
+                f"{others[0]!r} stands beside {METADATA!r}, "
+                f"where this file has its metadata; {_SAY}"
+            )
+        metadata = rest.get(METADATA)
+        if metadata is None:
+            return {}
+        if not isinstance(metadata, Mapping):
+            raise InvalidDocumentError(
+                f"{METADATA!r} is a {type(metadata).__name__}, expected an object; "
+                "metadata='flat' (--metadata flat) takes it for a member like others"
+            )
+        return metadata
+
+    def _flat(self, rest: dict[str, Any]) -> Mapping[str, Any]:
+        lone = list(rest) == [METADATA] and isinstance(rest[METADATA], Mapping)
+        if lone and not self._ordinary:
+            raise InvalidDocumentError(
+                f"an object {METADATA!r} holds all metadata of this row, "
+                f"and rows before it have theirs beside id and text; {_SAY}"
+            )
+        return rest
+
+
+def document_of(values: Mapping[str, Any], *, id_field: str, text_field: str) -> Document:
+    """Make a document of one row alone; an object "metadata" without others beside it is nested.
+
+    Raises:
+        InvalidDocumentError: If it is none.
+
+    >>> document_of({"n": 7, "text": "", "metadata": {"a": 1}}, id_field="n", text_field="text")
+    Document(id='7', text='', metadata={'a': 1})
+    """
+    return Members(id_field=id_field, text_field=text_field).document(values)
+
+
+def _layout_of(rest: Mapping[str, Any]) -> str | None:
+    """Return the layout that a row shows; None if it has only id and text."""
+    if not rest:
+        return None
+    return "nested" if list(rest) == [METADATA] else "flat"

@@ -1,0 +1,214 @@
+"""The rows of a Parquet file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
+from trivec.ingestion.sources.row import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+__all__ = ["json_value", "plain_rows", "read_parquet"]
+
+BATCH_ROWS = 256
+NANOSECONDS = 10**9
+
+
+def read_parquet(
+    path: str, *, needed: tuple[str, str], done: Callable[[float], None]
+) -> Iterator[Row]:
+    """Yield one row per row.
+
+    Args:
+        path: The file.
+        needed: The columns of id and text.
+        done: Told how much has been read, from 0 to 1.
+
+    Raises:
+        InvalidOptionError: If there is no such file, or it is not one.
+        InvalidDocumentError: If a column is missing or there twice, or if the file is damaged; the
+            message has the row that was reached.
+        MissingDependencyError: If pyarrow is not installed.
+    """
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise MissingDependencyError(
+            "a Parquet file needs pyarrow; run: pip install 'trivec[files]'"
+        ) from error
+    if not Path(path).is_file():
+        raise InvalidOptionError(f"there is no file {path!r}")
+    unreadable = (OSError, ValueError, ArrowException)
+    try:
+        file = ParquetFile(path, page_checksum_verification=True)
+    except unreadable as error:
+        raise InvalidOptionError(
+            f"{path!r} is not a Parquet file, or is cut off or encrypted: {error}"
+        ) from error
+    with file:
+        _check_columns(file, path, needed)
+        total, number = file.metadata.num_rows, 0
+        batches = file.iter_batches(BATCH_ROWS)
+        while True:
+            try:
+                batch = next(batches, None)
+            except unreadable as error:
+                raise InvalidDocumentError(
+                    f"{path!r} cannot be read beyond row {number} of {total}: {error}"
+                ) from error
+            if batch is None:
+                break
+            for values, problem in plain_rows(batch):
+                number += 1
+                content = json.dumps(values, default=str)
+                yield Row(f"row {number}", None if problem else values, content, problem)
+            done(number / max(1, total))
+    if number != total:
+        raise InvalidDocumentError(f"{path!r} has {number} rows and should have {total}")
+
+
+def plain_rows(table: pa.RecordBatch | pa.Table) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield rows as `json_value` writes them, with what is wrong with each; mostly nothing.
+
+    What pyarrow alone would need pandas for comes without it: a time with nanoseconds is a string
+    with all of its digits. A map becomes an object.
+
+    >>> import pyarrow as pa
+    >>> when = pa.array([1, 1000], pa.timestamp("ns", "UTC"))
+    >>> for values, _ in plain_rows(pa.table({"when": when})):
+    ...     print(values)
+    {'when': '1970-01-01T00:00:00.000000001+00:00'}
+    {'when': '1970-01-01T00:00:00.000001+00:00'}
+    """
+    names = table.schema.names
+    for cells in zip(*map(_cells, table.columns), strict=True):
+        problems = (
+            f"{name!r} cannot be read: {cell.problem}"
+            for name, cell in zip(names, cells, strict=True)
+            if isinstance(cell, _Unreadable)
+        )
+        yield dict(zip(names, cells, strict=True)), next(problems, "")
+
+
+def json_value(value: object) -> object:
+    """Write dates, times and UUIDs as strings; what else JSON lacks is refused later, by name."""
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: json_value(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [json_value(item) for item in value]
+    return value
+
+
+class _Unreadable:
+    """A cell that Python cannot hold."""
+
+    def __init__(self, problem: str, cell: str) -> None:
+        self.problem = problem
+        self._cell = cell
+
+    def __str__(self) -> str:
+        return self._cell
+
+
+def _check_columns(file: ParquetFile, path: str, needed: tuple[str, str]) -> None:
+    names = file.schema_arrow.names
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidDocumentError(
+                f"{path}: {names.count(name)} columns are named {name!r}; "
+                "each needs a name of its own"
+            )
+    for name in needed:
+        if name not in names:
+            raise InvalidDocumentError(
+                f"{path}: there is no column {name!r}, only {', '.join(map(repr, names[:10]))}; "
+                "name the columns with id_field and text_field (--id-field, --text-field)"
+            )
+
+
+def _cells(column: pa.Array | pa.ChunkedArray) -> list[object]:
+    if not _is_special(column.type):
+        try:
+            return [json_value(value) for value in column.to_pylist()]
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            pass  # one of them; which one is found below
+    return [_cell(scalar) for scalar in column]
+
+
+def _cell(scalar: pa.Scalar) -> object:
+    try:
+        return _plain(scalar)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        return _Unreadable(str(error), f"a {scalar.type} that cannot be read")
+
+
+def _is_special(kind: pa.DataType) -> bool:
+    """Return whether pyarrow's own Python value is not the one wanted, here or deeper."""
+    import pyarrow as pa
+
+    if pa.types.is_map(kind) or getattr(kind, "unit", "") == "ns":
+        return True
+    if pa.types.is_dictionary(kind):
+        return _is_special(kind.value_type)
+    return any(_is_special(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _plain(scalar: pa.Scalar) -> object:
+    """Return a value of any type, with those that are special somewhere inside."""
+    import pyarrow as pa
+
+    kind = scalar.type
+    if not scalar.is_valid:
+        return None
+    if pa.types.is_dictionary(kind):
+        return _plain(scalar.value)
+    if pa.types.is_map(kind):
+        return _object([(_plain(pair[0]), _plain(pair[1])) for pair in _pairs(scalar)])
+    if pa.types.is_struct(kind):
+        names = [kind.field(i).name for i in range(kind.num_fields)]
+        return _object([(name, _plain(scalar[i])) for i, name in enumerate(names)])
+    if pa.types.is_nested(kind):
+        return [_plain(item) for item in scalar.values]
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":
+        micro = pa.scalar(scalar.value // 1000, pa.timestamp("us", kind.tz)).as_py()
+        return _with_nanoseconds(micro, scalar.value)
+    if pa.types.is_time64(kind) and kind.unit == "ns":
+        micro = pa.scalar(scalar.value // 1000, pa.time64("us")).as_py()
+        return _with_nanoseconds(micro, scalar.value)
+    return json_value(scalar.as_py())
+
+
+def _pairs(scalar: pa.Scalar) -> list[tuple[pa.Scalar, pa.Scalar]]:
+    return [(pair[0], pair[1]) for pair in scalar.values]
+
+
+def _object(pairs: list[tuple[Any, object]]) -> dict[Any, object]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the member {twice!r} is there twice")
+    return members
+
+
+def _with_nanoseconds(moment: datetime | time, nanoseconds: int) -> str:
+    """Write a moment whose digits below a microsecond it cannot hold itself."""
+    below = nanoseconds % 1000
+    if not below:
+        return moment.isoformat()
+    text = moment.isoformat(timespec="microseconds")
+    point = text.index(".") + 7
+    return f"{text[:point]}{below:03d}{text[point:]}"

@@ -1,0 +1,34 @@
+"""One row of a file, as it was read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Row", "visible"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a file.
+
+    Args:
+        where: Where it stands, such as "line 7".
+        values: Its members; None if it could not be read.
+        content: The row as it is in the file.
+        problem: What is wrong with it.
+    """
+
+    where: str
+    values: dict[str, Any] | None
+    content: str
+    problem: str = ""
+
+
+def visible(text: str) -> str:
+    r"""Return text whose bytes that are no UTF-8 are written out.
+
+    >>> visible(b"gr\xfcn".decode(errors="surrogateescape"))
+    'gr\\xfcn'
+    """
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")

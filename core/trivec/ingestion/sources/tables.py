@@ -1,0 +1,296 @@
+"""The records of a table in CSV or TSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import BinaryIO
+
+from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.fields import FieldType
+from trivec.ingestion.sources.lines import read_lines, utf8, without_end
+from trivec.ingestion.sources.row import Row, visible
+
+__all__ = ["QUOTINGS", "Dialect", "read_table"]
+
+QUOTINGS = ("csv", "none")
+
+MAX_RECORD = 16 * 1024 * 1024
+"""Characters of a record over several lines; so a quote that nobody closes fills no memory."""
+
+_NAMED = "name the columns with id_field and text_field (--id-field, --text-field)"
+
+_log = logging.getLogger("trivec")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a table separates its cells.
+
+    Args:
+        delimiter: The character between two cells.
+        quoting: "csv": cells may be enclosed in double quotes, and may then hold delimiters, line
+            ends and doubled quotes (RFC 4180). "none": a quote is a character like others, and a
+            line is a record (text/tab-separated-values of IANA).
+        assumed: Whether nobody said how quotes are meant, and the name of the format decided.
+
+    Raises:
+        InvalidOptionError: If one of them is not so.
+    """
+
+    delimiter: str
+    quoting: str
+    assumed: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0':
+            raise InvalidOptionError(
+                f"delimiter={self.delimiter!r}; expected one character, no quote and no line end"
+            )
+        if self.quoting not in QUOTINGS:
+            raise InvalidOptionError(
+                f"quoting={self.quoting!r}; expected one of {', '.join(QUOTINGS)}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """The lines of one record, and its cells, or why the quotes in it cannot be right."""
+
+    first: int
+    last: int
+    raw: str
+    cells: list[str]
+    broken: str = ""
+
+    @property
+    def where(self) -> str:
+        if self.first == self.last:
+            return f"line {self.first}"
+        return f"lines {self.first} to {self.last}"
+
+
+def read_table(
+    stream: BinaryIO,
+    path: str,
+    dialect: Dialect,
+    *,
+    needed: tuple[str, str],
+    fields: Mapping[str, FieldType],
+) -> Iterator[Row]:
+    """Yield one row per record under a header.
+
+    Args:
+        stream: The bytes.
+        path: Named in errors.
+        dialect: How cells are separated.
+        needed: The columns of id and text.
+        fields: The types of cells; those of other columns are text.
+
+    Raises:
+        InvalidDocumentError: If the header lacks a column or has one twice, or if a record ends
+            so that nobody can say where the next one begins. It says how far reading came.
+        InvalidOptionError: If this is no text in UTF-8.
+    """
+    records = _records(read_lines(stream, path), dialect)
+    head = next((one for one in records if one.broken or any(map(str.strip, one.cells))), None)
+    if head is None:
+        return
+    try:
+        header = _header(head, path, dialect, needed)
+    except InvalidDocumentError:
+        stream.read(1)  # if what follows is damaged, that is the cause
+        raise
+    read = enclosed = 0
+    for record in records:
+        if not without_end(record.raw):
+            continue
+        content = visible(without_end(record.raw))
+        problem = record.broken
+        if not problem and len(record.cells) != len(header):
+            problem = f"{len(record.cells)} cells, the header has {len(header)}"
+        # Over several lines, a wrong quote may have made one record of what were several.
+        if problem and (record.broken or record.last > record.first):
+            problem = _lost(problem, read)
+            yield Row(record.where, None, content, problem)
+            raise InvalidDocumentError(f"{path}, {record.where}: {problem}")
+        if problem:
+            yield Row(record.where, None, content, problem + _hint(record, dialect))
+            continue
+        read += 1
+        if dialect.assumed and dialect.quoting == "none" and '"' in record.raw:
+            enclosed += any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in record.cells)
+        yield _row(record, header, fields, content)
+    if enclosed:
+        _log.warning(
+            "%s: %d records have cells between quotes, which were kept as they are; if they "
+            "enclose the cells, give quoting='csv' (--quoting csv)",
+            path,
+            enclosed,
+        )
+
+
+def _lost(problem: str, read: int) -> str:
+    """Say that the rest of a file cannot be read, and how far reading came."""
+    records = "1 record before it was" if read == 1 else f"{read} records before it were"
+    return (
+        f"{problem}; where the next record begins is not certain, so {records} read, and nothing "
+        "after it; correct the quotes, or give quoting='none' (--quoting none) if a quote is a "
+        "character like others in this file"
+    )
+
+
+def _hint(record: _Record, dialect: Dialect) -> str:
+    if dialect.quoting == "none" and '"' in record.raw:
+        return "; if quotes enclose cells in this file, give quoting='csv' (--quoting csv)"
+    return ""
+
+
+def _row(record: _Record, header: list[str], fields: Mapping[str, FieldType], content: str) -> Row:
+    try:
+        utf8(record.raw)
+    except UnicodeDecodeError as error:
+        problem = f"not in UTF-8, convert the file with iconv: {error}"
+        return Row(record.where, None, content, problem)
+    if "\0" in record.raw:
+        return Row(record.where, None, content, "a NUL byte, which is no text")
+    try:
+        cells = zip(header, record.cells, strict=True)
+        values = {name: _typed(cell, name, fields.get(name)) for name, cell in cells}
+    except ValueError as error:
+        return Row(record.where, None, content, str(error))
+    return Row(record.where, values, content)
+
+
+# --- records -----------------------------------------------------------------------------------
+
+
+class _Lines:
+    """Lines, numbered, of which those of the present record are kept."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self._kept: list[str] = []
+        self._size = 0
+        self.number = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        if self._size > MAX_RECORD:
+            raise csv.Error(f"the record is longer than {MAX_RECORD} characters")
+        line = next(self._lines)
+        self.number += 1
+        self._size += len(line)
+        self._kept.append(line)
+        return line
+
+    def record(self, cells: list[str], broken: str = "") -> _Record:
+        """Make a record of the lines since the last one."""
+        first, raw = self.number - len(self._kept) + 1, "".join(self._kept)
+        self._kept, self._size = [], 0
+        return _Record(first, self.number, raw, cells, broken)
+
+
+def _records(lines: Iterator[str], dialect: Dialect) -> Iterator[_Record]:
+    """Yield records: a line without quotes is one; the one with broken quotes is the last.
+
+    `csv` tells where a record with quotes ends, but takes a quote inside a cell that does not
+    begin with one for a character, where others take it for the begin of a quotation.
+    """
+    csv.field_size_limit(max(MAX_RECORD, csv.field_size_limit()))
+    cell = rf'(?:"[^"]*+(?:""[^"]*+)*+"|[^"\r\n{re.escape(dialect.delimiter)}]*+)'
+    valid = re.compile(rf"{cell}(?:{re.escape(dialect.delimiter)}{cell})*+(?:\r\n|\n|\r)?")
+    kept = _Lines(lines)
+    for line in kept:
+        if dialect.quoting == "none" or '"' not in line:
+            yield kept.record(without_end(line).split(dialect.delimiter))
+            continue
+        cells: list[str] = []
+        broken = ""
+        try:
+            cells = next(csv.reader(chain([line], kept), delimiter=dialect.delimiter, strict=True))
+        except csv.Error as error:
+            broken = f"not CSV: {error}"
+        record = kept.record(cells, broken)
+        if not broken and not valid.fullmatch(record.raw):
+            broken = "not CSV: a quote stands inside a cell that does not begin with one"
+            record = _Record(record.first, record.last, record.raw, cells, broken)
+        yield record
+        if broken:
+            return
+
+
+# --- header and cells --------------------------------------------------------------------------
+
+
+def _header(record: _Record, path: str, dialect: Dialect, needed: tuple[str, str]) -> list[str]:
+    """Return the names of the columns, or raise `InvalidDocumentError`."""
+    where = f"{path}, {record.where}"
+    remedy = _remedy(record.raw, dialect, needed)
+    if record.broken:
+        raise InvalidDocumentError(f"{where}: {record.broken}; {remedy or 'nothing was read'}")
+    names = record.cells
+    try:
+        utf8(record.raw)
+    except UnicodeDecodeError as error:
+        raise InvalidDocumentError(
+            f"{where}: the header is not in UTF-8, convert the file with iconv: {error}"
+        ) from error
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidDocumentError(
+                f"{where}: {names.count(name)} columns are named {name!r}; "
+                "each needs a name of its own"
+            )
+    missing = [name for name in needed if name not in names]
+    if missing:
+        raise InvalidDocumentError(
+            f"{where}: the header has no column {missing[0]!r}, only "
+            f"{', '.join(map(repr, names[:10]))}; {remedy or _NAMED}"
+        )
+    return names
+
+
+def _remedy(raw: str, dialect: Dialect, needed: tuple[str, str]) -> str:
+    """Return how a header must be read so that it has the columns; nothing if nobody knows."""
+    for delimiter in (dialect.delimiter, ",", ";", "\t", "|"):
+        cells = [cell.strip('"') for cell in without_end(raw).split(delimiter)]
+        if set(needed) <= set(cells):
+            if delimiter != dialect.delimiter:
+                return f"give delimiter={delimiter!r} (--delimiter)"
+            return "give quoting='csv' (--quoting csv)"
+    return ""
+
+
+def _typed(cell: str, name: str, kind: FieldType | None) -> object:
+    """Read a cell as the type of a declared field; an empty one is null, except as text."""
+    if kind in (None, FieldType.STR):
+        return cell
+    if not cell.strip():
+        return None
+    try:
+        match kind:
+            case FieldType.INT | FieldType.FLOAT if "_" in cell:  # Python's spelling, no other's
+                raise ValueError(cell)
+            case FieldType.INT:
+                return int(cell)
+            case FieldType.FLOAT:
+                return float(cell)
+            case FieldType.BOOL:
+                return {"true": True, "1": True, "false": False, "0": False}[cell.strip().lower()]
+            case FieldType.LIST_STR | FieldType.LIST_INT:
+                items = json.loads(cell)
+                if not isinstance(items, list):
+                    raise ValueError(cell)
+                return items
+            case _:
+                return cell
+    except (ValueError, KeyError, RecursionError) as error:
+        raise ValueError(f"{name!r} is declared {kind}, got {cell!r}") from error

@@ -1,0 +1,317 @@
+"""Tables in CSV and TSV: how cells are separated is known, stated, or an error with a remedy."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trivec import Document, ingest, open_store
+from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.fields import FieldType
+from trivec.ingestion.report import Rejected
+from trivec.ingestion.sources import Source, tables
+from trivec.stores.store import Store
+from trivec.testing import HashEncoder
+
+BOMB = [
+    '1\t"Little Boy" was dropped',
+    "2\tFat Man",
+    '3\tan inch is 1"',
+    '4\t2 out of 5"',
+    "5\t'x'",
+    '6\t"',
+]
+
+
+def write(path: Path, content: str | bytes) -> str:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def read(source: Source) -> tuple[dict[str, str], list[Rejected], str]:
+    """Return the texts by id, the rejects, and the error that ended the file."""
+    texts: dict[str, str] = {}
+    rejects: list[Rejected] = []
+    try:
+        for one in source:
+            if isinstance(one, Rejected):
+                rejects.append(one)
+            else:
+                assert one.id not in texts
+                texts[one.id] = one.text
+    except (InvalidDocumentError, InvalidOptionError) as error:
+        return texts, rejects, str(error)
+    return texts, rejects, ""
+
+
+@pytest.fixture
+def collection(encoder: HashEncoder, tmp_path: Path) -> Iterator[Store]:
+    with open_store(f"memory:/{tmp_path.name}") as store:
+        store.create(encoder.schema)
+        yield store
+        store.drop()
+
+
+# --- TSV ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_quote_in_tsv_is_a_character(tmp_path: Path, end: str, last: bool) -> None:
+    content = end.join(["id\ttext", *BOMB]) + end * last
+    texts, rejects, error = read(Source(write(tmp_path / "a.tsv", content)))
+    assert texts == dict(line.split("\t") for line in BOMB)
+    assert (rejects, error) == ([], "")
+
+
+def test_quotes_in_tsv_swallow_nothing_that_prune_would_delete(
+    tmp_path: Path, encoder: HashEncoder, collection: Store
+) -> None:
+    path, journal = tmp_path / "a.tsv", tmp_path / "a.journal"
+    write(path, "id\ttext\n" + "".join(f"{i}\ttext {i}\n" for i in range(1, 7)))
+    ingest(Source(path), encoder, collection, journal=journal, prune=True)
+    write(path, "\n".join(["id\ttext", '1\t"Little Boy', *BOMB[1:]]))
+    report = ingest(Source(path), encoder, collection, journal=journal, prune=True)
+    assert (report.documents, report.pruned, collection.count()) == (6, 0, 6)
+    assert collection.get(["1"]).documents == [Document("1", '"Little Boy')]
+
+
+def test_tsv_whose_quotes_enclose_cells(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    rows = {"1": 'a\ttab and a "quote"', "2": "two\nlines", "3": "plain"}
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, "excel-tab").writerows([("id", "text"), *rows.items()])
+    assert read(Source(path, quoting="csv")) == (rows, [], "")
+    texts, rejects, error = read(Source(path))
+    assert (texts, error) == ({"2": '"two', "3": "plain"}, "")
+    assert [reject.content for reject in rejects] == ['1\t"a\ttab and a ""quote"""', 'lines"']
+    assert "give quoting='csv' (--quoting csv)" in rejects[0].problem
+
+
+def test_cells_of_tsv_that_quotes_may_enclose_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "a.tsv", 'id\ttext\n1\t"a ""b"""\n2\t"\n3\t"x" y\n')
+    with caplog.at_level(logging.WARNING, "trivec"):
+        texts, *_ = read(Source(path))
+    assert texts == {"1": '"a ""b"""', "2": '"', "3": '"x" y'}
+    (message,) = caplog.messages
+    assert message.startswith(f"{path}: 1 records have cells between quotes")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "trivec"):
+        read(Source(path, quoting="none"))
+    assert not caplog.messages
+
+
+def test_a_carriage_return_inside_a_line_is_a_character(tmp_path: Path) -> None:
+    for name, content in (
+        ("a.tsv", "id\ttext\n1\tone\rtwo\n2\tx\\ty\n"),
+        ("a.csv", "id,text\n1,one\rtwo\n2,x\\ty\n"),
+    ):
+        assert read(Source(write(tmp_path / name, content)))[0] == {"1": "one\rtwo", "2": "x\\ty"}
+
+
+# --- CSV ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_csv_as_others_write_it(tmp_path: Path, end: str) -> None:
+    rows = {
+        "1": 'He said "hello", and left',
+        "2": f"two{end}lines, and{end}{end}more{end}",
+        "3": '"',
+        "4": "",
+        "5": '""',
+        "6": ",",
+        "007": "x" * 200_000,
+    }
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+        with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, quoting=quoting, lineterminator=end)
+            writer.writerows([("id", "text"), *rows.items()])
+        assert read(Source(tmp_path / "a.csv")) == (rows, [], "")
+
+
+HEAD = "id,text\n2,the true two\n"
+
+
+@pytest.mark.parametrize(
+    ("broken", "where"),
+    [
+        ('1,"He said "hello" to\n2,them and left"\n', "line 3"),
+        ('1,"unclosed\n2,"b"\n', "lines 3 to 4"),
+        ('1,"unclosed\n2,"b, c"\n2,d\n', "lines 3 to 4"),
+        ('1,"unclosed\n2,", and so on"\n', "lines 3 to 4"),
+        ('1,"unclosed\n2,b\n4,c\n', "lines 3 to 6"),
+        ('1,"escaped \\"quote\\""\n', "line 3"),
+        ('1,"ends \\""\n2,"b"\n', "lines 3 to 4"),
+        ('1,He said "hello\n2,them" and left\n', "line 3"),
+        ('1, "a blank before, the quote"\n', "line 3"),
+        ('1,"two\nlines",and a cell\n2,x\n', "lines 3 to 4"),
+        ('1,"two\nlines\n', "lines 3 to 5"),
+    ],
+)
+def test_where_quotes_are_broken_the_file_ends(
+    tmp_path: Path, encoder: HashEncoder, collection: Store, broken: str, where: str
+) -> None:
+    path = write(tmp_path / "a.csv", HEAD + broken + "3,ok\n")
+    texts, rejects, error = read(Source(path))
+    assert texts == {"2": "the true two"}
+    (reject,) = rejects
+    assert reject.where == f"{path}, {where}"
+    assert f"{broken}3,ok\n".startswith(f"{reject.content}\n")
+    assert error == f"{reject.where}: {reject.problem}"
+    assert "1 record before it was read, and nothing after it" in error
+    journal = tmp_path / "a.journal"
+    ingest([Document("2", "old"), Document("3", "ok")], encoder, collection, journal=journal)
+    rejected: list[Rejected] = []
+    with pytest.raises(InvalidDocumentError, match="nothing after it"):
+        ingest(
+            Source(path),
+            encoder,
+            collection,
+            journal=journal,
+            prune=True,
+            on_error="skip",
+            rejected=rejected.append,
+        )
+    assert rejected == rejects
+    stored = {d.id: d.text for d in collection.get(["1", "2", "3"]).documents}
+    assert stored == {"2": "the true two", "3": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("x,text,more\n", "3 cells, the header has 2"),
+        ("x\n", "1 cells, the header has 2"),
+        ('"x","te""xt",more\n', "3 cells, the header has 2"),
+        (b"x,gr\xfcn\n", "not in UTF-8, convert the file with iconv"),
+        (b'x,"gr\xfcn\nund"\n', "not in UTF-8"),
+        ("x,te\0xt\n", "a NUL byte"),
+        (",text\n", "takes 0 bytes"),
+    ],
+)
+def test_a_record_whose_end_is_certain_is_only_rejected(
+    tmp_path: Path, line: str | bytes, problem: str
+) -> None:
+    raw = line.encode() if isinstance(line, str) else line
+    path = write(tmp_path / "a.csv", HEAD.encode() + raw + b"3,ok\n")
+    texts, (reject,), error = read(Source(path))
+    assert (texts, error) == ({"2": "the true two", "3": "ok"}, "")
+    assert reject.where.startswith(f"{path}, line")
+    assert problem in reject.problem
+    assert reject.content == raw.decode(errors="backslashreplace").removesuffix("\n")
+
+
+def test_what_is_right_by_the_rule_is_read_by_it(tmp_path: Path) -> None:
+    """A cell over several lines is one, even if a quote was forgotten: nobody else can know."""
+    path = write(tmp_path / "a.csv", HEAD + '1,"line\n2,line"\n3,"x\n4,"", y"\n')
+    expected = {"2": "the true two", "1": "line\n2,line", "3": 'x\n4,", y'}
+    assert read(Source(path)) == (expected, [], "")
+
+
+def test_csv_whose_quotes_are_characters(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'id,text\n1,5" disk\n2,"a\n3,b"\n4,"c"\n')
+    assert read(Source(path, quoting="none"))[0] == {
+        "1": '5" disk',
+        "2": '"a',
+        "3": 'b"',
+        "4": '"c"',
+    }
+    texts, _, error = read(Source(path))
+    assert not texts
+    assert "give quoting='none' (--quoting none)" in error
+
+
+def test_a_quote_that_nobody_closes_fills_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MAX_RECORD", 1000)
+    rows = "".join(f"{i},text {i}\n" for i in range(1000))
+    path = write(tmp_path / "a.csv", HEAD + 'x,"unclosed\n' + rows)
+    texts, (reject,), error = read(Source(path))
+    assert list(texts) == ["2"]
+    assert len(reject.content) < 1100
+    assert "longer than 1000 characters" in error
+
+
+def test_reading_leaves_the_limit_of_csv_to_others(tmp_path: Path) -> None:
+    before = csv.field_size_limit(2**31 - 1)
+    try:
+        read(Source(write(tmp_path / "a.csv", HEAD + '1,"x"\n')))
+        assert csv.field_size_limit() == 2**31 - 1
+    finally:
+        csv.field_size_limit(before)
+
+
+# --- headers and delimiters --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "id;text\n1;x\n", "give delimiter=';' (--delimiter)"),
+        ("a.csv", '"id";"text"\n1;x\n', "give delimiter=';' (--delimiter)"),
+        ("a.csv", "id\ttext\n1\tx\n", r"give delimiter='\t' (--delimiter)"),
+        ("a.tsv", "id,text\n1,x\n", "give delimiter=',' (--delimiter)"),
+        ("a.tsv", '"id"\t"text"\n"1"\t"x"\n', "give quoting='csv' (--quoting csv)"),
+        ("a.csv", "1,x\n2,y\n", "no column 'id', only '1', 'x'; name the columns with id_field"),
+        ("a.csv", "id, text\n1,x\n", "no column 'text', only 'id', ' text'"),
+        ("a.csv", "ID,text\n1,x\n", "no column 'id', only 'ID', 'text'"),
+        ("a.csv", "id,text,a,a\n1,x,y,z\n", "2 columns are named 'a'"),
+        ("a.csv", 'id,"te"xt\n1,x\n', "line 1: not CSV"),
+        ("a.csv", b"id,text,gr\xf6\xdfe\n1,x,2\n", "the header is not in UTF-8"),
+    ],
+)
+def test_a_header_that_says_too_little_ends_the_file(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    path = write(tmp_path / name, content)
+    texts, rejects, error = read(Source(path))
+    assert (texts, rejects) == ({}, [])
+    assert error.startswith(f"{path}, line 1: ")
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("content", "delimiter"),
+    [("id;text\n1;a, b\n", ";"), ("id\ttext\n1\ta, b\n", "tab"), ("id\ttext\n1\ta, b\n", r"\t")],
+)
+def test_another_delimiter(tmp_path: Path, content: str, delimiter: str) -> None:
+    path = write(tmp_path / "a.csv", content)
+    assert read(Source(path, delimiter=delimiter))[0] == {"1": "a, b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.csv", {"quoting": "minimal"}, "quoting='minimal'; expected one of csv, none"),
+        ("a.csv", {"delimiter": ";;"}, "expected one character"),
+        ("a.csv", {"delimiter": '"'}, "expected one character"),
+        ("a.csv", {"delimiter": ""}, "expected one character"),
+        ("a.jsonl", {"quoting": "csv"}, "for csv and tsv, and the format is jsonl"),
+        ("a.jsonl", {"delimiter": ";"}, "for csv and tsv, and the format is jsonl"),
+    ],
+)
+def test_options_of_tables_are_checked(
+    tmp_path: Path, name: str, options: dict[str, str], message: str
+) -> None:
+    path = write(tmp_path / name, "")
+    with pytest.raises(InvalidOptionError, match=message):
+        Source(path, quoting=options.get("quoting"), delimiter=options.get("delimiter"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell"),
+    [(FieldType.INT, "1_000"), (FieldType.FLOAT, "1_0.5"), (FieldType.LIST_STR, "5")],
+)
+def test_cells_are_no_python(tmp_path: Path, kind: FieldType, cell: str) -> None:
+    path = write(tmp_path / "a.csv", f"id,text,x\n1,t,{cell}\n")
+    (reject,) = Source(path, fields={"x": kind})
+    assert isinstance(reject, Rejected)
+    assert reject.problem == f"'x' is declared {kind}, got {cell!r}"
