@@ -25,6 +25,8 @@ from trivec.stores.registry import open_store
 
 __all__ = ["copy"]
 
+REJECTS = "copy.rejects.jsonl"
+
 
 def copy(
     source: Annotated[str, typer.Argument(help="URL of the collection to read.")],
@@ -44,9 +46,9 @@ def copy(
     ] = None,
     journal: Journal = None,
     on_error: OnErrorOption = "raise",
-    rejects: Annotated[Path, typer.Option(help="Where refused documents go.")] = Path(
-        "copy.rejects.jsonl"
-    ),
+    rejects: Annotated[
+        Path | None, typer.Option(help=f"Where refused documents go; {REJECTS} by default.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy a collection with its vectors, and compare the two; exits with 1 if they differ."""
@@ -54,7 +56,7 @@ def copy(
     policy = check_on_error(on_error)
     values = _values(set_fields or [])
     with (
-        RejectFile(rejects) as rejected,
+        RejectFile(rejects or REJECTS, follow_links=rejects is not None) as rejected,
         open_store(source) as old,
         open_store(destination) as new,
     ):
@@ -70,13 +72,13 @@ def copy(
                 rejected=rejected,
             )
         except IngestInterrupted as error:
-            print_report(error.report, as_json=as_json, rejects=rejects)
+            print_report(error.report, as_json=as_json, rejects=rejected.path)
             raise
     checked = report.verification
     if as_json:
         print_json({**asdict(report), "problems": checked.problems})
     else:
-        print_report(report.written, as_json=False, rejects=rejects)
+        print_report(report.written, as_json=False, rejects=rejected.path)
         notes.print(_sentence(checked))
         for problem in checked.problems:
             notes.print(f"[red]{escape(problem)}[/red]")

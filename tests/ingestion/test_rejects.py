@@ -1,0 +1,98 @@
+"""The file of rejects: what is ours is replaced and removed, what is not is never touched."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from trivec.errors import InvalidOptionError
+from trivec.ingestion.report import Rejected
+from trivec.ingestion.sources import RejectFile
+
+REJECT = Rejected("a.jsonl, line 1", "not JSON", '{"', readable=False)
+
+
+def reject(path: Path, *rejected: Rejected) -> None:
+    with RejectFile(path) as rejects:
+        for one in rejected:
+            rejects(one)
+
+
+def test_a_clean_run_removes_what_an_earlier_one_left(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    reject(path, REJECT, REJECT)
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+    reject(path, REJECT)
+    (line,) = path.read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["content"] == '{"'
+    reject(path)
+    assert not path.exists()
+    reject(path)
+    assert not path.exists()
+
+
+def test_a_run_that_ends_with_an_error_removes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    reject(path, REJECT)
+    before = path.read_bytes()
+    with pytest.raises(KeyError), RejectFile(path):
+        raise KeyError
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"id": "a", "text": "mine"}\n',
+        b"notes\n",
+        b"\xff\xfe\n",
+        b"[1]\n",
+        b'{"where": "a", "problem": "b", "content": "c", "readable": true, "mine": 1}\n',
+        b'{"where": "a", "problem": "b", "content": "c", "readable": true}\nand a note\n',
+    ],
+)
+def test_a_file_of_somebody_else_is_never_touched(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InvalidOptionError, match="holds something else than rejects"):
+        RejectFile(path)
+    assert path.read_bytes() == content
+    path.unlink()
+    with RejectFile(path) as rejects:
+        path.write_bytes(content)  # while the run goes on
+        with pytest.raises(InvalidOptionError, match="holds something else than rejects"):
+            rejects(REJECT)
+    assert path.read_bytes() == content
+
+
+def test_an_empty_file_is_free_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.touch()
+    reject(path)
+    assert path.read_bytes() == b""
+    reject(path, REJECT)
+    assert path.stat().st_size
+
+
+def test_links(tmp_path: Path) -> None:
+    path, target = tmp_path / "r.jsonl", tmp_path / "target.jsonl"
+    path.symlink_to(target)
+    with pytest.raises(InvalidOptionError, match="is a link"):
+        RejectFile(path, follow_links=False)
+    reject(path, REJECT)
+    assert target.stat().st_size
+    assert path.is_symlink()
+    reject(path)
+    assert path.is_symlink()
+    assert not target.exists()
+
+
+def test_folders_and_devices(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOptionError, match="is a folder"):
+        RejectFile(tmp_path)
+    reject(Path(os.devnull), REJECT)
+    reject(Path(os.devnull))
+    assert Path(os.devnull).exists()
