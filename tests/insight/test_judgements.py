@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,6 +104,93 @@ def test_bad_questions_are_named(tmp_path: Path, text: str, message: str) -> Non
         read_queries(path)
     with pytest.raises(InvalidOptionError, match="there is no file"):
         read_queries(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("q1 0 d1 1\r\nq1  Q0\td2\t0\n", {"q1": {"d1": 1, "d2": 0}}),
+        ("1 4.5 005b2j4b 2\n1 5 010vptx3 1", {"1": {"005b2j4b": 2, "010vptx3": 1}}),
+        ("q1\t0\ta b\t1\n", {"q1": {"a b": 1}}),
+        ('q1\t"a"\t1\nq1\t"b\t0\n', {"q1": {'"a"': 1, '"b': 0}}),
+        ("score\tcorpus-id\tquery-id\n2\td\tq\n", {"q": {"d": 2}}),
+        ("qid iter docno rel note\nq x d 1 y\n", {"q": {"d": 1}}),
+        ("q1\td\t1\nq1\td\t1.0\n", {"q1": {"d": 1}}),
+        ("q1\td\u3000x\u00a0y\t1\n", {"q1": {"d\u3000x\u00a0y": 1}}),
+        ("q1 d\u3000x 1\n", {"q1": {"d\u3000x": 1}}),
+        ("q1\td\t1\rq1\te\t2\r", {"q1": {"d": 1, "e": 2}}),
+    ],
+)
+def test_columns_of_judgements(tmp_path: Path, text: str, expected: object) -> None:
+    path = tmp_path / "qrels"
+    path.write_text(text, encoding="utf-8", newline="")
+    assert read_qrels(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("q1\td1\t2\t7\n", "line 1: .* as TREC has them; the iteration 'd1' is no number"),
+        ("q1\t0\td1\t2\nq1\ta\t1\tx\n", "line 2: .* the iteration 'a' is no number"),
+        ("q1 a b 2\n", "the iteration 'a' is no number"),
+        ("q1\td\tgood\n", "line 1: the grade 'good' is no integer; if this line is a head"),
+        ("q1\td\t1\nq1\t0\td\t1\n", "line 2: .* in 3 columns separated by tabs.* got 4"),
+        ("q1\td\t1\nq1 e 1\n", "line 2: .* got 1"),
+        ("q1\td\t1\nq1\td\t2\n", "line 2: query 'q1' and document 'd' have the grade 2, and 1 b"),
+        ("q1\td\t1_0\n", "the grade '1_0'"),
+        ('{"id": "q", "doc": "d", "score": 1}\nq\td\t1\n', "line 2: not JSON"),
+        ('{"id": true, "doc": "d", "score": 1}\n', "expected one of 'query-id'"),
+        ('{"id": "q", "id": "r", "doc": "d", "score": 1}\n', "'id' is there twice"),
+        ("query-id\tcorpus-id\tscore\n", "holds no judgement"),
+        ("\n", "holds no judgement"),
+        ("", "holds no judgement"),
+    ],
+)
+def test_judgements_that_are_not_certain_are_errors(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "qrels"
+    path.write_text(text, encoding="utf-8", newline="")
+    with pytest.raises(InvalidOptionError, match=message):
+        read_qrels(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("query-id\ttext\nq\tx\n", {"q": "x"}),
+        ("q\tx\nid\ttext\n", {"q": "x", "id": "text"}),
+        ('q\t"what is\np\tb" x\n', {"q": '"what is', "p": 'b" x'}),
+        ("q\tone\u2028line\x85\n", {"q": "one\u2028line\x85"}),
+        ("q\tx\n{1}\ty\n", {"q": "x", "{1}": "y"}),
+    ],
+)
+def test_tables_of_questions(tmp_path: Path, text: str, expected: object) -> None:
+    path = tmp_path / "queries.tsv"
+    for pack in (bytes, gzip.compress):
+        packed = path.with_suffix(".tsv.gz" if pack is gzip.compress else ".tsv")
+        packed.write_bytes(pack(text.encode()))
+        assert read_queries(packed) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"q\ttitle\tdescription\n", "line 1: expected an id, a tab and a text, got 2 tabs"),
+        (b'{"id": 1, "text": "x"}\n2\ty\n', "line 2: not JSON"),
+        (b"", "holds no question"),
+        (b"id\ttext\n", "holds no question"),
+        ("q\tx\n".encode("utf-16"), "begins like text in UTF-16"),
+        (gzip.compress(b"q\tx\n"), "is compressed with gzip"),
+    ],
+)
+def test_questions_that_are_not_certain_are_errors(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "queries"
+    path.write_bytes(content)
+    with pytest.raises(InvalidOptionError, match=message):
+        read_queries(path)
 
 
 @pytest.mark.parametrize("read", [read_queries, read_qrels])

@@ -46,12 +46,16 @@ def load_collection() -> DemoCollection:
         for row in _rows("questions.jsonl")
     ]
     qrels: dict[str, dict[str, int]] = {}
-    for line in (FOLDER / "qrels.tsv").read_text(encoding="utf-8").splitlines():
+    for line in _lines("qrels.tsv"):
         question, _, document, grade = line.split("\t")
         qrels.setdefault(question, {})[document] = int(grade)
     return DemoCollection(documents, questions, qrels)
 
 
 def _rows(name: str) -> list[dict[str, Any]]:
-    lines = (FOLDER / name).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in _lines(name)]
+
+
+def _lines(name: str) -> list[str]:
+    # str.splitlines would also split at what a text may hold, such as U+2028.
+    return (FOLDER / name).read_text(encoding="utf-8").rstrip("\n").split("\n")

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trivec.errors import InvalidOptionError
+from trivec.ingestion.sources.jsonl import json_object
+from trivec.ingestion.sources.lines import read_lines, utf8, without_end
+from trivec.ingestion.sources.opening import OpenFile
 
 __all__ = ["Qrels", "checked_grades", "judged_queries", "read_beir", "read_qrels", "read_queries"]
 
 Qrels = Mapping[str, Mapping[str, int]]
 """For each query the grades of documents; above 0 is relevant."""
 
-_ID_FIELDS = ("_id", "id", "query_id", "query-id")
+_ID_FIELDS = ("_id", "id", "query_id", "query-id", "qid")
 _TEXT_FIELDS = ("text", "query", "question")
-_DOCUMENT_FIELDS = ("corpus-id", "doc_id", "document_id", "document", "docid")
-_GRADE_FIELDS = ("score", "relevance", "grade")
+_QUERY_FIELDS = ("query-id", "query_id", "_id", "id", "qid", "query", "topic")
+_DOCUMENT_FIELDS = (
+    *("corpus-id", "corpus_id", "doc_id", "doc-id", "document_id", "document-id", "document"),
+    *("docid", "docno", "doc"),
+)
+_GRADE_FIELDS = ("score", "relevance", "grade", "rel", "label")
 
 
 def read_beir(folder: str | Path, *, split: str = "test") -> tuple[dict[str, str], Qrels]:
@@ -42,51 +50,77 @@ def read_beir(folder: str | Path, *, split: str = "test") -> tuple[dict[str, str
 
 
 def read_queries(path: str | Path) -> dict[str, str]:
-    """Read questions: JSON Lines (`_id` or `id`, `text` or `query`), or id, tab, text.
+    """Read questions.
+
+    The first line says which it is for the whole file: JSON Lines (`_id` or `id`, `text` or
+    `query`), or id, tab, text, with or without a head that names these two. A quote in a table is
+    a character like others. The file may be compressed with gz or zst.
 
     Raises:
-        InvalidOptionError: If there is no such file, or a line is something else.
+        InvalidOptionError: If there is no such file, if it holds no question, or a line is
+            something else.
     """
     queries: dict[str, str] = {}
+    as_json: bool | None = None
     for where, line in _lines(path):
-        if _is_object(line):
+        first, as_json = as_json is None, _is_object(line) if as_json is None else as_json
+        if as_json:
             row = _object(line, where)
             one, text = _member(row, _ID_FIELDS, where), _member(row, _TEXT_FIELDS, where)
         else:
-            one, tab, text = line.partition("\t")
-            if not tab:
-                raise InvalidOptionError(f"{where}: expected an id, a tab and a text")
+            cells = line.split("\t")
+            if len(cells) != 2:
+                raise InvalidOptionError(
+                    f"{where}: expected an id, a tab and a text, got {len(cells) - 1} tabs"
+                )
+            one, text = cells
+            if first and one in _QUERY_FIELDS and text in _TEXT_FIELDS:  # the head
+                continue
         if str(one) in queries:
             raise InvalidOptionError(f"{where}: the query {str(one)!r} is there twice")
         queries[str(one)] = str(text)
+    if not queries:
+        raise InvalidOptionError(f"{path}: holds no question")
     return queries
 
 
 def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     """Read judgements.
 
-    A line is one of: BEIR's query, document, grade; TREC's query, 0, document, grade; both
-    separated by tabs (TREC's also by blanks), with or without a head; or a JSON object such as
-    `{"query_id": "1", "doc_id": "a", "relevance": 2}`. A grade such as 1.0 counts as an integer.
+    The first line says which it is for the whole file: a table of query, document, grade, as
+    BEIR has it; one of query, iteration, document, grade, as TREC has it; or JSON objects such as
+    `{"query_id": "1", "doc_id": "a", "relevance": 2}`. Tables are separated by tabs, or by blanks
+    if the first line has no tab. A head that names the columns says where they are. A grade such
+    as 1.0 counts as an integer. The file may be compressed with gz or zst.
 
     Raises:
-        InvalidOptionError: If there is no such file, or a line is something else.
+        InvalidOptionError: If there is no such file, if it holds no judgement, if a line is
+            something else, or if a document is judged twice, differently.
     """
     qrels: dict[str, dict[str, int]] = {}
-    for number, (where, line) in enumerate(_lines(path)):
-        if table := not _is_object(line):
-            cells = line.split("\t") if "\t" in line else line.split()
-            if len(cells) not in (3, 4):
-                raise InvalidOptionError(f"{where}: expected query, document and grade")
-            query, document, grade = cells[0], cells[-2], cells[-1]
-        else:
+    columns: _Columns | None = None
+    as_json: bool | None = None
+    for where, line in _lines(path):
+        as_json = _is_object(line) if as_json is None else as_json
+        if as_json:
             row = _object(line, where)
-            fields = (_ID_FIELDS, _DOCUMENT_FIELDS, _GRADE_FIELDS)
+            fields = (_QUERY_FIELDS, _DOCUMENT_FIELDS, _GRADE_FIELDS)
             query, document, grade = (str(_member(row, names, where)) for names in fields)
-        value = _number(grade)
-        if value is None and table and number == 0:  # the head
-            continue
-        qrels.setdefault(query, {})[document] = _integer(value, grade, where)
+        else:
+            if columns is None:
+                columns, is_head = _columns(line, where)
+                if is_head:
+                    continue
+            query, document, grade = columns.cells(line, where)
+        value = _integer(_number(grade), grade, where)
+        known = qrels.setdefault(query, {}).setdefault(document, value)
+        if known != value:
+            raise InvalidOptionError(
+                f"{where}: query {query!r} and document {document!r} have the grade {value}, "
+                f"and {known} before"
+            )
+    if not qrels:
+        raise InvalidOptionError(f"{path}: holds no judgement")
     return qrels
 
 
@@ -126,17 +160,75 @@ def judged_queries(queries: Mapping[str, str], qrels: Qrels) -> dict[str, str]:
     return judged
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where a table has its columns, and whether TREC's iteration is among them."""
+
+    tabs: bool
+    width: int
+    query: int
+    document: int
+    grade: int
+    iteration: bool = False
+
+    def cells(self, line: str, where: str) -> tuple[str, str, str]:
+        """Return query, document and grade of a line."""
+        cells = _cells(line, tabs=self.tabs)
+        if len(cells) != self.width:
+            separator = "tabs" if self.tabs else "blanks"
+            raise InvalidOptionError(
+                f"{where}: expected query, document and grade in {self.width} columns separated "
+                f"by {separator}, as in the first line; got {len(cells)}"
+            )
+        if self.iteration and not _is_iteration(cells[1]):
+            raise InvalidOptionError(
+                f"{where}: expected query, iteration, document, grade, as TREC has them; "
+                f"the iteration {cells[1]!r} is no number"
+            )
+        return cells[self.query], cells[self.document], cells[self.grade]
+
+
+def _columns(line: str, where: str) -> tuple[_Columns, bool]:
+    """Return the columns that the first line shows, and whether it is a head."""
+    tabs = "\t" in line
+    cells = _cells(line, tabs=tabs)
+    groups = (_QUERY_FIELDS, _DOCUMENT_FIELDS, _GRADE_FIELDS)
+    places = [[i for i, cell in enumerate(cells) if cell in names] for names in groups]
+    if all(len(found) == 1 for found in places):
+        (query,), (document,), (grade,) = places
+        return _Columns(tabs, len(cells), query, document, grade), True
+    if len(cells) not in (3, 4):
+        raise InvalidOptionError(
+            f"{where}: expected query, document and grade, or TREC's query, iteration, document "
+            f"and grade; got {len(cells)} columns"
+        )
+    if _number(cells[-1]) is None:
+        raise InvalidOptionError(
+            f"{where}: the grade {cells[-1]!r} is no integer; if this line is a head, name its "
+            f"columns such as {', '.join(names[0] for names in groups)}"
+        )
+    width = len(cells)
+    return _Columns(tabs, width, 0, width - 2, width - 1, iteration=width == 4), False
+
+
+def _cells(line: str, *, tabs: bool) -> list[str]:
+    return line.split("\t") if tabs else re.split("[ \t]+", line.strip(" \t"))
+
+
+def _is_iteration(cell: str) -> bool:
+    return cell.upper() == "Q0" or _number(cell) is not None
+
+
 def _lines(path: str | Path) -> Iterator[tuple[str, str]]:
-    file = Path(path)
-    if not file.is_file():
-        raise InvalidOptionError(f"there is no file {str(path)!r}")
-    with file.open(encoding="utf-8-sig") as lines:
-        try:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield f"{path}, line {number}", line.rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InvalidOptionError(f"{path}: not in UTF-8: {error.reason}") from error
+    with OpenFile(str(path)) as file:
+        for number, line in enumerate(read_lines(file.stream, str(path)), start=1):
+            if line.strip():
+                try:
+                    yield f"{path}, line {number}", without_end(utf8(line))
+                except UnicodeDecodeError as error:
+                    raise InvalidOptionError(
+                        f"{path}: not in UTF-8: line {number}: {error}"
+                    ) from error
 
 
 def _is_object(line: str) -> bool:
@@ -144,8 +236,9 @@ def _is_object(line: str) -> bool:
 
 
 def _number(grade: object) -> float | None:
+    text = str(grade).strip()
     try:
-        return float(str(grade))
+        return None if "_" in text else float(text)  # Python alone reads 1_0 as a number
     except ValueError:
         return None
 
@@ -158,17 +251,14 @@ def _integer(value: float | None, grade: object, where: str) -> int:
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line, parse_float=str)  # as they are written, like the cells of a table
-    except json.JSONDecodeError as error:
+        return json_object(line, floats_as_written=True)  # like the cells of a table
+    except (ValueError, RecursionError) as error:
         raise InvalidOptionError(f"{where}: not JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise InvalidOptionError(f"{where}: expected an object")
-    return row
 
 
 def _member(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> str | int:
     for name in names:
-        if isinstance(row.get(name), str | int):
-            value: str | int = row[name]
+        value = row.get(name)
+        if isinstance(value, str | int) and not isinstance(value, bool):
             return value
     raise InvalidOptionError(f"{where}: expected one of {', '.join(map(repr, names))}")
