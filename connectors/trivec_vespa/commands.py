@@ -10,16 +10,25 @@ from typing import Annotated
 import typer
 
 from trivec.cli.options import (
+    AllowEmpty,
     AsJson,
+    Delimiter,
     Device,
+    Format,
+    IdField,
+    Layout,
     Model,
     Precision,
+    Quoting,
+    TextField,
     fields_of,
     load_encoder,
     notes,
     print_json,
 )
 from trivec.collection import Collection, Page
+from trivec.document import Document
+from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources import Source
 from trivec.schema import Schema
 from trivec.stores.registry import open_store, store_schemes
@@ -67,12 +76,23 @@ def vespa_feed(
     device: Device = "auto",
     precision: Precision = "auto",
     binary: Binary = False,
+    id_field: IdField = "id",
+    text_field: TextField = "text",
+    format: Format = None,
+    delimiter: Delimiter = None,
+    quoting: Quoting = None,
+    metadata: Layout = None,
+    allow_empty: AllowEmpty = False,
     as_json: AsJson = False,
 ) -> None:
     """Write documents with their vectors as a feed: of a collection, or of a file to encode."""
     from trivec_vespa.mapping import write_feed
 
     if source.partition(":")[0] in store_schemes():
+        if any(option is not None for option in (format, delimiter, quoting, metadata)):
+            raise InvalidOptionError(
+                f"{source!r} is a collection; format, delimiter, quoting and metadata are for files"
+            )
         with open_store(source) as store:
             collection = Collection(store.schema, fields_of(field or []) or store.fields)
             pages = store.scan(with_vectors=True)
@@ -80,10 +100,23 @@ def vespa_feed(
                 pages, output, name=name, collection=collection, binary_colbert=binary
             )
     else:
+        fields = fields_of(field or [])
+        documents = Source(
+            source,
+            id_field=id_field,
+            text_field=text_field,
+            format=format,
+            fields=fields,
+            delimiter=delimiter,
+            quoting=quoting,
+            metadata=metadata,
+            allow_empty=allow_empty,
+        )
+        documents.check()
         encoder = load_encoder(model, device, precision)
-        collection = Collection(encoder.schema, fields_of(field or []))
+        collection = Collection(encoder.schema, fields)
         count = write_feed(
-            _encoded(source, encoder),
+            _encoded(documents.documents(), encoder),
             output,
             name=name,
             collection=collection,
@@ -95,7 +128,6 @@ def vespa_feed(
         notes.print(f"{count} documents in {output}")
 
 
-def _encoded(source: str, encoder: TextEncoder) -> Iterator[Page]:
-    documents = Source(source).documents()
+def _encoded(documents: Iterator[Document], encoder: TextEncoder) -> Iterator[Page]:
     while part := list(islice(documents, FEED_PART)):
         yield Page(part, encoder.encode_documents([document.text for document in part]))

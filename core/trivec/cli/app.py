@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
@@ -11,9 +12,21 @@ from typer.core import TyperGroup
 
 from trivec import __version__
 from trivec.cli import copy, demo, doctor, encode, evaluate, explain, ingest, plan, search, tune
+from trivec.cli.options import notes
 from trivec.errors import MissingDependencyError, TrivecError
 
 __all__ = ["app", "main"]
+
+
+class Warnings(logging.Handler):
+    """Prints what trivec warns of as a note of the command."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one warning."""
+        notes.print(record.getMessage(), style="yellow", markup=False, soft_wrap=True)
+
+
+_warnings = Warnings(logging.WARNING)
 
 
 class Commands(TyperGroup):
@@ -57,6 +70,7 @@ def options(
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""
+    logging.getLogger("trivec").addHandler(_warnings)  # the same one is added once
 
 
 for command in (

@@ -9,11 +9,18 @@ import typer
 from rich.markup import escape
 
 from trivec.cli.options import (
+    AllowEmpty,
     AsJson,
+    Delimiter,
     Device,
+    Format,
+    IdField,
+    Layout,
     Model,
     Precision,
+    Quoting,
     SourceArgument,
+    TextField,
     check_file,
     load_encoder,
     notes,
@@ -31,11 +38,28 @@ def encode(
     device: Device = "auto",
     precision: Precision = "auto",
     queries: Annotated[bool, typer.Option(help="Encode as questions.")] = False,
+    id_field: IdField = "id",
+    text_field: TextField = "text",
+    format: Format = None,
+    delimiter: Delimiter = None,
+    quoting: Quoting = None,
+    metadata: Layout = None,
+    allow_empty: AllowEmpty = False,
     as_json: AsJson = False,
 ) -> None:
     """Encode texts into a safetensors file of dense, sparse and ColBERT columns."""
     check_file(output)
-    texts = [document.text for document in Source(source).documents()]
+    documents = Source(
+        source,
+        id_field=id_field,
+        text_field=text_field,
+        format=format,
+        delimiter=delimiter,
+        quoting=quoting,
+        metadata=metadata,
+        allow_empty=allow_empty,
+    ).documents()
+    texts = [document.text for document in documents]
     encoder = load_encoder(model, device, precision)
     vectors = encoder.encode_queries(texts) if queries else encoder.encode_documents(texts)
     vectors.save(output)

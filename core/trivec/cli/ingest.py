@@ -10,24 +10,32 @@ import typer
 from rich.markup import escape
 
 from trivec.cli.options import (
+    AllowEmpty,
     AsJson,
+    Delimiter,
     Device,
+    Format,
+    IdField,
     Journal,
+    Layout,
     Model,
     OnErrorOption,
     Precision,
+    Quoting,
     SourceArgument,
     StoreArgument,
+    TextField,
     fields_of,
     load_encoder,
     notes,
     print_json,
 )
+from trivec.errors import InvalidOptionError
 from trivec.ingestion.ingest import PART_BYTES
 from trivec.ingestion.ingest import ingest as run
 from trivec.ingestion.pipeline import check_on_error
 from trivec.ingestion.report import IngestInterrupted, IngestReport
-from trivec.ingestion.sources import FORMATS, RejectFile, Source
+from trivec.ingestion.sources import RejectFile, Source
 from trivec.stores.registry import open_store
 
 __all__ = ["ingest", "print_report"]
@@ -43,11 +51,13 @@ def ingest(
         list[str] | None,
         typer.Option(help="Metadata that filters will use, as name:type; repeat for more."),
     ] = None,
-    id_field: Annotated[str, typer.Option(help="The member that holds the id.")] = "id",
-    text_field: Annotated[str, typer.Option(help="The member that holds the text.")] = "text",
-    format: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(FORMATS)}; by default from the name.")
-    ] = None,
+    id_field: IdField = "id",
+    text_field: TextField = "text",
+    format: Format = None,
+    delimiter: Delimiter = None,
+    quoting: Quoting = None,
+    metadata: Layout = None,
+    allow_empty: AllowEmpty = False,
     journal: Journal = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Delete what the journal knows and the source lacks.")
@@ -65,10 +75,18 @@ def ingest(
     fields = fields_of(field or [])
     policy = check_on_error(on_error)
     documents = Source(
-        source, id_field=id_field, text_field=text_field, format=format, fields=fields
+        source,
+        id_field=id_field,
+        text_field=text_field,
+        format=format,
+        fields=fields,
+        delimiter=delimiter,
+        quoting=quoting,
+        metadata=metadata,
+        allow_empty=allow_empty,
     )
-    name = "stdin" if source == "-" else source.rstrip("/")
-    with RejectFile(rejects or f"{name}.rejects.jsonl") as rejected, open_store(store) as target:
+    with _reject_file(rejects, source) as rejected, open_store(store) as target:
+        documents.check()
         encoder = load_encoder(model, device, precision)
         target.create(encoder.schema, fields=fields, exist_ok=True)
         try:
@@ -86,6 +104,16 @@ def ingest(
             print_report(error.report, as_json=as_json, rejects=rejected.path)
             raise
     print_report(report, as_json=as_json, rejects=rejected.path)
+
+
+def _reject_file(path: Path | None, source: str) -> RejectFile:
+    """Return the file for rejects, by default beside the source."""
+    if path is None:
+        name = "stdin" if source == "-" else source.rstrip("/")
+        return RejectFile(f"{name}.rejects.jsonl", follow_links=False)
+    if path.exists() and Path(source).exists() and path.samefile(source):
+        raise InvalidOptionError(f"{source!r} is read, so the rejects need another name")
+    return RejectFile(path)
 
 
 def print_report(report: IngestReport, *, as_json: bool, rejects: Path | None = None) -> None:

@@ -12,20 +12,28 @@ from rich.console import Console
 
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
+from trivec.ingestion.sources import FORMATS
 from trivec.scores import Weights
 
 if TYPE_CHECKING:
     from trivec.encoding.encoder import Encoder
 
 __all__ = [
+    "AllowEmpty",
     "AsJson",
+    "Delimiter",
     "Device",
+    "Format",
+    "IdField",
     "Journal",
+    "Layout",
     "Model",
     "OnErrorOption",
     "Precision",
+    "Quoting",
     "SourceArgument",
     "StoreArgument",
+    "TextField",
     "as_precision",
     "check_file",
     "check_folder",
@@ -47,6 +55,28 @@ SourceArgument = Annotated[
     typer.Argument(
         help="JSON Lines, CSV, TSV or Parquet, also gz or zst; a folder of text; - for stdin."
     ),
+]
+IdField = Annotated[str, typer.Option(help="The member that holds the id.")]
+TextField = Annotated[str, typer.Option(help="The member that holds the text.")]
+Format = Annotated[
+    str | None, typer.Option(help=f"One of {', '.join(FORMATS)}; by default from the name.")
+]
+Delimiter = Annotated[
+    str | None, typer.Option(help="What separates cells; a comma in CSV, a tab in TSV by default.")
+]
+Quoting = Annotated[
+    str | None,
+    typer.Option(help="csv: quotes enclose cells; none: they do not. By default as the format."),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        "--metadata",
+        help="nested: in an object 'metadata'; flat: all members; by default as the first row.",
+    ),
+]
+AllowEmpty = Annotated[
+    bool, typer.Option("--allow-empty", help="Take a source that holds nothing for no error.")
 ]
 Journal = Annotated[
     Path | None,
