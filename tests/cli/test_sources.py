@@ -106,8 +106,13 @@ def test_nothing_to_read(
         pytest.importorskip("vespa.package", reason="the [vespa] extra is not installed")
         target = (out, "--name", "articles")
     loaded: list[object] = []
+
+    def load(*args: object) -> HashEncoder:
+        loaded.append(args)
+        return HashEncoder()
+
     where = "trivec_vespa.commands" if command == "vespa-feed" else f"trivec.cli.{command}"
-    monkeypatch.setattr(f"{where}.load_encoder", lambda *args: loaded.append(1) or HashEncoder())
+    monkeypatch.setattr(f"{where}.load_encoder", load)
     source = tmp_path / "shards"
     if kind == "folder":
         source.mkdir()

@@ -68,6 +68,27 @@ def test_a_file_of_somebody_else_is_never_touched(tmp_path: Path, content: bytes
     assert path.read_bytes() == content
 
 
+def test_a_line_that_was_cut_off_is_ours(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    reject(path, REJECT, REJECT)
+    path.write_bytes(path.read_bytes()[:-10])  # the run was killed
+    reject(path, REJECT)
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidOptionError, match="there is no folder"):
+        RejectFile(tmp_path / "nowhere" / "r.jsonl")
+
+    def refusing(self: Path, mode: str, *, encoding: str) -> None:  # a mode would not stop root
+        raise PermissionError(13, "Permission denied", str(self))
+
+    with RejectFile(tmp_path / "r.jsonl") as rejects:
+        monkeypatch.setattr(Path, "open", refusing)
+        with pytest.raises(InvalidOptionError, match=r"Permission denied.*--rejects"):
+            rejects(REJECT)
+
+
 def test_an_empty_file_is_free_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.touch()

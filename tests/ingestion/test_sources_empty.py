@@ -132,6 +132,18 @@ def test_what_is_no_file_of_text_is_passed_over(tmp_path: Path) -> None:
     assert source.passed_over == {"pipes and devices": 1}
 
 
+def test_a_name_that_is_no_utf_8_can_be_told(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/gr\xfcn.txt"
+    try:
+        with open(path, "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system takes only names in UTF-8")
+    (reject,) = Source(tmp_path)
+    assert isinstance(reject, Rejected)
+    assert (reject.where, reject.content) == (f"{tmp_path}, gr\\xfcn.txt", r"gr\xfcn.txt")
+
+
 def test_a_source_that_was_checked_loses_no_row(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text("".join(f'{{"id": "{i}", "text": ""}}\n' for i in range(3)), encoding="utf-8")
@@ -140,6 +152,15 @@ def test_a_source_that_was_checked_loses_no_row(tmp_path: Path) -> None:
     source.check()
     for _ in range(2):
         assert [document.id for document in source.documents()] == ["0", "1", "2"]
+
+
+def test_standard_input_that_was_checked_loses_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = b"".join(b'{"id": "%d", "text": ""}\n' % i for i in range(3))
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(lines)))
+    source = Source("-")
+    source.check()
+    source.check()
+    assert [document.id for document in source.documents()] == ["0", "1", "2"]
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ import gzip
 import io
 import json
 import lzma
+import os
 import struct
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -126,6 +128,46 @@ def test_rejects_hold_the_line_as_it_is(tmp_path: Path, line: bytes, problem: st
     assert problem in bad.problem
 
 
+def test_a_file_that_cannot_be_read_is_one_of_our_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.jsonl", LINES)
+    real = Path.open
+
+    class Failing(io.BytesIO):
+        def read1(self, size: int | None = -1) -> bytes:
+            if self.tell():
+                raise OSError(5, "Input/output error")
+            return super().read1(len(LINES) - 1)
+
+    monkeypatch.setattr(Path, "open", lambda self, *args, **options: Failing(LINES))
+    read: list[Document | Rejected] = []
+    with pytest.raises(InvalidDocumentError, match=r"a\.jsonl' cannot be read on: .*Input/output"):
+        read.extend(Source(path))
+    assert read == DOCUMENTS[:1]
+
+    def refusing(self: Path, *args: str, **options: str) -> object:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refusing)
+    with pytest.raises(
+        InvalidOptionError, match=r"a\.jsonl' cannot be opened: .*Permission denied"
+    ):
+        list(Source(path))
+    monkeypatch.setattr(Path, "open", real)
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(LINES,))
+    writer.start()
+    source = Source(path, format="jsonl")
+    source.check()
+    assert list(source) == DOCUMENTS
+    writer.join()
+
+
 # --- zstd --------------------------------------------------------------------------------------
 
 
@@ -164,7 +206,7 @@ def test_what_a_frame_needs_is_told(
     tmp_path: Path, frame: bytes, message: str, before: bytes
 ) -> None:
     path = write(tmp_path / "a.jsonl.zst", before + frame)
-    read = []
+    read: list[Document | Rejected] = []
     with pytest.raises(InvalidDocumentError) as error:
         read.extend(Source(path))
     assert str(error.value).startswith(f"{path!r} ")

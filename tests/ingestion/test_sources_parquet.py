@@ -82,7 +82,7 @@ def column(value: object, kind: pa.DataType) -> dict[str, pa.Array]:
         ([], pa.list_(pa.int8()), []),
     ],
 )
-def test_values(tmp_path: Path, value: object, kind: pa.DataType, expected: object) -> None:
+def test_values(tmp_path: Path, value: object, kind: pa.DataType, expected: Any) -> None:
     path = write(tmp_path / "a.parquet", column(value, kind))
     assert list(Source(path)) == [
         Document("a", "x", {"v": expected}),

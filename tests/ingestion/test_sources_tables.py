@@ -194,6 +194,8 @@ def test_where_quotes_are_broken_the_file_ends(
         (b'x,"gr\xfcn\nund"\n', "not in UTF-8"),
         ("x,te\0xt\n", "a NUL byte"),
         (",text\n", "takes 0 bytes"),
+        ("id,text\n", "the header again, as in files that were joined"),
+        ("\ufeffid,text\n", "the header again"),
     ],
 )
 def test_a_record_whose_end_is_certain_is_only_rejected(
@@ -315,3 +317,9 @@ def test_cells_are_no_python(tmp_path: Path, kind: FieldType, cell: str) -> None
     (reject,) = Source(path, fields={"x": kind})
     assert isinstance(reject, Rejected)
     assert reject.problem == f"'x' is declared {kind}, got {cell!r}"
+
+
+def test_fields_may_be_declared_as_types(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'id,text,year,tags\n1,t,2020,"[""a""]"\n')
+    (document,) = Source(path, fields={"year": int, "tags": list[str]}).documents()
+    assert document.metadata == {"year": 2020, "tags": ["a"]}

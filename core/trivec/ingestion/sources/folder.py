@@ -42,8 +42,8 @@ def read_folder(path: str, passed_over: Counter[str]) -> Iterator[Row]:
                 yield Row(where, None, where, f"not text in UTF-8: {error}")
                 continue
             if "\0" in text:
-                problem = "not text in UTF-8: it holds NUL bytes, as does text in UTF-16"
-                yield Row(where, None, where, problem)
+                wide = "not text in UTF-8: it holds NUL bytes, as does text in UTF-16"
+                yield Row(where, None, where, wide)
                 continue
             yield Row(where, {"id": where, "text": text}, where)
     for problem in unlisted:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
-from trivec.ingestion.sources.row import Row, visible
+from trivec.ingestion.sources.row import Row
 
 __all__ = ["json_object", "read_jsonl"]
 
@@ -26,7 +26,7 @@ def read_jsonl(stream: BinaryIO, path: str) -> Iterator[Row]:
         if first:
             _check(line.strip(), path)
             first = False
-        where, content = f"line {number}", visible(without_end(line))
+        where, content = f"line {number}", without_end(line)
         try:
             yield Row(where, json_object(line), content)
         except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8

@@ -21,7 +21,7 @@ __all__ = ["STDIN", "OpenFile", "plain_suffix"]
 
 STDIN = "-"
 COMPRESSED = (".gz", ".zst")
-READ_BYTES = 16 * 1024
+READ_BYTES = 1024
 """Of zstd, read at once; small, since what it becomes is in memory as a whole."""
 MAX_WINDOW = 2**31
 """Bytes that a zstd frame may ask to keep in memory; `zstd --long=31` asks for so many."""
@@ -52,10 +52,10 @@ class OpenFile:
         path: The file, gz and zst by its name, or "-".
 
     Raises:
-        InvalidOptionError: If there is no such file.
+        InvalidOptionError: If there is no such file, or it cannot be opened.
         MissingDependencyError: If zstandard is needed and not installed.
-        InvalidDocumentError: At the end of a `with`, if reading met a file that is cut off or
-            damaged.
+        InvalidDocumentError: At the end of a `with`, if reading met a file that is cut off,
+            damaged, or on a disk that fails.
     """
 
     def __init__(self, path: str) -> None:
@@ -64,10 +64,13 @@ class OpenFile:
             self._raw: BinaryIO = sys.stdin.buffer
             self._size = 0
         else:
-            if not Path(path).is_file():
+            if not Path(path).exists():
                 raise InvalidOptionError(f"there is no file {path!r}")
-            self._raw = Path(path).open("rb")  # noqa: SIM115 - __exit__ closes it
-            self._size = Path(path).stat().st_size
+            try:
+                self._raw = Path(path).open("rb")  # noqa: SIM115 - __exit__ closes it
+            except OSError as error:
+                raise InvalidOptionError(f"{path!r} cannot be opened: {error}") from error
+            self._size = Path(path).stat().st_size  # 0 for a pipe
         self._damage: tuple[type[Exception], ...] = (zlib.error, gzip.BadGzipFile)
         try:
             self.stream = self._decompressed(Path(path).suffix.lower())
@@ -116,6 +119,8 @@ class OpenFile:
             raise InvalidDocumentError(
                 f"{self._path!r} is damaged and cannot be decompressed: {error}"
             ) from error
+        if isinstance(error, OSError):
+            raise InvalidDocumentError(f"{self._path!r} cannot be read on: {error}") from error
 
 
 class _Frames(io.RawIOBase):

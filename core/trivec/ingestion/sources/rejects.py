@@ -29,7 +29,7 @@ class RejectFile:
         follow_links: Whether a link is followed; otherwise it is an error.
 
     Raises:
-        InvalidOptionError: If there is something else under this name.
+        InvalidOptionError: If there is something else under this name, or it cannot be written.
 
     Example:
         >>> import tempfile
@@ -56,7 +56,12 @@ class RejectFile:
         with self._lock:
             if self._file is None:
                 self._check()
-                self._file = self.path.open("w", encoding="utf-8")
+                try:
+                    self._file = self.path.open("w", encoding="utf-8")
+                except OSError as error:
+                    raise InvalidOptionError(
+                        f"rejects cannot be written: {error}; give another name (--rejects)"
+                    ) from error
             # ASCII, since a reject may hold what UTF-8 cannot say.
             self._file.write(json.dumps(asdict(rejected)) + "\n")
             self._file.flush()
@@ -85,6 +90,8 @@ class RejectFile:
             )
         if self.path.is_dir():
             raise InvalidOptionError(f"{name!r} is a folder; give the name of a file for rejects")
+        if not self.path.parent.is_dir():
+            raise InvalidOptionError(f"there is no folder {str(self.path.parent)!r} for rejects")
         if self.path.is_file() and self.path.stat().st_size and not _holds_rejects(self.path):
             raise InvalidOptionError(
                 f"{name!r} holds something else than rejects, which would be lost; remove it, or "
@@ -104,6 +111,8 @@ def _holds_rejects(path: Path) -> bool:
 
 
 def _is_reject(line: str) -> bool:
+    if not line.endswith("\n"):  # a run was killed while it wrote the last line
+        return line.startswith('{"where": "')
     try:
         members = json.loads(line)
     except (ValueError, RecursionError):

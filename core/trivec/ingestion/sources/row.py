@@ -15,7 +15,7 @@ class Row:
     Args:
         where: Where it stands, such as "line 7".
         values: Its members; None if it could not be read.
-        content: The row as it is in the file.
+        content: The row as it is in the file; a byte that is no UTF-8 is a lone surrogate.
         problem: What is wrong with it.
     """
 
@@ -26,7 +26,7 @@ class Row:
 
 
 def visible(text: str) -> str:
-    r"""Return text whose bytes that are no UTF-8 are written out.
+    r"""Return text in which bytes that are no UTF-8 are written out.
 
     >>> visible(b"gr\xfcn".decode(errors="surrogateescape"))
     'gr\\xfcn'

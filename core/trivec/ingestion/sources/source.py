@@ -5,21 +5,21 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
-from trivec.fields import FieldType
+from trivec.fields import FieldType, field_types
 from trivec.ingestion.report import Rejected
 from trivec.ingestion.sources.folder import HIDDEN, TEXT_SUFFIXES, read_folder
 from trivec.ingestion.sources.jsonl import read_jsonl
 from trivec.ingestion.sources.members import Members
 from trivec.ingestion.sources.opening import STDIN, OpenFile, plain_suffix
 from trivec.ingestion.sources.parquet import read_parquet
-from trivec.ingestion.sources.row import Row
+from trivec.ingestion.sources.row import Row, visible
 from trivec.ingestion.sources.tables import Dialect, read_table
 
 __all__ = ["FORMATS", "Source"]
@@ -86,7 +86,7 @@ class Source:
         id_field: str = "id",
         text_field: str = "text",
         format: str | None = None,
-        fields: Mapping[str, FieldType] | None = None,
+        fields: Mapping[str, type | FieldType] | None = None,
         delimiter: str | None = None,
         quoting: str | None = None,
         metadata: str | None = None,
@@ -98,7 +98,7 @@ class Source:
         self._needed = (id_field, text_field)
         self._metadata = metadata
         self._members()  # an unknown layout is told now
-        self._fields = fields or {}
+        self._fields = field_types(fields or {})
         self._allow_empty = allow_empty
         self._passed_over: Counter[str] = Counter()
         self._begun: Iterator[Document | Rejected] | None = None
@@ -119,7 +119,7 @@ class Source:
     def check(self) -> None:
         """Read up to the first row, so that a wrong file is told before other work is done.
 
-        The next iteration starts with that row.
+        The next iteration gives that row too.
 
         Raises:
             InvalidDocumentError, InvalidOptionError: Those of an iteration.
@@ -127,7 +127,12 @@ class Source:
         if self._begun is None:
             rows = self._read()
             first = next(rows, None)
-            self._begun = rows if first is None else chain([first], rows)
+            if self._path != STDIN and not Path(self._path).is_fifo():
+                rows.close()  # the next iteration reads anew
+            elif first is not None:
+                self._begun = chain([first], rows)
+            else:
+                self._begun = iter(())
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents.
@@ -153,7 +158,7 @@ class Source:
         """How many files of a folder the last iteration passed over, by kind, such as "*.pdf"."""
         return self._passed_over
 
-    def _read(self) -> Iterator[Document | Rejected]:
+    def _read(self) -> Generator[Document | Rejected]:
         self._passed_over = Counter()
         members, count = self._members(), 0
         for row in self._rows():
@@ -193,7 +198,8 @@ class Source:
                 return members.document(row.values)
             except InvalidDocumentError as error:
                 problem = str(error)
-        return Rejected(f"{self._path}, {row.where}", problem, row.content, readable=False)
+        where = visible(f"{self._path}, {row.where}")
+        return Rejected(where, problem, visible(row.content), readable=False)
 
     def _members(self) -> Members:
         if self._format == "folder":  # whose members are ours

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
-from trivec.ingestion.sources.row import Row, visible
+from trivec.ingestion.sources.row import Row
 
 __all__ = ["QUOTINGS", "Dialect", "read_table"]
 
@@ -108,12 +108,10 @@ def read_table(
         raise
     read = enclosed = 0
     for record in records:
-        if not without_end(record.raw):
+        content = without_end(record.raw)
+        if not content:
             continue
-        content = visible(without_end(record.raw))
-        problem = record.broken
-        if not problem and len(record.cells) != len(header):
-            problem = f"{len(record.cells)} cells, the header has {len(header)}"
+        problem = record.broken or _misfit(record.cells, header)
         # Over several lines, a wrong quote may have made one record of what were several.
         if problem and (record.broken or record.last > record.first):
             problem = _lost(problem, read)
@@ -133,6 +131,15 @@ def read_table(
             path,
             enclosed,
         )
+
+
+def _misfit(cells: list[str], header: list[str]) -> str:
+    """Return why cells do not fit under a header; nothing if they do."""
+    if len(cells) != len(header):
+        return f"{len(cells)} cells, the header has {len(header)}"
+    if cells[1:] == header[1:] and cells[0].removeprefix("\ufeff") == header[0]:
+        return "the header again, as in files that were joined"
+    return ""
 
 
 def _lost(problem: str, read: int) -> str:
