@@ -100,7 +100,7 @@ def test_cells_of_tsv_that_quotes_may_enclose_are_told(
         texts, *_ = read(Source(path))
     assert texts == {"1": '"a ""b"""', "2": '"', "3": '"x" y'}
     (message,) = caplog.messages
-    assert message.startswith(f"{path}: 1 records have cells between quotes")
+    assert message.startswith(f"{path}: quotes around cells were kept as they are (records: 1)")
     caplog.clear()
     with caplog.at_level(logging.WARNING, "trivec"):
         read(Source(path, quoting="none"))

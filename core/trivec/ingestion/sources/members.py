@@ -58,15 +58,10 @@ class Members:
         Raises:
             InvalidDocumentError: If the row is none, or its layout is not that of the file.
         """
-        named = (self._id_field, self._text_field)
-        if not all(name in values for name in named):
-            raise InvalidDocumentError(f"expected an object with {named[0]!r} and {named[1]!r}")
-        rest = {name: value for name, value in values.items() if name not in named}
+        one, text, rest = _parts(values, self._id_field, self._text_field)
         layout = self._layout or _layout_of(rest)
         metadata = self._nested(rest) if layout == "nested" else self._flat(rest)
-        one = values[self._id_field]
-        name = str(one) if type(one) is int else one  # True is no number
-        document = Document(name, values[self._text_field], metadata)
+        document = Document(one, text, metadata)
         self._layout = layout  # only what is a document decides
         self._ordinary = self._ordinary or (METADATA in rest and len(rest) > 1)
         return document
@@ -107,7 +102,20 @@ def document_of(values: Mapping[str, Any], *, id_field: str, text_field: str) ->
     >>> document_of({"n": 7, "text": "", "metadata": {"a": 1}}, id_field="n", text_field="text")
     Document(id='7', text='', metadata={'a': 1})
     """
-    return Members(id_field=id_field, text_field=text_field).document(values)
+    one, text, rest = _parts(values, id_field, text_field)
+    metadata = rest[METADATA] if _layout_of(rest) == "nested" else rest
+    return Document(one, text, {} if metadata is None else metadata)
+
+
+def _parts(
+    values: Mapping[str, Any], id_field: str, text_field: str
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return id, text and what else is there, or raise `InvalidDocumentError`."""
+    if id_field not in values or text_field not in values:
+        raise InvalidDocumentError(f"expected an object with {id_field!r} and {text_field!r}")
+    rest = {name: value for name, value in values.items() if name not in (id_field, text_field)}
+    one = values[id_field]
+    return str(one) if type(one) is int else one, values[text_field], rest  # True is no number
 
 
 def _layout_of(rest: Mapping[str, Any]) -> str | None:

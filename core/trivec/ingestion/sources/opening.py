@@ -11,7 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
-from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
+from trivec.errors import (
+    InvalidDocumentError,
+    InvalidInputError,
+    InvalidOptionError,
+    MissingDependencyError,
+)
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -108,6 +113,8 @@ class OpenFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self.stream is not self._raw and isinstance(error, InvalidInputError):
+            error = self._damage_ahead() or error
         if self._path != STDIN:
             self.stream.close()
             self._raw.close()
@@ -121,6 +128,18 @@ class OpenFile:
             ) from error
         if isinstance(error, OSError):
             raise InvalidDocumentError(f"{self._path!r} cannot be read on: {error}") from error
+
+    def _damage_ahead(self) -> Exception | None:
+        """Return what decompressing on meets: rows may be wrong because the file is damaged."""
+        try:
+            self.stream.read(1)
+        except EOFError as error:
+            return error
+        except self._damage as error:
+            return error
+        except InvalidDocumentError:  # the one that is on its way
+            return None
+        return None
 
 
 class _Frames(io.RawIOBase):
@@ -152,6 +171,8 @@ class _Frames(io.RawIOBase):
             if not data:
                 return 0
             if self._frame is None:
+                if len(data) < LONGEST_HEADER:
+                    data += self._raw.read(READ_BYTES)
                 self._check(data)
             frame = self._frame or self._zstd.decompressobj()
             self._held = memoryview(frame.decompress(data))

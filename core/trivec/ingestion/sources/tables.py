@@ -101,11 +101,7 @@ def read_table(
     head = next((one for one in records if one.broken or any(map(str.strip, one.cells))), None)
     if head is None:
         return
-    try:
-        header = _header(head, path, dialect, needed)
-    except InvalidDocumentError:
-        stream.read(1)  # if what follows is damaged, that is the cause
-        raise
+    header = _header(head, path, dialect, needed)
     read = enclosed = 0
     for record in records:
         content = without_end(record.raw)
@@ -126,8 +122,8 @@ def read_table(
         yield _row(record, header, fields, content)
     if enclosed:
         _log.warning(
-            "%s: %d records have cells between quotes, which were kept as they are; if they "
-            "enclose the cells, give quoting='csv' (--quoting csv)",
+            "%s: quotes around cells were kept as they are (records: %d); if they only enclose "
+            "the cells, give quoting='csv' (--quoting csv)",
             path,
             enclosed,
         )
