@@ -93,8 +93,8 @@ def test_values(tmp_path: Path, value: object, kind: pa.DataType, expected: Any)
 @pytest.mark.parametrize(
     ("value", "kind", "problem"),
     [
-        (b"\xff", pa.binary(), "v is a bytes"),
-        (timedelta(seconds=1), pa.duration("us"), "v is a timedelta"),
+        (b"\xff", pa.binary(), "metadata.v"),
+        (timedelta(seconds=1), pa.duration("us"), "metadata.v"),
         (1, pa.duration("ns"), "v"),
         (2**64 - 1, pa.uint64(), "v = 18446744073709551615 needs more than 64 bits"),
         (float("nan"), pa.float64(), "v = nan is not finite"),
