@@ -101,11 +101,13 @@ def _read(stream: BinaryIO) -> bytes:
 def _split(block: bytes, stream: BinaryIO, end: bytes) -> Iterator[bytes]:
     begun: list[bytes] = []
     while block:
-        rest, *pieces = block.split(end)
-        begun.append(rest)
-        for piece in pieces:
+        first, *whole = block.split(end)
+        begun.append(first)
+        if whole:
             yield b"".join(begun) + end
-            begun = [piece]
+            begun = [whole.pop()]
+            for line in whole:
+                yield line + end
         block = _read(stream)
     if last := b"".join(begun):
         yield last
