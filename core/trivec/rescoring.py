@@ -83,7 +83,11 @@ class Rescorer:
         if mode not in get_args(RerankMode):
             raise InvalidOptionError(f"mode={mode!r}; expected one of {get_args(RerankMode)}")
         self._encoder = None if encoder is None else CachingEncoder.sharing(encoder)
-        self._collection = None if store is None or encoder is None else LazyStore(store)
+        self._collection = (
+            None
+            if store is None or encoder is None
+            else LazyStore(store, model=encoder.schema.model)
+        )
         single = {
             "dense": Weights(1, 0, 0),
             "sparse": Weights(0, 1, 0),

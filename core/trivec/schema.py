@@ -9,7 +9,7 @@ import numpy as np
 from trivec.arguments import at_least_one, expect
 from trivec.errors import InvalidOptionError, SchemaMismatchError
 
-__all__ = ["Schema"]
+__all__ = ["Schema", "same_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Schema:
             dense=None if collection.dense is None else self.dense,
             sparse=self.sparse and collection.sparse,
             colbert=None if collection.colbert is None else self.colbert,
-            model=self.model or collection.model,
+            model=collection.model or self.model,
         )
         problems = [
             f"{name} vectors have {made} numbers, the collection's {kept}"
@@ -87,14 +87,35 @@ class Schema:
             )
             if made is not None and made != kept
         ]
-        if collection.model and held.model != collection.model:
-            problems.append(f"they are of {held.model!r}, the collection's of {collection.model!r}")
+        if not same_model(self.model, collection.model):
+            problems.append(f"they are of {self.model!r}, the collection's of {collection.model!r}")
         if problems:
             raise SchemaMismatchError(
                 f"the documents' vectors do not fit the collection: {'; '.join(problems)}; use "
                 "another collection, or drop it and ingest again"
             )
         return held
+
+    def check_model(self, model: str) -> None:
+        """Check that what a model makes can be compared with what this collection holds.
+
+        Args:
+            model: The model's name; "" when unknown, which fits every collection.
+
+        Raises:
+            SchemaMismatchError: If the collection holds the vectors of another model; see
+                `same_model`.
+
+        Example:
+            >>> Schema(dense=8, sparse=False, colbert=None, model="BAAI/bge-m3").check_model("")
+        """
+        if not same_model(self.model, model):
+            raise SchemaMismatchError(
+                f"the collection holds the vectors of {self.model!r}, and {model!r} makes others, "
+                f"so their scores would mean nothing; use {self.model!r}, or another collection. "
+                "If the two are one model, load it under the collection's name: name= of "
+                "Encoder.load, --model-name on the command line"
+            )
 
     def differences(self, other: Schema) -> list[str]:
         """Return one sentence for each thing in which `other` differs; an unknown model fits."""
@@ -104,6 +125,22 @@ class Schema:
             for name in ("dense", "sparse", "colbert")
             if getattr(self, name) != getattr(other, name)
         ]
-        if self.model and other.model and self.model != other.model:
+        if not same_model(self.model, other.model):
             found.append(f"the model is {other.model!r}, expected {self.model!r}")
         return found
+
+
+def same_model(one: str, other: str) -> bool:
+    """Return whether two names can be of one model.
+
+    An unknown model can be any. A model that was loaded from a folder has the folder's name, and
+    so can be the one that has this name on the hub, whoever its owner is.
+
+    >>> same_model("BAAI/bge-m3", "bge-m3"), same_model("BAAI/bge-m3", "me/bge-m3")
+    (True, False)
+    """
+    one, other = one.casefold(), other.casefold()
+    if not one or not other or one == other:
+        return True
+    folder = ("/" in one) != ("/" in other)
+    return folder and one.rpartition("/")[2] == other.rpartition("/")[2]

@@ -28,7 +28,7 @@ from trivec.stores.memory import rank
 from trivec.stores.store import Store
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["LazyStore"]
+__all__ = ["LazyStore", "chunks"]
 
 # Two first writes at the same time create one collection.
 _creating = threading.Lock()
@@ -105,9 +105,18 @@ class LazyStore:
             return vectors
         return vectors.only(given.held_by(schema))
 
+    def _check_model(self) -> None:
+        """Refuse to compare with the vectors of another model."""
+        self.store.schema.check_model(self._model)
+
     def search_many(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        """Answer many queries with one request; see `Store.search_many`."""
+        """Answer many queries with one request; see `Store.search_many`.
+
+        Raises:
+            SchemaMismatchError: If the collection holds the vectors of another model.
+        """
         try:
+            self._check_model()
             return self.store.search_many(queries, **_options(search))
         except CollectionNotFoundError:
             return [[] for _ in queries]
@@ -115,6 +124,7 @@ class LazyStore:
     async def asearch_many(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
         """Answer many queries; see `search_many`."""
         try:
+            await asyncio.to_thread(self._check_model)
             return await self.store.asearch_many(queries, **_options(search))
         except CollectionNotFoundError:
             return [[] for _ in queries]
@@ -126,14 +136,14 @@ class LazyStore:
             InvalidOptionError: If the mode is "rrf", whose ranks would need all at once.
         """
         hits: list[Hit] = []
-        for some in _chunks(ids):
+        for some in chunks(ids):
             hits += _ranked(query, self.get(some, with_vectors=True), search)
         return rank_hits(hits, search.k)
 
     async def asearch_among(self, query: Vector, search: Search, ids: Iterable[str]) -> list[Hit]:
         """Answer a query from some documents only; see `search_among`."""
         hits: list[Hit] = []
-        for some in _chunks(ids):
+        for some in chunks(ids):
             page = await self.aget(some, with_vectors=True)
             hits += await asyncio.to_thread(_ranked, query, page, search)
         return rank_hits(hits, search.k)
@@ -161,8 +171,14 @@ class LazyStore:
         return await asyncio.to_thread(_chosen, query, hits, page, k, relevance)
 
     def get(self, ids: Iterable[str], *, with_vectors: bool = False) -> Page:
-        """Return the documents with these ids; see `Store.get`."""
+        """Return the documents with these ids; see `Store.get`.
+
+        Raises:
+            SchemaMismatchError: If the vectors are wanted, which are of another model.
+        """
         try:
+            if with_vectors:
+                self._check_model()
             return self.store.get(ids, with_vectors=with_vectors)
         except CollectionNotFoundError:
             return Page([], None)
@@ -170,6 +186,8 @@ class LazyStore:
     async def aget(self, ids: Iterable[str], *, with_vectors: bool = False) -> Page:
         """Return the documents with these ids; see `Store.get`."""
         try:
+            if with_vectors:
+                await asyncio.to_thread(self._check_model)
             return await self.store.aget(ids, with_vectors=with_vectors)
         except CollectionNotFoundError:
             return Page([], None)
@@ -243,8 +261,14 @@ def _options(search: Search) -> _Options:
     }
 
 
-def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
-    """Yield ids, each once, in runs whose vectors fit in memory together."""
+def chunks(ids: Iterable[str]) -> Iterator[list[str]]:
+    """Yield ids, each once, in runs whose vectors fit in memory together.
+
+    Raises:
+        InvalidOptionError: If they are one string.
+    """
+    if isinstance(ids, str):
+        raise InvalidOptionError(f"ids={ids!r} is one string; pass a list of ids")
     rest = iter(dict.fromkeys(ids))
     while some := list(islice(rest, _PAGE)):
         yield some
