@@ -139,7 +139,7 @@ def test_texts_without_colbert_take_less_and_answer_what_they_can(encoder: HashE
 def test_what_is_remembered_keeps_no_batch_alive(encoder: HashEncoder) -> None:
     cached = CachingEncoder(encoder, max_bytes=100_000)
     cached.encode_documents([f"word{i}" for i in range(500)])
-    held = [vectors for vectors, _ in cached._rows.values()]
+    held = [row.vectors for row in cached._rows.values()]
     assert held
     for vectors in held:
         assert vectors.colbert is not None

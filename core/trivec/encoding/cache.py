@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from trivec.encoding.spool import SPOOL_BYTES, Spool
 from trivec.encoding.tokens import check_texts
 from trivec.errors import InvalidOptionError
 from trivec.rows import SparseRows, TokenRows
@@ -43,10 +44,20 @@ class _Plan:
     texts: list[str]
     keep: bool
     colbert: bool
+    for_store: bool
     found: dict[str, Vectors] = field(default_factory=dict)
     waiting: dict[str, tuple[Future[Vectors], int]] = field(default_factory=dict)
+    spooled: list[str] = field(default_factory=list)
     mine: list[str] = field(default_factory=list)
     promise: Future[Vectors] = field(default_factory=Future)
+
+
+class _Row(NamedTuple):
+    """What is remembered of one text."""
+
+    vectors: Vectors
+    size: int
+    for_store: bool
 
 
 class CachingEncoder:
@@ -59,6 +70,7 @@ class CachingEncoder:
         encoder: What encodes.
         max_bytes: The most bytes to remember, of all vectors together. The ColBERT vectors of
             512 tokens take 1 MiB in float16, dense and sparse together about 6 kB.
+        spool_bytes: The most bytes on disk, for texts that a store will ask for.
 
     Example:
         >>> from trivec.testing import HashEncoder
@@ -75,13 +87,21 @@ class CachingEncoder:
     )
     _sharing: ClassVar = threading.Lock()
 
-    def __init__(self, encoder: TextEncoder, *, max_bytes: int = CACHE_BYTES) -> None:
-        if max_bytes < 0:
-            raise InvalidOptionError(f"max_bytes={max_bytes} must be at least 0")
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        *,
+        max_bytes: int = CACHE_BYTES,
+        spool_bytes: int = SPOOL_BYTES,
+    ) -> None:
+        for name, value in (("max_bytes", max_bytes), ("spool_bytes", spool_bytes)):
+            if value < 0:
+                raise InvalidOptionError(f"{name}={value} must be at least 0")
         self._encoder = encoder
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._rows: OrderedDict[Key, tuple[Vectors, int]] = OrderedDict()
+        self._rows: OrderedDict[Key, _Row] = OrderedDict()
+        self._spool = Spool(spool_bytes)
         self._pending: dict[Key, tuple[Future[Vectors], int]] = {}
         self._lock = threading.Lock()
 
@@ -110,8 +130,17 @@ class CachingEncoder:
     def __repr__(self) -> str:
         return f"CachingEncoder({self._encoder!r}, max_bytes={self._max_bytes})"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CachingEncoder:
+        """Return the same cache, which copies of its users share."""
+        return self
+
     def encode_documents(
-        self, texts: Sequence[str], *, keep: bool = True, colbert: bool = True
+        self,
+        texts: Sequence[str],
+        *,
+        keep: bool = True,
+        colbert: bool = True,
+        for_store: bool = False,
     ) -> Vectors:
         """Encode texts to be stored.
 
@@ -121,8 +150,10 @@ class CachingEncoder:
                 which suits whoever stores them for good.
             colbert: Whether the ColBERT vectors are wanted; without them 150 times as many texts
                 of 512 tokens are remembered.
+            for_store: Whether a store will ask for them next; then a temporary file keeps what
+                does not fit in memory.
         """
-        return self._encode("documents", texts, keep, colbert)
+        return self._encode("documents", texts, keep, colbert, for_store)
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode questions."""
@@ -133,10 +164,15 @@ class CachingEncoder:
         return self.encode_queries([text])[0]
 
     async def aencode_documents(
-        self, texts: Sequence[str], *, keep: bool = True, colbert: bool = True
+        self,
+        texts: Sequence[str],
+        *,
+        keep: bool = True,
+        colbert: bool = True,
+        for_store: bool = False,
     ) -> Vectors:
         """Encode texts to be stored; see `encode_documents`."""
-        return await self._aencode("documents", texts, keep, colbert)
+        return await self._aencode("documents", texts, keep, colbert, for_store)
 
     async def aencode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode questions."""
@@ -147,9 +183,14 @@ class CachingEncoder:
         return (await self.aencode_queries([text]))[0]
 
     def _encode(
-        self, role: Role, texts: Sequence[str], keep: bool = True, colbert: bool = True
+        self,
+        role: Role,
+        texts: Sequence[str],
+        keep: bool = True,
+        colbert: bool = True,
+        for_store: bool = False,
     ) -> Vectors:
-        plan = _Plan(role, check_texts(texts), keep, colbert)
+        plan = _Plan(role, check_texts(texts), keep, colbert, for_store)
         fresh = None
         # Whoever is encoding a text may need the event loop that waiting would block.
         with self._claimed(plan, wait=not _runs_event_loop()):
@@ -165,13 +206,20 @@ class CachingEncoder:
             try:
                 plan.found[text] = promise.result().take([row])
             except _AbandonedError:
-                plan.found[text] = self._encode(role, [text], keep, colbert)
+                plan.found[text] = self._encode(role, [text], keep, colbert, for_store)
+        for text in self._fetch(plan):
+            plan.found[text] = self._encode(role, [text], keep, colbert, for_store)
         return _assemble(plan, fresh)
 
     async def _aencode(
-        self, role: Role, texts: Sequence[str], keep: bool = True, colbert: bool = True
+        self,
+        role: Role,
+        texts: Sequence[str],
+        keep: bool = True,
+        colbert: bool = True,
+        for_store: bool = False,
     ) -> Vectors:
-        plan = _Plan(role, check_texts(texts), keep, colbert)
+        plan = _Plan(role, check_texts(texts), keep, colbert, for_store)
         fresh = None
         with self._claimed(plan, wait=True):
             if plan.mine or not plan.texts:
@@ -187,7 +235,9 @@ class CachingEncoder:
             try:
                 plan.found[text] = (await asyncio.wrap_future(promise)).take([row])
             except _AbandonedError:
-                plan.found[text] = await self._aencode(role, [text], keep, colbert)
+                plan.found[text] = await self._aencode(role, [text], keep, colbert, for_store)
+        for text in await asyncio.to_thread(self._fetch, plan) if plan.spooled else ():
+            plan.found[text] = await self._aencode(role, [text], keep, colbert, for_store)
         return await asyncio.to_thread(_assemble, plan, fresh)
 
     @contextmanager
@@ -213,11 +263,13 @@ class CachingEncoder:
             for text in dict.fromkeys(plan.texts):
                 key = plan.role, text
                 row = self._rows.get(key)
-                if row is not None and (row[0].colbert is not None or not self._lacks(plan)):
+                if row is not None and (row.vectors.colbert is not None or not self._lacks(plan)):
                     self._rows.move_to_end(key)
-                    plan.found[text] = row[0]
+                    plan.found[text] = row.vectors
                 elif key in self._pending and (wait or self._pending[key][0].done()):
                     plan.waiting[text] = self._pending[key]
+                elif key in self._spool:
+                    plan.spooled.append(text)
                 else:
                     self._pending[key] = plan.promise, len(plan.mine)
                     plan.mine.append(text)
@@ -228,27 +280,48 @@ class CachingEncoder:
 
     def _settle(self, plan: _Plan, fresh: Vectors | None) -> None:
         """Remember the fresh vectors, or forget the texts."""
-        rows: list[tuple[Key, Vectors, int]] = []
+        rows: list[tuple[Key, _Row]] = []
         if fresh is not None and plan.keep:
             wanted = _wanted(fresh, plan)
             sizes = (wanted.row_bytes() + _ENTRY_BYTES).tolist()
             for i, text in enumerate(plan.mine):
-                if sizes[i] <= self._max_bytes:
-                    rows.append(((plan.role, text), _copy(wanted.take([i])), sizes[i]))
+                if sizes[i] <= self._max_bytes or plan.for_store:
+                    row = _Row(_copy(wanted.take([i])), sizes[i], plan.for_store)
+                    rows.append(((plan.role, text), row))
+        surplus: list[tuple[Key, Vectors]] = []
         with self._lock:
-            for key, row, size in rows:
+            for key, row in rows:
                 self._forget(key)
-                self._rows[key] = row, size
-                self._bytes += size
+                self._rows[key] = row
+                self._bytes += row.size
             if not plan.keep:
                 for text in plan.found:
                     self._forget((plan.role, text))
             while self._bytes > self._max_bytes:
-                self._forget(next(iter(self._rows)))
+                key, row = next(iter(self._rows.items()))
+                self._forget(key)
+                if row.for_store:
+                    surplus.append((key, row.vectors))
+        for key, vectors in surplus:
+            self._spool.put(key, vectors)
+
+    def _fetch(self, plan: _Plan) -> list[str]:
+        """Read the texts on disk; return those that had to give way since they were found."""
+        lost = []
+        for text in plan.spooled:
+            key = plan.role, text
+            row = self._spool.get(key)
+            if row is None:
+                lost.append(text)
+            else:
+                plan.found[text] = row
+            if row is None or not plan.keep:  # where the disk fails, it is not asked again
+                self._spool.forget(key)
+        return lost
 
     def _forget(self, key: Key) -> None:
-        _, size = self._rows.pop(key, (None, 0))
-        self._bytes -= size
+        row = self._rows.pop(key, None)
+        self._bytes -= 0 if row is None else row.size
 
 
 def _runs_event_loop() -> bool:
