@@ -19,10 +19,11 @@ from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import Float, SparseRows, TokenRows, Tokens
 from trivec.vectors import Vector, Vectors, expect_vector
 
-__all__ = ["PartScores", "Scores", "Weights", "score", "score_many"]
+__all__ = ["PartScores", "Scores", "Weights", "as_weights", "score", "score_many"]
 
 # Similarities computed at once in `_colbert`: 64 MiB of float32.
 _MAX_SIMILARITIES = 16 * 1024 * 1024
+_NAMES = ("dense", "sparse", "colbert")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,30 @@ class Weights:
     def total(self) -> float:
         """The sum of the three weights, which the hybrid score is divided by."""
         return self.dense + self.sparse + self.colbert
+
+
+def as_weights(value: Weights | Mapping[str, float]) -> Weights:
+    """Return weights from themselves, or from a dict of them in which a missing one is 0.
+
+    Raises:
+        InvalidOptionError: If it is neither, or a weight is unknown or out of range.
+
+    Example:
+        >>> as_weights({"dense": 1, "colbert": 0.5})
+        Weights(dense=1.0, sparse=0.0, colbert=0.5)
+    """
+    if isinstance(value, Weights):
+        return value
+    if not isinstance(value, Mapping):
+        raise InvalidOptionError(f"weights={value!r} must be Weights, or a dict of them")
+    unknown = sorted(map(str, set(value) - set(_NAMES)))
+    if unknown:
+        raise InvalidOptionError(f"unknown weights {unknown}; known are {', '.join(_NAMES)}")
+    given = [value.get(name, 0) for name in _NAMES]
+    for name, one in zip(_NAMES, given, strict=True):
+        if isinstance(one, bool) or not isinstance(one, int | float | np.number):
+            raise InvalidOptionError(f"weight {name}={one!r} must be a number")
+    return Weights(*given)
 
 
 Weights.GENERAL = Weights(1, 0.3, 1)

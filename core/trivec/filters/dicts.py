@@ -36,6 +36,9 @@ def as_filter(condition: Filter | Mapping[str, Any]) -> Filter:
     dicts, `$not` one. Dates are compared as instants, also where `$gt` and the like get them as
     ISO 8601 strings.
 
+    A dict of `operator` and `conditions` alone, or of `field`, `operator` and at most `value`, is
+    read as what `Filter.to_dict` wrote. Metadata fields of these names are compared with `$eq`.
+
     Raises:
         InvalidFilterError: If a key or an operator is unknown, or a value cannot be compared.
 
@@ -47,9 +50,23 @@ def as_filter(condition: Filter | Mapping[str, Any]) -> Filter:
     """
     if not isinstance(condition, Mapping):
         return check_is_filter(condition)
-    if "operator" in condition and ("conditions" in condition or "field" in condition):
-        return Filter.from_dict(condition)
+    if _is_written(condition):
+        try:
+            return Filter.from_dict(condition)
+        except InvalidFilterError as error:
+            raise InvalidFilterError(
+                f"{error}. Where 'operator' is a field of the metadata, compare it as "
+                "{'operator': {'$eq': …}}"
+            ) from error
     return _all([_entry(key, value) for key, value in condition.items()])
+
+
+def _is_written(condition: Mapping[str, Any]) -> bool:
+    """Return whether a dict has the shape of what `Filter.to_dict` writes."""
+    names = set(condition)
+    group = names == {"operator", "conditions"}
+    comparison = {"field", "operator"} <= names <= {"field", "operator", "value"}
+    return (group or comparison) and isinstance(condition["operator"], str)
 
 
 def _all(filters: list[Filter]) -> Filter:

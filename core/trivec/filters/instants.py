@@ -113,7 +113,8 @@ def in_utc(moment: datetime) -> datetime:
     Raises:
         OverflowError: If that is before the year 1 or after the year 9999.
     """
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    there = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return there.replace(fold=0)  # no hour comes twice in UTC
 
 
 def instant(value: Any) -> Any:  # noqa: ANN401
