@@ -12,11 +12,12 @@ from trivec.encoding.cache import CachingEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import unit
 from trivec.text_encoder import TextEncoder
+from trivec_langchain.sharing import Sharing
 
 __all__ = ["DenseEncoder", "TrivecEmbeddings", "as_encoder"]
 
 
-class TrivecEmbeddings(Embeddings):
+class TrivecEmbeddings(Sharing, Embeddings):
     """An encoder's dense vectors, for everything in LangChain that takes embeddings.
 
     Setup:

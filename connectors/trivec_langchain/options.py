@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypedDict
+from typing import Any, TypedDict
 
-from trivec import Filter, Weights
+from trivec import Weights
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
+from trivec.scores import as_weights
 from trivec.search import Mode, Search
+from trivec.stores.bound import together
 from trivec_langchain.filters import LangChainFilter, to_filter
 
-__all__ = ["SearchOptions", "StoreOptions", "merged", "relevance_of"]
+__all__ = ["SearchOptions", "StoreOptions", "merged", "relevance_of", "with_filter"]
 
 
 class SearchOptions(TypedDict, total=False):
@@ -20,14 +22,14 @@ class SearchOptions(TypedDict, total=False):
 
     Attributes:
         mode: "dense", "sparse", "colbert", "hybrid" or "rrf".
-        weights: The weights of "hybrid".
+        weights: The weights of "hybrid", as `Weights` or as a dict of them.
         candidates: How many documents the dense and the sparse search give each to the other
             modes.
         filter: Holds together with the vector store's.
     """
 
     mode: Mode
-    weights: Weights
+    weights: Weights | Mapping[str, float]
     candidates: int
     filter: LangChainFilter | None
 
@@ -39,7 +41,7 @@ class StoreOptions(SearchOptions, total=False):
 
 
 def merged(defaults: Search, k: int, options: SearchOptions) -> Search:
-    """Return the search of one call: its options over the defaults, and both filters together.
+    """Return the search of one call: its options over the defaults.
 
     Raises:
         TypeError: If an option is unknown, as for any keyword of a function.
@@ -54,10 +56,17 @@ def merged(defaults: Search, k: int, options: SearchOptions) -> Search:
         defaults,
         k=k,
         mode=options.get("mode", defaults.mode),
-        weights=options.get("weights", defaults.weights),
+        weights=as_weights(options.get("weights", defaults.weights)),
         candidates=options.get("candidates", defaults.candidates),
-        filter=_both(defaults.filter, to_filter(options.get("filter"))),
+        filter=to_filter(options.get("filter")),
     )
+
+
+def with_filter(condition: LangChainFilter | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a call whose filter holds together with this one."""
+    if condition is None:
+        return dict(options)
+    return {**options, "filter": together(to_filter(condition), to_filter(options.get("filter")))}
 
 
 def relevance_of(search: Search) -> Callable[[float], float]:
@@ -78,9 +87,3 @@ def relevance_of(search: Search) -> Callable[[float], float]:
             "similarity_search_with_score"
         )
     return lambda score: min(1.0, max(0.0, (1 + score) / 2))
-
-
-def _both(first: Filter | None, second: Filter | None) -> Filter | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return first & second

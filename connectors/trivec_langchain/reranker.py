@@ -13,11 +13,13 @@ from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 from trivec import Store, Weights
 from trivec.rescoring import Candidate, RerankMode, Rescorer
 from trivec.text_encoder import TextEncoder
+from trivec_langchain.dumps import DumpedWeights
+from trivec_langchain.sharing import SharingModel
 
 __all__ = ["TrivecReranker"]
 
 
-class TrivecReranker(BaseDocumentCompressor):
+class TrivecReranker(SharingModel, BaseDocumentCompressor):
     """Sorts documents by ColBERT or the hybrid score, or by a cross-encoder.
 
     Setup:
@@ -63,12 +65,13 @@ class TrivecReranker(BaseDocumentCompressor):
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    shared = ("encoder", "cross_encoder", "store", "_last")
 
     encoder: SkipValidation[TextEncoder] | None = Field(default=None, exclude=True, repr=False)
     cross_encoder: BaseCrossEncoder | None = Field(default=None, exclude=True, repr=False)
     store: Store | None = Field(default=None, exclude=True)
     mode: RerankMode = "colbert"
-    weights: Weights = Weights.GENERAL
+    weights: DumpedWeights = Weights.GENERAL
     top_n: int | None = Field(default=None, ge=1)
 
     _last: Rescorer = PrivateAttr()

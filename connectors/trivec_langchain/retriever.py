@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Unpack, cast
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, Self, Unpack, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
@@ -15,14 +15,14 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
-from trivec import Weights
 from trivec.hit import Hit
 from trivec.search import Mode
 from trivec_langchain.documents import to_langchain
-from trivec_langchain.filters import LangChainFilter
-from trivec_langchain.options import SearchOptions
+from trivec_langchain.dumps import DumpedFilter, DumpedWeights
+from trivec_langchain.options import SearchOptions, with_filter
+from trivec_langchain.sharing import SharingModel
 from trivec_langchain.vector_store import TrivecVectorStore
 
 __all__ = ["RetrieverOptions", "TrivecRetriever"]
@@ -34,7 +34,7 @@ class RetrieverOptions(SearchOptions, total=False):
     k: int
 
 
-class TrivecRetriever(BaseRetriever):
+class TrivecRetriever(SharingModel, BaseRetriever):
     """Retrieves documents; `batch` and `abatch` take one forward pass and one request.
 
     Setup:
@@ -54,7 +54,7 @@ class TrivecRetriever(BaseRetriever):
         candidates: int | None
             How many documents the dense and the sparse search give each to the other modes.
         filter: Filter | dict | FilterDirective | None
-            Holds for every call, together with the vector store's; a call's own replaces it.
+            Holds for every call, together with the vector store's and the call's own.
 
     Instantiate:
         >>> from trivec import open_store
@@ -86,13 +86,20 @@ class TrivecRetriever(BaseRetriever):
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    shared = ("vectorstore",)
 
     vectorstore: TrivecVectorStore = Field(exclude=True)
     k: int = 4
     mode: Mode | None = None
-    weights: Weights | None = None
+    weights: DumpedWeights | None = None
     candidates: int | None = None
-    filter: LangChainFilter | None = None
+    filter: DumpedFilter | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        k, rest = self._options({})
+        self.vectorstore.check_options({"k": k, **rest})
+        return self
 
     def _get_relevant_documents(
         self,
@@ -127,7 +134,8 @@ class TrivecRetriever(BaseRetriever):
         Args:
             inputs: The questions.
             config: One for all, or one per question; callbacks hear of every question.
-            return_exceptions: Whether to return an error, in the place of each answer.
+            return_exceptions: Whether to return an error in the place of an answer that could not
+                be found; otherwise the first of them is raised.
             options: The options of all these calls, such as `k` and `filter`.
         """
         if not inputs:
@@ -140,16 +148,15 @@ class TrivecRetriever(BaseRetriever):
         ]
         try:
             k, rest = self._options(options)
-            answers = _documents(self.vectorstore.search_hits(inputs, k, **rest))
+            answers = _answers(self.vectorstore.search_hits_or_errors(inputs, k, **rest))
         except Exception as error:
-            for run in runs:
-                run.on_retriever_error(error)
-            if return_exceptions:
-                return cast("list[list[LangChainDocument]]", [error] * len(inputs))
-            raise
+            answers = [error] * len(inputs)
         for run, answer in zip(runs, answers, strict=True):
-            run.on_retriever_end(answer)
-        return answers
+            if isinstance(answer, Exception):
+                run.on_retriever_error(answer)
+            else:
+                run.on_retriever_end(answer)
+        return _returned(answers, return_exceptions)
 
     async def abatch(  # type: ignore[override]  # as batch
         self,
@@ -170,16 +177,44 @@ class TrivecRetriever(BaseRetriever):
         ]
         try:
             k, rest = self._options(options)
-            answers = _documents(await self.vectorstore.asearch_hits(inputs, k, **rest))
+            found = await self.vectorstore.asearch_hits_or_errors(inputs, k, **rest)
+            answers = _answers(found)
         except Exception as error:
-            for run in runs:
-                await run.on_retriever_error(error)
-            if return_exceptions:
-                return cast("list[list[LangChainDocument]]", [error] * len(inputs))
-            raise
+            answers = [error] * len(inputs)
         for run, answer in zip(runs, answers, strict=True):
-            await run.on_retriever_end(answer)
-        return answers
+            if isinstance(answer, Exception):
+                await run.on_retriever_error(answer)
+            else:
+                await run.on_retriever_end(answer)
+        return _returned(answers, return_exceptions)
+
+    def batch_as_completed(  # type: ignore[override]  # as batch
+        self,
+        inputs: Sequence[str],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[RetrieverOptions],
+    ) -> Iterator[tuple[int, list[LangChainDocument]]]:
+        """Yield the place of each question with its answer; see `batch`, which answers all."""
+        configs = get_config_list(config, len(inputs)) if inputs else None
+        answers = self.batch(list(inputs), configs, return_exceptions=True, **options)
+        for place, answer in enumerate(answers):
+            yield place, _returned([answer], return_exceptions)[0]
+
+    async def abatch_as_completed(  # type: ignore[override]  # as batch
+        self,
+        inputs: Sequence[str],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **options: Unpack[RetrieverOptions],
+    ) -> AsyncIterator[tuple[int, list[LangChainDocument]]]:
+        """Yield the place of each question with its answer; see `batch`, which answers all."""
+        configs = get_config_list(config, len(inputs)) if inputs else None
+        answers = await self.abatch(list(inputs), configs, return_exceptions=True, **options)
+        for place, answer in enumerate(answers):
+            yield place, _returned([answer], return_exceptions)[0]
 
     def _callbacks(self, config: RunnableConfig) -> dict[str, Any]:
         """Return the arguments of `CallbackManager.configure`, as `invoke` chooses them."""
@@ -193,11 +228,28 @@ class TrivecRetriever(BaseRetriever):
 
     def _options(self, given: RetrieverOptions) -> tuple[int, SearchOptions]:
         """Return k and the search options: those of the call, else the retriever's own."""
-        own = {name: getattr(self, name) for name in ("mode", "weights", "candidates", "filter")}
-        merged: dict[str, Any] = {k: v for k, v in own.items() if v is not None} | dict(given)
+        own = {name: getattr(self, name) for name in ("mode", "weights", "candidates")}
+        merged: dict[str, Any] = {k: v for k, v in own.items() if v is not None}
+        merged |= with_filter(self.filter, given)
         k = merged.pop("k", self.k)
         return k, cast(SearchOptions, merged)
 
 
 def _documents(answers: Sequence[Sequence[Hit]]) -> list[list[LangChainDocument]]:
     return [[to_langchain(hit.document) for hit in hits] for hits in answers]
+
+
+def _answers(
+    found: Sequence[list[Hit] | Exception],
+) -> list[list[LangChainDocument] | Exception]:
+    return [one if isinstance(one, Exception) else _documents([one])[0] for one in found]
+
+
+def _returned(
+    answers: Sequence[list[LangChainDocument] | Exception], return_exceptions: bool
+) -> list[list[LangChainDocument]]:
+    """Return the answers with their errors, or raise the first; typed as LangChain types it."""
+    for answer in answers:
+        if isinstance(answer, Exception) and not return_exceptions:
+            raise answer
+    return cast("list[list[LangChainDocument]]", answers)

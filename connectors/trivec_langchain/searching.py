@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Unpack
+from typing import Any, Unpack, cast
 
 import numpy as np
 from langchain_core.documents import Document as LangChainDocument
@@ -15,21 +15,25 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from trivec import Hit, Store, Vector, Weights
-from trivec.errors import InvalidOptionError
+from trivec.encoding.tokens import check_texts
+from trivec.errors import InvalidInputError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.rows import unit
+from trivec.scores import as_weights
 from trivec.search import Mode, Search
-from trivec.stores.lazy import LazyStore
+from trivec.stores.bound import BoundStore
 from trivec.text_encoder import TextEncoder
 from trivec_langchain.documents import to_langchain
 from trivec_langchain.embeddings import DenseEncoder, TrivecEmbeddings, as_encoder
 from trivec_langchain.filters import LangChainFilter, to_filter
 from trivec_langchain.options import SearchOptions, merged, relevance_of
+from trivec_langchain.outcomes import aoutcomes, outcomes
+from trivec_langchain.sharing import Sharing
 
 __all__ = ["SearchableStore"]
 
 
-class SearchableStore(VectorStore):
+class SearchableStore(Sharing, VectorStore):
     """What `TrivecVectorStore` reads: searches by text and by vector, diversity and relevance."""
 
     def __init__(
@@ -38,7 +42,7 @@ class SearchableStore(VectorStore):
         embedding: TextEncoder | Embeddings,
         *,
         mode: Mode | None = None,
-        weights: Weights = Weights.GENERAL,
+        weights: Weights | Mapping[str, float] = Weights.GENERAL,
         candidates: int = 100,
         filter: LangChainFilter | None = None,
         fields: Mapping[str, type | FieldType] | None = None,
@@ -48,12 +52,11 @@ class SearchableStore(VectorStore):
         self._plain = inner.embeddings if isinstance(inner, DenseEncoder) else None
         if mode is None:
             mode = "dense" if self._parts == ("dense",) else "hybrid"
-        self._defaults = Search(
-            mode=mode, weights=weights, candidates=candidates, filter=to_filter(filter)
-        )
+        self._defaults = Search(mode=mode, weights=as_weights(weights), candidates=candidates)
         self._check_mode(mode)
         model = "" if self._plain is not None else self._encoder.schema.model
-        self._collection = LazyStore(store, model=model, fields=fields)
+        bound = to_filter(filter)
+        self._collection = BoundStore(store, bound=lambda: bound, model=model, fields=fields)
 
     @property
     def store(self) -> Store:
@@ -93,6 +96,41 @@ class SearchableStore(VectorStore):
             return []
         vectors = await self._encoder.aencode_queries(queries)
         return await self._collection.asearch_many(list(vectors), search)
+
+    def search_hits_or_errors(
+        self, queries: Sequence[str], k: int = 4, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit] | Exception]:
+        """Answer many questions, with an error in the place of each that has no answer.
+
+        The others still take one forward pass and one request.
+
+        Raises:
+            TypeError: If an option is unknown.
+            InvalidOptionError: If an option is out of range.
+        """
+        search = self._search(k, options)
+        encoded = outcomes(lambda some: list(self._encoder.encode_queries(some)), _checked(queries))
+        return outcomes(
+            lambda some: self._collection.search_many(some, search),
+            encoded,
+            alone=InvalidInputError,
+        )
+
+    async def asearch_hits_or_errors(
+        self, queries: Sequence[str], k: int = 4, **options: Unpack[SearchOptions]
+    ) -> list[list[Hit] | Exception]:
+        """Answer many questions; see `search_hits_or_errors`."""
+        search = self._search(k, options)
+
+        async def encode(some: list[str]) -> list[Vector]:
+            return list(await self._encoder.aencode_queries(some))
+
+        encoded = await aoutcomes(encode, _checked(queries))
+        return await aoutcomes(
+            lambda some: self._collection.asearch_many(some, search),
+            encoded,
+            alone=InvalidInputError,
+        )
 
     def similarity_search(
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
@@ -225,6 +263,29 @@ class SearchableStore(VectorStore):
 
     # --- options -------------------------------------------------------------------------------
 
+    def check_options(self, options: Mapping[str, Any], *, relevance: bool = False) -> None:
+        """Check the options of a search, as a retriever keeps them.
+
+        Args:
+            options: What the search methods take by keyword.
+            relevance: Whether the scores must have a relevance between 0 and 1.
+
+        Raises:
+            TypeError: If an option is unknown.
+            InvalidOptionError: If one is out of range.
+            InvalidFilterError: If the filter cannot be meant.
+        """
+        rest = dict(options)
+        for name in ("lambda_mult", "score_threshold"):
+            value = rest.pop(name, 0)
+            if not isinstance(value, int | float | np.number) or not 0 <= value <= 1:
+                raise InvalidOptionError(f"{name}={value!r} must be a number from 0 to 1")
+        k, fetch_k = rest.pop("k", 4), rest.pop("fetch_k", 20)
+        self._search(fetch_k, {})
+        search = self._search(k, cast(SearchOptions, rest))
+        if relevance:
+            relevance_of(search)
+
     @property
     def _parts(self) -> tuple[str, ...]:
         return ("dense",) if self._plain is not None else self._encoder.schema.parts
@@ -247,6 +308,17 @@ class SearchableStore(VectorStore):
                 f"mode={options.get('mode')!r}: one embedding is a dense vector only"
             )
         return self._search(k, {**options, "mode": "dense"})
+
+
+def _checked(queries: Sequence[str]) -> list[str | Exception]:
+    """Return the questions, with an error in the place of each that no encoder can read."""
+    found: list[str | Exception] = []
+    for query in queries:
+        try:
+            found += check_texts([query])
+        except InvalidInputError as error:
+            found.append(error)
+    return found
 
 
 def _vector(embedding: list[float]) -> Vector:

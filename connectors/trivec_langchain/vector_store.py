@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, Unpack
 
 from langchain_core.documents import Document as LangChainDocument
@@ -20,6 +20,7 @@ from trivec_langchain.documents import batches, to_langchain, with_ids
 from trivec_langchain.filters import LangChainFilter, to_filter
 from trivec_langchain.options import StoreOptions
 from trivec_langchain.searching import SearchableStore
+from trivec_langchain.store_retriever import StoreRetriever, StoreRetrieverOptions, check_search
 
 __all__ = ["BATCH_SIZE", "TrivecVectorStore"]
 
@@ -56,7 +57,8 @@ class TrivecVectorStore(SearchableStore):
         candidates: int
             How many documents the dense and the sparse search give each to the other modes.
         filter: Filter | dict | FilterDirective | None
-            Holds for every search, together with the filter of the call.
+            Bounds the vector store: what does not satisfy it is not found, returned, deleted,
+            overwritten or written, as if the collection held nothing else.
 
     Instantiate:
         >>> from trivec import open_store
@@ -209,8 +211,9 @@ class TrivecVectorStore(SearchableStore):
             The ids, in order.
 
         Raises:
-            InvalidDocumentError: If JSON cannot hold a document's metadata, or an id cannot be
-                stored; batches before it were written.
+            InvalidDocumentError: If JSON cannot hold a document's metadata, an id cannot be
+                stored, or the vector store's filter leaves out the document or the one it would
+                replace; batches before it were written.
             InvalidOptionError: If there are not as many ids as documents.
             StoreError: If the database failed.
         """
@@ -247,6 +250,8 @@ class TrivecVectorStore(SearchableStore):
         delete_all: bool = False,
     ) -> bool:
         """Delete by ids, or what a filter matches, or everything; unknown ids are no error.
+
+        Of all that, only what satisfies the vector store's own filter.
 
         Raises:
             InvalidOptionError: Unless exactly one of the three is given.
@@ -286,6 +291,47 @@ class TrivecVectorStore(SearchableStore):
         """Return the documents with these ids; see `get_by_ids`."""
         page = await self._collection.aget(ids)
         return [to_langchain(document) for document in page.documents]
+
+    def as_retriever(
+        self,
+        *,
+        search_type: str = "similarity",
+        search_kwargs: Mapping[str, Any] | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        name: str | None = None,
+        **options: Unpack[StoreRetrieverOptions],
+    ) -> StoreRetriever:
+        """Return LangChain's retriever over this store; see `TrivecRetriever` for batches.
+
+        Args:
+            search_type: "similarity", "mmr" or "similarity_score_threshold".
+            search_kwargs: The options of each search, as LangChain has it.
+            tags: What callbacks are told of each call.
+            metadata: The same.
+            name: The retriever's name.
+            options: The options of each search, by keyword.
+
+        Raises:
+            InvalidOptionError: If an option is unknown, given twice, out of range, or of another
+                type of search.
+            InvalidFilterError: If the filter cannot be meant.
+        """
+        given = dict(search_kwargs or {})
+        if twice := sorted(set(given) & set(options)):
+            raise InvalidOptionError(f"{', '.join(twice)} is in search_kwargs and a keyword too")
+        given |= options
+        if isinstance(given.get("score_threshold"), int):
+            given["score_threshold"] = float(given["score_threshold"])  # LangChain takes no int
+        check_search(self, search_type, given)
+        return StoreRetriever(
+            vectorstore=self,
+            search_type=search_type,
+            search_kwargs=given,
+            tags=tags or self._get_retriever_tags(),
+            metadata=metadata,
+            name=name,
+        )
 
 
 def _documents(

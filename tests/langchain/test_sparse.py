@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,15 @@ async def test_the_interfaces_are_theirs(encoder: HashEncoder) -> None:
         assert one.indices == list(rows[0])
         assert one.values == list(rows[0].values())
     assert encoder.encoded == 3  # two texts and a question
+
+
+def test_copies_share_the_encoder(encoder: HashEncoder) -> None:
+    for library in ("langchain_qdrant", "langchain_milvus"):
+        made: Any = sparse_embeddings(encoder, library)  # type: ignore[call-overload]
+        expected = made.embed_query("blue whale")
+        before = encoder.encoded
+        assert copy.deepcopy(made).embed_query("blue whale") == expected
+        assert encoder.encoded == before
 
 
 def test_a_missing_package_is_named(encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch) -> None:

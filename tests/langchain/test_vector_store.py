@@ -9,10 +9,10 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from trivec import F, Store, Weights
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidDocumentError, InvalidFilterError, InvalidOptionError
 from trivec.search import Mode
 from trivec.testing import HashEncoder
-from trivec_langchain import TrivecEmbeddings, TrivecVectorStore
+from trivec_langchain import TrivecEmbeddings, TrivecRetriever, TrivecVectorStore
 
 MODES: list[Mode] = ["dense", "sparse", "colbert", "hybrid", "rrf"]
 
@@ -172,3 +172,66 @@ async def test_relevance_is_1_for_the_same_text_and_lies_between_0_and_1(
         text, k=5, mode=mode, score_threshold=0.99
     )
     assert ids([d for d, _ in above]) == ["2"]
+
+
+# --- a filter that bounds the vector store -------------------------------------------------------
+
+
+@pytest.fixture
+def sea(filled: TrivecVectorStore) -> TrivecVectorStore:
+    """Return a vector store over the same collection, bound to its animals of the sea."""
+    return TrivecVectorStore(filled.store, HashEncoder(), filter={"kind": "sea"})
+
+
+async def test_nothing_outside_the_filter_is_found_or_returned(sea: TrivecVectorStore) -> None:
+    embedding = TrivecEmbeddings(HashEncoder()).embed_query("fox")
+    every = [str(i) for i in range(5)]
+    threshold = {"search_type": "similarity_score_threshold", "score_threshold": 0.0}
+    for found in (
+        sea.similarity_search("fox", k=9),
+        await sea.asimilarity_search("fox", k=9, filter=(F("n") > 0) | (F("kind") == "sea")),
+        sea.similarity_search_by_vector(embedding, k=9),
+        sea.max_marginal_relevance_search("fox", k=9),
+        await sea.amax_marginal_relevance_search_by_vector(embedding, k=9),
+        sea.get_by_ids(every),
+        await sea.aget_by_ids(every),
+        sea.as_retriever(k=9).invoke("fox"),
+        sea.as_retriever(k=9, mode="dense", **threshold).invoke("fox"),
+        TrivecRetriever(vectorstore=sea, k=9).batch(["fox"])[0],
+        sea.search("fox", "mmr", k=9),
+    ):
+        assert set(ids(found)) == {"0", "2", "4"}
+    assert sea.similarity_search("fox", k=9, filter={"kind": "land"}) == []
+
+
+async def test_nothing_outside_the_filter_is_deleted(
+    filled: TrivecVectorStore, sea: TrivecVectorStore
+) -> None:
+    every = [str(i) for i in range(5)]
+    assert sea.delete(["1", "3"])
+    assert await sea.adelete(["1", "3"])
+    assert sea.delete(filter={"kind": "land"})
+    assert await sea.adelete(filter=F("n") < 2)
+    assert ids(filled.get_by_ids(every)) == ["1", "2", "3", "4"]
+    with pytest.raises(InvalidFilterError):
+        sea.delete(filter={})
+    assert sea.delete(["2", "3"])
+    assert ids(filled.get_by_ids(every)) == ["1", "3", "4"]
+    assert sea.delete(delete_all=True)
+    assert await sea.adelete(delete_all=True)
+    assert ids(filled.get_by_ids(every)) == ["1", "3"]
+
+
+async def test_nothing_outside_the_filter_is_written(
+    filled: TrivecVectorStore, sea: TrivecVectorStore
+) -> None:
+    before = filled.get_by_ids(["1"])
+    for ids_, metadata in ((["new"], {"kind": "land"}), (["new"], {}), (["1"], {"kind": "sea"})):
+        with pytest.raises(InvalidDocumentError, match=f"document '{ids_[0]}'"):
+            sea.add_texts(["a seal"], [metadata], ids=ids_)
+        with pytest.raises(InvalidDocumentError, match=f"document '{ids_[0]}'"):
+            await sea.aadd_documents([Document("a seal", metadata=metadata)], ids=ids_)
+    assert filled.get_by_ids(["1"]) == before
+    assert filled.get_by_ids(["new"]) == []
+    assert sea.add_texts(["a seal", "a whale"], [{"kind": "sea"}] * 2, ids=["new", "2"])
+    assert [d.page_content for d in filled.get_by_ids(["new", "2"])] == ["a seal", "a whale"]
