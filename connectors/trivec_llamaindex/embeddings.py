@@ -7,6 +7,7 @@ from typing import Any
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding, SparseEmbedding
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.callbacks import CallbackManager
 
 from trivec import Vectors
 from trivec.encoding.cache import CachingEncoder
@@ -29,9 +30,15 @@ class TrivecEmbedding(Sharing, BaseEmbedding):
     Args:
         encoder: A trivec encoder.
         embed_batch_size: How many texts LlamaIndex hands over at once.
-        deferred: Leave texts to the store: an empty embedding stands for "not encoded yet", which
-            `TrivecVectorStore` encodes as it writes. So an index of any size takes one pass per
-            text and the memory of one batch. Questions are encoded as ever.
+        for_store: Whether a `TrivecVectorStore` will ask for the same texts next, as it does in an
+            index. Then a temporary file keeps what does not fit in the cache, so that an index of
+            2048 nodes at once still takes one pass per text, and little memory.
+        num_workers: How many batches LlamaIndex hands over at the same time.
+        callback_manager: LlamaIndex's callbacks.
+        model_name: The encoder's, as a dump of this model has it; another one is an error.
+
+    Raises:
+        InvalidOptionError: If the encoder makes no dense vectors, or is another than the dump's.
 
     Example:
         >>> from trivec.testing import HashEncoder
@@ -41,7 +48,8 @@ class TrivecEmbedding(Sharing, BaseEmbedding):
         32
     """
 
-    deferred: bool = Field(default=False, description="Whether the store encodes the texts.")
+    for_store: bool = Field(default=False, description="Whether a store asks for the texts next.")
+    embeddings_cache: Any = Field(default=None, exclude=True)
     _encoder: CachingEncoder = PrivateAttr()
 
     def __init__(
@@ -49,14 +57,19 @@ class TrivecEmbedding(Sharing, BaseEmbedding):
         encoder: TextEncoder,
         *,
         embed_batch_size: int = EMBED_BATCH_SIZE,
-        deferred: bool = False,
+        for_store: bool = False,
+        num_workers: int | None = None,
+        callback_manager: CallbackManager | None = None,
+        model_name: str | None = None,
     ) -> None:
         if encoder.schema.dense is None:
             raise InvalidOptionError("embeddings are dense vectors, which this encoder lacks")
         super().__init__(
-            model_name=encoder.schema.model or "unknown",
+            model_name=_model_name(encoder, model_name),
             embed_batch_size=embed_batch_size,
-            deferred=deferred,  # type: ignore[call-arg]  # a field of this class
+            for_store=for_store,  # type: ignore[call-arg]  # a field of this class
+            num_workers=num_workers,
+            callback_manager=callback_manager or CallbackManager([]),
         )
         self._encoder = CachingEncoder.sharing(encoder)
 
@@ -64,13 +77,6 @@ class TrivecEmbedding(Sharing, BaseEmbedding):
     def class_name(cls) -> str:
         """Return the name of the class as LlamaIndex writes it."""
         return "TrivecEmbedding"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Refuse to be pickled, unless texts are left to the store.
-
-        Then the processes of an ingestion pipeline, which embed texts only, need no encoder.
-        """
-        return BaseEmbedding.__getstate__(self) if self.deferred else super().__getstate__()
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return _dense(self._encoder.encode_queries([query]))[0]
@@ -85,14 +91,10 @@ class TrivecEmbedding(Sharing, BaseEmbedding):
         return (await self._aget_text_embeddings([text]))[0]
 
     def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        if self.deferred:
-            return [[] for _ in texts]
-        return _dense(self._encoder.encode_documents(texts))
+        return _dense(self._encoder.encode_documents(texts, for_store=self.for_store))
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        if self.deferred:
-            return [[] for _ in texts]
-        return _dense(await self._encoder.aencode_documents(texts))
+        return _dense(await self._encoder.aencode_documents(texts, for_store=self.for_store))
 
 
 class TrivecSparseEmbedding(Sharing, BaseSparseEmbedding):
@@ -104,6 +106,11 @@ class TrivecSparseEmbedding(Sharing, BaseSparseEmbedding):
     Args:
         encoder: A trivec encoder that makes lexical weights.
         embed_batch_size: How many texts LlamaIndex hands over at once.
+        num_workers: How many batches LlamaIndex hands over at the same time.
+        model_name: The encoder's, as a dump of this model has it; another one is an error.
+
+    Raises:
+        InvalidOptionError: If the encoder makes no lexical weights, or is another than the dump's.
 
     Example:
         >>> from trivec.testing import HashEncoder
@@ -114,13 +121,22 @@ class TrivecSparseEmbedding(Sharing, BaseSparseEmbedding):
 
     _encoder: CachingEncoder = PrivateAttr()
 
-    def __init__(self, encoder: TextEncoder, *, embed_batch_size: int = EMBED_BATCH_SIZE) -> None:
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        *,
+        embed_batch_size: int = EMBED_BATCH_SIZE,
+        num_workers: int | None = None,
+        model_name: str | None = None,
+    ) -> None:
         if not encoder.schema.sparse:
             raise InvalidOptionError(
                 "sparse embeddings are lexical weights, which this encoder lacks"
             )
         super().__init__(
-            model_name=encoder.schema.model or "unknown", embed_batch_size=embed_batch_size
+            model_name=_model_name(encoder, model_name),
+            embed_batch_size=embed_batch_size,
+            num_workers=num_workers,
         )
         self._encoder = CachingEncoder.sharing(encoder)
 
@@ -146,6 +162,13 @@ class TrivecSparseEmbedding(Sharing, BaseSparseEmbedding):
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[SparseEmbedding]:
         return _sparse(await self._encoder.aencode_documents(texts, colbert=False))
+
+
+def _model_name(encoder: TextEncoder, dumped: str | None) -> str:
+    name = encoder.schema.model or "unknown"
+    if dumped is not None and dumped != name:
+        raise InvalidOptionError(f"model_name={dumped!r}, but the encoder's model is {name!r}")
+    return name
 
 
 def _dense(vectors: Vectors) -> list[Embedding]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
+import numpy as np
 from llama_index.core.schema import (
     BaseNode,
     ImageDocument,
@@ -15,11 +18,21 @@ from llama_index.core.schema import (
 )
 from llama_index.core.schema import Document as LlamaDocument
 
-from trivec import Document
+from trivec import Document, Vectors
+from trivec.arguments import at_least_one
 from trivec.document import PRIVATE_KEY, private_metadata, public_metadata
-from trivec.errors import InvalidDocumentError
+from trivec.errors import InvalidDocumentError, InvalidVectorsError
+from trivec.rows import unit
 
-__all__ = ["REF_DOC_ID", "embedded_text", "stored_text", "to_document", "to_node"]
+__all__ = [
+    "REF_DOC_ID",
+    "batches",
+    "embedded_text",
+    "rows",
+    "stored_text",
+    "to_document",
+    "to_node",
+]
 
 REF_DOC_ID = f"{PRIVATE_KEY}.ref_doc_id"
 """Where a stored document says which document its node was made from."""
@@ -78,3 +91,41 @@ def to_node(document: Document) -> BaseNode:
     if isinstance(resource, dict):
         data["text_resource"] = {**resource, "text": document.text}
     return cls.from_dict(data)
+
+
+def batches(nodes: Sequence[BaseNode], size: int) -> Iterator[list[BaseNode]]:
+    """Yield nodes in batches; of those with the same id in one batch, the last."""
+    size = at_least_one(size, "batch_size")
+    rest = iter(nodes)
+    while some := list(islice(rest, size)):
+        yield list({node.node_id: node for node in some}.values())
+
+
+def rows(nodes: Sequence[BaseNode], encoded: Vectors | None) -> tuple[list[Document], Vectors]:
+    """Return nodes as documents, and their vectors with the nodes' own embeddings in place."""
+    dense = None if encoded is None or encoded.dense is None else encoded.dense.copy()
+    if encoded is None:
+        dims = {len(node.embedding or []) for node in nodes}
+        if len(dims) != 1 or 0 in dims:
+            lacking = next((n.node_id for n in nodes if not n.embedding), nodes[0].node_id)
+            raise InvalidVectorsError(
+                f"node {lacking!r}: without an encoder every node needs an embedding, of one "
+                "dimension; make the vector store with an encoder, or embed the nodes"
+            )
+        dense = np.zeros((len(nodes), dims.pop()), np.float32)
+    if dense is not None:
+        for row, node in enumerate(nodes):
+            if not node.embedding:
+                continue
+            if len(node.embedding) != dense.shape[1]:
+                raise InvalidVectorsError(
+                    f"node {node.node_id!r} has an embedding of dimension {len(node.embedding)}, "
+                    f"the encoder's is {dense.shape[1]}; use vector_store.embed_model"
+                )
+            dense[row] = unit(np.asarray(node.embedding, np.float32))
+    vectors = Vectors(
+        dense=dense,
+        sparse=None if encoded is None else encoded.sparse,
+        colbert=None if encoded is None else encoded.colbert,
+    )
+    return [to_document(node) for node in nodes], vectors

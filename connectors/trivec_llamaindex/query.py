@@ -9,16 +9,18 @@ from typing import TypedDict
 import numpy as np
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
 
-from trivec import Filter, Vector, Weights
+from trivec import Vector, Weights
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import F
 from trivec.rows import Float, unit
+from trivec.scores import as_weights
 from trivec.search import Mode, Search
+from trivec.stores.bound import together
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.nodes import REF_DOC_ID
 
-__all__ = ["Plan", "QueryOptions", "combined", "given_embedding", "make_plan"]
+__all__ = ["Plan", "QueryOptions", "given_embedding", "make_plan"]
 
 _MODES: Mapping[VectorStoreQueryMode, Mode] = {
     VectorStoreQueryMode.DEFAULT: "dense",
@@ -124,7 +126,7 @@ def make_plan(
     conditions = [to_filter(query.filters, fields), to_filter(options.get("filter"), fields)]
     if query.doc_ids:
         conditions.append(F(REF_DOC_ID).in_(query.doc_ids))
-    condition = combined(conditions)
+    condition = together(*conditions)
     search = Search(
         mode=_MODES[query.mode],
         k=found,
@@ -161,28 +163,10 @@ def given_embedding(embedding: Sequence[float] | None) -> Float | None:
     return unit(np.asarray(embedding, np.float32))
 
 
-def combined(conditions: Sequence[Filter | None]) -> Filter | None:
-    """Return the conditions together, or None where there is none."""
-    given = [condition for condition in conditions if condition is not None]
-    if not given:
-        return None
-    first, *rest = given
-    for condition in rest:
-        first = first & condition
-    return first
-
-
 def _weights(query: VectorStoreQuery, options: QueryOptions, weights: Weights) -> Weights:
     given = options.get("weights")
-    if isinstance(given, Weights):
-        return given
     if given is not None:
-        unknown = set(given) - {"dense", "sparse", "colbert"}
-        if unknown:
-            raise InvalidOptionError(
-                f"unknown weights {sorted(unknown)}; known are dense, sparse, colbert"
-            )
-        return Weights(given.get("dense", 0), given.get("sparse", 0), given.get("colbert", 0))
+        return as_weights(given)
     if query.mode is VectorStoreQueryMode.HYBRID and query.alpha is not None:
         if not 0 <= query.alpha <= 1:
             raise InvalidOptionError(

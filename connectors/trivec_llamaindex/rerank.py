@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
+from llama_index.core.callbacks import CallbackManager
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from trivec import Store, Weights
 from trivec.errors import InvalidOptionError
 from trivec.rescoring import Candidate, CrossEncoder, RerankMode, Rescorer
+from trivec.scores import as_weights
 from trivec.text_encoder import TextEncoder
+from trivec_llamaindex.dumps import DumpedWeights
 from trivec_llamaindex.nodes import embedded_text, stored_text
 from trivec_llamaindex.sharing import Sharing
 
@@ -29,6 +32,7 @@ class TrivecRerank(Sharing, BaseNodePostprocessor):
         weights: The weights of "hybrid".
         cross_encoder: Scores the texts in the encoder's place.
         top_n: How many nodes to return; all without it.
+        callback_manager: LlamaIndex's callbacks.
 
     Raises:
         InvalidOptionError: Unless either an encoder or a cross-encoder is given.
@@ -44,8 +48,13 @@ class TrivecRerank(Sharing, BaseNodePostprocessor):
         'Whales live in the sea.'
     """
 
+    mode: RerankMode = "colbert"
+    weights: DumpedWeights = Weights.GENERAL
     top_n: int | None = Field(default=None, ge=1, description="How many nodes to return.")
-    _reranker: Rescorer = PrivateAttr()
+    _encoder: TextEncoder | None = PrivateAttr()
+    _store: Store | None = PrivateAttr()
+    _cross_encoder: CrossEncoder | None = PrivateAttr()
+    _last: Rescorer = PrivateAttr()
 
     def __init__(
         self,
@@ -53,30 +62,43 @@ class TrivecRerank(Sharing, BaseNodePostprocessor):
         *,
         store: Store | None = None,
         mode: RerankMode = "colbert",
-        weights: Weights = Weights.GENERAL,
+        weights: Weights | Mapping[str, float] = Weights.GENERAL,
         cross_encoder: CrossEncoder | None = None,
         top_n: int | None = None,
+        callback_manager: CallbackManager | None = None,
     ) -> None:
-        super().__init__(top_n=top_n)  # type: ignore[call-arg]  # a field of this class
-        self._reranker = Rescorer(
-            encoder, store=store, mode=mode, weights=weights, cross_encoder=cross_encoder
-        )
+        options = {"mode": mode, "weights": weights, "top_n": top_n}
+        super().__init__(callback_manager=callback_manager or CallbackManager(), **options)  # type: ignore[arg-type]  # fields of this class
+        self._encoder, self._store, self._cross_encoder = encoder, store, cross_encoder
+        self._rescorer()
 
     @classmethod
     def class_name(cls) -> str:
         """Return the name of the class as LlamaIndex writes it."""
         return "TrivecRerank"
 
+    def _rescorer(self) -> Rescorer:
+        """Return what scores by the fields as they are now, since they are set and updated."""
+        # The last one is kept for the cache of its encoder, which lives as long as a user of it.
+        self._last = Rescorer(
+            self._encoder,
+            store=self._store,
+            mode=self.mode,
+            weights=as_weights(self.weights),
+            cross_encoder=self._cross_encoder,
+        )
+        return self._last
+
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        scores = self._reranker.scores(_question(query_bundle), _candidates(nodes))
+        scores = self._rescorer().scores(_question(query_bundle), _candidates(nodes))
         return self._best(nodes, scores)
 
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        scores = await self._reranker.ascores(_question(query_bundle), _candidates(nodes))
+        scores = await self._rescorer().ascores(_question(query_bundle), _candidates(nodes))
         return self._best(nodes, scores)
 
     def _best(self, nodes: Sequence[NodeWithScore], scores: Sequence[float]) -> list[NodeWithScore]:

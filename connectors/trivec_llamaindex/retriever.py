@@ -64,7 +64,7 @@ class TrivecRetriever(BaseRetriever):
         callback_manager: CallbackManager | None = None,
     ) -> None:
         super().__init__(callback_manager=callback_manager)
-        self._collection = LazyStore(store)
+        self._collection = LazyStore(store, model=encoder.schema.model)
         self._encoder = CachingEncoder.sharing(encoder)
         self._search = Search(mode=mode, k=k, weights=weights, candidates=candidates)
         self._filters = filters

@@ -7,28 +7,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from typing import Unpack
 
-import numpy as np
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores import VectorStoreQuery, VectorStoreQueryResult
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from trivec import Document, Filter, Hit, Store, Vector, Vectors, Weights
-from trivec.arguments import at_least_one
+from trivec import Document, Filter, Hit, Store, Vector, Weights
 from trivec.encoding.cache import CachingEncoder
-from trivec.errors import CollectionNotFoundError, InvalidOptionError, InvalidVectorsError
+from trivec.errors import CollectionNotFoundError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import F
-from trivec.rows import unit
-from trivec.stores.lazy import LazyStore
+from trivec.scores import as_weights
+from trivec.search import Search
+from trivec.stores.bound import BoundStore
 from trivec.text_encoder import TextEncoder
+from trivec_llamaindex.dumps import (
+    DumpedFields,
+    DumpedFilter,
+    DumpedWeights,
+    read_fields,
+    read_filter,
+)
 from trivec_llamaindex.embeddings import TrivecEmbedding
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
-from trivec_llamaindex.nodes import REF_DOC_ID, embedded_text, to_document, to_node
+from trivec_llamaindex.nodes import REF_DOC_ID, batches, embedded_text, rows, to_node
 from trivec_llamaindex.query import Plan, QueryOptions, make_plan
 from trivec_llamaindex.sharing import Sharing
 
@@ -57,6 +62,8 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
         encoder: A trivec encoder; give the index `vector_store.embed_model` to share it.
         weights: The weights of HYBRID.
         candidates: How many documents the dense and the sparse search give each to HYBRID.
+        filter: Bounds the vector store: what does not satisfy it is not found, returned, deleted,
+            overwritten or written, as if the collection held nothing else.
         fields: The metadata that filters will use, declared when the collection is created.
 
     Example:
@@ -76,31 +83,37 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
         'Whales live in the sea.'
     """
 
-    stores_text: bool = True
-    flat_metadata: bool = False
-    _collection: LazyStore = PrivateAttr()
+    stores_text: bool = Field(default=True, exclude=True)
+    is_embedding_query: bool = Field(default=True, exclude=True)
+    flat_metadata: bool = Field(default=False, exclude=True)
+    weights: DumpedWeights = Weights.GENERAL
+    candidates: int = 100
+    filter: DumpedFilter | None = None
+    fields: DumpedFields = Field(default_factory=dict)
+    _store: Store = PrivateAttr()
     _encoder: CachingEncoder | None = PrivateAttr()
-    _weights: Weights = PrivateAttr()
-    _candidates: int = PrivateAttr()
 
     def __init__(
         self,
         store: Store,
         encoder: TextEncoder | None = None,
         *,
-        weights: Weights = Weights.GENERAL,
+        weights: Weights | Mapping[str, float] = Weights.GENERAL,
         candidates: int = 100,
+        filter: LlamaIndexFilter | None = None,
         fields: Mapping[str, type | FieldType] | None = None,
     ) -> None:
-        super().__init__(stores_text=True)
+        # Errors of the arguments are ours, not pydantic's.
+        search = Search(weights=as_weights(weights), candidates=candidates)
+        options = {
+            "weights": search.weights,
+            "candidates": candidates,
+            "filter": None if filter is None else read_filter(filter),
+            "fields": read_fields(fields or {}),
+        }
+        super().__init__(stores_text=True, **options)
+        self._store = store
         self._encoder = None if encoder is None else CachingEncoder.sharing(encoder)
-        self._collection = LazyStore(
-            store,
-            model="" if encoder is None else encoder.schema.model,
-            fields={REF_DOC_ID: str, **(fields or {})},
-        )
-        self._weights = weights
-        self._candidates = candidates
 
     @classmethod
     def class_name(cls) -> str:
@@ -112,19 +125,29 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
 
     @property
     def client(self) -> Store:
-        """The collection underneath."""
-        return self._collection.store
+        """The collection underneath, all of it."""
+        return self._store
+
+    @property
+    def _collection(self) -> BoundStore:
+        """The collection by the fields as they are now, since they are set and updated."""
+        return BoundStore(
+            self._store,
+            bound=lambda: to_filter(self.filter, self._fields()),
+            model="" if self._encoder is None else self._encoder.schema.model,
+            fields={REF_DOC_ID: str, **self.fields},
+        )
 
     @property
     def embed_model(self) -> TrivecEmbedding:
-        """The embedding model for an index over this store, which leaves texts to the store.
+        """The embedding model for an index over this store, which shares its passes with it.
 
         Raises:
             InvalidOptionError: If the vector store was made without an encoder.
         """
         if self._encoder is None:
             raise InvalidOptionError("this vector store was made without an encoder")
-        return TrivecEmbedding(self._encoder, deferred=True)
+        return TrivecEmbedding(self._encoder, for_store=True)
 
     # --- nodes ---------------------------------------------------------------------------------
 
@@ -139,30 +162,31 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
             Their ids, in order.
 
         Raises:
-            InvalidDocumentError: If JSON cannot hold a node's metadata.
+            InvalidDocumentError: If JSON cannot hold a node's metadata, or the vector store's
+                filter leaves out the node or the one it would replace.
             InvalidVectorsError: If a node's embedding has another dimension.
             StoreError: If the database failed.
         """
-        for batch in _batches(nodes, batch_size):
+        for batch in batches(nodes, batch_size):
             encoded = None
             if self._encoder is not None:
                 texts = [embedded_text(node) for node in batch]
                 encoded = self._encoder.encode_documents(texts, keep=False)
-            self._collection.write(*_rows(batch, encoded))
+            self._collection.write(*rows(batch, encoded))
         return [node.node_id for node in nodes]
 
     async def async_add(
         self, nodes: Sequence[BaseNode], *, batch_size: int = BATCH_SIZE
     ) -> list[str]:
         """Encode and write nodes; see `add`."""
-        for batch in _batches(nodes, batch_size):
+        for batch in batches(nodes, batch_size):
             encoded = None
             if self._encoder is not None:
                 texts = await asyncio.to_thread(
                     lambda some: [embedded_text(n) for n in some], batch
                 )
                 encoded = await self._encoder.aencode_documents(texts, keep=False)
-            documents, vectors = await asyncio.to_thread(_rows, batch, encoded)
+            documents, vectors = await asyncio.to_thread(rows, batch, encoded)
             await self._collection.awrite(documents, vectors)
         return [node.node_id for node in nodes]
 
@@ -236,11 +260,11 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
             await self._collection.adelete([node.node_id for node in nodes])
 
     def clear(self) -> None:
-        """Delete every node."""
+        """Delete every node, or every node that satisfies the vector store's filter."""
         self._collection.clear()
 
     async def aclear(self) -> None:
-        """Delete every node."""
+        """Delete every node, or every node that satisfies the vector store's filter."""
         await self._collection.aclear()
 
     # --- queries -------------------------------------------------------------------------------
@@ -307,8 +331,8 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
         return make_plan(
             query,
             options,
-            weights=self._weights,
-            candidates=self._candidates,
+            weights=as_weights(self.weights),
+            candidates=self.candidates,
             fields=self._fields(),
             encodes=self._encoder is not None,
         )
@@ -333,44 +357,6 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
                 "clear() deletes everything"
             )
         return condition
-
-
-def _batches(nodes: Sequence[BaseNode], size: int) -> Iterator[list[BaseNode]]:
-    """Yield nodes in batches; of those with the same id in one batch, the last."""
-    size = at_least_one(size, "batch_size")
-    rest = iter(nodes)
-    while some := list(islice(rest, size)):
-        yield list({node.node_id: node for node in some}.values())
-
-
-def _rows(nodes: Sequence[BaseNode], encoded: Vectors | None) -> tuple[list[Document], Vectors]:
-    """Return nodes as documents, and their vectors with the nodes' own embeddings in place."""
-    dense = None if encoded is None or encoded.dense is None else encoded.dense.copy()
-    if encoded is None:
-        dims = {len(node.embedding or []) for node in nodes}
-        if len(dims) != 1 or 0 in dims:
-            lacking = next((n.node_id for n in nodes if not n.embedding), nodes[0].node_id)
-            raise InvalidVectorsError(
-                f"node {lacking!r}: without an encoder every node needs an embedding, of one "
-                "dimension; make the vector store with an encoder, or embed the nodes"
-            )
-        dense = np.zeros((len(nodes), dims.pop()), np.float32)
-    if dense is not None:
-        for row, node in enumerate(nodes):
-            if not node.embedding:
-                continue
-            if len(node.embedding) != dense.shape[1]:
-                raise InvalidVectorsError(
-                    f"node {node.node_id!r} has an embedding of dimension {len(node.embedding)}, "
-                    f"the encoder's is {dense.shape[1]}; use vector_store.embed_model"
-                )
-            dense[row] = unit(np.asarray(node.embedding, np.float32))
-    vectors = Vectors(
-        dense=dense,
-        sparse=None if encoded is None else encoded.sparse,
-        colbert=None if encoded is None else encoded.colbert,
-    )
-    return [to_document(node) for node in nodes], vectors
 
 
 def _for_store(condition: Filter | None) -> Filter | None:

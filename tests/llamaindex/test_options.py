@@ -236,13 +236,6 @@ def test_copies_share_the_encoder_and_the_store_and_are_not_pickled(
             pickle.dumps(made)
 
 
-def test_an_embed_model_that_leaves_texts_to_the_store_goes_into_other_processes(
-    vector_store: TrivecVectorStore,
-) -> None:
-    other = pickle.loads(pickle.dumps(vector_store.embed_model))
-    assert other.get_text_embedding_batch(["whale", "fox"]) == [[], []]
-
-
 def test_an_embedding_of_another_dimension_is_refused(vector_store: TrivecVectorStore) -> None:
     with pytest.raises(InvalidVectorsError, match="'a' has an embedding of dimension 3"):
         vector_store.add([TextNode(id_="a", text="a", embedding=[1.0, 0.0, 0.0])])

@@ -32,6 +32,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 from trivec import F, Store
+from trivec.errors import InvalidDocumentError
 from trivec.testing import HashEncoder
 from trivec_llamaindex import TrivecVectorStore
 
@@ -324,3 +325,84 @@ def test_values_are_never_read_as_part_of_a_query(
     assert [n.node_id for n in vector_store.get_nodes(filters=is_not)] == ["2"]
     query = VectorStoreQuery(query_str="one", similarity_top_k=5, filters=is_value)
     assert vector_store.query(query).ids == ["1"]
+
+
+# --- a filter that bounds the vector store -------------------------------------------------------
+
+
+@pytest.fixture
+def sea(filled: TrivecVectorStore) -> TrivecVectorStore:
+    """Return a vector store over the same collection, bound to its nodes of the sea."""
+    return TrivecVectorStore(filled.client, HashEncoder(), filter=where(("kind", EQ, "sea")))
+
+
+def node_ids(nodes: list[BaseNode]) -> list[str]:
+    return sorted(node.node_id for node in nodes)
+
+
+async def test_nothing_outside_the_filter_is_found_or_returned(sea: TrivecVectorStore) -> None:
+    every = [str(i) for i in range(5)]
+    land = where(("kind", EQ, "land"))
+    insensitive = where(("kind", FilterOperator.TEXT_MATCH_INSENSITIVE, "A"))
+    for mode in (Mode.DEFAULT, Mode.HYBRID, Mode.MMR):
+        for options in ({}, {"node_ids": every}, {"doc_ids": ["sea", "wood"]}):
+            query = VectorStoreQuery(
+                query_str="fox",
+                similarity_top_k=9,
+                mode=mode,
+                **options,  # type: ignore[arg-type]
+            )
+            for answer in (sea.query(query), await sea.aquery(query)):
+                expected = {"0", "2"} if "doc_ids" in options else {"0", "2", "4"}
+                assert set(answer.ids or []) == expected
+            query.filters = land
+            assert sea.query(query).ids == []
+    query = VectorStoreQuery(query_str="fox", similarity_top_k=9, filters=insensitive)
+    assert set(sea.query(query).ids or []) == {"0", "2", "4"}
+    assert set((await sea.aquery(query)).ids or []) == {"0", "2", "4"}
+    for found in (
+        sea.get_nodes(),
+        await sea.aget_nodes(),
+        sea.get_nodes(every),
+        await sea.aget_nodes(every),
+        sea.get_nodes(filters=insensitive),
+    ):
+        assert node_ids(found) == ["0", "2", "4"]
+    assert sea.get_nodes(filters=land) == []
+
+
+async def test_nothing_outside_the_filter_is_deleted(
+    filled: TrivecVectorStore, sea: TrivecVectorStore
+) -> None:
+    land = where(("kind", EQ, "land"))
+    some = where(("n", FilterOperator.LT, 2))
+    sea.delete("wood")
+    await sea.adelete("wood")
+    sea.delete_nodes(["1", "3"])
+    await sea.adelete_nodes(["1", "3"])
+    sea.delete_nodes(filters=land)
+    await sea.adelete_nodes(["0", "1"], filters=land)
+    assert node_ids(filled.get_nodes()) == ["0", "1", "2", "3", "4"]
+    sea.delete_nodes(filters=some)
+    assert node_ids(filled.get_nodes()) == ["1", "2", "3", "4"]
+    sea.delete_nodes(["2", "3"])
+    assert node_ids(filled.get_nodes()) == ["1", "3", "4"]
+    sea.clear()
+    await sea.aclear()
+    assert node_ids(filled.get_nodes()) == ["1", "3"]
+
+
+async def test_nothing_outside_the_filter_is_written(
+    filled: TrivecVectorStore, sea: TrivecVectorStore
+) -> None:
+    before = filled.get_nodes(["1"])
+    for id, metadata in (("new", {"kind": "land"}), ("new", {}), ("1", {"kind": "sea"})):
+        node = TextNode(id_=id, text="a seal", metadata=metadata)
+        with pytest.raises(InvalidDocumentError, match=f"document '{id}'"):
+            sea.add([node])
+        with pytest.raises(InvalidDocumentError, match=f"document '{id}'"):
+            await sea.async_add([node])
+    assert filled.get_nodes(["1"]) == before
+    assert filled.get_nodes(["new"]) == []
+    sea.add([TextNode(id_="2", text="a whale", metadata={"kind": "sea"})])
+    assert [node.get_content() for node in filled.get_nodes(["2"])] == ["a whale"]
