@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from llama_index.core.vector_stores.types import VectorStoreQuery
 import trivec_langchain as langchain
 import trivec_llamaindex as llamaindex
 from trivec import Store, open_store
-from trivec.errors import AuthenticationError
+from trivec.errors import AuthenticationError, SchemaMismatchError
 from trivec.stores.memory import MemoryStore
 from trivec.testing import HashEncoder
 
@@ -126,3 +127,34 @@ def test_a_class_of_langchain_is_described_as_langchain_asks(cls: type) -> None:
     lines = [line.strip() for line in (cls.__doc__ or "").splitlines()]
     places = [lines.index(f"{section}:") for section in TEMPLATES[cls]]
     assert places == sorted(places)
+
+
+def test_a_collection_of_another_model_is_not_searched(store: Store) -> None:
+    encoder, other = HashEncoder(), HashEncoder()
+    other.schema = replace(other.schema, model="other")
+    langchain.TrivecVectorStore(store, encoder).add_texts(["whale", "fox"], ids=["a", "b"])
+    vector_store = langchain.TrivecVectorStore(store, other)
+    documents = langchain.TrivecVectorStore(store, encoder).similarity_search("whale")
+    nodes = llamaindex.TrivecVectorStore(store, other)
+    found = llamaindex.TrivecRetriever(store, encoder).retrieve("whale")
+    calls: list[Callable[[], object]] = [
+        lambda: vector_store.similarity_search("whale"),
+        lambda: vector_store.similarity_search_by_vector([0.1] * 32),
+        lambda: vector_store.max_marginal_relevance_search("whale"),
+        lambda: vector_store.as_retriever().invoke("whale"),
+        lambda: vector_store.search_hits(["whale"]),
+        lambda: langchain.TrivecRetriever(vectorstore=vector_store).batch(["whale"]),
+        lambda: langchain.TrivecReranker(encoder=other, store=store).score(documents, "whale"),
+        lambda: nodes.query(QUERY),
+        lambda: nodes.query(replace(QUERY, node_ids=["a"])),
+        lambda: nodes.query(replace(QUERY, query_embedding=[0.1] * 32)),
+        lambda: llamaindex.TrivecRetriever(store, other).retrieve("whale"),
+        lambda: llamaindex.TrivecRerank(other, store=store).postprocess_nodes(
+            found, query_str="whale"
+        ),
+    ]
+    for call in calls:
+        with pytest.raises(SchemaMismatchError, match="'other'"):
+            call()
+    other.schema = replace(other.schema, model="")
+    assert len(langchain.TrivecVectorStore(store, other).similarity_search("whale")) == 2
