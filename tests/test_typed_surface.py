@@ -8,7 +8,7 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import RunnableLambda
-from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from llama_index.core import StorageContext, VectorStoreIndex
 from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.schema import BaseNode, NodeWithScore, TextNode
@@ -38,7 +38,8 @@ def test_langchain() -> None:
         as_base: VectorStore = made
         assert_type(made.embeddings, Embeddings | None)
         assert_type(made.add_texts(["a whale"], [{"lang": "en"}], ids=[None]), list[str])
-        assert_type(made.add_documents([LangChainDocument("a fox")]), list[str])
+        fox = LangChainDocument("a fox", metadata={"lang": "en"})
+        assert_type(made.add_documents([fox]), list[str])
         found = made.similarity_search("whale", k=3, mode="dense", filter=F("lang") == "en")
         assert_type(found, list[LangChainDocument])
         scored = made.similarity_search_with_score("whale", weights=Weights(1, 1, 0))
@@ -50,6 +51,8 @@ def test_langchain() -> None:
         retriever = langchain.TrivecRetriever(vectorstore=made, k=2, mode="colbert")
         assert_type(retriever.invoke("whale"), list[LangChainDocument])
         assert_type(retriever.batch(["whale"], k=1), list[list[LangChainDocument]])
+        plain: VectorStoreRetriever = made.as_retriever(k=1, filter={"lang": "en"}, mode="dense")
+        assert_type(plain.invoke("whale"), list[LangChainDocument])
         chain = retriever | RunnableLambda(count) | StrOutputParser()
         assert_type(chain.invoke("whale"), str)
 

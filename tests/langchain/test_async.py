@@ -10,7 +10,7 @@ import pytest
 from langchain_core.documents import Document
 from watched import BlockingEncoder, asynchronous_methods, block_memory_stores
 
-from trivec import Store, open_store
+from trivec import F, Store, open_store
 from trivec_langchain import (
     TrivecEmbeddings,
     TrivecReranker,
@@ -64,6 +64,13 @@ async def test_what_is_asked_while_a_batch_is_encoded_needs_no_new_pass() -> Non
 
 Call = Callable[[TrivecVectorStore], Awaitable[object]]
 DOCUMENT = Document("A whale song.", id="song")
+
+
+def bound(made: TrivecVectorStore) -> TrivecVectorStore:
+    """Return a vector store over the same collection, bound to documents without a field."""
+    return TrivecVectorStore(made.store, made._encoder, filter=F("other").is_null())
+
+
 TWINS: dict[str, Call] = {
     "aadd_documents": lambda made: made.aadd_documents([DOCUMENT]),
     "aadd_texts": lambda made: made.aadd_texts(["A whale song."]),
@@ -79,6 +86,7 @@ TWINS: dict[str, Call] = {
     ),
     "asearch": lambda made: made.asearch("whale", "similarity"),
     "asearch_hits": lambda made: made.asearch_hits(["whale"]),
+    "asearch_hits_or_errors": lambda made: made.asearch_hits_or_errors(["whale"]),
     "asimilarity_search": lambda made: made.asimilarity_search("whale"),
     "asimilarity_search_by_vector": lambda made: made.asimilarity_search_by_vector([1.0] * 32),
     "asimilarity_search_with_relevance_scores": lambda made: (
@@ -89,6 +97,11 @@ TWINS: dict[str, Call] = {
 MORE: dict[str, Call] = {
     "adelete by filter": lambda made: made.adelete(filter={"n": 1}),
     "adelete everything": lambda made: made.adelete(delete_all=True),
+    "bound.aadd_documents": lambda made: bound(made).aadd_documents([DOCUMENT]),
+    "bound.adelete": lambda made: bound(made).adelete(["a"]),
+    "bound.adelete everything": lambda made: bound(made).adelete(delete_all=True),
+    "bound.aget_by_ids": lambda made: bound(made).aget_by_ids(["a"]),
+    "bound.asimilarity_search": lambda made: bound(made).asimilarity_search("whale"),
     "retriever.ainvoke": lambda made: TrivecRetriever(vectorstore=made).ainvoke("whale"),
     "retriever.abatch": lambda made: TrivecRetriever(vectorstore=made).abatch(["whale"]),
     "as_retriever().ainvoke": lambda made: made.as_retriever(search_type="mmr").ainvoke("whale"),
