@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaMo
 
 from trivec import Document, Encoder, IngestReport, Store, Vectors, ingest, open_store
 from trivec.collection import Collection
-from trivec.ingestion.ingest import PART_BYTES
+from trivec.ingestion.reading import PART_BYTES
 from trivec.rows import spans
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1200)]

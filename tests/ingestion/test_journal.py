@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -147,3 +148,74 @@ def test_a_journal_that_is_damaged_says_so(path: Path) -> None:
     path.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 12_288) + whole[-4096:])
     with pytest.raises(JournalError, match="journal"), Journal(path, IDENTITY) as journal:
         journal.plan([Document(f"d{i}", "text") for i in range(5_000)])
+
+
+def _as_version_1_wrote_it(path: Path, identity: dict[str, str], document: Document) -> None:
+    """Make a file as the first release did, which knew two tables."""
+    database = sqlite3.connect(path)
+    database.execute(
+        "CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+    )
+    database.execute(
+        "CREATE TABLE documents "
+        "(id TEXT PRIMARY KEY, text BLOB NOT NULL, metadata BLOB NOT NULL, problem TEXT)"
+    )
+    database.executemany("INSERT INTO identity VALUES (?, ?)", {"format": "1", **identity}.items())
+    hashes = [
+        hashlib.blake2b(text.encode(), digest_size=16).digest()
+        for text in (document.text, '{"a":2,"b":1}')
+    ]
+    database.execute("INSERT INTO documents VALUES (?, ?, ?, NULL)", (document.id, *hashes))
+    database.commit()
+    database.close()
+
+
+def test_a_file_of_an_earlier_version_goes_on(path: Path) -> None:
+    document = Document("a", "text", {"b": 1, "a": 2})
+    _as_version_1_wrote_it(path, IDENTITY, document)
+    with Journal(path, IDENTITY) as journal:
+        assert len(journal) == 1
+        plan = journal.plan([document, Document("b", "text")])
+        assert (plan.unchanged, [d.id for d in plan.encode]) == (1, ["b"])
+    with Journal(path, IDENTITY) as journal:
+        assert journal.claim([document]).unchanged == 1
+
+
+def test_a_file_that_does_not_say_the_precision_takes_the_first_that_comes(path: Path) -> None:
+    _as_version_1_wrote_it(path, IDENTITY, Document("a", "text", {"b": 1, "a": 2}))
+    Journal(path, {**IDENTITY, "precision": "float32"}).close()
+    with pytest.raises(JournalError, match="precision was 'float32' and is 'int8'"):
+        Journal(path, {**IDENTITY, "precision": "int8"})
+    with pytest.raises(JournalError, match="mcls was 'nothing' and is '256'"):
+        Journal(path, {**IDENTITY, "precision": "float32", "mcls": "256"})
+
+
+def test_a_model_without_a_name_or_from_a_folder_is_no_other_model(path: Path) -> None:
+    Journal(path, {"store": "memory:/a", "model": ""}).close()
+    for name in ("BAAI/bge-m3", "", "bge-m3", "baai/bge-m3"):
+        Journal(path, {"store": "memory:/a", "model": name}).close()
+    for name in ("me/bge-m3", "bge-m3-unsupervised"):
+        with pytest.raises(JournalError, match=f"model was 'BAAI/bge-m3' and is '{name}'"):
+            Journal(path, {"store": "memory:/a", "model": name})
+
+
+def test_of_several_contents_the_one_that_the_store_has_is_claimed(path: Path) -> None:
+    one, two = Document("a", "one"), Document("a", "two")
+    with Journal(path, IDENTITY) as journal:
+        assert [journal.claim([d]).encode for d in (one, two)] == [[one], []]
+        journal.acknowledge([one])
+    for order in ([one, two], [two, one]):
+        for blocks in ([order], [order[:1], order[1:]]):
+            with Journal(path, IDENTITY) as journal:
+                claims = [journal.claim(block) for block in blocks]
+                assert [claim.encode for claim in claims] == [[]] * len(blocks)
+                assert sum(claim.unchanged for claim in claims) == 1
+                assert sum(claim.replaced for claim in claims) == 1
+                assert journal.waiting() == []
+                journal.finish()
+    with Journal(path, IDENTITY) as journal:  # now the source has but the other one
+        assert [journal.claim([two]).encode for _ in range(2)] == [[], []]
+        assert journal.waiting() == [two]
+        for _ in range(2):
+            assert journal.claim([two], wait=False).encode == [two]
+        assert journal.waiting() == []

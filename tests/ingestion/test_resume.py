@@ -155,6 +155,168 @@ def test_of_an_id_in_two_parts_the_last_stays_also_when_repeated(
     assert _stored(store)["d00001"].text == "words of document 1"
 
 
+def _versions(*texts: str, id: str = "a") -> list[Document]:
+    return [Document(id, text) for text in texts]
+
+
+def _others(n: int, prefix: str = "o") -> list[Document]:
+    return [Document(f"{prefix}{i:04d}", f"words of {prefix} {i}") for i in range(n)]
+
+
+REPEATED = {
+    "two contents": [*_versions("one"), *_others(40), *_versions("two")],
+    "there and back": [*_versions("one"), *_others(40), *_versions("two"), *_others(9, "p"),
+                       *_versions("one")],
+    "equal contents": [*_versions("one"), *_others(40), *_versions("one")],
+    "side by side": _versions("one", "two", "one", "three"),
+    "always the same id": [Document("a", f"text {i}") for i in range(3000)],
+    "only the metadata differs": [
+        Document("a", "one", {"n": 1}), *_others(40), Document("a", "one", {"n": 2}),
+    ],
+    "far apart": [*_versions("one"), *_others(2000), *_versions("two")],
+    "many ids": [*_others(300), *(Document(d.id, d.text + "!") for d in _others(300))],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("documents", REPEATED.values(), ids=REPEATED)
+def test_a_second_run_over_a_source_with_repeated_ids_does_nothing(
+    store: FaultyStore, journal: Path, documents: list[Document]
+) -> None:
+    last = {document.id: document for document in documents}
+    for part_bytes in (200, 64 * 1024):
+        ingest(documents, HashEncoder(), store, journal=journal, part_bytes=part_bytes)
+        assert _stored(store) == last
+        for _ in range(2):
+            encoder = HashEncoder()
+            report = ingest(documents, encoder, store, journal=journal, part_bytes=part_bytes)
+            assert (report.documents, encoder.encoded) == (0, 0)
+            assert report.unchanged == len(last)
+            assert report.replaced == len(documents) - len(last)
+            assert _stored(store) == last
+
+
+def test_a_document_that_was_replaced_once_is_written_when_it_is_the_last(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    ingest([*_versions("one"), *_others(9), *_versions("two")], encoder, store, journal=journal)
+    for source in (
+        [*_versions("one"), *_others(9)],
+        [*_versions("two"), *_others(9), *_versions("one")],
+        [*_versions("one", "two")],
+        [*_versions("three"), *_others(9), *_versions("one")],
+        [*_versions("one"), *_others(9), *_versions("three")],
+    ):
+        for _ in range(2):
+            ingest(source, encoder, store, journal=journal, part_bytes=100)
+            assert _stored(store)["a"] == {d.id: d for d in source}["a"]
+        before = encoder.encoded
+        ingest(source, encoder, store, journal=journal, part_bytes=100)
+        assert encoder.encoded == before
+
+
+def test_a_document_that_was_replaced_once_waits_not_for_ever(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    """A source may be endless, and its end is nothing to wait for."""
+    ingest([*_versions("one"), *_others(9), *_versions("two")], encoder, store, journal=journal)
+    written = threading.Event()
+
+    def endless() -> Iterator[Document]:
+        yield from _versions("one")
+        for i in range(10**9):
+            yield Document(f"e{i}", "words")
+            if written.is_set():
+                raise OSError("that is enough")
+
+    def look(report: IngestReport) -> None:
+        if _stored(store)["a"].text == "one":
+            written.set()
+
+    with pytest.raises(OSError, match="enough"):
+        ingest(endless(), encoder, store, journal=journal, part_bytes=20_000, progress=look)
+    assert _stored(store)["a"].text == "one"
+
+
+def test_repeated_ids_after_a_run_that_ended_early(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    first = [*_others(200), *(Document(d.id, d.text + "!") for d in _others(100))]
+
+    def broken() -> Iterator[Document]:
+        yield from first
+        raise OSError("the disk went away")
+
+    with pytest.raises(OSError, match="went away"):
+        ingest(broken(), encoder, store, journal=journal, part_bytes=500)
+    assert encoder.encoded == 300
+    ingest([*first, *_versions("new")], encoder, store, journal=journal, part_bytes=500)
+    assert encoder.encoded == 301
+    assert _stored(store) == {d.id: d for d in [*first, *_versions("new")]}
+
+
+def test_a_repeated_id_whose_last_document_is_refused(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    bad = Document("a", "two", {"n": "seven"})
+    source = [*_versions("one"), *_others(40), bad]
+    for _ in range(2):
+        report = ingest(source, encoder, store, journal=journal, part_bytes=100, on_error="skip")
+        assert (report.failed, report.failures[0].where) == (1, "a")
+    assert encoder.encoded == 42 + 1  # the refused one is tried again, the one before it is not
+    good = Document("a", "two", {"n": 7})
+    ingest([*source[:-1], good], encoder, store, journal=journal, part_bytes=100)
+    assert _stored(store)["a"] == good
+
+
+def test_a_repeated_id_that_the_store_has_lost(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    source = [*_versions("one"), *_others(40), *_versions("two")]
+    ingest(source, encoder, store, journal=journal, part_bytes=100)
+    store.delete(["a"])
+    report = ingest(source, encoder, store, journal=journal, part_bytes=100)
+    assert (report.missing, report.documents, encoder.encoded) == (1, 1, 43)
+    assert _stored(store)["a"].text == "two"
+
+
+KEPT = {
+    "a known id": ([Rejected("d00007", "too long", "{}")], 19),
+    "a known id whose line says nothing": ([Rejected("d00007", "?", "{", readable=False)], 0),
+    "a place": ([Rejected("a.jsonl, line 3", "too long", "{}")], 0),
+    "an unknown id": ([Rejected("d99999", "too long", "{}")], 0),
+    "nothing that can be an id": ([Rejected("\udc80", "?", "{}"), Rejected("", "?", "{}")], 0),
+    "a known and an unknown one": (
+        [Rejected("d00007", "?", "{}"), Rejected("row 7", "?", "{}")], 0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rejected", "pruned"), KEPT.values(), ids=KEPT)
+def test_prune_deletes_nothing_that_the_source_has_rejected(
+    encoder: HashEncoder,
+    store: FaultyStore,
+    journal: Path,
+    rejected: list[Rejected],
+    pruned: int,
+) -> None:
+    ingest(_documents(50), encoder, store, journal=journal)
+    source: list[Document | Rejected] = [*rejected, *_documents(50)[20:]]
+    report = ingest(source, encoder, store, journal=journal, prune=True, on_error="skip")
+    assert (report.pruned, report.failed, store.count()) == (pruned, len(rejected), 50 - pruned)
+    assert "d00007" in _stored(store)
+
+
+def test_prune_keeps_what_the_database_refuses_now(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    ingest(_documents(50), encoder, store, journal=journal)
+    store.poison = {"d00007"}
+    changed = _documents(20, d00007=Document("d00007", "other words"))
+    report = ingest(changed, encoder, store, journal=journal, prune=True, on_error="skip")
+    assert (report.failed, report.pruned, store.count()) == (1, 30, 20)
+    assert "d00007" in _stored(store)
+
+
 def test_faults_that_pass_are_waited_for(encoder: HashEncoder, store: FaultyStore) -> None:
     now = 0.0  # seconds that the server asks to wait
     store.script = [

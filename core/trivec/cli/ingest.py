@@ -31,7 +31,7 @@ from trivec.cli.options import (
     print_json,
 )
 from trivec.errors import InvalidOptionError
-from trivec.ingestion.ingest import PART_BYTES
+from trivec.ingestion.reading import PART_BYTES
 from trivec.ingestion.ingest import ingest as run
 from trivec.ingestion.pipeline import check_on_error
 from trivec.ingestion.report import IngestInterrupted, IngestReport

@@ -14,9 +14,10 @@ from trivec.document import Document, Json
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.fields import FieldType
 from trivec.filters import Filter
-from trivec.ingestion.ingest import PART_BYTES, identity, reconcile
+from trivec.ingestion.ingest import identity, reconcile
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Part, Pipeline, Rejects, check_on_error
+from trivec.ingestion.reading import PART_BYTES
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.ingestion.verification import Verification, verify
 from trivec.stores.store import Store
@@ -154,10 +155,7 @@ class _Reading:
         The scan goes without vectors, which are nearly all of the bytes. Those of a text are
         about as large as the text is long.
         """
-        for page in self.source.scan(batch_size=PAGE_DOCUMENTS, filter=self.filter):
-            documents = [self.changed(document) for document in page.documents]
-            plan = journal.plan(documents)
-            self._note(documents)
+        for plan in journal.plans(self._pages()):
             tally.add(IngestReport(unchanged=plan.unchanged, replaced=plan.replaced))
             wanted = [*plan.encode, *plan.touch]
             while wanted:
@@ -167,6 +165,11 @@ class _Reading:
                 if found.vectors is not None and found.documents:
                     self._row_bytes = int(found.vectors.row_bytes().max())
                 yield Part([self.changed(document) for document in found.documents], found.vectors)
+
+    def _pages(self) -> Iterator[list[Document]]:
+        for page in self.source.scan(batch_size=PAGE_DOCUMENTS, filter=self.filter):
+            self._note(page.documents)
+            yield [self.changed(document) for document in page.documents]
 
     def _fitting(self, documents: Sequence[Document]) -> int:
         """Return how many of the next documents make a part: at least one, and not too much text.

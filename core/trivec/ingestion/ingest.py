@@ -12,26 +12,15 @@ from typing import Protocol, runtime_checkable
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.ingestion.journal import Journal
-from trivec.ingestion.pipeline import OnError, Part, Pipeline, Rejects, check_on_error
+from trivec.ingestion.pipeline import OnError, Pipeline, Rejects, check_on_error
+from trivec.ingestion.reading import PART_BYTES, Reading
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
 from trivec.schema import Schema
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
 
-__all__ = [
-    "Configured",
-    "Measured",
-    "aingest",
-    "identity",
-    "ingest",
-    "reconcile",
-    "with_stored_vectors",
-]
+__all__ = ["Configured", "Measured", "aingest", "identity", "ingest", "reconcile"]
 
-# A token is about 4 bytes of text and becomes 4 KiB of ColBERT vectors at 1,024 dimensions, so
-# this much text becomes about 64 MiB.
-PART_BYTES = 64 * 1024
-PART_DOCUMENTS = 1024
 LOOKUP_DOCUMENTS = 64  # whose texts may be long
 
 _log = logging.getLogger("trivec")
@@ -191,16 +180,17 @@ def _ingest(
     with Journal(journal, identity(store, held, options)) as book:
         tally.add(IngestReport(missing=reconcile(book, store)))
         pipeline = Pipeline(store, book, tally, on_error=on_error, rejected=rejected)
-        source = _Source(read, store, book, tally, pipeline, part_bytes)
+        reading = Reading(read, store, book, tally, pipeline, part_bytes)
         pipeline.run(
-            source.parts(),
+            reading.parts(),
             lambda texts: encoder.encode_documents(texts).only(held),
             title="ingest",
             progress=progress,
             stop=stop,
         )
         if prune:
-            tally.add(IngestReport(pruned=_prune(book, store, tally.report())))
+            done = _prune(book, store, tally.report(), reading.unnamed)
+            tally.add(IngestReport(pruned=done))
     return tally.report()
 
 
@@ -246,102 +236,14 @@ def reconcile(journal: Journal, store: Store) -> int:
     return missing
 
 
-def with_stored_vectors(store: Store, documents: Sequence[Document]) -> tuple[Part, list[Document]]:
-    """Return documents with the vectors that the store has for their texts, and the others."""
-    if not documents:
-        return Part([]), []
-    page = store.get([document.id for document in documents], with_vectors=True)
-    row = {document.id: i for i, document in enumerate(page.documents)}
-    texts = {document.id: document.text for document in page.documents}
-    there = [document for document in documents if texts.get(document.id) == document.text]
-    gone = [document for document in documents if texts.get(document.id) != document.text]
-    vectors = None if page.vectors is None else page.vectors.take([row[d.id] for d in there])
-    return Part(there, vectors), gone
-
-
-class _Source:
-    """Makes parts of what is new, in a thread of its own."""
-
-    def __init__(
-        self,
-        documents: Iterable[Document | Rejected],
-        store: Store,
-        journal: Journal,
-        tally: Tally,
-        pipeline: Pipeline,
-        part_bytes: int,
-    ) -> None:
-        self._documents = documents
-        self._store = store
-        self._journal = journal
-        self._tally = tally
-        self._pipeline = pipeline
-        self._part_bytes = part_bytes
-
-    def parts(self) -> Iterator[Part]:
-        """Yield documents of different ids, at most so much text, and what is only rewritten."""
-        part: dict[str, Document] = {}
-        size = 0
-        try:
-            for chunk in self._chunks():
-                plan = self._journal.plan(chunk)
-                touched, gone = with_stored_vectors(self._store, plan.touch)
-                self._tally.add(
-                    IngestReport(
-                        touched=len(touched.documents),
-                        unchanged=plan.unchanged,
-                        replaced=plan.replaced,
-                    )
-                )
-                if touched.documents:
-                    yield touched
-                for document in [*plan.encode, *gone]:
-                    length = len(document.text.encode())
-                    if part and (size + length > self._part_bytes or len(part) >= PART_DOCUMENTS):
-                        yield Part(list(part.values()))
-                        part, size = {}, 0
-                    part[document.id] = document
-                    size += length
-        except Exception:
-            if part:  # what was read before the error is written
-                yield Part(list(part.values()))
-            raise
-        if part:
-            yield Part(list(part.values()))
-
-    def _chunks(self) -> Iterator[list[Document]]:
-        """Yield documents as they come, in lists of at most so much text."""
-        chunk: list[Document] = []
-        size = 0
-        try:
-            for document in self._documents:
-                if isinstance(document, Rejected):
-                    message = f"{document.where}: {document.problem}"
-                    self._pipeline.reject(document, InvalidDocumentError(message))
-                    continue
-                if not isinstance(document, Document):
-                    raise InvalidDocumentError(
-                        f"ingest takes documents, got {type(document).__name__} "
-                        f"after {len(chunk)} others"
-                    )
-                length = len(document.text.encode())
-                if chunk and (size + length > self._part_bytes or len(chunk) >= PART_DOCUMENTS):
-                    yield chunk
-                    chunk, size = [], 0
-                chunk.append(document)
-                size += length
-        except Exception:
-            if chunk:  # what was read before the error is written
-                yield chunk
-            raise
-        if chunk:
-            yield chunk
-
-
-def _prune(journal: Journal, store: Store, done: IngestReport) -> int:
+def _prune(journal: Journal, store: Store, done: IngestReport, unnamed: int) -> int:
     """Delete what vanished from the source, and return how many documents that were."""
-    if done.unreadable:
-        _log.warning("nothing is pruned: %d lines could not be read", done.unreadable)
+    if unnamed:
+        _log.warning(
+            "nothing is pruned: %d lines could not be read, or were rejected without the id of a "
+            "document that the journal knows; they may be documents of the collection",
+            unnamed,
+        )
         return 0
     if not done.documents + done.unchanged + done.failed and len(journal):
         raise InvalidOptionError(

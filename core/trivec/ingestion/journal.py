@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Self
 
-from trivec.document import Document, metadata_json
+from trivec.document import Document
 from trivec.errors import JournalError
+from trivec.ingestion.contents import HASH_BYTES, content_key, content_of
+from trivec.ingestion.repeats import PAGE, Answer, Repeats, Seen, select
+from trivec.schema import same_model
 
-__all__ = ["Journal", "Plan"]
+__all__ = ["PAGE", "Journal", "Plan"]
 
 FORMAT = "1"
-Answer = Literal["encode", "touch", "unchanged"]
 
-PAGE = 1024  # ids in one statement; SQLite takes 32,766 parameters since 3.32
+_LATER_KEYS = ("precision",)
+"""What journals of earlier versions do not say; they take over what the first run says."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS documents (
     id TEXT PRIMARY KEY, text BLOB NOT NULL, metadata BLOB NOT NULL, problem TEXT
 );
-CREATE TEMP TABLE seen (id TEXT PRIMARY KEY, content BLOB, answer TEXT) WITHOUT ROWID;
 """
 
 
@@ -36,10 +37,10 @@ class Plan:
     """What is to be done with some documents.
 
     Args:
-        encode: New, with another text, failed before, or here for the second time.
+        encode: New, with another text, failed before, or on the heels of another one of its id.
         touch: Only the metadata differs from what was acknowledged.
         unchanged: How many are written already.
-        replaced: How many ids came again; the last document stays.
+        replaced: How many had an id that comes more than once.
     """
 
     encode: list[Document]
@@ -51,8 +52,8 @@ class Plan:
 class Journal:
     """Which documents a store has acknowledged, by the hashes of their texts and metadata.
 
-    A row is written after the store's acknowledgement. Whoever is killed between the two writes
-    the same documents again under the same ids, which changes nothing.
+    A row is written after the store's acknowledgement. If the process dies between the two, the
+    next run writes the same documents again under the same ids, which changes nothing.
 
     Args:
         path: The SQLite file; None for one that lives as long as this object, out of memory.
@@ -108,71 +109,140 @@ class Journal:
                 f"{self._name!r} is a database, but not a journal; give another file"
             )
         self._database.executescript(_TABLES)
-        wanted = {"format": FORMAT, **identity}
+        self._check_identity({"format": FORMAT, **identity})
+        self._repeats = Repeats(self._database)
+        self._come = 0
+
+    def _check_identity(self, wanted: Mapping[str, str]) -> None:
         with self._transaction():
-            there = dict(execute("SELECT key, value FROM identity"))
-            if not there:
-                self._database.executemany("INSERT INTO identity VALUES (?, ?)", wanted.items())
-                return
-        problems = [
-            f"{key} was {there.get(key, 'nothing')!r} and is {wanted.get(key, 'nothing')!r}"
-            for key in sorted({*there, *wanted})
-            if there.get(key) != wanted.get(key)
-        ]
-        if problems:
-            raise JournalError(
-                f"journal {self._name!r} belongs to another run: {'; '.join(problems)}. "
-                "Give each pair of source and store a journal of its own"
+            there = dict(self._database.execute("SELECT key, value FROM identity"))
+            problems = [
+                f"{key} was {there.get(key, 'nothing')!r} and is {wanted.get(key, 'nothing')!r}"
+                for key in sorted({*there, *wanted})
+                if there and not _fits(key, there.get(key), wanted.get(key))
+            ]
+            if problems:
+                raise JournalError(
+                    f"journal {self._name!r} belongs to another run: {'; '.join(problems)}. "
+                    "Give each pair of source and store a journal of its own"
+                )
+            self._database.executemany(
+                "REPLACE INTO identity VALUES (?, ?)",
+                ((key, value) for key, value in wanted.items() if not there.get(key)),
             )
 
+    def plans(self, chunks: Iterable[Sequence[Document]]) -> Iterator[Plan]:
+        """Say what is to be done with each chunk of a source, and at its end with what waited.
+
+        Of documents with the same id the last one stays. Those that others replaced in an earlier
+        run wait for another of their id, and are planned when none comes.
+        """
+        for chunk in chunks:
+            yield self.plan(chunk)
+            yield from self._planned_late(self._come)
+        yield from self._planned_late(None)
+        self.finish()
+
     def plan(self, documents: Sequence[Document]) -> Plan:
-        """Say what is to be done with the next documents of this run, and note their ids."""
+        """Say what is to be done with the next documents of this run, and note their ids.
+
+        Those that wait are in none of the lists; see `plans`.
+        """
         last = {document.id: document for document in documents}
         known = self._rows(last)
         with self._transaction():
-            again = {one for (one,) in self._select("SELECT id FROM seen WHERE id IN ({})", last)}
-            self._database.executemany(
-                "INSERT OR IGNORE INTO seen (id) VALUES (?)", ((one,) for one in last)
-            )
-        # Of an id that came before, another document may still be on its way to the store.
-        answers: dict[str, Answer] = {
-            one: "encode" if one in again else _answer(document, known.get(one))
-            for one, document in last.items()
-        }
-        return _planned(last, answers, len(documents) - len(last) + len(again))
+            before, first = self._repeats.seen(last), self._come
+            self._come += len(documents)
+            replaced, gone = 0, []
+            seen = {one: replace(s) for one, s in before.items()}
+            for place, document in enumerate(documents, first):
+                one, content = document.id, content_of(document)
+                if (other := seen.get(one)) is None:
+                    seen[one] = Seen(content, place)
+                    continue
+                replaced += 1
+                if other.content != content:
+                    gone.append((content_key(one, other.content), place - other.place))
+                other.content, other.place = content, place
+            keys = {content_key(one, s.content): one for one, s in seen.items()}
+            gaps = {keys[key]: gap for key, gap in self._repeats.gaps(keys).items()}
+            self._repeats.replace(gone)
+            self._repeats.stop_waiting(before)
+            return self._decided(last, known, seen, replaced, gaps)
 
-    def claim(self, documents: Sequence[Document]) -> Plan:
+    def claim(self, documents: Sequence[Document], *, wait: bool = True) -> Plan:
         """Say what is to be done, as `plan` does, to one of many who may be killed and ask again.
 
         Documents that come again get the answer that they had, whatever was acknowledged since.
-        Of an id with several contents the first one stays, so that no two are on their way to
-        the store at once; the others are left out and count as replaced.
+        Of an id with several contents one stays, so that no two are on their way to the store at
+        once: the one that the store has already, or else the first that comes. The others are
+        left out and count as replaced.
+
+        Args:
+            documents: The next ones.
+            wait: Whether those that others replaced in an earlier run wait for others of their
+                id, to be had from `waiting`.
         """
-        first = {document.id: document for document in reversed(documents)}
-        contents = {one: _text_hash(d) + _metadata_hash(d) for one, d in first.items()}
-        known = self._rows(first)
+        versions: dict[str, dict[bytes, Document]] = {}
+        for document in documents:
+            versions.setdefault(document.id, {}).setdefault(content_of(document), document)
+        known = self._rows(versions)
         with self._transaction():
-            query = "SELECT id, content, answer FROM seen WHERE id IN ({})"
-            claims = {one: (content, answer) for one, content, answer in self._select(query, first)}
-            fresh = {
-                one: (contents[one], _answer(document, known.get(one)))
-                for one, document in first.items()
-                if one not in claims
-            }
-            self._database.executemany(
-                "INSERT INTO seen VALUES (?, ?, ?)", ((one, *claim) for one, claim in fresh.items())
-            )
-        claims |= fresh
-        mine = {one: claims[one][1] for one in first if claims[one][0] == contents[one]}
-        return _planned(first, mine, len(documents) - len(mine))
+            before = self._repeats.seen(versions)
+            keys = {content_key(one, c): (one, c) for one, some in versions.items() for c in some}
+            old = {keys[key] for key in self._repeats.gaps(keys)}
+            answers: dict[str, Answer] = {}
+            chosen: dict[str, Document] = {}
+            replaced, gone = len(documents), list[tuple[bytes, int]]()
+            fresh: dict[str, Seen] = {}
+            for one, some in versions.items():
+                claim = before.get(one)
+                if claim is None or claim.answer == "later":
+                    content = _choice(one, some, claim, known.get(one), old)
+                    if claim is not None and claim.content != content:
+                        gone.append((content_key(one, claim.content), 0))
+                        replaced += 1
+                    if content in some:
+                        answer = _answer(content, known.get(one))
+                        if wait and answer != "unchanged" and (one, content) in old:
+                            answer = "later"
+                        claim = fresh[one] = Seen(content, 0, answer)
+                assert claim is not None
+                gone += [(content_key(one, c), 0) for c in some if c != claim.content]
+                if claim.content in some:
+                    answers[one], chosen[one] = claim.answer, some[claim.content]
+                    replaced -= 1
+            self._repeats.note(fresh)
+            self._repeats.replace(gone)
+            self._repeats.stop_waiting(fresh)
+            later = [chosen[one] for one, s in fresh.items() if s.answer == "later"]
+            self._repeats.wait((document, 0) for document in later)
+        return _planned(chosen, answers, replaced)
+
+    def waiting(self) -> list[Document]:
+        """Return some of the documents that wait for others of their id."""
+        with self._locked():
+            return self._repeats.waiting()
+
+    def keep(self, id: str) -> bool:
+        """Note that the source has an id, though no document of it; return whether it is known."""
+        known = bool(self._rows([id]))
+        with self._transaction():
+            self._repeats.keep(id)
+        return known
+
+    def finish(self) -> None:
+        """Tidy up after a run that has planned a whole source."""
+        with self._transaction():
+            self._repeats.forget_old()
 
     def acknowledge(self, documents: Iterable[Document]) -> None:
         """Record what the store has acknowledged."""
-        self._record((d.id, _text_hash(d), _metadata_hash(d), None) for d in documents)
+        self._record((d.id, content_of(d), None) for d in documents)
 
     def fail(self, document: Document, problem: str) -> None:
         """Record that the store refused a document; the next run tries it again."""
-        self._record([(document.id, _text_hash(document), _metadata_hash(document), problem)])
+        self._record([(document.id, content_of(document), problem)])
 
     def failures(self) -> Iterator[tuple[str, str]]:
         """Yield the id of each document that the store refused, and why."""
@@ -205,13 +275,13 @@ class Journal:
             yield [one for _, one in rows]
 
     def vanished(self) -> Iterator[list[str]]:
-        """Yield in pages the known ids that this run has not planned; they stay until `forget`."""
+        """Yield in pages the known ids that this run has not met; they stay until `forget`."""
         after = ""
         while True:
             with self._locked():
                 rows = self._database.execute(
                     "SELECT id FROM documents WHERE id > ? AND id NOT IN (SELECT id FROM seen) "
-                    "ORDER BY id LIMIT ?",
+                    "AND id NOT IN (SELECT id FROM kept) ORDER BY id LIMIT ?",
                     (after, PAGE),
                 ).fetchall()
             if not rows:
@@ -245,19 +315,66 @@ class Journal:
     def _rows(self, ids: Iterable[str]) -> dict[str, tuple[bytes, bytes, str | None]]:
         query = "SELECT id, text, metadata, problem FROM documents WHERE id IN ({})"
         with self._locked():
-            rows = self._select(query, ids)
+            rows = select(self._database, query, ids)
             return {one: (text, metadata, problem) for one, text, metadata, problem in rows}
 
-    def _record(self, rows: Iterable[tuple[str, bytes, bytes, str | None]]) -> None:
+    def _record(self, rows: Iterable[tuple[str, bytes, str | None]]) -> None:
         with self._transaction():
             # REPLACE gives a new rowid, so the order of rowids is the order of writing.
-            self._database.executemany("REPLACE INTO documents VALUES (?, ?, ?, ?)", rows)
+            self._database.executemany(
+                "REPLACE INTO documents VALUES (?, ?, ?, ?)",
+                (
+                    (one, content[:HASH_BYTES], content[HASH_BYTES:], problem)
+                    for one, content, problem in rows
+                ),
+            )
 
-    def _select(self, query: str, ids: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        every = list(ids)
-        for start in range(0, len(every), PAGE):
-            page = every[start : start + PAGE]
-            yield from self._database.execute(query.format(", ".join("?" * len(page))), page)
+    def _planned_late(self, due: int | None) -> Iterator[Plan]:
+        """Plan what has waited in vain: it is the last of its id."""
+        while True:
+            with self._locked():
+                documents = {document.id: document for document in self._repeats.waiting(due)}
+            if not documents:
+                return
+            known = self._rows(documents)
+            with self._transaction():
+                self._repeats.stop_waiting(documents)
+                seen = self._repeats.seen(documents)
+                plan = self._decided(documents, known, seen, 0, {})
+            yield plan
+
+    def _decided(
+        self,
+        documents: Mapping[str, Document],
+        known: Mapping[str, _Row],
+        seen: Mapping[str, Seen],
+        replaced: int,
+        gaps: Mapping[str, int],
+    ) -> Plan:
+        """Answer for each document, which is the last of its id so far, and note the answers."""
+        answers: dict[str, Answer] = {}
+        later = []
+        for one, document in documents.items():
+            now = seen[one]
+            answer: Answer
+            if now.sent is not None:  # what the journal has is not what the store will have
+                if now.sent == now.content:
+                    continue
+                answer = "encode"
+            else:
+                answer = _answer(now.content, known.get(one))
+            if answer != "unchanged" and one in gaps:
+                # Twice as long as last time, and a chunk more, whatever was added in between.
+                later.append((document, now.place + 2 * gaps[one] + PAGE))
+                continue
+            if answer == "unchanged" and now.answer == "unchanged":
+                continue  # counted before
+            answers[one] = now.answer = answer
+            if answer != "unchanged":
+                now.sent = now.content
+        self._repeats.note(seen)
+        self._repeats.wait(later)
+        return _planned(documents, answers, replaced)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -281,27 +398,50 @@ class Journal:
                     self._database.execute("ROLLBACK")
 
 
-def _answer(document: Document, row: tuple[bytes, bytes, str | None] | None) -> Answer:
-    """Compare a document with its row."""
+_Row = tuple[bytes, bytes, str | None]
+
+
+def _fits(key: str, there: str | None, wanted: str | None) -> bool:
+    """Return whether an entry of the file is what a run asks for, as far as it is known."""
+    if key == "model":
+        return same_model(there or "", wanted or "")
+    return there == wanted or (there is None and key in _LATER_KEYS)
+
+
+def _answer(content: bytes, row: _Row | None) -> Answer:
+    """Compare a content with what the journal has of its id."""
     text, metadata, problem = row or (b"", b"", None)
-    if problem is not None or text != _text_hash(document):
+    if problem is not None or text != content[:HASH_BYTES]:
         return "encode"
-    return "unchanged" if metadata == _metadata_hash(document) else "touch"
+    return "unchanged" if metadata == content[HASH_BYTES:] else "touch"
+
+
+def _choice(
+    id: str,
+    versions: Mapping[bytes, Document],
+    claim: Seen | None,
+    row: _Row | None,
+    old: set[tuple[str, bytes]],
+) -> bytes:
+    """Return the content that stays: the store's, or one that was not replaced, or the first."""
+    written = None if row is None or row[2] is not None else row[0] + row[1]
+    if written in versions:
+        return written
+    new = next((content for content in versions if (id, content) not in old), None)
+    if new is not None:
+        return new
+    return next(iter(versions)) if claim is None else claim.content
 
 
 def _planned(
     documents: Mapping[str, Document], answers: Mapping[str, Answer], replaced: int
 ) -> Plan:
-    sorted_out: dict[Answer, list[Document]] = {"encode": [], "touch": [], "unchanged": []}
+    sorted_out: dict[Answer, list[Document]] = {
+        "encode": [],
+        "touch": [],
+        "unchanged": [],
+        "later": [],
+    }
     for one, answer in answers.items():
         sorted_out[answer].append(documents[one])
     return Plan(sorted_out["encode"], sorted_out["touch"], len(sorted_out["unchanged"]), replaced)
-
-
-def _text_hash(document: Document) -> bytes:
-    return hashlib.blake2b(document.text.encode(), digest_size=16).digest()
-
-
-def _metadata_hash(document: Document) -> bytes:
-    canonical = metadata_json(document.metadata, sort_keys=True)
-    return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
