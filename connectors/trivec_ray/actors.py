@@ -24,8 +24,8 @@ import pyarrow as pa
 from trivec.document import Document
 from trivec.encoding.encoder import Encoder
 from trivec.errors import InvalidDocumentError
-from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.pipeline import OnError, Pipeline
+from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.report import IngestReport, Rejected, Tally
 from trivec.rows import spans
 from trivec.schema import Schema

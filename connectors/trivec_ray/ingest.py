@@ -12,8 +12,8 @@ from ray.data import ActorPoolStrategy, Dataset
 
 from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, StoreError
-from trivec.ingestion.reading import PART_BYTES, PART_DOCUMENTS
 from trivec.ingestion.pipeline import OnError, Rejects, check_on_error
+from trivec.ingestion.reading import PART_BYTES, PART_DOCUMENTS
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder

@@ -30,6 +30,7 @@ __all__ = [
     "TextErrors",
     "check_numbers",
     "check_text",
+    "cleaned_text",
     "describe",
     "document_from",
     "document_path",
@@ -152,6 +153,11 @@ def refused_text(text: str) -> str | None:
     return None if found is None else f"U+{ord(found[0]):04X}"
 
 
+def cleaned_text(text: str) -> str:
+    """Return a text with U+FFFD in the place of each character that Vespa refuses."""
+    return _REFUSED.sub("\ufffd", text)
+
+
 def storable_ids(ids: Iterable[str]) -> list[str]:
     """Return the ids that a document can have; Vespa answers 400 to a request for another one."""
     return [id for id in ids if refused_text(id) is None]
@@ -215,7 +221,7 @@ def feed_fields(
     """
     fields: dict[str, object] = {
         "id": document.id,
-        "text": _REFUSED.sub("\ufffd", document.text),
+        "text": cleaned_text(document.text),
         "metadata": _REFUSED.sub(
             lambda found: json.dumps(found[0])[1:-1], metadata_json(document.metadata)
         ),

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self, TypeVar
@@ -40,6 +41,7 @@ from trivec_vespa.mapping import (
     TextErrors,
     check_numbers,
     check_text,
+    cleaned_text,
     document_from,
     document_path,
     feed_fields,
@@ -256,6 +258,12 @@ class VespaStore(Store):
         for document in documents:
             check_text(document, self.fields, self._text_errors)
             check_numbers(document, self.fields)
+
+    def as_stored(self, document: Document) -> Document:
+        """Return a document as the store gives it back, with U+FFFD for what Vespa refuses."""
+        if self._text_errors == "error":
+            return document
+        return replace(document, text=cleaned_text(document.text))
 
     # --- the collection ------------------------------------------------------------------------
 

@@ -14,7 +14,19 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from trivec import CopyReport, Document, F, Hit, Store, Vector, Vectors, copy, open_store
+from trivec import (
+    CopyReport,
+    Document,
+    F,
+    Hit,
+    Schema,
+    Store,
+    Vector,
+    Vectors,
+    copy,
+    ingest,
+    open_store,
+)
 from trivec.cli.app import app
 from trivec.collection import Page
 from trivec.errors import (
@@ -24,8 +36,9 @@ from trivec.errors import (
     SchemaMismatchError,
 )
 from trivec.ingestion import verification
-from trivec.rows import TokenRows
+from trivec.rows import SparseRows, TokenRows
 from trivec.stores.memory import MemoryStore
+from trivec.stores.overflow import Overflow
 from trivec.testing import HashEncoder
 
 FIELDS = {"lang": str, "n": int}
@@ -41,7 +54,7 @@ def _documents(n: int) -> list[Document]:
 
 @pytest.fixture
 def source(encoder: HashEncoder) -> Iterator[Store]:
-    """300 documents, of which the last two lack a part each."""
+    """300 documents, of which the last two lack a part each, and one has tiny lexical weights."""
     with open_store(f"memory:/source-{uuid4().hex}") as store:
         store.create(encoder.schema, fields=FIELDS)
         documents = _documents(300)
@@ -52,7 +65,10 @@ def source(encoder: HashEncoder) -> Iterator[Store]:
         dense[-1] = 0
         rows = [vectors.colbert.row(i) for i in range(300)]
         rows[-2] = rows[-2][:0]
-        store.upsert(documents, replace(vectors, dense=dense, colbert=TokenRows.from_arrays(rows)))
+        weights = [dict(vectors.sparse.row(i)) for i in range(300)] if vectors.sparse else []
+        weights[0] = {term: weight / 1000 for term, weight in weights[0].items()}
+        vectors = replace(vectors, dense=dense, colbert=TokenRows.from_arrays(rows))
+        store.upsert(documents, replace(vectors, sparse=SparseRows.from_dicts(weights)))
         yield store
         store.drop()
 
@@ -214,6 +230,19 @@ class Lossy(MemoryStore):
             case "sparse" if vectors.sparse is not None:
                 sparse = replace(vectors.sparse, values=vectors.sparse.values * 1.01)
                 vectors = replace(vectors, sparse=sparse)
+            case "a flag":
+                documents = [
+                    replace(d, metadata={"n": False, "lang": "en"}) if d.id == "d0000" else d
+                    for d in documents
+                ]
+            case "length" if vectors.dense is not None:
+                vectors = replace(vectors, dense=vectors.dense * 1.01)
+            case "small weights" if vectors.sparse is not None:
+                values = np.maximum(vectors.sparse.values, 1e-3)
+                vectors = replace(vectors, sparse=replace(vectors.sparse, values=values))
+            case "no colbert" if vectors.colbert is not None:
+                none = [vectors.colbert.row(i)[:0] for i in range(len(documents))]
+                vectors = replace(vectors, colbert=TokenRows.from_arrays(none, dim=16))
             case "colbert" if vectors.colbert is not None:
                 tokens = replace(vectors.colbert, values=vectors.colbert.values * 1.01)
                 vectors = replace(vectors, colbert=tokens)
@@ -228,6 +257,10 @@ class Lossy(MemoryStore):
         ("dense", "a dense cosine is"),
         ("sparse", "a lexical weight differs by 1"),
         ("colbert", "a ColBERT score differs by 1"),
+        ("a flag", "1 of the sample differ: ('d0000',)"),
+        ("length", "a dense cosine is 0.99"),
+        ("small weights", "a lexical weight differs by"),
+        ("no colbert", "of the sample differ"),
     ],
 )
 def test_a_damaged_copy_is_told(source: Store, damage: str, problem: str) -> None:
@@ -300,3 +333,59 @@ def test_ties_at_the_cut_of_the_candidates_are_no_difference(
 
     monkeypatch.setattr(destination, "search_many", without_the_first)
     assert "of the best ten" in verification.verify(source, destination, ids).problems[0]
+
+
+class Limited(MemoryStore):
+    """Holds two token vectors of a document, and no exclamation marks."""
+
+    def _max_colbert_rows(self, schema: Schema) -> int | None:
+        return 2
+
+    def as_stored(self, document: Document) -> Document:
+        return replace(document, text=document.text.replace("!", "?"))
+
+    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        super()._write([self.as_stored(document) for document in documents], vectors)
+
+
+@pytest.mark.parametrize("overflow", ["pool", "truncate", "drop"])
+def test_what_the_destination_was_told_to_change_is_no_difference(
+    open_new: OpenNew, encoder: HashEncoder, overflow: Overflow, tmp_path: Path
+) -> None:
+    source = open_new("memory")
+    source.create(encoder.schema)
+    documents = [Document(f"d{i}", f"stop{'!' * (i % 2)} word{i} other{i}") for i in range(40)]
+    source.upsert(documents, encoder.encode_documents([d.text for d in documents]))
+    journal = tmp_path / "copy.journal"
+    with Limited(f"limited-{uuid4().hex}", colbert_overflow=overflow) as destination:
+        report = copy(source, destination, journal=journal, sample=40)
+        assert report.verification.problems == ()
+        assert (report.verification.shortened, report.written.overflowed) == (40, 40)
+        assert destination.get(["d1"]).documents[0].text == "stop? word1 other1"
+        again = copy(source, destination, journal=journal, sample=40)
+        assert (again.written.unchanged, again.verification.problems) == (40, ())
+        # What it was not told to change is one.
+        page = destination.get(["d1", "d2"], with_vectors=True)
+        assert page.vectors is not None
+        assert page.vectors.colbert is not None
+        changed = [replace(page.documents[0], text="stop. word1 other1"), page.documents[1]]
+        fewer = [page.vectors.colbert.row(i)[:i] for i in (1, 0)]
+        tokens = TokenRows.from_arrays(fewer, dim=16)
+        destination.upsert(changed, replace(page.vectors, colbert=tokens))
+        found = verification.verify(source, destination, [d.id for d in documents])
+        # With "drop" there are no token vectors that one could lack.
+        assert set(found.different) == ({"d1"} if overflow == "drop" else {"d1", "d2"})
+        destination.drop()
+
+
+def test_metadata_is_rewritten_also_where_the_text_was_changed(
+    encoder: HashEncoder, tmp_path: Path
+) -> None:
+    with Limited(f"limited-{uuid4().hex}") as store:
+        store.create(encoder.schema)
+        for n in (1, 2):
+            one = Document("a", "stop!", {"n": n})
+            report = ingest([one], encoder, store, journal=tmp_path / "journal")
+        assert (report.touched, encoder.encoded) == (1, 1)
+        assert store.get(["a"]).documents == [Document("a", "stop?", {"n": 2})]
+        store.drop()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trivec import Document, F, Schema, Vector, Vectors, Weights
+from trivec import Document, F, Schema, Vector, Vectors, Weights, copy, open_store
 from trivec.errors import (
     IncompleteResultError,
     InvalidDocumentError,
@@ -186,6 +186,19 @@ def test_refused_text_stops_a_write_before_it_starts(store: VespaStore, open_ves
     assert store.count() == 0
     open_vespa(text_errors="replace").upsert(documents, _vectors(2))
     assert store.get(["b"]).documents[0].text == "bell \ufffd"
+
+
+def test_a_copy_with_replaced_characters_reports_no_difference(
+    store: VespaStore, open_vespa: Any
+) -> None:
+    documents = [Document("a", "fine"), Document("b", "bell \x07", {"note": "bell \x07"})]
+    with open_store(f"memory:/{store.name}") as source, open_vespa(text_errors="replace") as target:
+        source.create(store.schema)
+        source.upsert(documents, _vectors(2))
+        report = copy(source, target)
+        assert (report.written.documents, report.verification.problems) == (2, ())
+        assert target.get(["b"]).documents[0].text == "bell \ufffd"
+        source.drop()
 
 
 def test_equal_scores_beyond_the_candidates_are_settled_by_id(store: VespaStore) -> None:

@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from trivec.cli.models import model_of
 from trivec.cli.options import (
     AsJson,
     Device,
@@ -62,9 +63,10 @@ def demo(
 ) -> None:
     """Encode a multilingual collection once, search it in five modes, and compare them."""
     collection = load_collection()
-    encoder = load_encoder(model, device, precision)
     url = store or _embedded(model)
     with open_store(url) as target:
+        model = model_of(target, model, None)  # another model is told before it loads
+        encoder = load_encoder(model, device, precision)
         report, reused = update(collection, encoder, target)
         notes.print(
             f"{report.documents} documents encoded and written, {reused} reused from {escape(url)}"

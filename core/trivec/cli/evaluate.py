@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from trivec.cli.models import CollectionModel, ModelName, model_of
 from trivec.cli.options import (
     AsJson,
     Device,
-    Model,
     Precision,
     StoreArgument,
     check_file,
@@ -27,6 +27,7 @@ from trivec.filters.parser import parse_filter
 from trivec.insight.evaluation import METRICS, Evaluation
 from trivec.insight.evaluation import evaluate as measure
 from trivec.insight.judgements import Qrels, read_beir, read_qrels, read_queries
+from trivec.insight.measures import Measures
 from trivec.search import as_mode
 from trivec.stores.registry import open_store
 
@@ -46,7 +47,8 @@ def evaluate(
     data: DataArgument,
     qrels: QrelsOption = None,
     split: Annotated[str, typer.Option(help="Which qrels of a BEIR folder.")] = "test",
-    model: Model = "BAAI/bge-m3",
+    model: CollectionModel = None,
+    model_name: ModelName = None,
     device: Device = "auto",
     precision: Precision = "auto",
     mode: Annotated[
@@ -74,20 +76,30 @@ def evaluate(
     check_file(html)
     queries, judgements = read_judged(data, qrels, split)
     condition = None if filter is None else parse_filter(filter)
+    modes = None if mode is None else [as_mode(one) for one in mode]
+    against = None if reference is None else as_mode(reference)
+    chosen = weights_of(weights)
     with open_store(store) as collection:
-        collection.count(condition)  # a wrong collection or filter is told before a model loads
+        # What is wrong is told before a model loads: options, the collection, the model's name.
+        for one in modes or ["hybrid"]:
+            collection.search_many(
+                [], k=k, mode=one, weights=chosen, candidates=candidates, filter=condition
+            )
+        Measures(metric or METRICS, judgements)
+        collection.count(condition)
+        model = model_of(collection, model, model_name)
         found = measure(
             collection,
-            load_encoder(model, device, precision),
+            load_encoder(model, device, precision, model_name),
             queries,
             judgements,
-            modes=None if mode is None else [as_mode(one) for one in mode],
+            modes=modes,
             metrics=metric or METRICS,
             k=k,
-            weights=weights_of(weights),
+            weights=chosen,
             candidates=candidates,
             filter=condition,
-            reference=None if reference is None else as_mode(reference),
+            reference=against,
         )
     if runs is not None:
         found.write_runs(runs)

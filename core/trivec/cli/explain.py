@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from trivec.cli.models import CollectionModel, ModelName, model_of
 from trivec.cli.options import (
     AsJson,
     Device,
-    Model,
     Precision,
     StoreArgument,
     check_file,
@@ -34,7 +34,8 @@ def explain(
     store: StoreArgument,
     query: Annotated[str, typer.Argument(help="The question.")],
     id: Annotated[str, typer.Argument(help="The id of the document.")],
-    model: Model = "BAAI/bge-m3",
+    model: CollectionModel = None,
+    model_name: ModelName = None,
     device: Device = "auto",
     precision: Precision = "auto",
     weights: Annotated[
@@ -47,10 +48,13 @@ def explain(
     check_file(html)
     chosen = weights_of(weights)
     with open_store(store) as collection:
+        model = model_of(collection, model, model_name)
+        schema = collection.schema
         documents, vectors = collection.get([id], with_vectors=True)
     if not documents or vectors is None:
         raise InvalidOptionError(f"{store} holds no document {id!r}")
-    encoder = load_encoder(model, device, precision)
+    encoder = load_encoder(model, device, precision, model_name)
+    schema.check_model(encoder.schema.model)
     explanation = take_apart(
         query, documents[0], encoder, document_vector=vectors[0], weights=chosen
     )

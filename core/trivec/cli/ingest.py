@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from trivec.cli.models import CollectionModel, ModelName, model_of
 from trivec.cli.options import (
     AllowEmpty,
     AsJson,
@@ -18,7 +19,6 @@ from trivec.cli.options import (
     IdField,
     Journal,
     Layout,
-    Model,
     OnErrorOption,
     Precision,
     Quoting,
@@ -31,9 +31,9 @@ from trivec.cli.options import (
     print_json,
 )
 from trivec.errors import InvalidOptionError
-from trivec.ingestion.reading import PART_BYTES
 from trivec.ingestion.ingest import ingest as run
 from trivec.ingestion.pipeline import check_on_error
+from trivec.ingestion.reading import PART_BYTES
 from trivec.ingestion.report import IngestInterrupted, IngestReport
 from trivec.ingestion.sources import RejectFile, Source
 from trivec.stores.registry import open_store
@@ -44,7 +44,8 @@ __all__ = ["ingest", "print_report"]
 def ingest(
     source: SourceArgument,
     store: StoreArgument,
-    model: Model = "BAAI/bge-m3",
+    model: CollectionModel = None,
+    model_name: ModelName = None,
     device: Device = "auto",
     precision: Precision = "auto",
     field: Annotated[
@@ -87,7 +88,8 @@ def ingest(
     )
     with _reject_file(rejects, source) as rejected, open_store(store) as target:
         documents.check()
-        encoder = load_encoder(model, device, precision)
+        model = model_of(target, model, model_name)
+        encoder = load_encoder(model, device, precision, model_name)
         target.create(encoder.schema, fields=fields, exist_ok=True)
         try:
             report = run(

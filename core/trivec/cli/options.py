@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
-from trivec.errors import InvalidOptionError
+from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.ingestion.sources import FORMATS
 from trivec.scores import Weights
@@ -112,15 +112,30 @@ def as_precision(text: str) -> Literal["auto", "float32", "bfloat16", "float16",
     )
 
 
-def load_encoder(model: str, device: str, precision: str) -> Encoder:
-    """Load a model, building the demo model where its name is "demo"."""
+def load_encoder(model: str, device: str, precision: str, name: str | None = None) -> Encoder:
+    """Load a model, building the demo model where its name is "demo".
+
+    Args:
+        model: The hub id or folder.
+        device: Where it runs.
+        precision: The numbers of its matrix products.
+        name: What it is called in a collection; None for the name of the folder or on the hub.
+    """
     from trivec.encoding.encoder import Encoder
 
     if model == "demo":
         from trivec.demo.model import demo_model
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
-    return Encoder.load(model, device=device, precision=as_precision(precision))
+    try:
+        return Encoder.load(model, device=device, precision=as_precision(precision), name=name)
+    except CheckpointError as error:
+        if "/" in model or Path(model).is_dir():
+            raise
+        raise CheckpointError(
+            f"{error}; if a collection was made by a model in a folder called {model!r}, give the "
+            "folder's path as --model"
+        ) from error
 
 
 def weights_of(text: str) -> Weights:

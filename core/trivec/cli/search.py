@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,10 +12,10 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from trivec.cli.models import CollectionModel, ModelName, model_of
 from trivec.cli.options import (
     AsJson,
     Device,
-    Model,
     Precision,
     StoreArgument,
     load_encoder,
@@ -34,7 +35,8 @@ __all__ = ["hits_table", "search"]
 def search(
     store: StoreArgument,
     query: Annotated[str, typer.Argument(help="The question.")],
-    model: Model = "BAAI/bge-m3",
+    model: CollectionModel = None,
+    model_name: ModelName = None,
     device: Device = "auto",
     precision: Precision = "auto",
     mode: Annotated[str, typer.Option(help="dense, sparse, colbert, hybrid or rrf.")] = "hybrid",
@@ -51,16 +53,21 @@ def search(
     """Print the best documents with the parts of their scores."""
     condition = None if filter is None else parse_filter(filter)
     with open_store(store) as collection:
-        collection.count(condition)  # a wrong collection or filter is told before a model loads
-        vector = load_encoder(model, device, precision).encode_query(query)
-        hits = collection.search(
-            vector,
+        find = partial(
+            collection.search_many,
             k=k,
             mode=as_mode(mode),
             weights=weights_of(weights),
             candidates=candidates,
             filter=condition,
         )
+        # What is wrong is told before a model loads: options, the collection, the model's name.
+        find([])
+        collection.count(condition)
+        model = model_of(collection, model, model_name)
+        encoder = load_encoder(model, device, precision, model_name)
+        collection.schema.check_model(encoder.schema.model)
+        hits = find([encoder.encode_query(query)])[0]
     if as_json:
         print_json([asdict(hit) for hit in hits])
     else:

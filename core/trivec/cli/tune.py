@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from trivec.cli.evaluate import DataArgument, QrelsOption, read_judged
+from trivec.cli.models import CollectionModel, ModelName, model_of
 from trivec.cli.options import (
     AsJson,
     Device,
-    Model,
     Precision,
     StoreArgument,
     load_encoder,
@@ -20,6 +20,7 @@ from trivec.cli.options import (
     weights_of,
 )
 from trivec.filters.parser import parse_filter
+from trivec.insight.measures import Measures
 from trivec.insight.tuning import tune as search_weights
 from trivec.stores.registry import open_store
 
@@ -31,7 +32,8 @@ def tune(
     data: DataArgument,
     qrels: QrelsOption = None,
     split: Annotated[str, typer.Option(help="Which qrels of a BEIR folder.")] = "test",
-    model: Model = "BAAI/bge-m3",
+    model: CollectionModel = None,
+    model_name: ModelName = None,
     device: Device = "auto",
     precision: Precision = "auto",
     metric: Annotated[str, typer.Option(help="As ir-measures spells it.")] = "nDCG@10",
@@ -48,10 +50,14 @@ def tune(
     baseline = weights_of(weights)
     condition = None if filter is None else parse_filter(filter)
     with open_store(store) as collection:
-        collection.count(condition)  # a wrong collection or filter is told before a model loads
+        # What is wrong is told before a model loads: options, the collection, the model's name.
+        collection.search_many([], weights=baseline, candidates=candidates, filter=condition)
+        Measures([metric], judgements)
+        collection.count(condition)
+        model = model_of(collection, model, model_name)
         found = search_weights(
             collection,
-            load_encoder(model, device, precision),
+            load_encoder(model, device, precision, model_name),
             queries,
             judgements,
             metric=metric,

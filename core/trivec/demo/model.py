@@ -98,7 +98,7 @@ def demo_model(cache: Path | None = None, *, progress: Progress | None = None) -
             cannot be written.
     """
     root = cache if cache is not None else default_cache()
-    folder = root / f"demo-model-{_fingerprint()}"
+    folder = root / demo_name()
     if is_complete(folder):
         return folder
     tell = progress if progress is not None else _say_nothing
@@ -110,6 +110,11 @@ def demo_model(cache: Path | None = None, *, progress: Progress | None = None) -
     except OSError as error:
         raise CheckpointError(f"the demo model could not be written to {root}: {error}") from error
     return folder
+
+
+def demo_name() -> str:
+    """Return the name of the demo checkpoint's folder, which is that of the model."""
+    return f"demo-model-{_fingerprint()}"
 
 
 def default_cache() -> Path:

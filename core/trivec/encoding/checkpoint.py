@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from trivec.encoding.architecture import Architecture
+from trivec.encoding.naming import model_name
 from trivec.encoding.weights import TensorFiles, read_linear
 from trivec.errors import CheckpointError
 
@@ -141,7 +142,7 @@ def open_checkpoint(folder: Path, *, model: str | Path, heads: bool = True) -> C
         )
     return Checkpoint(
         folder=folder,
-        name=_name(folder, model),
+        name=model_name(model),
         architecture=architecture,
         prefix=prefix,
         tensors=tensors,
@@ -232,20 +233,10 @@ def _at_most(problems: list[str]) -> list[str]:
     return problems if rest <= 0 else [*problems[:_NAMED], f"… and {rest} more like it"]
 
 
-def _name(folder: Path, model: str | Path) -> str:
-    if not Path(model).expanduser().is_dir():
-        return str(model)
-    # A snapshot in the hub's cache: models--BAAI--bge-m3/snapshots/<commit>.
-    for part in folder.resolve().parts:
-        if part.startswith("models--"):
-            return part.removeprefix("models--").replace("--", "/")
-    return folder.resolve().name
-
-
 def _query_instruction(folder: Path, model: str | Path) -> str:
     settings = _read_json(folder / "config_sentence_transformers.json", [])
     prompts = settings.get("prompts") if settings else None
     if isinstance(prompts, dict) and isinstance(prompts.get("query"), str) and prompts["query"]:
         return str(prompts["query"])
-    known = _INSTRUCTED.search(_name(folder, model))
+    known = _INSTRUCTED.search(model_name(model))
     return _INSTRUCTIONS[known[1]] if known else ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from trivec.document import Document
-from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.errors import InvalidOptionError
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Pipeline, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES, Reading

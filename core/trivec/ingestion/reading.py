@@ -126,8 +126,10 @@ def with_stored_vectors(store: Store, documents: Sequence[Document]) -> tuple[Pa
     page = store.get([document.id for document in documents], with_vectors=True)
     row = {document.id: i for i, document in enumerate(page.documents)}
     texts = {document.id: document.text for document in page.documents}
-    there = [document for document in documents if texts.get(document.id) == document.text]
-    gone = [document for document in documents if texts.get(document.id) != document.text]
+    there, gone = [], []
+    for document in documents:
+        held = texts.get(document.id) == store.as_stored(document).text
+        (there if held else gone).append(document)
     vectors = None if page.vectors is None else page.vectors.take([row[d.id] for d in there])
     return Part(there, vectors), gone
 

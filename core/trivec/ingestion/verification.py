@@ -14,6 +14,7 @@ from trivec.document import Document, Json
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.scores import Weights, score_many
+from trivec.stores.overflow import fit_rows
 from trivec.stores.store import Store
 from trivec.vectors import Vector, Vectors
 
@@ -37,11 +38,14 @@ class Verification:
         destination_count: How many documents the destination has; it may have had others.
         sampled: How many documents were compared, drawn at random.
         missing: The ids of those that the destination lacks.
-        different: The ids of those whose text or metadata differ.
-        dense_cosine: The lowest cosine of a document's two dense vectors.
-        sparse_difference: The largest difference of a lexical weight, against the largest weight.
+        different: The ids of those whose text or metadata differ, or the number of their ColBERT
+            vectors.
+        dense_cosine: The lowest cosine of a document's two dense vectors, times the shorter
+            one's share of the longer one's length.
+        sparse_difference: The largest difference of a lexical weight, against the document's
+            largest weight.
         colbert_drift: The largest difference of a ColBERT score, over all pairs of `queries`
-            sampled documents as queries with documents that were not shortened.
+            sampled documents as queries with documents, shortened as the database needs them.
         shortened: How many had to be shortened to the ColBERT vectors that the database holds.
         queries: How many sampled documents were searched for.
         same_top: The share of the source's best ten that are among the destination's; those
@@ -91,6 +95,9 @@ def verify(
 ) -> Verification:
     """Compare a collection with its copy.
 
+    What the copy was told to change is no difference: `expected`, characters that the destination
+    replaces, and ColBERT vectors that it merges or cuts since it holds only so many.
+
     Args:
         source: What was copied.
         destination: What it was copied to.
@@ -107,7 +114,7 @@ def verify(
         if before.vectors is not None:
             few = before.vectors.slice(0, max(0, QUERIES - len(queries)))
             queries += [_query(vector) for vector in few]
-        verification = _compared(verification, before, after, expected, queries)
+        verification = _compared(verification, before, after, expected, queries, destination)
     same_top = None
     if queries and count == there:
         same_top = _same_top(queries, source, destination, filter)
@@ -120,16 +127,18 @@ def _compared(
     after: Page,
     expected: Callable[[Document], Document],
     queries: Sequence[Vector],
+    destination: Store,
 ) -> Verification:
     """Return what was found, with some more documents and their copies compared."""
     copies = {document.id: document for document in after.documents}
     known = [document.id for document in before.documents]
     kept = [i for i, one in enumerate(known) if one in copies]
-    different = (
+    different = [
         document.id
         for document in before.documents
-        if document.id in copies and not _alike(copies[document.id], expected(document))
-    )
+        if document.id in copies
+        and not _alike(copies[document.id], destination.as_stored(expected(document)))
+    ]
     sofar = replace(
         sofar,
         sampled=sofar.sampled + len(known),
@@ -138,10 +147,12 @@ def _compared(
     )
     if not kept or before.vectors is None or after.vectors is None:
         return sofar
-    vectors = before.vectors.take(kept)
-    drift, shortened = _colbert_drift(queries, vectors, after.vectors)
+    vectors, shortened = _fitted(before.vectors.take(kept), destination)
+    drift, others = _colbert_drift(queries, vectors, after.vectors)
+    ids = (after.documents[row].id for row in others)
     return replace(
         sofar,
+        different=(*sofar.different, *(one for one in ids if one not in sofar.different)),
         dense_cosine=min(sofar.dense_cosine, _dense_cosine(vectors, after.vectors)),
         sparse_difference=max(sofar.sparse_difference, _sparse_difference(vectors, after.vectors)),
         colbert_drift=max(sofar.colbert_drift, drift),
@@ -164,7 +175,7 @@ def _same(one: Json, other: Json) -> bool:
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=FLOAT_TOLERANCE)
-    return one == other
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _query(vector: Vector) -> Vector:
@@ -173,41 +184,53 @@ def _query(vector: Vector) -> Vector:
     return Vector(vector.dense, vector.sparse, tokens)
 
 
+def _fitted(vectors: Vectors, destination: Store) -> tuple[Vectors, int]:
+    """Return vectors as the destination was given them, and how many it had to shorten."""
+    if vectors.colbert is None or destination.overflow == "error":
+        return vectors, 0
+    limit, policy = destination.max_colbert_rows, destination.overflow
+    rows, changed = fit_rows(vectors.colbert, limit, policy)
+    return replace(vectors, colbert=rows), len(changed)
+
+
 def _dense_cosine(before: Vectors, after: Vectors) -> float:
-    """Return the lowest cosine; 1 where both lack the vector, 0 where one does."""
+    """Return the lowest cosine, less for another length; 1 where both lack the vector."""
     if before.dense is None or after.dense is None:
         return float(before.dense is after.dense)
     a, b = before.dense.astype(np.float64), after.dense.astype(np.float64)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    longer = np.maximum((a * a).sum(axis=1), (b * b).sum(axis=1))
     both_lack = ~a.any(axis=1) & ~b.any(axis=1)
-    cosines = np.where(both_lack, 1.0, (a * b).sum(axis=1) / np.maximum(norms, 1e-30))
+    cosines = np.where(both_lack, 1.0, (a * b).sum(axis=1) / np.maximum(longer, 1e-300))
     return float(cosines.min())
 
 
 def _sparse_difference(before: Vectors, after: Vectors) -> float:
     if before.sparse is None or after.sparse is None:
         return float(before.sparse is not after.sparse)
-    largest = max(1e-30, float(before.sparse.values.max(initial=0)))
     worst = 0.0
     for i in range(len(before)):
         a, b = before.sparse.row(i), after.sparse.row(i)
-        worst = max([worst, *(abs(a.get(t, 0.0) - b.get(t, 0.0)) for t in a.keys() | b.keys())])
-    return worst / largest
+        largest = max((a or b).values(), default=0.0)
+        if largest > 0:
+            differences = (abs(a.get(t, 0.0) - b.get(t, 0.0)) for t in a.keys() | b.keys())
+            worst = max(worst, max(differences) / largest)
+    return worst
 
 
-def _colbert_drift(queries: Sequence[Vector], before: Vectors, after: Vectors) -> tuple[float, int]:
-    """Return the largest difference of a score, and how many documents are shorter now."""
+def _colbert_drift(
+    queries: Sequence[Vector], before: Vectors, after: Vectors
+) -> tuple[float, list[int]]:
+    """Return the largest difference of a score, and which rows have another number of vectors."""
     if before.colbert is None or after.colbert is None:
-        return float(before.colbert is not after.colbert), 0
-    rows = len(before)
-    whole = np.flatnonzero(np.diff(before.colbert.indptr) == np.diff(after.colbert.indptr))
-    before, after = before.take(whole), after.take(whole)
+        return float(before.colbert is not after.colbert), []
+    same = np.diff(before.colbert.indptr) == np.diff(after.colbert.indptr)
+    before, after = before.take(np.flatnonzero(same)), after.take(np.flatnonzero(same))
     only, worst = Weights(0, 0, 1), 0.0
     for query in queries:
         a, b = score_many(query, before, only).colbert, score_many(query, after, only).colbert
         if query.colbert is not None and a is not None and b is not None:
             worst = max(worst, float(np.abs(a - b).max(initial=0)))
-    return worst, rows - len(whole)
+    return worst, np.flatnonzero(~same).tolist()
 
 
 def _same_top(

@@ -212,6 +212,7 @@ def evaluate(
 
     Raises:
         InvalidOptionError: If a judged question has no text, or an option is unknown.
+        SchemaMismatchError: If the collection holds the vectors of another model.
         MissingDependencyError: If ir-measures is not installed.
 
     Example:
@@ -233,6 +234,9 @@ def evaluate(
     against = as_mode(reference) if reference else "dense" if "dense" in chosen else chosen[0]
     if against not in chosen:
         raise InvalidOptionError(f"reference={against!r} is none of the modes {', '.join(chosen)}")
+    store.schema.check_model(encoder.schema.model)
+    for mode in chosen:  # a wrong option is told before anything is encoded
+        store.search_many([], k=k, mode=mode, weights=weights, candidates=candidates, filter=filter)
     vectors = encoder.encode_queries(list(judged.values()))
     documents: dict[str, Document] = {}
     results = []

@@ -124,6 +124,7 @@ def tune(
     Raises:
         InvalidOptionError: If fewer than 4 questions have judgements, the metric cannot be
             computed, or the seed is below 0.
+        SchemaMismatchError: If the collection holds the vectors of another model.
         MissingDependencyError: If ir-measures is not installed.
     """
     if seed < 0:
@@ -143,6 +144,8 @@ def tune(
     measures = [
         Measures([metric], {name: qrels[name] for name in some}) for some in (learning, held_out)
     ]
+    store.schema.check_model(encoder.schema.model)
+    store.search_many([], weights=baseline, candidates=candidates, filter=filter)
     vectors = encoder.encode_queries(list(judged.values()))
     # A little of every part, so that all of them are computed.
     found = store.search_many(

@@ -37,7 +37,7 @@ from trivec.stores.limits import Limits
 from trivec.stores.overflow import Overflow, OverflowingRowError, check_overflow, fit_rows
 from trivec.stores.retry import retrying
 from trivec.stores.url import StoreUrl
-from trivec.stores.validation import check_documents, check_query
+from trivec.stores.validation import check_documents, check_mode, check_query
 from trivec.vectors import Vector, Vectors
 
 __all__ = ["BATCH_BYTES", "BlockingStore"]
@@ -228,6 +228,15 @@ class BlockingStore(ABC):
     def overflow(self) -> Overflow:
         """What is done with ColBERT rows longer than the database can hold."""
         return self._overflow
+
+    @property
+    def max_colbert_rows(self) -> int | None:
+        """The most token vectors of one document; None for any number."""
+        return self._max_colbert_rows(self.schema)
+
+    def as_stored(self, document: Document) -> Document:
+        """Return a document as the store gives it back: without what it was told to replace."""
+        return document
 
     # --- documents -----------------------------------------------------------------------------
 
@@ -469,6 +478,7 @@ class BlockingStore(ABC):
                 "queries: expected Vectors, such as encoder.encode_queries(texts), "
                 f"got {described(queries)}"
             )
+        check_mode(self.name, self.schema, search.mode)  # also where there is no query
         checked = (check_query(self.name, self.schema, query, search) for query in queries)
         return search, [self._fit(query, ["the query"])[0][0] for query in checked]
 

@@ -11,11 +11,11 @@ from trivec.errors import InvalidDocumentError, InvalidVectorsError
 from trivec.fields import check_values
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
-from trivec.search import Search
+from trivec.search import Mode, Search
 from trivec.stores.limits import Limits
 from trivec.vectors import Vector, Vectors, expect_vector
 
-__all__ = ["check_documents", "check_query"]
+__all__ = ["check_documents", "check_mode", "check_query"]
 
 
 def check_documents(
@@ -58,6 +58,16 @@ def check_documents(
     _check_dims(name, collection.schema, vectors, "the documents have")
 
 
+def check_mode(name: str, schema: Schema, mode: Mode) -> None:
+    """Check that a collection can be searched in a mode.
+
+    Raises:
+        InvalidVectorsError: If it lacks the part of the mode.
+    """
+    if mode not in ("hybrid", "rrf", *schema.parts):
+        raise InvalidVectorsError(f"mode {mode!r}: collection {name!r} lacks this part")
+
+
 def check_query(name: str, schema: Schema, query: Vector, search: Search) -> Vectors:
     """Return one query, as a batch of one, with only the parts that the collection holds.
 
@@ -66,11 +76,9 @@ def check_query(name: str, schema: Schema, query: Vector, search: Search) -> Vec
             the mode, or the dimensions differ.
     """
     expect_vector(query, "query")
-    if search.mode not in ("hybrid", "rrf"):
-        if search.mode not in schema.parts:
-            raise InvalidVectorsError(f"mode {search.mode!r}: collection {name!r} lacks this part")
-        if getattr(query, search.mode) is None:
-            raise InvalidVectorsError(f"mode {search.mode!r}: the query lacks this part")
+    check_mode(name, schema, search.mode)
+    if search.mode not in ("hybrid", "rrf") and getattr(query, search.mode) is None:
+        raise InvalidVectorsError(f"mode {search.mode!r}: the query lacks this part")
     dense = None if schema.dense is None else query.dense
     tokens = None if schema.colbert is None else query.colbert
     lexical = query.sparse if schema.sparse else None
