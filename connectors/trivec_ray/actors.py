@@ -12,6 +12,7 @@ driver. Ray would put it into an exception of its own, and repeat tasks that it 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -23,53 +24,66 @@ import pyarrow as pa
 
 from trivec.document import Document
 from trivec.encoding.encoder import Encoder
-from trivec.errors import InvalidDocumentError
-from trivec.ingestion.pipeline import OnError, Pipeline
+from trivec.errors import InvalidDocumentError, JournalError
+from trivec.ingestion.identity import Maker
+from trivec.ingestion.pipeline import OnError, Pipeline, as_line
 from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.report import IngestReport, Rejected, Tally
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
+from trivec_ray.attempts import check_load, check_writing, deadly, is_enough
 from trivec_ray.ledger import SharedJournal
 from trivec_ray.rows import Columns, Parcel, pack, pack_error, read_rows, unpack
 
-__all__ = ["Encoding", "Writing", "plan_rows"]
+__all__ = ["Encoding", "Writing", "make_encoder", "plan_rows"]
 
 
 def plan_rows(
-    table: pa.Table, *, journal: SharedJournal, columns: Columns, on_error: OnError
+    table: pa.Table,
+    *,
+    journal: SharedJournal,
+    columns: Columns,
+    on_error: OnError,
+    wait: bool = True,
 ) -> Iterator[pa.Table]:
-    """Turn rows into documents, and leave out those that need nothing done."""
-    return _handing_on(_plan(table, journal, columns, on_error))
+    """Turn rows into documents, and leave out those that need nothing done.
+
+    Args:
+        table: The rows.
+        journal: Says what needs something done.
+        columns: Which columns make a document.
+        on_error: Whether a row that is no document ends the run.
+        wait: Whether documents may wait for others of their ids; see `Journal.claim`.
+    """
+    return _handing_on(_plan(table, journal, columns, on_error, wait))
 
 
 def _plan(
-    table: pa.Table, journal: SharedJournal, columns: Columns, on_error: OnError
+    table: pa.Table, journal: SharedJournal, columns: Columns, on_error: OnError, wait: bool
 ) -> Iterator[pa.Table]:
-    documents: dict[str, Document] = {}
-    count = 0
+    documents: list[Document] = []
     rejected: list[Rejected] = []
     for one in read_rows(table, columns):
         if isinstance(one, Document):
-            documents.setdefault(one.id, one)
-            count += 1
+            documents.append(one)
         elif on_error == "raise":
             raise InvalidDocumentError(f"{one.where}: {one.problem}")
         else:
             rejected.append(one)
-    claim = journal.claim(list(documents.values()))
+    claim = journal.claim(documents, wait=wait)
     report = IngestReport(
         unchanged=claim.unchanged,
-        replaced=claim.replaced + count - len(documents),
+        replaced=claim.replaced,
         failed=len(rejected),
         unreadable=len(rejected),
         failures=tuple(rejected),
     )
     yield pack(
         Parcel(
-            [document for one, document in documents.items() if one in claim.encode],
-            stored=[document for one, document in documents.items() if one in claim.touch],
+            [documents[place] for place in claim.encode],
+            stored=[documents[place] for place in claim.touch],
             reports=[report],
         )
     )
@@ -78,27 +92,36 @@ def _plan(
 class Encoding:
     """Encodes the documents of a block in parts, each of which goes on when it is done.
 
-    The model is loaded when there is something to encode.
+    The model is loaded when there is something to encode. A part with which the process dies again
+    and again is tried by halves, down to the one document that is at fault.
 
     Args:
         encoder: A model's name or folder, or what makes the encoder.
         schema: What the collection holds.
         part_bytes: The most bytes of text that are encoded at once.
+        maker: What the encoder must say of itself, since the journal goes by it; None for any.
+        journal: Remembers what was begun when a process died; None for nothing that does.
+        on_error: Whether a document that cannot be encoded ends the run.
     """
 
     def __init__(
-        self, encoder: str | Path | Callable[[], TextEncoder], schema: Schema, part_bytes: int
+        self,
+        encoder: str | Path | Callable[[], TextEncoder],
+        schema: Schema,
+        part_bytes: int,
+        *,
+        maker: Maker | None = None,
+        journal: SharedJournal | None = None,
+        on_error: OnError = "raise",
     ) -> None:
         self._make = encoder
         self._schema = schema
         self._part_bytes = part_bytes
-
-    @cached_property
-    def _encoder(self) -> TextEncoder:
-        make = self._make
-        encoder = make() if callable(make) else Encoder.load(make)
-        encoder.schema.held_by(self._schema)
-        return encoder
+        self._maker = maker
+        self._journal = journal
+        self._on_error: OnError = on_error
+        self._encoder: TextEncoder | None = None
+        self._seconds = 0.0
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Yield each part with its vectors, and at last what needs none."""
@@ -106,18 +129,61 @@ class Encoding:
 
     def _encode(self, table: pa.Table) -> Iterator[pa.Table]:
         for parcel in unpack(table.combine_chunks()):  # to have full parts
-            seconds = 0.0
+            self._seconds = 0.0
             sizes = [len(document.text.encode()) for document in parcel.documents]
             for start, stop in spans(np.array(sizes, np.int64), self._part_bytes):
-                part = parcel.documents[start:stop]
-                encoder = self._encoder
-                started = time.perf_counter()
-                vectors = encoder.encode_documents([document.text for document in part])
-                vectors = vectors.only(self._schema)
-                seconds += time.perf_counter() - started
-                yield pack(Parcel(part, vectors))
-            spent = IngestReport(encode_seconds=seconds)
+                for done in self._encoded(parcel.documents[start:stop]):
+                    yield pack(done)
+            spent = IngestReport(encode_seconds=self._seconds)
             yield pack(Parcel(stored=parcel.stored, reports=[*parcel.reports, spent]))
+
+    def _encoded(self, part: list[Document], *, half: bool = False) -> Iterator[Parcel]:
+        """Yield documents with their vectors, together or by halves, or why there are none."""
+        name = _name_of(part)
+        encoder = self._loaded(name)
+        deaths = 0 if self._journal is None else self._journal.begin(name)
+        if not is_enough(deaths, part, half=half):
+            started = time.perf_counter()
+            vectors = encoder.encode_documents([document.text for document in part])
+            self._seconds += time.perf_counter() - started
+            yield Parcel(part, vectors.only(self._schema))
+            if self._journal is not None:
+                self._journal.end(name)
+        elif len(part) == 1:
+            yield Parcel(reports=[self._without(part[0])])
+        else:
+            middle = len(part) // 2
+            yield from self._encoded(part[:middle], half=True)
+            yield from self._encoded(part[middle:], half=True)
+
+    def _loaded(self, part: str) -> TextEncoder:
+        """Return the encoder, made for a part at first."""
+        if self._encoder is None:
+            name = f"the encoder for {part}"
+            if self._journal is not None:
+                check_load(self._journal.begin(name))
+            encoder = make_encoder(self._make)
+            encoder.schema.held_by(self._schema)
+            maker = Maker.of(encoder)
+            if self._maker not in (None, maker):
+                raise JournalError(
+                    f"the encoders of this run differ: one says {self._maker}, another {maker}; "
+                    "give the device and the precision"
+                )
+            self._encoder = encoder
+            if self._journal is not None:
+                self._journal.end(name, succeeded=False)
+        return self._encoder
+
+    def _without(self, document: Document) -> IngestReport:
+        """Leave out a document that ends the process, or end the run."""
+        assert self._journal is not None
+        error = deadly(document, self._journal.deadly(document.id))
+        if self._on_error == "raise":
+            raise error
+        self._journal.fail(document, str(error))
+        rejected = Rejected(document.id, str(error), as_line(document))
+        return IngestReport(failed=1, failures=(rejected,))
 
 
 class Writing:
@@ -158,10 +224,14 @@ class Writing:
 
     def _write(self, table: pa.Table) -> Iterator[pa.Table]:
         for parcel in unpack(table):
+            documents = [*parcel.documents, *parcel.stored]
+            name = f"writing {_name_of(documents)}"
+            check_writing(self._journal.begin(name), documents)
             if parcel.vectors is not None:
                 self._pipeline.write(parcel.documents, parcel.vectors)
             if parcel.stored:
                 self._touch(parcel.stored)
+            self._journal.end(name, succeeded=False)
             for report in parcel.reports:
                 self._tally.add(report)
                 self._rejected += report.failures
@@ -177,6 +247,19 @@ class Writing:
         if gone:
             self._journal.forget([document.id for document in gone])
         self._tally.add(IngestReport(touched=len(there.documents), missing=len(gone)))
+
+
+def make_encoder(make: str | Path | Callable[[], TextEncoder]) -> TextEncoder:
+    """Load a model by its name or folder, or call what makes an encoder."""
+    return make() if callable(make) else Encoder.load(make)
+
+
+def _name_of(documents: Sequence[Document]) -> str:
+    """Return a name of some documents, the same whenever they come together."""
+    digest = hashlib.blake2b(digest_size=16)
+    for document in documents:
+        digest.update(document.id.encode() + b"\0")
+    return digest.hexdigest()
 
 
 def _handing_on(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

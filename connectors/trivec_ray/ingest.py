@@ -6,23 +6,30 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
-from ray.data import ActorPoolStrategy, Dataset
+import ray
+from ray.data import ActorPoolStrategy, Dataset, from_items
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
 from trivec.arguments import type_name
-from trivec.errors import InvalidOptionError, StoreError
+from trivec.errors import CheckpointError, InvalidOptionError, StoreError
+from trivec.ingestion.identity import Maker
 from trivec.ingestion.pipeline import OnError, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES, PART_DOCUMENTS
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
-from trivec_ray.actors import Encoding, Writing, plan_rows
+from trivec_ray.actors import Encoding, Writing, make_encoder, plan_rows
 from trivec_ray.ledger import SharedJournal
-from trivec_ray.rows import Columns, unpack
+from trivec_ray.rows import ROW_COLUMNS, Columns, as_rows, unpack
 from trivec_ray.target import Target
 
 __all__ = ["ingest"]
+
+MOST_TRIES = 100
+"""So often Ray tries one block, of which each process that dies may have done a part."""
 
 
 def ingest(
@@ -61,7 +68,9 @@ def ingest(
             Each writer opens its own. Of the three parts it gets those that it holds.
         store_options: The keyword options of the store's `from_url`. They are sent to the
             writers and not shown. Environment variables must be there on every machine.
-        journal: A file on the driver's machine that remembers what the store acknowledged.
+        journal: A file on the driver's machine that remembers what the store acknowledged; the
+            same as that of `trivec.ingest`. With one, an encoder is made before anything is read,
+            to know whether its vectors are those of the journal.
         id_field: The column of ids.
         text_field: The column of texts.
         metadata_field: The one column of metadata, a struct or JSON text. None: all other
@@ -80,12 +89,16 @@ def ingest(
         What was written, summed over the writers. Times of encoders and writers are summed too.
 
     Raises:
-        InvalidDocumentError: If a row is no document, or the collection cannot hold it.
+        InvalidDocumentError: If a row is no document, the collection cannot hold it, or the
+            process of the encoder ends each time it encodes it.
         DocumentRefusedError: If the database refuses a document.
         StoreError: If the database failed. What was acknowledged stays, and the same call may be
             made again.
         SchemaMismatchError: If the collection does not fit the encoder.
-        JournalError: If the journal is of another store or model, or in use.
+        JournalError: If the journal is of another store or model, of other options of the
+            encoder, or in use.
+        CheckpointError: If the model cannot be loaded, or the encoders' processes end with
+            whatever they encode.
         InvalidOptionError: If an option is out of range, or the store cannot be shared.
 
     Example:
@@ -108,18 +121,19 @@ def ingest(
     columns = Columns(id_field, text_field, metadata_field)
     book = SharedJournal.start(target, journal)
     tally = Tally(lambda: None)
-    try:
-        schema, missing = book.open()
-        tally.add(IngestReport(missing=missing))
-        planned = _planned(dataset, book, columns, on_error)
+
+    def run(rows: Dataset, columns: Columns, *, wait: bool) -> None:
+        planned = _planned(rows, book, columns, on_error, wait)
         encoded = planned.map_batches(
             Encoding,
             fn_constructor_args=(encoder, schema, part_bytes),
+            fn_constructor_kwargs={"maker": maker, "journal": book, "on_error": on_error},
             batch_format="pyarrow",
             batch_size=PART_DOCUMENTS,
             compute=encoders,
             num_cpus=num_cpus,
             num_gpus=num_gpus,
+            max_task_retries=MOST_TRIES,
         )
         # Closed also when the caller's functions raise, which ends Ray's actors.
         with closing(_written(encoded, target, book, on_error, writers)) as reports:
@@ -130,6 +144,22 @@ def ingest(
                         rejected(failure)
                 if progress is not None:
                     progress(tally.report())
+
+    try:
+        schema = book.schema()
+        # A journal must know what makes the vectors before it says which are there.
+        maker = None if journal is None else _maker(encoder, num_cpus, num_gpus)
+        missing = book.open(Maker(schema, {}) if maker is None else maker)
+        tally.add(IngestReport(missing=missing))
+        run(dataset, columns, wait=True)
+        while late := book.waiting():
+            run(from_items(as_rows(late)), ROW_COLUMNS, wait=False)
+        book.finish()
+    except (RayActorError, OutOfMemoryError, WorkerCrashedError) as error:
+        raise StoreError(
+            f"Ray gave the run up, since one of its processes ended again and again: {error}. What "
+            "was acknowledged stays, and the same call may be made again"
+        ) from error
     finally:
         book.close()
     done = tally.report()
@@ -179,15 +209,35 @@ def _pool(concurrency: int | tuple[int, int]) -> ActorPoolStrategy:
     return ActorPoolStrategy(min_size=least, max_size=most)
 
 
+def _maker(
+    encoder: str | Path | Callable[[], TextEncoder], num_cpus: float | None, num_gpus: float | None
+) -> Maker:
+    """Make an encoder where the encoders will be, and return what it says of itself."""
+    cpus = num_cpus if num_cpus is not None else 0 if num_gpus else 1
+    task: Any = ray.remote(_made).options(num_cpus=cpus, num_gpus=num_gpus or 0, max_retries=0)
+    try:
+        return cast("Maker", ray.get(task.remote(encoder)))
+    except RayTaskError as error:
+        raise error.cause from None
+    except (OutOfMemoryError, WorkerCrashedError) as error:
+        raise CheckpointError(
+            f"the process that made the encoder ended: {error}; memory is the likely reason"
+        ) from error
+
+
+def _made(encoder: str | Path | Callable[[], TextEncoder]) -> Maker:
+    return Maker.of(make_encoder(encoder))
+
+
 def _planned(
-    dataset: Dataset, journal: SharedJournal, columns: Columns, on_error: OnError
+    dataset: Dataset, journal: SharedJournal, columns: Columns, on_error: OnError, wait: bool
 ) -> Dataset:
     """Keep what is new, in small blocks whatever the dataset's are.
 
     They are what is shared out among the encoders, and what is encoded again when one dies.
     """
     planned: Dataset = dataset.map_batches(
-        partial(plan_rows, journal=journal, columns=columns, on_error=on_error),
+        partial(plan_rows, journal=journal, columns=columns, on_error=on_error, wait=wait),
         batch_format="pyarrow",
         batch_size=PART_DOCUMENTS,
     )
@@ -211,6 +261,7 @@ def _written(
         batch_format="pyarrow",
         batch_size=None,  # a block as it comes
         compute=ActorPoolStrategy(size=writers),
+        max_task_retries=MOST_TRIES,
         num_cpus=0,  # it waits for the database; so encoders can have all CPUs but one
     )
     for block in _blocks(written):

@@ -13,20 +13,25 @@ from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trivec.document import Document
-from trivec.ingestion.ingest import identity, reconcile
+from trivec.ingestion.identity import Maker, identity
+from trivec.ingestion.ingest import reconcile
 from trivec.ingestion.journal import Journal
 from trivec.schema import Schema
+from trivec_ray.attempts import Attempts
 from trivec_ray.target import Target
 
 __all__ = ["Claim", "SharedJournal"]
 
+WAITING = 16 * 1024
+"""How many of the documents that waited one pass takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The ids of those documents of a `Plan` that go on."""
+    """Which of the documents that were asked for go on, by their places; see `Plan`."""
 
-    encode: frozenset[str]
-    touch: frozenset[str]
+    encode: tuple[int, ...]
+    touch: tuple[int, ...]
     unchanged: int
     replaced: int
 
@@ -49,13 +54,41 @@ class SharedJournal:
         actor: Any = ray.remote(_Ledger).options(num_cpus=0, scheduling_strategy=here)
         return cls(actor.remote(target, None if path is None else str(Path(path).resolve())))
 
-    def open(self) -> tuple[Schema, int]:
-        """Open the journal; return the collection's schema and how many documents it lost."""
-        return cast("tuple[Schema, int]", self._call("open"))
+    def schema(self) -> Schema:
+        """Return the collection's schema."""
+        return cast("Schema", self._call("schema"))
 
-    def claim(self, documents: Sequence[Document]) -> Claim:
+    def open(self, maker: Maker) -> int:
+        """Open the journal, and return how many documents the collection lost.
+
+        Args:
+            maker: What makes the vectors.
+        """
+        return cast("int", self._call("open", maker))
+
+    def claim(self, documents: Sequence[Document], *, wait: bool = True) -> Claim:
         """Say what is to be done with the next documents; see `Journal.claim`."""
-        return cast("Claim", self._call("claim", documents))
+        return cast("Claim", self._call("claim", documents, wait))
+
+    def waiting(self) -> list[Document]:
+        """Return some of the documents that wait for others of their id."""
+        return cast("list[Document]", self._call("waiting"))
+
+    def finish(self) -> None:
+        """Tidy up after a run over a whole dataset."""
+        self._call("finish")
+
+    def begin(self, what: str) -> int:
+        """Note that something begins; see `Attempts.begin`."""
+        return cast("int", self._call("begin", what))
+
+    def end(self, what: str, *, succeeded: bool = True) -> None:
+        """Note that it has been done; see `Attempts.end`."""
+        self._call("end", what, succeeded)
+
+    def deadly(self, id: str) -> int:
+        """Note a deadly document; see `Attempts.deadly`."""
+        return cast("int", self._call("deadly", id))
 
     def acknowledge(self, documents: Sequence[Document]) -> None:
         """Record what the store has acknowledged."""
@@ -88,21 +121,41 @@ class _Ledger:
         self._target = target
         self._path = path
         self._journal: Journal | None = None
+        self._attempts = Attempts()
 
-    def open(self) -> tuple[Schema, int]:
+    def schema(self) -> Schema:
         with self._target.open() as store:
-            schema = store.schema
-            self._journal = Journal(self._path, identity(store, schema))
-            return schema, reconcile(self._journal, store)
+            return store.schema
 
-    def claim(self, documents: Sequence[Document]) -> Claim:
-        plan = self._opened.claim(documents)
+    def open(self, maker: Maker) -> int:
+        with self._target.open() as store:
+            self._journal = Journal(self._path, identity(store, maker))
+            return reconcile(self._journal, store)
+
+    def claim(self, documents: Sequence[Document], wait: bool = True) -> Claim:
+        plan = self._opened.claim(documents, wait=wait)
+        places = {id(document): place for place, document in enumerate(documents)}
         return Claim(
-            frozenset(document.id for document in plan.encode),
-            frozenset(document.id for document in plan.touch),
+            tuple(places[id(document)] for document in plan.encode),
+            tuple(places[id(document)] for document in plan.touch),
             plan.unchanged,
             plan.replaced,
         )
+
+    def waiting(self) -> list[Document]:
+        return self._opened.waiting(WAITING)
+
+    def finish(self) -> None:
+        self._opened.finish()
+
+    def begin(self, what: str) -> int:
+        return self._attempts.begin(what)
+
+    def end(self, what: str, succeeded: bool = True) -> None:
+        self._attempts.end(what, succeeded=succeeded)
+
+    def deadly(self, one: str) -> int:
+        return self._attempts.deadly(one)
 
     def acknowledge(self, documents: Sequence[Document]) -> None:
         self._opened.acknowledge(documents)

@@ -39,7 +39,16 @@ from trivec.ingestion.sources.parquet import plain_rows
 from trivec.rows import SparseRows, TokenRows
 from trivec.vectors import Vectors
 
-__all__ = ["Columns", "Parcel", "pack", "pack_error", "read_rows", "unpack"]
+__all__ = [
+    "ROW_COLUMNS",
+    "Columns",
+    "Parcel",
+    "as_rows",
+    "pack",
+    "pack_error",
+    "read_rows",
+    "unpack",
+]
 
 EXCERPT = 80
 
@@ -73,6 +82,10 @@ class Columns:
         return document_of(kept, id_field=self.id, text_field=self.text)
 
 
+ROW_COLUMNS = Columns("id", "text", "metadata")
+"""The columns of `as_rows`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """What travels from actor to actor.
@@ -102,6 +115,14 @@ def read_rows(table: pa.Table, columns: Columns) -> Iterator[Document | Rejected
             one = plain.get(columns.id)
             where = f"row {content[:EXCERPT]}" if one is None else f"row {str(one)[:EXCERPT]!r}"
             yield Rejected(where, str(error), content, readable=False)
+
+
+def as_rows(documents: Sequence[Document]) -> list[dict[str, str]]:
+    """Return documents as rows of a dataset, which `read_rows` reads."""
+    return [
+        {"id": one.id, "text": one.text, "metadata": metadata_json(one.metadata)}
+        for one in documents
+    ]
 
 
 def pack(parcel: Parcel) -> pa.Table:

@@ -211,11 +211,11 @@ def test_of_several_contents_the_one_that_the_store_has_is_claimed(path: Path) -
                 assert [claim.encode for claim in claims] == [[]] * len(blocks)
                 assert sum(claim.unchanged for claim in claims) == 1
                 assert sum(claim.replaced for claim in claims) == 1
-                assert journal.waiting() == []
+                assert journal.waiting(10) == []
                 journal.finish()
     with Journal(path, IDENTITY) as journal:  # now the source has but the other one
         assert [journal.claim([two]).encode for _ in range(2)] == [[], []]
-        assert journal.waiting() == [two]
+        assert journal.waiting(10) == [two]
         for _ in range(2):
             assert journal.claim([two], wait=False).encode == [two]
-        assert journal.waiting() == []
+        assert journal.waiting(10) == []

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 from trivec import Document, Vectors
 from trivec.errors import StoreError, StoreUnavailableError
@@ -46,6 +47,21 @@ class CountingEncoder(HashEncoder):
             file.write(f"{len(texts)}\n")
         time.sleep(self._seconds)
         return super().encode_documents(texts)
+
+
+class DyingEncoder(HashEncoder):
+    """Ends its process for a deadly text."""
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        if "deadly" in texts:
+            os._exit(1)
+        return super().encode_documents(texts)
+
+
+class OptionsEncoder(HashEncoder):
+    """Has an option that changes vectors, and a name that the collection need not know."""
+
+    options: ClassVar = {"mcls": "256"}
 
 
 def encoded(folder: Path) -> int:

@@ -11,7 +11,15 @@ from uuid import uuid4
 import pytest
 
 from trivec import Document, IngestReport, Vectors, open_store
-from trivec.errors import InvalidDocumentError, SchemaMismatchError
+from trivec.errors import (
+    CheckpointError,
+    InvalidDocumentError,
+    JournalError,
+    SchemaMismatchError,
+    StoreError,
+)
+from trivec.ingestion.identity import Maker
+from trivec.stores.memory import MemoryStore
 from trivec.testing import HashEncoder
 
 pytest.importorskip("ray", reason="ray is not installed")
@@ -39,7 +47,7 @@ def url() -> Iterator[str]:
 def journal(url: str, tmp_path: Path) -> Iterator[SharedJournal]:
     """Yield the actor itself, which is called as its handle is."""
     ledger = _Ledger(Target(url, partial(open_store, url)), str(tmp_path / "journal"))
-    ledger.open()
+    ledger.open(Maker.of(HashEncoder()))
     yield cast("SharedJournal", ledger)
     ledger.close()
 
@@ -96,6 +104,89 @@ def test_an_encoder_that_does_not_fit_the_collection_encodes_nothing() -> None:
     with pytest.raises(
         SchemaMismatchError, match="dense vectors have 8 numbers, the collection's 32"
     ):
+        list(unpack(block))
+
+
+class _Died(BaseException):
+    """What a process that ends leaves behind, for those who would catch exceptions."""
+
+
+class _Deadly(HashEncoder):
+    """Dies of some texts, or while it is made."""
+
+    def __init__(self, *texts: str, made: bool = True) -> None:
+        if not made:
+            raise _Died
+        super().__init__()
+        self._texts = texts
+
+    def encode_documents(self, texts: Any) -> Vectors:
+        if not self._texts or set(texts) & set(self._texts):
+            raise _Died
+        return super().encode_documents(texts)
+
+
+def _encode_until_done(
+    make: Any, documents: list[Document], journal: SharedJournal, on_error: Any
+) -> tuple[list[Parcel], int]:
+    """Repeat a block as Ray does, and return what comes of it and how often a process died."""
+    for deaths in range(1000):
+        encoding = Encoding(make, HashEncoder().schema, 40, journal=journal, on_error=on_error)
+        try:
+            blocks = list(encoding(pack(Parcel(documents))))
+        except _Died:
+            continue
+        return [parcel for block in blocks for parcel in unpack(block)], deaths
+    raise AssertionError("for ever")
+
+
+def test_documents_that_end_the_process_are_found_by_halves(journal: SharedJournal) -> None:
+    documents = [Document(f"d{i:02d}", f"text {i:04d}") for i in range(40)]
+    make = partial(_Deadly, "text 0006", "text 0023")
+    parcels, deaths = _encode_until_done(make, documents, journal, "skip")
+    written = [document for parcel in parcels for document in parcel.documents]
+    assert written == [d for d in documents if d.id not in ("d06", "d23")]
+    failures = [one for parcel in parcels for report in parcel.reports for one in report.failures]
+    assert [one.where for one in failures] == ["d06", "d23"]
+    assert deaths <= 2 * 6
+    with pytest.raises(InvalidDocumentError, match="'d06': the encoder's process ended 2 times"):
+        _encode_until_done(make, documents, journal, "raise")
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_an_encoder_that_dies_of_everything_ends_the_run(
+    journal: SharedJournal, on_error: str
+) -> None:
+    documents = [Document(f"d{i:02d}", f"text {i:04d}") for i in range(40)]
+    problem = "while the encoder was made" if on_error == "raise" else "one after the other"
+    make = partial(_Deadly, made=on_error == "skip")
+    with pytest.raises(CheckpointError, match=problem):
+        _encode_until_done(make, documents, journal, on_error)
+
+
+def test_a_writer_that_dies_each_time_ends_the_run(journal: SharedJournal) -> None:
+    class Dying(MemoryStore):
+        def _write(self, documents: Any, vectors: Vectors) -> None:
+            raise _Died
+
+    vectors = HashEncoder().encode_documents(["one", "two"])
+    block = pack(Parcel([Document("a", "one"), Document("b", "two")], vectors))
+    store = Dying("dying")
+    store.create(HashEncoder().schema)
+    for _ in range(3):
+        with pytest.raises(_Died):
+            list(Writing(lambda: store, journal, "raise")(block))
+    (answer,) = Writing(lambda: store, journal, "raise")(block)
+    with pytest.raises(StoreError, match="ended 3 times while it wrote the 2 documents 'a' to 'b'"):
+        list(unpack(answer))
+    store.drop()
+
+
+def test_encoders_that_differ_end_the_run(journal: SharedJournal) -> None:
+    maker = Maker(HashEncoder().schema, {"precision": "float32"})
+    encoding = Encoding(HashEncoder, HashEncoder().schema, 40, maker=maker, journal=journal)
+    (block,) = encoding(pack(Parcel([Document("a", "one")])))
+    with pytest.raises(JournalError, match="the encoders of this run differ"):
         list(unpack(block))
 
 

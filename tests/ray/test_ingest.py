@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ from trivec import Document, Store, Vector, open_store
 from trivec.errors import (
     CollectionNotFoundError,
     InvalidOptionError,
+    JournalError,
     StoreUnavailableError,
 )
 from trivec.ingestion.report import Rejected
@@ -185,6 +187,54 @@ def test_what_cannot_be_stored_is_skipped_or_named(cluster: str) -> None:
             "document id None must be a str",
         ),
     ]
+
+
+def test_a_text_that_ends_the_encoders_process_is_found(cluster: str) -> None:
+    rows = doubles.rows(12)
+    rows[5]["text"] = "deadly"
+    rejected: list[Rejected] = []
+    report = trivec_ray.ingest(
+        ray.data.from_items(rows),
+        encoder=doubles.DyingEncoder,
+        store=doubles.FaultyStore,
+        on_error="skip",
+        rejected=rejected.append,
+        part_bytes=80,  # four texts
+    )
+    assert (report.documents, report.failed) == (11, 1)
+    assert rejected[0].where == "d00005"
+    assert "process ended 2 times while it encoded this document alone" in rejected[0].problem
+
+
+def test_a_journal_goes_from_one_machine_to_ray_and_back(
+    cluster: str, edge: str, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"journal": tmp_path / "articles.journal"}
+    rows = doubles.rows(50)
+    # Of an id with two contents `ingest` keeps the last one, and Ray what is there.
+    documents = [Document("d00007", "another text"), *_documents(rows)]
+    with open_store(edge) as store:
+        store.drop()
+        store.create(replace(HashEncoder().schema, model="", colbert=None), fields={"n": int})
+        encoder = doubles.OptionsEncoder()
+        assert trivec.ingest(documents, encoder, store, **options).documents == 50
+    twice = [{"id": "d00007", "text": "another text", "n": 0, "lang": "en"}, *rows]
+    report = trivec_ray.ingest(
+        ray.data.from_items(twice), encoder=doubles.OptionsEncoder, store=edge, **options
+    )
+    assert (report.documents, report.unchanged, report.replaced) == (0, 50, 1)
+    with open_store(edge) as store:
+        report = trivec.ingest(documents, encoder, store, **options)
+    assert (report.documents, report.unchanged, encoder.encoded) == (0, 50, 50)
+    with pytest.raises(JournalError, match="mcls was '256' and is 'nothing'"):
+        trivec_ray.ingest(ray.data.from_items(rows), encoder=HashEncoder, store=edge, **options)
+    # A document that another replaced once is written when the source has no other one.
+    report = trivec_ray.ingest(
+        ray.data.from_items(twice[:1]), encoder=doubles.OptionsEncoder, store=edge, **options
+    )
+    assert report.documents == 1
+    with open_store(edge) as store:
+        assert store.get(["d00007"]).documents[0].text == "another text"
 
 
 def test_errors_reach_the_caller_as_they_are(cluster: str, edge: str) -> None:

@@ -14,7 +14,8 @@ from trivec.document import Document, Json
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.fields import FieldType
 from trivec.filters import Filter
-from trivec.ingestion.ingest import identity, reconcile
+from trivec.ingestion.identity import Maker, identity
+from trivec.ingestion.ingest import reconcile
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Part, Pipeline, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES
@@ -109,7 +110,7 @@ def copy(
     total = source.count(filter)
     reading = _Reading(source, filter, dict(set_fields or {}), sample)
     tally = Tally(lambda: reading.read / total if total else None)
-    who = {**identity(destination, schema), "source": source.address}
+    who = {**identity(destination, Maker(schema, {})), "source": source.address}
     with Journal(journal, who) as book:
         tally.add(IngestReport(missing=reconcile(book, destination)))
         pipeline = Pipeline(destination, book, tally, on_error=on_error, rejected=rejected)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
+from trivec.ingestion.identity import Maker, identity
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Pipeline, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES, Reading
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
-from trivec.schema import Schema
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
 
-__all__ = ["Configured", "Measured", "aingest", "identity", "ingest", "reconcile"]
+__all__ = ["Measured", "aingest", "ingest", "reconcile"]
 
 LOOKUP_DOCUMENTS = 64  # whose texts may be long
 
@@ -32,13 +32,6 @@ class Measured(Protocol):
 
     def fraction(self) -> float | None:
         """Return how much has been read, from 0 to 1; None if nobody knows."""
-
-
-@runtime_checkable
-class Configured(Protocol):
-    """Encoders with options that change the vectors; the journal belongs to these options too."""
-
-    options: Mapping[str, str]
 
 
 def ingest(
@@ -175,9 +168,8 @@ def _ingest(
     check_on_error(on_error)
     read, fraction = _measured(documents)
     tally = Tally(fraction)
-    options = encoder.options if isinstance(encoder, Configured) else {}
     held = encoder.schema.held_by(store.schema)
-    with Journal(journal, identity(store, held, options)) as book:
+    with Journal(journal, identity(store, Maker.of(encoder))) as book:
         tally.add(IngestReport(missing=reconcile(book, store)))
         pipeline = Pipeline(store, book, tally, on_error=on_error, rejected=rejected)
         reading = Reading(read, store, book, tally, pipeline, part_bytes)
@@ -192,21 +184,6 @@ def _ingest(
             done = _prune(book, store, tally.report(), reading.unnamed)
             tally.add(IngestReport(pruned=done))
     return tally.report()
-
-
-def identity(
-    store: Store, schema: Schema, options: Mapping[str, str] | None = None
-) -> Mapping[str, str]:
-    """Return what the rows of a journal are valid for: the store, the model and its options."""
-    return {
-        "store": store.address,
-        "model": schema.model,
-        "dense": str(schema.dense),
-        "sparse": str(schema.sparse),
-        "colbert": str(schema.colbert),
-        "colbert_overflow": store.overflow,
-        **(options or {}),
-    }
 
 
 def reconcile(journal: Journal, store: Store) -> int:

@@ -14,7 +14,7 @@ from typing import Self
 from trivec.document import Document
 from trivec.errors import JournalError
 from trivec.ingestion.contents import HASH_BYTES, content_key, content_of
-from trivec.ingestion.repeats import PAGE, Answer, Repeats, Seen, select
+from trivec.ingestion.repeats import PAGE, WAITING, Answer, Repeats, Seen, select
 from trivec.schema import same_model
 
 __all__ = ["PAGE", "Journal", "Plan"]
@@ -219,10 +219,10 @@ class Journal:
             self._repeats.wait((document, 0) for document in later)
         return _planned(chosen, answers, replaced)
 
-    def waiting(self) -> list[Document]:
-        """Return some of the documents that wait for others of their id."""
+    def waiting(self, most: int) -> list[Document]:
+        """Return the first of the documents that wait for others of their id."""
         with self._locked():
-            return self._repeats.waiting()
+            return self._repeats.waiting(most)
 
     def keep(self, id: str) -> bool:
         """Note that the source has an id, though no document of it; return whether it is known."""
@@ -333,7 +333,9 @@ class Journal:
         """Plan what has waited in vain: it is the last of its id."""
         while True:
             with self._locked():
-                documents = {document.id: document for document in self._repeats.waiting(due)}
+                documents = {
+                    document.id: document for document in self._repeats.waiting(WAITING, due)
+                }
             if not documents:
                 return
             known = self._rows(documents)

@@ -30,7 +30,7 @@ from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, R
 from trivec.stores.store import Store
 from trivec.vectors import Vectors
 
-__all__ = ["OnError", "Part", "Pipeline", "Record", "Rejects", "check_on_error"]
+__all__ = ["OnError", "Part", "Pipeline", "Record", "Rejects", "as_line", "check_on_error"]
 
 T = TypeVar("T")
 
@@ -205,7 +205,7 @@ class Pipeline:
         if isinstance(error, StoreError):
             refused = DocumentRefusedError(f"document {document.id!r} was refused: {error}")
             refused.__cause__ = error
-        self.reject(Rejected(document.id, str(error), _as_line(document)), refused)
+        self.reject(Rejected(document.id, str(error), as_line(document)), refused)
 
 
 class _Ahead(Generic[T]):
@@ -276,5 +276,6 @@ def _stopped_by_signal(stop: threading.Event) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _as_line(document: Document) -> str:
+def as_line(document: Document) -> str:
+    """Return a document as one line of JSON."""
     return metadata_json({"id": document.id, "text": document.text, "metadata": document.metadata})

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from trivec.document import Document, metadata_json
 
-__all__ = ["PAGE", "Answer", "Repeats", "Seen", "select"]
+__all__ = ["PAGE", "WAITING", "Answer", "Repeats", "Seen", "select"]
 
 Answer = Literal["encode", "touch", "unchanged", "later"]
 
@@ -121,15 +121,16 @@ class Repeats:
         """Take these ids out of those that wait."""
         self._database.executemany("DELETE FROM waiting WHERE id = ?", ((one,) for one in ids))
 
-    def waiting(self, due: int | None = None) -> list[Document]:
-        """Return some of the documents that wait, the first ones first.
+    def waiting(self, most: int, due: int | None = None) -> list[Document]:
+        """Return the first of the documents that wait.
 
         Args:
+            most: How many at most.
             due: How many documents have come; None for those that wait for more, too.
         """
         rows = self._database.execute(
             "SELECT document FROM waiting WHERE ?1 IS NULL OR due <= ?1 ORDER BY number LIMIT ?2",
-            (due, WAITING),
+            (due, most),
         )
         return [Document(**json.loads(text)) for (text,) in rows]
 
