@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import ray
 
 from trivec.document import Document
 from trivec.encoding.encoder import Encoder
@@ -33,7 +34,7 @@ from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
-from trivec_ray.attempts import check_load, check_writing, deadly, is_enough
+from trivec_ray.attempts import check_block, check_load, check_writing, deadly, is_enough
 from trivec_ray.ledger import SharedJournal
 from trivec_ray.rows import Columns, Parcel, pack, pack_error, read_rows, unpack
 
@@ -128,6 +129,9 @@ class Encoding:
         return _handing_on(self._encode(table))
 
     def _encode(self, table: pa.Table) -> Iterator[pa.Table]:
+        ids = table["id"].drop_null().to_pylist()
+        block = f"encoding {_name_of(ids)}"
+        check_block(self._begin(block), ids)
         for parcel in unpack(table.combine_chunks()):  # to have full parts
             self._seconds = 0.0
             sizes = [len(document.text.encode()) for document in parcel.documents]
@@ -136,19 +140,19 @@ class Encoding:
                     yield pack(done)
             spent = IngestReport(encode_seconds=self._seconds)
             yield pack(Parcel(stored=parcel.stored, reports=[*parcel.reports, spent]))
+        self._end(block)
 
     def _encoded(self, part: list[Document], *, half: bool = False) -> Iterator[Parcel]:
         """Yield documents with their vectors, together or by halves, or why there are none."""
-        name = _name_of(part)
+        name = _name_of([document.id for document in part])
         encoder = self._loaded(name)
-        deaths = 0 if self._journal is None else self._journal.begin(name)
+        deaths = self._begin(name)
         if not is_enough(deaths, part, half=half):
             started = time.perf_counter()
             vectors = encoder.encode_documents([document.text for document in part])
             self._seconds += time.perf_counter() - started
             yield Parcel(part, vectors.only(self._schema))
-            if self._journal is not None:
-                self._journal.end(name)
+            self._end(name, succeeded=True)
         elif len(part) == 1:
             yield Parcel(reports=[self._without(part[0])])
         else:
@@ -160,8 +164,7 @@ class Encoding:
         """Return the encoder, made for a part at first."""
         if self._encoder is None:
             name = f"the encoder for {part}"
-            if self._journal is not None:
-                check_load(self._journal.begin(name))
+            check_load(self._begin(name))
             encoder = make_encoder(self._make)
             encoder.schema.held_by(self._schema)
             maker = Maker.of(encoder)
@@ -171,9 +174,15 @@ class Encoding:
                     "give the device and the precision"
                 )
             self._encoder = encoder
-            if self._journal is not None:
-                self._journal.end(name, succeeded=False)
+            self._end(name)
         return self._encoder
+
+    def _begin(self, what: str) -> int:
+        return 0 if self._journal is None else self._journal.begin(what)
+
+    def _end(self, what: str, *, succeeded: bool = False) -> None:
+        if self._journal is not None:
+            self._journal.end(what, succeeded=succeeded)
 
     def _without(self, document: Document) -> IngestReport:
         """Leave out a document that ends the process, or end the run."""
@@ -223,18 +232,18 @@ class Writing:
         return _handing_on(self._write(table))
 
     def _write(self, table: pa.Table) -> Iterator[pa.Table]:
+        ids = table["id"].drop_null().to_pylist()
+        name = f"writing {_name_of(ids)}"
+        check_writing(self._journal.begin(name), ids)
         for parcel in unpack(table):
-            documents = [*parcel.documents, *parcel.stored]
-            name = f"writing {_name_of(documents)}"
-            check_writing(self._journal.begin(name), documents)
             if parcel.vectors is not None:
                 self._pipeline.write(parcel.documents, parcel.vectors)
             if parcel.stored:
                 self._touch(parcel.stored)
-            self._journal.end(name, succeeded=False)
             for report in parcel.reports:
                 self._tally.add(report)
                 self._rejected += report.failures
+        self._journal.end(name, succeeded=False)
         report = replace(self._tally.take(), failures=tuple(self._rejected))
         self._rejected.clear()
         yield pack(Parcel(reports=[report]))
@@ -254,12 +263,14 @@ def make_encoder(make: str | Path | Callable[[], TextEncoder]) -> TextEncoder:
     return make() if callable(make) else Encoder.load(make)
 
 
-def _name_of(documents: Sequence[Document]) -> str:
-    """Return a name of some documents, the same whenever they come together."""
-    digest = hashlib.blake2b(digest_size=16)
-    for document in documents:
-        digest.update(document.id.encode() + b"\0")
-    return digest.hexdigest()
+def _name_of(ids: Sequence[str]) -> str:
+    """Return a name of what this actor does with some documents, the same when it is repeated.
+
+    Another actor may do the same at the same time, with equal documents of the dataset; one that
+    Ray starts again keeps its id.
+    """
+    actor = ray.get_runtime_context().get_actor_id() if ray.is_initialized() else None
+    return f"{actor} {hashlib.blake2b(chr(0).join(ids).encode(), digest_size=16).hexdigest()}"
 
 
 def _handing_on(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

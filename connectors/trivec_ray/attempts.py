@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from trivec.document import Document
 from trivec.errors import CheckpointError, InvalidDocumentError, StoreError
 
-__all__ = ["Attempts", "check_load", "check_writing", "deadly", "is_enough"]
+__all__ = ["Attempts", "check_block", "check_load", "check_writing", "deadly", "is_enough"]
 
 DEATHS = 2
 """So often a process may die with a part before the part is halved, and with one document."""
+BLOCKS = 100
+"""So often it may die with a block, of which each process has perhaps done a part."""
 LOADS = 3
 """So often it may die while the model loads."""
 WRITES = 3
@@ -24,8 +26,8 @@ class Attempts:
     """How often something was begun and not ended, as when the process died that tried it.
 
     Ray starts a process that died again and repeats what it did, for ever if it dies each time.
-    What it does must be the same in every repetition, but that a part which has once been halved
-    stays so.
+    What it does must be the same in every repetition, except that a part stays halved once it
+    was.
     """
 
     def __init__(self) -> None:
@@ -69,14 +71,25 @@ def check_load(deaths: int) -> None:
         )
 
 
-def check_writing(deaths: int, documents: Sequence[Document]) -> None:
+def check_block(deaths: int, ids: Sequence[str]) -> None:
+    """Raise `CheckpointError` if processes have died too often with a block of documents."""
+    if deaths >= BLOCKS:
+        raise CheckpointError(
+            f"the process of an encoder ended {deaths} times with {_named(ids)}; Ray's log says why"
+        )
+
+
+def check_writing(deaths: int, ids: Sequence[str]) -> None:
     """Raise `StoreError` if the process has died too often while it wrote documents."""
     if deaths >= WRITES:
         raise StoreError(
-            f"the process of a writer ended {deaths} times while it wrote the {len(documents)} "
-            f"documents {documents[0].id!r} to {documents[-1].id!r}; Ray's log says why. What was "
-            "acknowledged stays, and the same call may be made again"
+            f"the process of a writer ended {deaths} times while it wrote {_named(ids)}; Ray's log "
+            "says why. What was acknowledged stays, and the same call may be made again"
         )
+
+
+def _named(ids: Sequence[str]) -> str:
+    return f"the {len(ids)} documents {ids[0]!r} to {ids[-1]!r}" if ids else "a report"
 
 
 def deadly(document: Document, in_a_row: int) -> InvalidDocumentError:

@@ -28,9 +28,6 @@ from trivec_ray.target import Target
 
 __all__ = ["ingest"]
 
-MOST_TRIES = 100
-"""So often Ray tries one block, of which each process that dies may have done a part."""
-
 
 def ingest(
     dataset: Dataset,
@@ -133,7 +130,6 @@ def ingest(
             compute=encoders,
             num_cpus=num_cpus,
             num_gpus=num_gpus,
-            max_task_retries=MOST_TRIES,
         )
         # Closed also when the caller's functions raise, which ends Ray's actors.
         with closing(_written(encoded, target, book, on_error, writers)) as reports:
@@ -261,7 +257,6 @@ def _written(
         batch_format="pyarrow",
         batch_size=None,  # a block as it comes
         compute=ActorPoolStrategy(size=writers),
-        max_task_retries=MOST_TRIES,
         num_cpus=0,  # it waits for the database; so encoders can have all CPUs but one
     )
     for block in _blocks(written):
