@@ -30,6 +30,7 @@ from trivec.ingestion.identity import Maker
 from trivec.ingestion.pipeline import OnError, Pipeline, as_line
 from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.report import IngestReport, Rejected, Tally
+from trivec.roles import check_encoder
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.store import Store
@@ -260,7 +261,9 @@ class Writing:
 
 def make_encoder(make: str | Path | Callable[[], TextEncoder]) -> TextEncoder:
     """Load a model by its name or folder, or call what makes an encoder."""
-    return make() if callable(make) else Encoder.load(make)
+    encoder = make() if callable(make) else Encoder.load(make)
+    check_encoder(encoder, "what `encoder` returned")
+    return encoder
 
 
 def _name_of(ids: Sequence[str]) -> str:

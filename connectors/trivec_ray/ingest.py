@@ -13,12 +13,13 @@ import ray
 from ray.data import ActorPoolStrategy, Dataset, from_items
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
-from trivec.arguments import type_name
+from trivec.arguments import at_least_one, type_name
 from trivec.errors import CheckpointError, InvalidOptionError, StoreError
 from trivec.ingestion.identity import Maker
 from trivec.ingestion.pipeline import OnError, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES, PART_DOCUMENTS
 from trivec.ingestion.report import IngestReport, Progress, Tally
+from trivec.roles import check_callback, check_journal
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
 from trivec_ray.actors import Encoding, Writing, make_encoder, plan_rows
@@ -114,6 +115,9 @@ def ingest(
     """
     target = Target.of(store, store_options)
     _check(dataset, encoder, target, on_error, writers, part_bytes)
+    check_journal(journal)
+    check_callback(rejected, "rejected")
+    check_callback(progress, "progress")
     encoders = _pool(concurrency)
     columns = Columns(id_field, text_field, metadata_field)
     book = SharedJournal.start(target, journal)
@@ -187,8 +191,7 @@ def _check(
         )
     check_on_error(on_error)
     for name, value in (("writers", writers), ("part_bytes", part_bytes)):
-        if value < 1:
-            raise InvalidOptionError(f"{name}={value} must be at least 1")
+        at_least_one(value, name)
     if target.embedded and writers > 1:
         raise InvalidOptionError(
             f"{target.name} belongs to one process, so writers={writers} cannot be; "
@@ -197,8 +200,12 @@ def _check(
 
 
 def _pool(concurrency: int | tuple[int, int]) -> ActorPoolStrategy:
-    least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
-    if not 1 <= least <= most:
+    wanted = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
+    try:
+        least, most = (at_least_one(one, "concurrency") for one in wanted)
+    except ValueError:
+        least, most = 1, 0
+    if least > most:
         raise InvalidOptionError(
             f"concurrency={concurrency!r}; expected a number from 1, or (least, most)"
         )

@@ -16,6 +16,7 @@ from trivec.document import Document
 from trivec.ingestion.identity import Maker, identity
 from trivec.ingestion.ingest import reconcile
 from trivec.ingestion.journal import Journal
+from trivec.roles import check_store
 from trivec.schema import Schema
 from trivec_ray.attempts import Attempts
 from trivec_ray.target import Target
@@ -124,7 +125,9 @@ class _Ledger:
         self._attempts = Attempts()
 
     def schema(self) -> Schema:
-        with self._target.open() as store:
+        opened = self._target.open()
+        check_store(opened, f"what {self._target.name} returned")
+        with opened as store:
             return store.schema
 
     def open(self, maker: Maker) -> int:

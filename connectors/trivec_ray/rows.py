@@ -31,6 +31,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from ray import cloudpickle
 
+from trivec.arguments import expect
 from trivec.document import Document, metadata_json
 from trivec.errors import InvalidDocumentError, TrivecError
 from trivec.ingestion.report import IngestReport, Rejected
@@ -66,6 +67,12 @@ class Columns:
     id: str
     text: str
     metadata: str | None
+
+    def __post_init__(self) -> None:
+        expect(self.id, str, "id_field", "the name of a column")
+        expect(self.text, str, "text_field", "the name of a column")
+        if self.metadata is not None:
+            expect(self.metadata, str, "metadata_field", "the name of a column, or None")
 
     def document(self, values: Mapping[str, Any]) -> Document:
         """Make a document of one row, or raise `InvalidDocumentError`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trivec.arguments import at_least_one, expect
 from trivec.document import Document, Json
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.fields import FieldType
@@ -21,6 +22,7 @@ from trivec.ingestion.pipeline import OnError, Part, Pipeline, Rejects, check_on
 from trivec.ingestion.reading import PART_BYTES
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.ingestion.verification import Verification, verify
+from trivec.roles import check_callback, check_journal, check_store
 from trivec.stores.store import Store
 from trivec.vectors import Vectors
 
@@ -100,11 +102,17 @@ def copy(
         >>> destination.get(["b"]).documents[0].metadata
         {'year': 2024, 'lang': 'en'}
     """
+    check_store(source, "copy: source")
+    check_store(destination, "copy: destination")
+    check_journal(journal)
+    check_callback(rejected, "rejected")
+    check_callback(progress, "progress")
     check_on_error(on_error)
+    sample = at_least_one(sample, "sample")
+    if set_fields is not None:
+        expect(set_fields, Mapping, "set_fields", "a mapping of names to values")
     if source is destination or source.address == destination.address:
         raise InvalidOptionError(f"source and destination are the same: {source.address}")
-    if sample < 1:
-        raise InvalidOptionError(f"sample={sample} must be at least 1")
     schema = source.schema
     destination.create(schema, fields=source.fields if fields is None else fields, exist_ok=True)
     total = source.count(filter)

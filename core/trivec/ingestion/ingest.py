@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from trivec.arguments import at_least_one, expect
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.identity import Maker, identity
@@ -16,6 +17,13 @@ from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Pipeline, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES, Reading
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
+from trivec.roles import (
+    check_callback,
+    check_documents,
+    check_encoder,
+    check_journal,
+    check_store,
+)
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
 
@@ -159,8 +167,14 @@ def _ingest(
     progress: Progress | None,
     stop: threading.Event,
 ) -> IngestReport:
-    if part_bytes < 1:
-        raise InvalidOptionError(f"part_bytes={part_bytes} must be at least 1")
+    check_documents(documents, "ingest: documents")
+    check_encoder(encoder, "ingest: encoder")
+    check_store(store, "ingest: store")
+    check_journal(journal)
+    check_callback(rejected, "rejected")
+    check_callback(progress, "progress")
+    expect(prune, bool, "prune", "True or False")
+    part_bytes = at_least_one(part_bytes, "part_bytes")
     if prune and journal is None:
         raise InvalidOptionError(
             "prune=True deletes what a journal knows and the source lacks; give a journal"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from trivec.arguments import described
 from trivec.document import Document, check_id
 from trivec.errors import InvalidDocumentError
 from trivec.ingestion.journal import Journal
@@ -85,7 +86,7 @@ class Reading:
     def _chunks(self) -> Iterator[list[Document]]:
         """Yield documents as they come, in lists of at most so much text."""
         chunk: list[Document] = []
-        size = 0
+        size = count = 0
         try:
             for document in self._documents:
                 if isinstance(document, Rejected):
@@ -93,9 +94,10 @@ class Reading:
                     continue
                 if not isinstance(document, Document):
                     raise InvalidDocumentError(
-                        f"ingest takes documents, got {type(document).__name__} "
-                        f"after {len(chunk)} others"
+                        f"ingest takes documents, got {described(document)} after {count} others; "
+                        "make documents with Document(id, text, metadata)"
                     )
+                count += 1
                 length = len(document.text.encode())
                 if chunk and (size + length > self._part_bytes or len(chunk) >= PART_DOCUMENTS):
                     yield chunk

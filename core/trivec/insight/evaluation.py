@@ -18,6 +18,7 @@ from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import Interval, bootstrap_interval, holm, randomisation_p
+from trivec.roles import check_encoder, check_store
 from trivec.scores import Weights
 from trivec.search import MODES, Mode, as_mode
 from trivec.stores.store import Store
@@ -228,6 +229,8 @@ def evaluate(
         >>> found.result("hybrid").mean("RR@10")
         1.0
     """
+    check_store(store, "evaluate: store")
+    check_encoder(encoder, "evaluate: encoder")
     judged = judged_queries(queries, qrels)
     measures = Measures(metrics, {query: qrels[query] for query in judged})
     chosen = _modes(modes, store)
@@ -257,7 +260,7 @@ def _modes(modes: Sequence[Mode] | None, store: Store) -> tuple[Mode, ...]:
     if modes is None:
         parts = store.schema.parts
         return tuple(mode for mode in MODES if mode in parts or mode in ("hybrid", "rrf"))
-    if isinstance(modes, str) or not modes:
+    if not isinstance(modes, Sequence) or isinstance(modes, str) or not modes:
         raise InvalidOptionError(f"modes={modes!r}; give a list of {', '.join(MODES)}")
     return tuple(dict.fromkeys(as_mode(mode) for mode in modes))
 

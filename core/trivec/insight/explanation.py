@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from trivec.arguments import expect
 from trivec.document import Document
+from trivec.errors import InvalidOptionError
+from trivec.hit import Hit
+from trivec.roles import check_encoder
 from trivec.rows import Tokens
 from trivec.scores import Scores, Weights, score
 from trivec.search import Part
@@ -160,6 +164,8 @@ def explain(
 
     Raises:
         InvalidVectorsError: If the dimensions of query and document differ.
+        InvalidOptionError: If something else than a question, a document, an encoder that knows
+            its tokens and vectors is given.
 
     Example:
         >>> from trivec.testing import HashEncoder
@@ -169,6 +175,15 @@ def explain(
         >>> found.alignments[0].document_token.text
         'whale'
     """
+    expect(query, str, "explain: query", "the text of the question")
+    if isinstance(document, Hit):
+        raise InvalidOptionError("explain: document: expected a Document, got a hit: hit.document")
+    expect(document, (Document, str), "explain: document", "a Document or its text")
+    check_encoder(encoder, "explain: encoder", tokens=True)
+    for what, vector in (("query_vector", query_vector), ("document_vector", document_vector)):
+        if vector is not None:
+            expect(vector, Vector, what, "one Vector, such as the row vectors[0] of a batch")
+    expect(weights, Weights, "weights", "Weights")
     if isinstance(document, str):
         document = Document("document", document)
     query_vector = query_vector or encoder.encode_query(query)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trivec.arguments import expect
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources.jsonl import json_object
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
@@ -146,8 +147,15 @@ def judged_queries(queries: Mapping[str, str], qrels: Qrels) -> dict[str, str]:
     """Return the questions that have judgements, in the order of `queries`.
 
     Raises:
-        InvalidOptionError: If there is none, or a judged question has no text.
+        InvalidOptionError: If there is none, a judged question has no text, or something else
+            is given.
     """
+    expect(queries, Mapping, "queries", "a mapping of ids to questions")
+    expect(qrels, Mapping, "qrels", "a mapping of ids of questions to {id of a document: grade}")
+    for one, text in queries.items():
+        expect(text, str, f"queries[{one!r}]", "the text of a question")
+    for one, grades in qrels.items():
+        expect(grades, Mapping, f"qrels[{one!r}]", "a mapping of ids of documents to grades")
     missing = [one for one in qrels if one not in queries]
     if missing:
         raise InvalidOptionError(

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.arguments import expect
 from trivec.errors import InvalidOptionError
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import Interval, bootstrap_interval, randomisation_p
+from trivec.roles import check_encoder, check_store
 from trivec.scores import Weights
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
@@ -127,8 +129,11 @@ def tune(
         SchemaMismatchError: If the collection holds the vectors of another model.
         MissingDependencyError: If ir-measures is not installed.
     """
-    if seed < 0:
-        raise InvalidOptionError(f"seed={seed}; expected at least 0")
+    check_store(store, "tune: store")
+    check_encoder(encoder, "tune: encoder")
+    expect(metric, str, "metric", "the name of one, such as 'nDCG@10'")
+    if not isinstance(seed, int) or seed < 0:
+        raise InvalidOptionError(f"seed={seed!r}; expected an integer of at least 0")
     judged = judged_queries(queries, qrels)
     if len(judged) < 4:
         raise InvalidOptionError(
