@@ -426,9 +426,8 @@ def _choice(
     old: set[tuple[str, bytes]],
 ) -> bytes:
     """Return the content that stays: the store's, or one that was not replaced, or the first."""
-    written = None if row is None or row[2] is not None else row[0] + row[1]
-    if written in versions:
-        return written
+    if row is not None and row[2] is None and row[0] + row[1] in versions:
+        return row[0] + row[1]
     new = next((content for content in versions if (id, content) not in old), None)
     if new is not None:
         return new

@@ -128,7 +128,7 @@ def with_stored_vectors(store: Store, documents: Sequence[Document]) -> tuple[Pa
     page = store.get([document.id for document in documents], with_vectors=True)
     row = {document.id: i for i, document in enumerate(page.documents)}
     texts = {document.id: document.text for document in page.documents}
-    there, gone = [], []
+    there, gone = list[Document](), list[Document]()
     for document in documents:
         held = texts.get(document.id) == store.as_stored(document).text
         (there if held else gone).append(document)
