@@ -143,7 +143,7 @@ class Encoding:
             yield pack(Parcel(stored=parcel.stored, reports=[*parcel.reports, spent]))
         self._end(block)
 
-    def _encoded(self, part: list[Document], *, half: bool = False) -> Iterator[Parcel]:
+    def _encoded(self, part: Sequence[Document], *, half: bool = False) -> Iterator[Parcel]:
         """Yield documents with their vectors, together or by halves, or why there are none."""
         name = _name_of([document.id for document in part])
         encoder = self._loaded(name)
