@@ -42,6 +42,10 @@ _REFUSED = {1400, 1401, 1402}
 _FULL = {3, 7, 9}
 _LATER = {2, 4, int(ErrorCode.RATE_LIMIT)}
 _LATER_STATUS = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+# pymilvus asks every ten seconds whether the server is alive. That of milvus-lite allows one such
+# ping in five minutes, and after about 80 s without a call it cut the connection off: the next
+# client of the file could not connect.
+_NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
 _REFUSED_STATUS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
@@ -188,6 +192,7 @@ class Address:
             "db_name": self.database,
             "timeout": CONNECT_SECONDS,
             **({"server_pem_path": self.ca_file} if self.ca_file else {}),
+            **({} if "://" in self.uri else {"grpc_options": _NO_PINGS}),
         }
 
 

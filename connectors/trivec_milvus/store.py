@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -14,7 +14,7 @@ from pymilvus import AsyncMilvusClient, MilvusClient
 
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
-from trivec.errors import InvalidOptionError, StoreError, TrivecError
+from trivec.errors import CollectionNotFoundError, InvalidOptionError, StoreError, TrivecError
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
@@ -223,9 +223,11 @@ class MilvusStore(Store):
         with translated(self.name):
             client = self._connection.client
             if not client.has_collection(**names):
+                self._layout = None
                 return None
             layout = Layout.read(client.describe_collection(**names), self._names)
-            client.load_collection(**names)
+            if layout != self._layout:
+                client.load_collection(**names)
         self._layout = layout
         return layout.collection
 
@@ -237,12 +239,16 @@ class MilvusStore(Store):
     def _drop(self) -> None:
         with translated(self.name), self._writing():
             self._connection.client.drop_collection(self.name, timeout=self._common["timeout"])
+
+    def _forget(self) -> None:
+        super()._forget()
         self._layout = None
         self._unflushed = 0
 
     def _close(self) -> None:
         if self._connection.client is not None:
-            self._flush_lite(at_least=_FLUSH_BEFORE_SEARCH)
+            with suppress(CollectionNotFoundError):  # which another handle may have dropped
+                self._flush_lite(at_least=_FLUSH_BEFORE_SEARCH)
         self._connection.close()
 
     async def aclose(self) -> None:
@@ -348,6 +354,12 @@ class MilvusStore(Store):
 
     # --- search --------------------------------------------------------------------------------
 
+    def _checked_queries(self, queries: Iterable[Vector], search: Search) -> list[Vector]:
+        if search.filter is not None and self._known().fields:
+            # Milvus takes a column that is not there any more for a key that no document has.
+            self._known(anew=True)
+        return super()._checked_queries(queries, search)
+
     def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
         self._flush_lite(at_least=_FLUSH_BEFORE_SEARCH)
         return self._run(answer(queries, search, self._opened()))
@@ -397,11 +409,10 @@ class MilvusStore(Store):
 
     def _opened(self) -> Layout:
         self._known()
-        if self._layout is None:  # known from before somebody dropped it
-            self._retrying(self._describe)
-        if self._layout is None:
-            raise StoreError(f"collection {self.name!r} has been dropped")
-        return self._layout
+        layout = self._layout
+        if layout is None:  # another thread has just been told that it was dropped
+            raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
+        return layout
 
     def _server(self) -> str:
         if self._version is None:

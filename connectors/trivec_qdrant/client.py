@@ -334,6 +334,11 @@ class ClientEngine(Engine):
     def drop(self) -> None:
         with self._lock, translating(self.name):
             self._client.delete_collection(self.name)
+        if self.describe() is not None:  # servers delete nothing by an alias, and say nothing
+            raise StoreError(
+                f"{self.name!r} is still there after it was deleted: it is an alias; drop the "
+                "collection that it stands for"
+            )
 
     @override
     def close(self) -> None:

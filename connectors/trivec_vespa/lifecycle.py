@@ -72,8 +72,12 @@ class Lifecycle:
             raise
         return read_description(stored["fields"])
 
-    def create(self, collection: Collection) -> None:
+    def create(self, collection: Collection, *, adopt: bool) -> None:
         """Deploy the collection's schema if it is not there, and describe it in a document.
+
+        Args:
+            collection: What to describe.
+            adopt: Whether documents that are there already become those of the collection.
 
         Tested with Vespa's own container and configuration model, and with a config server that
         speaks the documented interface; never with a real config server, whose answers to changes
@@ -87,14 +91,23 @@ class Lifecycle:
                     "Deploy what trivec_vespa.write_application writes, or pass deploy=True"
                 )
             self._deploy(collection)
+        elif not adopt and (left := self._documents()):
+            raise SchemaMismatchError(
+                f"the schema {self._name!r} holds {left} documents that no collection describes: "
+                "they were fed by other means, or written while another handle dropped the "
+                "collection. Pass exist_ok=True to take them over, or drop() it first"
+            )
         body = {"fields": describe(collection, binary=self._binary)}
         self._vespa.request("POST", self.description, body=json.dumps(body).encode())
 
     def drop(self, cluster: str) -> None:
-        """Delete all documents; the schema stays deployed, empty.
+        """Delete all documents, described or not; the schema stays deployed, empty.
 
-        The description goes last: until then the collection is there, and this can be repeated.
+        The description goes last: until then nobody can create the collection anew, and have
+        documents deleted that were written into the new one.
         """
+        if not self._is_ours():
+            return
         for namespace in (self._name, f"{self._name}-collection"):
             path = f"/document/v1/{namespace}/{self._name}/docid"
             parameters: dict[str, str | int] = {"selection": "true", "cluster": cluster}
@@ -103,6 +116,25 @@ class Lifecycle:
                 if "continuation" not in reply:
                     break
                 parameters["continuation"] = reply["continuation"]
+
+    def _is_ours(self) -> bool:
+        """Return whether a schema of trivec is deployed under this name.
+
+        It may hold documents that no description goes with: somebody who did not know yet that the
+        collection was dropped has written them.
+        """
+        if self.read() is not None:
+            return True
+        body = {"yql": "select id from sources * where parts >= 0", "hits": 0}
+        try:
+            self._vespa.query({**body, "ranking": "unranked"}, self._name, allow_partial=True)
+        except (NotFoundError, RefusedError):  # there is no such schema, or no such attribute
+            return False
+        except StoreUnavailableError:
+            if self._may_deploy and not self._application_exists():
+                return False
+            raise
+        return True
 
     def _config_server(self) -> Connection:
         return Connection(self._config_app, timeout=self._timeout)

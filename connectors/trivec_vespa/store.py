@@ -20,14 +20,17 @@ from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
 from trivec.errors import (
     AuthenticationError,
+    CollectionNotFoundError,
     InvalidOptionError,
     SchemaMismatchError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
 )
+from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
+from trivec.schema import Schema
 from trivec.search import Search
 from trivec.stores.overflow import Overflow
 from trivec.stores.retry import MAX_WAIT_SECONDS
@@ -126,6 +129,7 @@ class VespaStore(Store):
         self._cluster = content_cluster
         self._binary = binary_colbert
         self._stores_signs = False
+        self._adopts = False
         self._text_errors: TextErrors = text_errors
         self._allow_partial = allow_partial
         self._connections = connections
@@ -278,13 +282,35 @@ class VespaStore(Store):
             )
         return collection
 
+    def create(
+        self,
+        schema: Schema,
+        *,
+        fields: Mapping[str, type | FieldType] | None = None,
+        exist_ok: bool = False,
+    ) -> None:
+        """Create the collection; see `Store.create`.
+
+        With `exist_ok`, documents that are there without a description, such as those that
+        `vespa feed` wrote, become those of the collection.
+        """
+        self._adopts = exist_ok
+        super().create(schema, fields=fields, exist_ok=exist_ok)
+
     def _create(self, collection: Collection) -> None:
-        self._lifecycle.create(collection)
+        self._lifecycle.create(collection, adopt=self._adopts)
         self._stores_signs = self._binary
 
     def _drop(self) -> None:
-        if self._lifecycle.read() is not None:
-            self._lifecycle.drop(self._cluster)
+        self._lifecycle.drop(self._cluster)
+
+    def _check_there(self) -> None:
+        """Raise `CollectionNotFoundError` if the collection was dropped, which Vespa does not tell.
+
+        Its schema stays deployed: it takes documents, and finds none.
+        """
+        if self._lifecycle.read() is None:
+            raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
 
     def _close(self) -> None:
         if self._pool is not None:
@@ -321,6 +347,7 @@ class VespaStore(Store):
             if pending:
                 wait = max(e.retry_after or _WAIT_SECONDS for _, e in failures)
                 time.sleep(min(wait, MAX_WAIT_SECONDS))
+        self._check_there()  # else another handle's drop() may have left these out
 
     def _send(self, method: Method, id: str, body: bytes | None = None) -> None:
         """Send one document, whose id errors name."""
@@ -347,6 +374,8 @@ class VespaStore(Store):
 
         found = self._each(read, storable_ids(ids))
         stored = [fields for fields in found if fields is not None]
+        if not stored:
+            self._check_there()
         return read_page(stored, self.schema, with_vectors=with_vectors)
 
     def _reading(self, with_vectors: bool) -> dict[str, str | int]:
@@ -426,7 +455,10 @@ class VespaStore(Store):
     # --- search --------------------------------------------------------------------------------
 
     def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        return list(self._each(lambda query: self._search_one(query, search), queries))
+        found = list(self._each(lambda query: self._search_one(query, search), queries))
+        if not all(found):
+            self._check_there()
+        return found
 
     def _search_one(self, query: Vector, search: Search) -> list[Hit]:
         condition = "" if search.filter is None else render(search.filter, self.fields)

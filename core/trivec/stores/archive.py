@@ -275,7 +275,9 @@ class ArchiveStore(Store):
             try:
                 status = self._file.stat()
             except (FileNotFoundError, NotADirectoryError) as error:
-                raise CollectionNotFoundError(f"there is no archive in {self._folder}") from error
+                raise CollectionNotFoundError(
+                    f"collection {self.name!r} does not exist: there is no archive in {self._folder}"
+                ) from error
             try:
                 if self._opened != (status.st_dev, status.st_ino):  # dropped and made anew
                     self._close()

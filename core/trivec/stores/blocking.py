@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import ClassVar, ParamSpec, Self, TypeVar
@@ -16,6 +17,7 @@ from trivec.arguments import at_least_one, described, expect
 from trivec.collection import Capability, Collection, Page, UpsertReport
 from trivec.document import PRIVATE_KEY, Document, check_id
 from trivec.errors import (
+    AuthenticationError,
     CollectionNotFoundError,
     InvalidDocumentError,
     InvalidFilterError,
@@ -24,6 +26,9 @@ from trivec.errors import (
     RequestTooLargeError,
     SchemaMismatchError,
     StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+    TrivecError,
 )
 from trivec.fields import FieldType, field_types, fit_filter
 from trivec.filters import ALWAYS, NEVER, Comparison, Filter, Op, check_is_filter
@@ -40,7 +45,7 @@ from trivec.stores.url import StoreUrl
 from trivec.stores.validation import check_documents, check_mode, check_query
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["BATCH_BYTES", "BlockingStore"]
+__all__ = ["BATCH_BYTES", "REFUSALS", "BlockingStore", "listed_queries"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,9 +54,18 @@ _log = logging.getLogger("trivec")
 
 BATCH_BYTES = 32 * 1024 * 1024
 
+REFUSALS = (InvalidDocumentError, InvalidFilterError, InvalidVectorsError, StoreError)
+"""What an old description can cause: refusals by the checks here, or by the database."""
+_NOT_BY_DESCRIPTION = (AuthenticationError, StoreFullError, StoreUnavailableError)
+
 
 class BlockingStore(ABC):
     """What `Store` does without its asynchronous twins.
+
+    What the collection holds is read once and kept. Another handle, here or in another process,
+    may drop the collection or make it anew. So writes, deletions, counts and scans read the
+    description anew, and a search or `get` that is refused does so too, and is tried once more if
+    the description has changed. Whoever is told that the collection is gone forgets it.
 
     Attributes:
         name: The collection.
@@ -151,13 +165,21 @@ class BlockingStore(ABC):
 
     @property
     def schema(self) -> Schema:
-        """Which vectors the collection holds."""
+        """Which vectors the collection holds, as far as it is known; see `describe`."""
         return self._known().schema
 
     @property
     def fields(self) -> Mapping[str, FieldType]:
-        """The declared metadata fields."""
+        """The declared metadata fields, as far as they are known; see `describe`."""
         return self._known().fields
+
+    def describe(self) -> Collection:
+        """Read what the collection holds; `schema` and `fields` may be older.
+
+        Raises:
+            CollectionNotFoundError: If it is not there.
+        """
+        return self._known(anew=True)
 
     def create(
         self,
@@ -203,7 +225,7 @@ class BlockingStore(ABC):
     def drop(self) -> None:
         """Delete the collection and everything in it; one that is not there is no error."""
         self._retrying(self._drop)
-        self._collection = None
+        self._forget()
 
     def close(self) -> None:
         """Release connections; see `Store.close`."""
@@ -256,7 +278,7 @@ class BlockingStore(ABC):
             StoreError: If the database failed; what came before may have been written, and the
                 same call may be made again.
         """
-        check_documents(self.name, self._known(), documents, vectors, self.limits)
+        check_documents(self.name, self._known(anew=True), documents, vectors, self.limits)
         documents = list(documents)  # of whatever kind of sequence, for cutting
         self._check_documents(documents, vectors)
         vectors, overflowed = self._fit(vectors, [d.id for d in documents])
@@ -278,7 +300,7 @@ class BlockingStore(ABC):
             The documents, and their vectors if `with_vectors`.
         """
         wanted = _ids(ids)
-        self._known()
+        self._known(anew=with_vectors)
         page = self._retrying(self._get, wanted, with_vectors) if wanted else Page([], None)
         place = {document.id: i for i, document in enumerate(page.documents)}
         order = [place[i] for i in wanted if i in place]
@@ -292,7 +314,7 @@ class BlockingStore(ABC):
     def delete(self, ids: Iterable[str]) -> None:
         """Delete the documents with these ids; unknown ids are no error."""
         wanted = _ids(ids)
-        self._known()
+        self._known(anew=True)
         if wanted:
             self._retrying(self._delete, wanted)
 
@@ -303,6 +325,7 @@ class BlockingStore(ABC):
             InvalidFilterError: If no metadata is found that does not satisfy the condition, such as
                 for `x | ~x`; use `drop` to delete everything.
         """
+        self._known(anew=True)
         condition = self._fitted(check_is_filter(filter))
         if condition is None or counterexample(condition, self.fields) is None:
             raise InvalidFilterError(
@@ -315,6 +338,7 @@ class BlockingStore(ABC):
 
     def count(self, filter: Filter | None = None) -> int:
         """Count the documents, or those that satisfy a condition."""
+        self._known(anew=True)
         condition = self._fitted(filter)
         found = 0 if condition == NEVER else self._retrying(self._count, condition)
         if not found:
@@ -332,6 +356,7 @@ class BlockingStore(ABC):
             filter: Yield only what satisfies this condition.
         """
         batch_size = at_least_one(batch_size, "batch_size")
+        self._known(anew=True)
         condition = self._fitted(filter)
         pages = iter(()) if condition == NEVER else self._scan(batch_size, with_vectors, condition)
         return self._while_open(pages, condition)
@@ -394,7 +419,18 @@ class BlockingStore(ABC):
         Returns:
             The hits of each query, in the order of the queries.
         """
-        search, checked = self._prepared(queries, Search(mode, k, weights, candidates, filter))
+        listed = listed_queries(queries)
+        search = Search(mode, k, weights, candidates, filter)
+        known = self._collection
+        try:
+            return self._answered(listed, search)
+        except REFUSALS as error:
+            if not self._has_changed(known, error):
+                raise
+        return self._answered(listed, search)
+
+    def _answered(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+        search, checked = self._prepared(queries, search)
         if not checked or search.filter == NEVER:
             return [[] for _ in checked]
         found = self._retrying(self._search, checked, search)
@@ -412,28 +448,63 @@ class BlockingStore(ABC):
         """Yield pages until the store is closed, since some connectors would open it again."""
         self._check_open()
         found = False
-        for page in pages:
-            yield page
-            found = True
-            self._check_open()
+        with self._forgetting():
+            for page in pages:
+                yield page
+                found = True
+                self._check_open()
         if not found:
             self._note_undeclared(condition)
 
     def _retrying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a connector's method, again after a wait while the database is unavailable."""
         self._check_open()
-        return retrying()(function, *args, **kwargs)
+        with self._forgetting():
+            return retrying()(function, *args, **kwargs)
 
-    def _known(self) -> Collection:
-        """Return what is known of the collection, reading it on first use."""
+    def _known(self, *, anew: bool = False) -> Collection:
+        """Return what is known of the collection, reading it on first use.
+
+        Args:
+            anew: Whether to read it in any case, since another handle may have changed it.
+        """
         self._check_open()
-        if self._collection is None:
-            self._collection = self._retrying(self._describe)
-        if self._collection is None:
+        known = None if anew else self._collection
+        if known is None:
+            known = self._collection = self._retrying(self._describe)
+        if known is None:
             raise CollectionNotFoundError(
                 f"collection {self.name!r} does not exist; call create(encoder.schema) first"
             )
-        return self._collection
+        return known
+
+    def _forget(self) -> None:
+        """Forget what is known of the collection; the next call reads it."""
+        self._collection = None
+
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """Forget the collection if it turns out not to be there."""
+        try:
+            yield
+        except CollectionNotFoundError:
+            self._forget()
+            raise
+
+    def _has_changed(self, known: Collection | None, error: TrivecError) -> bool:
+        """Return whether the collection is another one than a refused call took it for.
+
+        Args:
+            known: What the call went by; None if it read the description itself.
+            error: The refusal.
+        """
+        if known is None or self._closed or isinstance(error, _NOT_BY_DESCRIPTION):
+            return False
+        try:
+            self._collection = self._describe()
+        except TrivecError:  # the refusal says more
+            return False
+        return self._collection != known
 
     def _fitted(self, condition: Filter | None) -> Filter | None:
         """Return a filter as connectors get it; None where it is true of everything.
@@ -467,17 +538,12 @@ class BlockingStore(ABC):
                     *(self.name, path, ", ".join(self.fields) or "none"),
                 )
 
-    def _prepared(self, queries: Iterable[Vector], search: Search) -> tuple[Search, list[Vector]]:
+    def _prepared(self, queries: Sequence[Vector], search: Search) -> tuple[Search, list[Vector]]:
         """Return a search and its queries as connectors get them.
 
         The queries have only those parts that the collection holds.
         """
         search = replace(search, filter=self._fitted(search.filter))
-        if isinstance(queries, (str, Vector)) or not isinstance(queries, Iterable):
-            raise InvalidVectorsError(
-                "queries: expected Vectors, such as encoder.encode_queries(texts), "
-                f"got {described(queries)}"
-            )
         check_mode(self.name, self.schema, search.mode)  # also where there is no query
         checked = (check_query(self.name, self.schema, query, search) for query in queries)
         return search, [self._fit(query, ["the query"])[0][0] for query in checked]
@@ -520,6 +586,20 @@ class BlockingStore(ABC):
         return Vectors.from_rows(
             [], dense=schema.dense, sparse=schema.sparse, colbert=schema.colbert
         )
+
+
+def listed_queries(queries: Iterable[Vector]) -> list[Vector]:
+    """Return many queries as a list.
+
+    Raises:
+        InvalidVectorsError: If they are one query, or something else than queries.
+    """
+    if isinstance(queries, (str, Vector)) or not isinstance(queries, Iterable):
+        raise InvalidVectorsError(
+            "queries: expected Vectors, such as encoder.encode_queries(texts), "
+            f"got {described(queries)}"
+        )
+    return list(queries)
 
 
 def _ids(ids: Iterable[str]) -> list[str]:

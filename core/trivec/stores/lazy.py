@@ -77,17 +77,26 @@ class LazyStore:
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents over those of the same ids, into a collection that fits the vectors.
 
-        Parts that an existing collection lacks are left out.
+        Parts that an existing collection lacks are left out. If another handle drops the collection
+        meanwhile, it is created again.
 
         Raises:
             SchemaMismatchError: If the collection holds the vectors of another model.
             InvalidVectorsError: If it has other dimensions, or no part in common.
         """
-        self.store.upsert(documents, self._fitted(vectors))
+        fitted = self._fitted(vectors)
+        try:
+            self.store.upsert(documents, fitted)
+        except CollectionNotFoundError:
+            self.store.upsert(documents, self._fitted(vectors))
 
     async def awrite(self, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents; see `write`."""
-        await self.store.aupsert(documents, await asyncio.to_thread(self._fitted, vectors))
+        fitted = await asyncio.to_thread(self._fitted, vectors)
+        try:
+            await self.store.aupsert(documents, fitted)
+        except CollectionNotFoundError:
+            await self.store.aupsert(documents, await asyncio.to_thread(self._fitted, vectors))
 
     def _fitted(self, vectors: Vectors) -> Vectors:
         """Create the collection if need be; return the parts that it holds."""
@@ -98,7 +107,8 @@ class LazyStore:
             model=self._model,
         )
         try:
-            schema = self.store.schema
+            # Another handle may have put another model's collection in the place of this one.
+            schema = self.store.describe().schema
         except CollectionNotFoundError:
             with _creating:
                 self.store.create(given, fields=self._fields, exist_ok=True)
@@ -240,11 +250,11 @@ class LazyStore:
     def clear(self) -> None:
         """Delete every document: drop the collection and create it as it was."""
         try:
-            schema, fields = self.store.schema, dict(self.store.fields)
+            there = self.store.describe()
         except CollectionNotFoundError:
             return
         self.store.drop()
-        self.store.create(schema, fields=fields, exist_ok=True)
+        self.store.create(there.schema, fields=there.fields, exist_ok=True)
 
     async def aclear(self) -> None:
         """Delete every document; see `clear`."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trivec.collection import Collection, Page
 from trivec.document import Document
-from trivec.errors import CollectionNotFoundError
+from trivec.errors import CollectionNotFoundError, SchemaMismatchError
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.scores import PartScores, Weights, score_many
@@ -88,7 +88,10 @@ class MemoryStore(Store):
         return None if table is None else table.collection
 
     def _create(self, collection: Collection) -> None:
-        _tables[self.name] = _Table(collection)
+        with _lock:  # of two that create it at the same time, the second must not empty it
+            there = _tables.setdefault(self.name, _Table(collection)).collection
+        if there != collection:
+            raise SchemaMismatchError(f"collection {self.name!r} was just created otherwise")
 
     def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         rows = {d.id: (d, vector) for d, vector in zip(documents, vectors, strict=True)}

@@ -10,7 +10,7 @@ from functools import partial
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from trivec.collection import Page, UpsertReport
+from trivec.collection import Collection, Page, UpsertReport
 from trivec.document import Document
 from trivec.fields import FieldType
 from trivec.filters import NEVER, Filter
@@ -18,7 +18,7 @@ from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.scores import Weights
 from trivec.search import Mode, Search
-from trivec.stores.blocking import BATCH_BYTES, BlockingStore
+from trivec.stores.blocking import BATCH_BYTES, REFUSALS, BlockingStore, listed_queries
 from trivec.stores.overflow import Overflow
 from trivec.vectors import Vector, Vectors
 
@@ -100,6 +100,10 @@ class Store(BlockingStore):
     ) -> None:
         await self.aclose()
 
+    async def adescribe(self) -> Collection:
+        """Read what the collection holds; see `describe`."""
+        return await self._in_thread(self.describe)
+
     async def acreate(
         self,
         schema: Schema,
@@ -173,10 +177,20 @@ class Store(BlockingStore):
         filter: Filter | None = None,
     ) -> list[list[Hit]]:
         """Answer many queries; see `search_many`."""
-        search, checked = await self._in_thread(
-            self._prepared, queries, Search(mode, k, weights, candidates, filter)
-        )
+        listed = await self._in_thread(listed_queries, queries)
+        search = Search(mode, k, weights, candidates, filter)
+        known = self._collection
+        try:
+            return await self._aanswered(listed, search)
+        except REFUSALS as error:
+            if not await self._in_thread(self._has_changed, known, error):
+                raise
+        return await self._aanswered(listed, search)
+
+    async def _aanswered(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+        search, checked = await self._in_thread(self._prepared, queries, search)
         if not checked or search.filter == NEVER:
             return [[] for _ in checked]
-        found = await self._asearch(checked, search)
+        with self._forgetting():
+            found = await self._asearch(checked, search)
         return await self._in_thread(self._best_hits, found, search)
