@@ -268,7 +268,7 @@ class ClientEngine(Engine):
             prefetch=[self._prefetch(leaf, flt) for leaf in stage.over] or None,
             query=_query_vector(stage.query),
             using=self.names.vector(stage.part) or None,
-            filter=None if stage.over else flt,
+            filter=None if stage.over else _only(stage.among) or flt,
             params=None if self._local else models.SearchParams(quantization=exact),
             score_threshold=TINY if stage.part == "sparse" and not stage.over else None,
             limit=stage.limit,
@@ -376,6 +376,10 @@ def _column(vector: models.VectorParams) -> VectorColumn:
         multivector=vector.multivector_config is not None,
         datatype=vector.datatype.value if vector.datatype is not None else "float32",
     )
+
+
+def _only(ids: Sequence[str | int]) -> models.Filter | None:
+    return models.Filter(must=[models.HasIdCondition(has_id=list(ids))]) if ids else None
 
 
 def _query_vector(query: PointVectors) -> models.VectorInput:

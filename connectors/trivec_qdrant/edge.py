@@ -288,7 +288,7 @@ class EdgeEngine(Engine):
             ),
             prefetches=[self._prefetch(leaf, flt) for leaf in stage.over],
             params=edge.SearchParams(quantization=exact),
-            filter=None if stage.over else flt,
+            filter=None if stage.over else _only(stage.among) or flt,
             score_threshold=TINY if stage.part == "sparse" and not stage.over else None,
         )
 
@@ -366,6 +366,10 @@ def _column(vector: dict[str, Any]) -> VectorColumn:
         multivector=vector.get("multivector_config") is not None,
         datatype=str(vector.get("datatype") or "float32"),
     )
+
+
+def _only(ids: Sequence[str | int]) -> edge.Filter | None:
+    return edge.Filter(must=[edge.HasIdCondition(set(ids))]) if ids else None
 
 
 def _sparse(row: PointVectors) -> edge.SparseVector:

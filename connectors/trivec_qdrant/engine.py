@@ -30,12 +30,14 @@ class Nearest:
         query: That part of the query.
         limit: How many points.
         over: Where the candidates come from; empty for the whole collection.
+        among: The ids of the only points that count; empty for all that satisfy the condition.
     """
 
     part: Part
     query: PointVectors
     limit: int
     over: tuple[Nearest, ...] = ()
+    among: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,15 @@ from trivec.scores import PartScores, Scores, Weights, score_many
 from trivec.search import RRF_K, Part, Search
 from trivec.vectors import Vector
 from trivec_qdrant.engine import Found, Fused, Nearest, Request, Weighted
-from trivec_qdrant.mapping import columns, document, document_id, query_part
+from trivec_qdrant.mapping import columns, document, document_id, query_part, stored_id
 from trivec_qdrant.schema import Names
 
 __all__ = [
+    "cut",
     "fuse",
     "hits",
     "leaves",
+    "only",
     "read_along",
     "readable_from_sum",
     "request",
@@ -33,50 +36,68 @@ MAX_WEIGHT_RATIO = 8.0
 
 
 def leaves(query: Vector, search: Search) -> tuple[Nearest, ...]:
-    """Return the searches that the candidates come from."""
+    """Return the searches that the candidates come from; none where all documents are ranked."""
+    if search.mode == "dense" or search.mode == "sparse":
+        return ()
     return tuple(
         Nearest(part, query_part(query, part), search.candidates) for part in search.sources(query)
     )
 
 
-def stages(query: Vector, search: Search) -> tuple[Nearest, ...]:
+def stages(query: Vector, search: Search, sources: tuple[Nearest, ...]) -> tuple[Nearest, ...]:
     """Return one exact search for each part of the hybrid score, over the same candidates.
 
     The parts that only give candidates are among them, since a document that lacks the others
     still is a hit. Each stage's limit is the most candidates there can be: a lower one would
     silently make scores too small.
+
+    Args:
+        query: The encoded question.
+        search: What to search for.
+        sources: Where the candidates come from; `leaves`, or what `only` made of them.
     """
-    found = leaves(query, search)
-    sources = [leaf.part for leaf in found]
-    limit = sum(leaf.limit for leaf in found)
+    giving = [leaf.part for leaf in sources]
+    limit = sum(leaf.limit for leaf in sources)
     parts: tuple[Part, ...] = ("dense", "sparse", "colbert")
     return tuple(
-        Nearest(part, query_part(query, part), limit, found)
+        Nearest(part, query_part(query, part), limit, sources)
         for part in parts
-        if found and (part in sources or (part in search.parts and _has(query, part)))
+        if sources and (part in giving or (part in search.parts and _has(query, part)))
     )
 
 
-def request(query: Vector, search: Search, limit: int) -> Request | None:
+def only(leaf: Nearest, found: Sequence[Found]) -> Nearest:
+    """Return a source that gives these points and no others."""
+    return replace(leaf, limit=len(found), among=tuple(stored_id(one.row.id) for one in found))
+
+
+def cut(found: Sequence[Found], limit: int, names: Names) -> list[Found]:
+    """Return the best points; those of equal score in the order of documents."""
+    return sorted(found, key=lambda one: (-one.score, document_id(one.row, names)))[:limit]
+
+
+def request(
+    query: Vector, search: Search, limit: int, sources: tuple[Nearest, ...]
+) -> Request | None:
     """Return the one request that answers a search, or None where nothing can be found.
 
     Args:
         query: The encoded question.
         search: What to search for.
         limit: How many hits.
+        sources: Where the candidates come from; `leaves`, or what `only` made of them.
     """
     if search.mode == "dense" or search.mode == "sparse":
         if not _has(query, search.mode):
             return None
         return Request(Nearest(search.mode, query_part(query, search.mode), limit), limit)
-    found = leaves(query, search)
-    if not found:
+    if not sources:
         return None
     if search.mode == "colbert":
-        return Request(Nearest("colbert", query_part(query, "colbert"), limit, found), limit)
+        return Request(Nearest("colbert", query_part(query, "colbert"), limit, sources), limit)
     if search.mode == "rrf":
-        return Request(Fused(found), limit, vectors=read_along(query, search))
-    asked = stages(query, search)
+        return Request(Fused(sources), limit, vectors=read_along(query, search))
+    asked = stages(query, search, sources)
     factors = tuple(_factor(stage, query, search.weights) for stage in asked)
     return Request(Weighted(asked, factors), limit, vectors=read_along(query, search))
 
@@ -157,8 +178,7 @@ def fuse(lists: Sequence[Sequence[Found]], search: Search, names: Names) -> list
     ids: dict[str, str] = {}
     for found in lists:
         ids.update((one.row.id, document_id(one.row, names)) for one in found)
-        ranked = sorted(found, key=lambda one: (-one.score, ids[one.row.id]))
-        for rank, one in enumerate(ranked, 1):
+        for rank, one in enumerate(cut(found, len(found), names), 1):
             totals[one.row.id] += 1 / (RRF_K + rank)
     order = sorted(totals, key=lambda point: (-totals[point], ids[point]))
     return [(point, totals[point]) for point in order[: search.k]]

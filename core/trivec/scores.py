@@ -23,6 +23,7 @@ __all__ = ["PartScores", "Scores", "Weights", "as_weights", "score", "score_many
 
 # Similarities computed at once in `_colbert`: 64 MiB of float32.
 _MAX_SIMILARITIES = 16 * 1024 * 1024
+_PAIRS = 512  # of token vectors multiplied at once in `_best`, which fit in a cache
 _NAMES = ("dense", "sparse", "colbert")
 
 
@@ -227,7 +228,8 @@ def _dense(query: Float, documents: Float) -> NDArray[np.float64]:
         raise InvalidVectorsError(
             f"the query has {query.shape[0]} dense dimensions, the documents {documents.shape[1]}"
         )
-    return np.asarray(documents @ query, np.float64)
+    # Each row by itself, as below: a product of matrices depends on where a row stands.
+    return np.asarray(np.einsum("ij,j->i", documents, query), np.float64)
 
 
 def _sparse(query: Mapping[int, float], documents: SparseRows) -> NDArray[np.float64]:
@@ -251,7 +253,8 @@ def _colbert(query: Tokens, documents: TokenRows) -> NDArray[np.float64]:
         raise InvalidVectorsError(
             f"the query has {query.shape[1]} ColBERT dimensions, the documents {documents.dim}"
         )
-    columns = np.ascontiguousarray(query.astype(np.float32, copy=False).T)
+    query = np.ascontiguousarray(query, np.float32)
+    columns = np.ascontiguousarray(query.T)
     rows = np.flatnonzero(np.diff(documents.indptr))  # reduceat cannot take empty rows
     step = max(1, _MAX_SIMILARITIES // len(query))
     while len(rows):
@@ -260,6 +263,28 @@ def _colbert(query: Tokens, documents: TokenRows) -> NDArray[np.float64]:
         chunk, rows = rows[: max(1, fit)], rows[max(1, fit) :]
         tokens = documents.values[first : documents.indptr[chunk[-1] + 1]]
         similarities = tokens.astype(np.float32, copy=False) @ columns
-        best = np.maximum.reduceat(similarities, documents.indptr[chunk] - first, axis=0)
+        starts = documents.indptr[chunk] - first
+        best = _best(similarities, starts, tokens, query)
         scores[chunk] = best.mean(axis=1, dtype=np.float64)
     return scores
+
+
+def _best(
+    similarities: NDArray[np.float32], starts: NDArray[np.int64], tokens: Tokens, query: Float
+) -> NDArray[np.float32]:
+    """Return the best similarity of each query token with each document, float32 (n, query).
+
+    The product of two matrices differs in the last bit by where a row stands, so that equal
+    documents would get unequal scores. What is best is therefore computed once more by itself.
+    """
+    best = np.maximum.reduceat(similarities, starts, axis=0)
+    lengths = np.diff(starts, append=len(similarities))
+    row, token = np.divmod(
+        np.flatnonzero(similarities == np.repeat(best, lengths, axis=0)), best.shape[1]
+    )
+    owner = np.repeat(np.arange(len(starts)), lengths)[row]
+    for start in range(0, len(row), _PAIRS):
+        some = slice(start, start + _PAIRS)
+        pairs = tokens[row[some]].astype(np.float32, copy=False), query[token[some]]
+        best[owner[some], token[some]] = np.einsum("ij,ij->i", *pairs)
+    return best

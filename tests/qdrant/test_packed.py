@@ -75,7 +75,8 @@ def test_a_store_over_grpc_packs_and_unpacks(make_vectors: Any, grpc_server: Any
     documents = [Document(f"d{i}", f"text {i}", {"n": i}) for i in range(3)]
     url = f"qdrant://127.0.0.1:{grpc_server.port - 1}/c"
     with open_store(url) as store:
-        store._collection = Collection(Schema(dense=8, sparse=True, colbert=8))
+        known = Collection(Schema(dense=8, sparse=True, colbert=8))
+        store._describe = lambda: known  # type: ignore[method-assign]
         grpc_server.upserted()
         store.upsert(documents, vectors)
         request = grpc.UpsertPoints.FromString(grpc_server.requests[0][1])

@@ -144,7 +144,7 @@ def test_hybrid_is_one_request_over_filtered_candidates(
 def test_substrings_are_asked_for_as_the_servers_version_can(grpc_server: Any) -> None:
     for version, substring in (("1.19.0", False), ("1.20.1", True)):
         with open_store(f"qdrant://127.0.0.1:{grpc_server.port - 1}/c") as store:
-            store._collection = Collection(SCHEMA)
+            store._describe = lambda: Collection(SCHEMA)  # type: ignore[method-assign]
             grpc_server.answers += [
                 messages.HealthCheckReply(title="qdrant", version=version),
                 messages.CountResponse(result=messages.CountResult(count=3)),

@@ -218,10 +218,12 @@ class ArchiveStore(Store):
         sources = [part for part in self.schema.parts if part != "colbert"]
         for page in self._pages(IDS, sources, search.filter) if sources else ():
             assert page.vectors is not None
+            in_order = sorted(range(len(page.documents)), key=lambda i: page.documents[i].id)
+            vectors = page.vectors.take(in_order)  # so that equal scores come in id order
             for query, best in zip(queries, found, strict=True):
                 for source in search.sources(query):
-                    rows, scores = candidates(query, page.vectors, source, search)
-                    ids = (page.documents[row].id for row in rows.tolist())
+                    rows, scores = candidates(query, vectors, source, search)
+                    ids = (page.documents[in_order[row]].id for row in rows.tolist())
                     both = chain(best.get(source, ()), zip((-scores).tolist(), ids, strict=True))
                     best[source] = heapq.nsmallest(search.source_limit, both)
         return [
