@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import grpc
 from pymilvus import AsyncMilvusClient, MilvusClient
@@ -42,6 +44,7 @@ _REFUSED = {1400, 1401, 1402}
 _FULL = {3, 7, 9}
 _LATER = {2, 4, int(ErrorCode.RATE_LIMIT)}
 _LATER_STATUS = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # by which gRPC would connect
 # pymilvus asks every ten seconds whether the server is alive. That of milvus-lite allows one such
 # ping in five minutes, and after about 80 s without a call it cut the connection off: the next
 # client of the file could not connect.
@@ -118,7 +121,10 @@ class LiteFile:
             ) from error
         if path.suffix != ".db":
             raise InvalidOptionError(f"milvus+lite:{path}: the file's name must end in '.db'")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the folder {path.parent} cannot be made: {error}") from error
         with _files_lock:
             file = _files.setdefault(os.path.abspath(path), cls(os.path.abspath(path)))
             file.users += 1
@@ -265,7 +271,25 @@ class Connection:
                 self.lite.close()
 
 
+def _check_listens(address: Address) -> None:
+    """Find out at once whether nobody listens, which takes pymilvus ten seconds.
+
+    Raises:
+        StoreUnavailableError: If there is no such host, or nobody listens there.
+    """
+    server = urlsplit(address.uri)
+    if not server.hostname or any(os.environ.get(name) for name in _PROXIES):
+        return
+    try:
+        socket.create_connection((server.hostname, server.port or 19530), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise StoreUnavailableError(
+            f"nothing answers at milvus://{server.netloc}: {error}", unreachable=True
+        ) from error
+
+
 def _open(address: Address) -> MilvusClient:
+    _check_listens(address)
     try:
         return MilvusClient(**address.options, dedicated=True)
     except ConnectionConfigException as error:

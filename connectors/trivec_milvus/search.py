@@ -14,7 +14,7 @@ import numpy as np
 from trivec.errors import InvalidOptionError
 from trivec.hit import Hit
 from trivec.scores import PartScores, Scores, Weights, score_many
-from trivec.search import RRF_K, Part, Search
+from trivec.search import RRF_K, Part, Search, level
 from trivec.vectors import Vector
 from trivec_milvus.mapping import Row, document, vectors_of
 from trivec_milvus.requests import (
@@ -242,7 +242,10 @@ class _Plan:
             for hit in hits
         ]
         found = [one for one in found if one.score > 0] if positive else found
-        return sorted(found, key=lambda one: (-one.score, one.id))
+        found.sort(key=lambda one: -one.score)
+        scores = level([one.score for one in found])
+        levelled = [one._replace(score=s) for one, s in zip(found, scores, strict=True)]
+        return sorted(levelled, key=lambda one: (-one.score, one.id))
 
     def _hits(
         self,

@@ -166,12 +166,18 @@ class MilvusStore(Store):
         lite = None
         if url.scheme == "milvus+lite":
             if url.path is None:
-                raise InvalidOptionError("milvus+lite: expected milvus+lite:FILE.db/name")
+                raise InvalidOptionError(
+                    f"milvus+lite:{url.name} names no file; expected milvus+lite:FILE.db/name, "
+                    f"such as 'milvus+lite:./milvus.db/{url.name}'"
+                )
             lite = LiteFile.open(url.path)
             address = Address(lite.path)
         else:
             if url.host is None:
-                raise InvalidOptionError("milvus: expected milvus://host:19530/name")
+                raise InvalidOptionError(
+                    f"milvus needs a server: expected milvus://host:19530/{url.name}, or "
+                    f"'milvus+lite:FILE.db/{url.name}' for a file"
+                )
             address = Address.of(
                 url,
                 token=token,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import numpy as np
 from qdrant_client import QdrantClient, models
@@ -16,7 +17,7 @@ from typing_extensions import override
 from trivec.collection import Collection
 from trivec.document import Document
 from trivec.errors import CollectionNotFoundError, StoreError, StoreUnavailableError
-from trivec.search import RRF_K, Part
+from trivec.search import RRF_K, Part, level
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
 from trivec_qdrant.client_filters import render
@@ -100,6 +101,17 @@ class ClientEngine(Engine):
     @override
     def route(self) -> str:
         return "the client's pure-Python mode" if self._local else "JSON over REST"
+
+    @property
+    @override
+    def endpoint(self) -> str:
+        options = self._client.init_options
+        if self._local:
+            return ""
+        if options.get("prefer_grpc"):
+            return f"gRPC on port {options.get('grpc_port', 6334)}"
+        port = urlsplit(str(options.get("url") or "")).port or options.get("port") or 6333
+        return f"REST on port {port}"
 
     @override
     def describe(self) -> Description | None:
@@ -210,15 +222,17 @@ class ClientEngine(Engine):
         batch = [self._request(request, flt) for request in requests]
         with self._lock, translating(self.name):
             answers = self._client.query_batch_points(self.name, batch)
+        return [self._found(answer.points) for answer in answers]
+
+    def _found(self, points: Sequence[models.ScoredPoint]) -> list[Found]:
+        scores = [point.score for point in points]
+        if self._local:  # numpy's products; servers compute each score by itself
+            scores = level(scores)
         return [
-            [
-                Found(
-                    p.score,
-                    Row(str(p.id), p.payload or {}, mapping.read_vectors(p.vector, self.names)),
-                )
-                for p in answer.points
-            ]
-            for answer in answers
+            Found(
+                score, Row(str(p.id), p.payload or {}, mapping.read_vectors(p.vector, self.names))
+            )
+            for score, p in zip(scores, points, strict=True)
         ]
 
     def _request(self, request: Request, flt: models.Filter | None) -> models.QueryRequest:

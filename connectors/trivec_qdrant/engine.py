@@ -102,6 +102,11 @@ class Engine(ABC):
     def route(self) -> str:
         """How writes reach the database, for `capabilities`."""
 
+    @property
+    def endpoint(self) -> str:
+        """The protocol and the port of a server, for errors; "" for what is embedded."""
+        return ""
+
     @abstractmethod
     def describe(self) -> Description | None:
         """Return what is there, or None."""

@@ -37,6 +37,9 @@ _FULL = re.compile(
 )
 _NO_COLLECTION = re.compile(r"Collection `?[^`]*`? (?:doesn't exist|not found)", re.IGNORECASE)
 _TIMED_OUT = "Timeout error"
+# gRPC, which never came to speak with a server.
+_UNREACHABLE = re.compile(r"failed to connect to all addresses|(?:name|DNS) resolution|errors resolving",
+                          re.IGNORECASE)  # fmt: skip
 
 _UNAVAILABLE = {
     grpc.StatusCode.UNAVAILABLE,
@@ -109,7 +112,7 @@ def _from_grpc(error: grpc.RpcError, name: str) -> StoreError:
     if code is grpc.StatusCode.INTERNAL and _TIMED_OUT in details:
         return _slow(what)
     if code in _UNAVAILABLE or code is grpc.StatusCode.INTERNAL:
-        return StoreUnavailableError(what)
+        return StoreUnavailableError(what, unreachable=_UNREACHABLE.search(details) is not None)
     return StoreError(what)
 
 
@@ -138,7 +141,8 @@ def _from_transport(error: ResponseHandlingException, name: str) -> StoreError:
     if isinstance(cause, httpx.TransportError):
         if "CERTIFICATE_VERIFY_FAILED" in str(cause):
             return StoreError(f"{what}. For a private certificate authority set SSL_CERT_FILE")
-        return StoreUnavailableError(what)
+        nobody = isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout)
+        return StoreUnavailableError(what, unreachable=nobody)
     return StoreError(f"{what} (the answer could not be read)")
 
 

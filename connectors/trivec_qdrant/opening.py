@@ -89,14 +89,18 @@ def open_engine(
     if url.scheme in ("qdrant+local", "qdrant+edge"):
         if url.path is None:
             raise InvalidOptionError(
-                f"{url.scheme}:{url.name} names no folder; expected {url.scheme}:FOLDER/name"
+                f"{url.scheme}:{url.name} names no folder; expected {url.scheme}:FOLDER/name, "
+                f"such as '{url.scheme}:./{url.name}'"
             )
         if url.scheme == "qdrant+edge":
             return _edge_engine(url.path / url.name, url.name, names)
         (client, lock), give_back = _clients.take(url.path, _local_client)
         return _local_engine(client, lock, give_back, url.name, names)
     if url.host is None:
-        raise InvalidOptionError(f"{url.scheme}: expected {url.scheme}://host:port/{url.name}")
+        raise InvalidOptionError(
+            f"{url.scheme} needs a server: expected {url.scheme}://host:port/{url.name}, or "
+            f"'qdrant+edge:./{url.name}' for a folder"
+        )
     return _server_engine(
         url,
         names,
@@ -179,6 +183,8 @@ def _local_client(folder: Path) -> tuple[QdrantClient, threading.RLock]:
     try:
         # One lock serves all threads, so SQLite need not watch over them.
         client = _client_class()(path=str(folder), force_disable_check_same_thread=True)
+    except OSError as error:
+        raise StoreError(f"the folder {folder} cannot be opened: {error}") from error
     except RuntimeError as error:
         raise StoreError(
             f"{folder} is open in another process; close it there, or use a server for several "

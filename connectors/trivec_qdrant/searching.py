@@ -209,7 +209,9 @@ class Searcher:
             for i, limit in pending.items()
             if _is_open(found[i], lists[i][0].limit, limit)
         }:
-            probes = [self._probe(lists[i][0], limit, self._only_id) for i, limit in pending.items()]
+            probes = [
+                self._probe(lists[i][0], limit, self._only_id) for i, limit in pending.items()
+            ]
             answers, _ = self._checked(probes, {}, where)
             for i, answer in zip(list(pending), answers, strict=False):
                 found[i] = answer

@@ -241,6 +241,10 @@ class QdrantStore(Store):
     def _close(self) -> None:
         self._engine.close()
 
+    def _endpoint(self) -> str:
+        endpoint = self._engine.endpoint
+        return f"{self.address} ({endpoint})" if endpoint else self.address
+
     def _max_colbert_rows(self, schema: Schema) -> int | None:
         return None if schema.colbert is None else max_colbert_rows(schema.colbert)
 

@@ -142,7 +142,8 @@ class Connection:
                 timeout=seconds + _MARGIN_SECONDS,
             )
         except httpr.HTTPError as error:
-            raise StoreUnavailableError(f"{where}: {_reason(error)}") from error
+            nobody = isinstance(error, httpr.ConnectError | httpr.ConnectTimeout)
+            raise StoreUnavailableError(f"{where}: {_reason(error)}", unreachable=nobody) from error
         if response.status_code >= 300:
             raise _refusal(response, where)
         return response

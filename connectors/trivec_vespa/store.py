@@ -193,7 +193,9 @@ class VespaStore(Store):
             InvalidOptionError: If the URL or an option is out of range.
         """
         if url.host is None:
-            raise InvalidOptionError(f"{url.scheme}: expected {url.scheme}://host:port/name")
+            raise InvalidOptionError(
+                f"{url.scheme} needs a server: expected {url.scheme}://host:port/{url.name}"
+            )
         secure = url.scheme == "vespas"
         if not secure and (token or cert or key):
             raise InvalidOptionError("a token or a certificate needs TLS: use vespas://")

@@ -116,11 +116,15 @@ class StoreUnavailableError(StoreError):
     Args:
         message: What happened.
         retry_after: Seconds that the database asked to wait, if it said so.
+        unreachable: Whether nothing answered at all: no such host, or nobody listens there.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, unreachable: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.unreachable = unreachable
 
 
 class IncompleteResultError(StoreError):

@@ -15,7 +15,7 @@ from trivec.hit import Hit
 from trivec.scores import Weights
 from trivec.vectors import Vector
 
-__all__ = ["MODES", "RRF_K", "Mode", "Part", "Search", "as_mode", "rank_hits"]
+__all__ = ["MODES", "RRF_K", "Mode", "Part", "Search", "as_mode", "level", "rank_hits"]
 
 Mode = Literal["dense", "sparse", "colbert", "hybrid", "rrf"]
 """What a search ranks by: one of the three scores, their weighted mean ("hybrid"), or the sum of
@@ -31,6 +31,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 _SOURCES: tuple[Part, ...] = ("dense", "sparse")
 _PARTS: tuple[Part, ...] = ("dense", "sparse", "colbert")
+_ROUNDING = 2e-7  # of sums in float32, relative to a score of 1
 _MOST = 2**31 - 1  # hits or candidates, which some databases count in 32 bits
 
 
@@ -120,3 +121,24 @@ class Search:
 def rank_hits(hits: Sequence[Hit], k: int) -> list[Hit]:
     """Return the k best hits; those of equal score in the order of their ids."""
     return sorted(hits, key=lambda hit: (-hit.score, hit.document.id))[:k]
+
+
+def level(scores: Sequence[float]) -> list[float]:
+    """Return scores in which those that only rounding tells apart are equal.
+
+    Engines that multiply matrices in float32 give equal documents scores that differ in the last
+    bit, by where their rows stand. Each score becomes that of the first in its run of neighbours.
+
+    Args:
+        scores: Best first.
+
+    Example:
+        >>> level([0.5, 0.25000003, 0.25, 0.1])
+        [0.5, 0.25000003, 0.25000003, 0.1]
+    """
+    values = np.array(scores, np.float64)
+    if len(values) < 2:
+        return values.tolist()
+    apart = -np.diff(values) > _ROUNDING * np.maximum(1.0, np.abs(values[1:]))
+    starts = np.flatnonzero(np.concatenate([[True], apart]))
+    return np.repeat(values[starts], np.diff(starts, append=len(values))).tolist()

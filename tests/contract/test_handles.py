@@ -200,7 +200,9 @@ def test_two_that_create_at_once_make_one_collection(handles: Handles) -> None:
 
     def write(store: Store, id: str) -> None:
         try:
-            LazyStore(store, model="small", fields={"lang": str}).write([Document(id, "")], _whole())
+            LazyStore(store, model="small", fields={"lang": str}).write(
+                [Document(id, "")], _whole()
+            )
         except Exception as error:
             errors.append(error)
 

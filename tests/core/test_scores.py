@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -97,6 +99,27 @@ def test_equal_documents_have_equal_scores() -> None:
     assert found.sparse is not None
     assert [len(set(found.sparse[i::3].tolist())) for i in range(3)] == [1, 1, 1]
     assert found.sparse[1] == found.sparse[2] == 0
+
+
+@pytest.mark.parametrize(("dim", "tokens", "asked"), [(32, 7, 16), (100, 3, 9), (64, 5, 1)])
+def test_a_score_does_not_depend_on_the_place_in_a_batch(dim: int, tokens: int, asked: int) -> None:
+    rng = np.random.default_rng(dim)
+
+    def unit(rows: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        values = rng.standard_normal((rows, dim))
+        return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
+
+    one = Vectors(
+        dense=unit(1),
+        sparse=SparseRows.from_dicts([{1: 0.3, 5: 0.2}]),
+        colbert=TokenRows.from_arrays([unit(tokens)]),
+    )
+    query = Vector(dense=unit(1)[0], sparse={1: 0.31, 5: 0.2}, colbert=unit(asked))
+    for count in (1, 2, 203):
+        scores = score_many(query, one.take([0] * count))
+        alone = score(query, one[0])
+        for part in ("dense", "sparse", "colbert"):
+            assert set(getattr(scores, part).tolist()) == {getattr(alone, part)}, part
 
 
 def test_other_dimensions_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -409,6 +410,21 @@ def test_wrong_options_are_named(lite_url: str, tmp_path: Any) -> None:
     for names in ({"id": "1x"}, {"id": "text"}):
         with pytest.raises(InvalidOptionError):
             FieldNames(**names)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "no.such.host.invalid"])
+def test_nothing_listens(host: str) -> None:
+    start = time.monotonic()
+    port = "" if ":" in host else ":19530"
+    with pytest.raises(StoreUnavailableError, match=f"nothing answers at milvus://{host}{port}: "):
+        open_store(f"milvus://{host}/x")
+    assert time.monotonic() - start < 5
+
+
+def test_a_file_is_not_asked_whether_it_lives(lite_url: str, keep_lite_open: None) -> None:
+    options = Address(lite_url.removeprefix("milvus+lite:")).options
+    assert options["grpc_options"]["grpc.keepalive_time_ms"] == 2**31 - 1
+    assert "grpc_options" not in Address("http://127.0.0.1:19530").options
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

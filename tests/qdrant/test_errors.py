@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import grpc
@@ -135,11 +136,27 @@ def test_json_bodies_stay_below_the_servers_limit(
     assert max(sizes) <= 60_000
 
 
-def test_nothing_listens() -> None:
-    for grpc_first in (True, False):
-        store = open_store("qdrant://127.0.0.1:1/c", prefer_grpc=grpc_first, timeout=2)
-        with store, pytest.raises(StoreUnavailableError, match="'c'"):
-            store._describe()
+@pytest.mark.parametrize(
+    ("url", "prefer_grpc", "where"),
+    [
+        ("qdrant://127.0.0.1:1/c", True, "qdrant://127.0.0.1:1/c (gRPC on port 2): 'c': "),
+        ("qdrant://127.0.0.1:1/c", False, "qdrant://127.0.0.1:1/c (REST on port 1): 'c': "),
+        ("qdrant://no.such.host.invalid/c", True, "invalid/c (gRPC on port 6334)"),
+        ("qdrant://no.such.host.invalid/c", False, "invalid/c (REST on port 6333)"),
+    ],
+)
+def test_nothing_listens(
+    url: str, prefer_grpc: bool, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", waited.append)
+    with (
+        open_store(url, prefer_grpc=prefer_grpc, timeout=5) as store,
+        pytest.raises(StoreUnavailableError, match=re.escape(where)) as caught,
+    ):
+        store.count()
+    assert str(caught.value).startswith("nothing answers at qdrant://")
+    assert waited == []
 
 
 @pytest.mark.parametrize(

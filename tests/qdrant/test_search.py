@@ -172,3 +172,27 @@ def test_candidates_without_a_common_word_are_none(tmp_path: Path) -> None:
             for mode in ("sparse", "colbert", "hybrid", "rrf"):
                 assert [hit.document.id for hit in store.search(query, mode=mode)] == ["one"], mode
             store.drop()
+
+
+class Limited(Refusing):
+    """An engine as a server in strict mode: it refuses limits above 30."""
+
+    def query(self, requests: Sequence[Request], where: Any) -> list[list[Found]]:
+        if any(request.limit > 30 for request in requests):
+            raise StoreError('Limit exceeded 31 > 30 for "limit". Help: Reduce the limit.')
+        found: list[list[Found]] = self._engine.query(requests, where)
+        return found
+
+
+def test_ties_that_a_server_does_not_let_us_read_are_no_error(
+    tied: Store, make_vectors: Any
+) -> None:
+    tied._searcher._engine = Limited(tied._engine)  # type: ignore[attr-defined]
+    query = make_vectors(2)[1]
+    modes: tuple[Mode, ...] = ("dense", "colbert", "hybrid", "rrf")
+    for mode in modes:
+        hits = tied.search(query, k=10, candidates=10, mode=mode)
+        assert hits[0].document.id == "best"
+        assert len(hits) == 10
+    hits = tied.search(query, k=10, candidates=30, weights=Weights(1, 0, 1))
+    assert len(hits) == 10

@@ -121,13 +121,14 @@ def test_hybrid_is_one_request_over_filtered_candidates(
         payload=payload_to_grpc(payload(one, Names())),
         score=0.5,
     )
-    answer = messages.QueryBatchResponse(result=[messages.BatchResult(result=[hit])])
+    none = messages.BatchResult()
+    answer = messages.QueryBatchResponse(result=[messages.BatchResult(result=[hit]), none, none])
     grpc_server.answers.append(answer)
     hits = store.search(query, k=10, candidates=50, filter=F("lang") == "en")
     assert [(h.document, h.score) for h in hits] == [(one, 0.5)]
     assert _methods(grpc_server) == ["QueryBatch"]
     batch = messages.QueryBatchPoints.FromString(grpc_server.requests[0][1])
-    (request,) = batch.query_points
+    request, *probes = batch.query_points
     assert request.limit == 11
     assert len(request.query.formula.expression.sum.sum) == 3
     assert list(request.with_vectors.include.names) == ["dense", "sparse"]
@@ -139,6 +140,19 @@ def test_hybrid_is_one_request_over_filtered_candidates(
         for leaf in stage.prefetch:
             assert leaf.limit == 50
             assert leaf.filter.must[0].field.key == "metadata.lang"
+    # The same trip asks each source for one more, to see whether the server had to choose.
+    assert [(probe.using, probe.limit) for probe in probes] == [("dense", 51), ("sparse", 51)]
+    assert not any(probe.with_payload.enable for probe in probes)
+    assert all(probe.filter.must[0].field.key == "metadata.lang" for probe in probes)
+
+
+def test_an_alias_is_not_dropped_without_a_word(store: Store, grpc_server: Any) -> None:
+    grpc_server.answers.append(messages.CollectionOperationResponse(result=False))
+    dense = messages.VectorParams(size=8, distance=messages.Distance.Dot)
+    created = messages.CreateCollection(vectors_config=messages.VectorsConfig(params=dense))
+    grpc_server.answers.append(_described(created))
+    with pytest.raises(StoreError, match="alias"):
+        store.drop()
 
 
 def test_substrings_are_asked_for_as_the_servers_version_can(grpc_server: Any) -> None:

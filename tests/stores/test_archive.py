@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trivec import Document, open_store
-from trivec.errors import InvalidOptionError, StoreError
+from trivec.errors import CollectionNotFoundError, InvalidOptionError, StoreError
 from trivec.stores.archive import ArchiveStore
 from trivec.testing import HashEncoder
 
@@ -75,7 +77,7 @@ def test_a_damaged_archive_is_told(archive: ArchiveStore, tmp_path: Path) -> Non
     assert archive.count() == 1
     with pytest.raises(StoreError, match=r"the archive in .* failed: .*000001"):
         archive.get(["a"], with_vectors=True)
-    with pytest.raises(InvalidOptionError, match="an archive is a folder"):
+    with pytest.raises(InvalidOptionError, match="write 'archive:host/name'"):
         open_store("archive://host/name")
 
 
@@ -125,3 +127,39 @@ def test_a_scan_ends_though_what_it_gives_is_written_again(
         archive.delete(["d19"])
     assert sorted(seen) == ids[: len(seen)]
     assert len(seen) == 19
+
+
+def test_a_writer_that_waited_for_a_drop_writes_nothing(
+    archive: ArchiveStore, tmp_path: Path
+) -> None:
+    _save(archive, "a")
+    other = ArchiveStore(tmp_path, "saved")
+    assert other.count() == 1
+    with archive._transaction("IMMEDIATE"):
+        thread = threading.Thread(target=other.drop)
+        thread.start()
+        time.sleep(0.1)
+        assert archive._file.is_file()  # the drop waits for who writes
+    thread.join()
+    with pytest.raises(CollectionNotFoundError):
+        _save(archive, "b")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_drop_between_opening_and_writing_is_noticed(
+    archive: ArchiveStore, tmp_path: Path, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(archive, "a")
+    other = ArchiveStore(tmp_path, "saved")
+    check = archive._check_current
+
+    def late() -> None:
+        monkeypatch.undo()
+        (tmp_path / "saved" / "documents.sqlite").unlink()
+        other.create(encoder.schema)
+        check()
+
+    monkeypatch.setattr(archive, "_check_current", late)
+    with pytest.raises(CollectionNotFoundError, match="dropped meanwhile"):
+        archive._write([Document("b", "b")], encoder.encode_documents(["b"]))
+    assert other.count() == 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 import trivec.stores.registry
-from trivec import open_store
-from trivec.errors import InvalidOptionError, MissingDependencyError
+from trivec import Schema, open_store
+from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
 from trivec.stores.memory import MemoryStore
 from trivec.stores.url import StoreUrl
 
@@ -23,6 +24,9 @@ from trivec.stores.url import StoreUrl
         ("qdrant+edge:./data/a", StoreUrl("qdrant+edge", "a", path=Path("data"))),
         ("qdrant+edge:/abs/data/a", StoreUrl("qdrant+edge", "a", path=Path("/abs/data"))),
         ("milvus+lite:x y.db/a", StoreUrl("milvus+lite", "a", path=Path("x y.db"))),
+        ("archive:~/a", StoreUrl("archive", "a", path=Path.home())),
+        ("archive:/a", StoreUrl("archive", "a", path=Path("/"))),
+        ("archive:a", StoreUrl("archive", "a")),
     ],
 )
 def test_urls(url: str, parsed: StoreUrl) -> None:
@@ -34,11 +38,58 @@ def test_urls(url: str, parsed: StoreUrl) -> None:
     [
         *("articles", "", "memory:", "qdrant+edge:folder/", "qdrant://host", "qdrant://host/a/b"),
         *("qdrant://host:x/a", "qdrant://host/a?b=c", "QDRANT://host/a"),
+        *(" memory:/a", "memory:/a\n", "archive:x/..", "archive:~nobody-here/a"),
     ],
 )
 def test_bad_urls(url: str) -> None:
     with pytest.raises(InvalidOptionError):
         StoreUrl.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("qdrant+edge://./a", "write 'qdrant+edge:./a'"),
+        ("qdrant+edge://./data/a", "write 'qdrant+edge:./data/a'"),
+        ("qdrant+edge:///data/a", "write 'qdrant+edge:/data/a'"),
+        ("qdrant+edge://C:/data/a", "write 'qdrant+edge:C:/data/a'"),
+        ("qdrant+local://data/a", "write 'qdrant+local:data/a'"),
+        ("milvus+lite://file.db/a", "write 'milvus+lite:file.db/a'"),
+        ("archive://data/a", "write 'archive:data/a'"),
+        ("memory://a", "write 'memory:/a'"),
+        ("qdrant+memory://a", "write 'qdrant+memory:/a'"),
+        ("memory:data/a", "has no folder; write 'memory:/name'"),
+        ("qdrant+edge:C:\\data\\a", "write 'qdrant+edge:C:/data/a'"),
+        ("qdrant+edge:a", "such as 'qdrant+edge:./a'"),
+        ("qdrant+edge:data/", "without the name of a collection; expected qdrant+edge:FOLDER/name"),
+        ("milvus+lite:a", "such as 'milvus+lite:./milvus.db/a'"),
+        ("qdrant:./a", "expected qdrant://host:port/a, or 'qdrant+edge:./a' for a folder"),
+        ("milvus:./x.db/a", "expected milvus://host:19530/a, or 'milvus+lite:FILE.db/a'"),
+        ("vespa:a", "expected vespa://host:port/a"),
+        (
+            "qdrant://host:6333",
+            "without the name of a collection; expected qdrant://host:port/name",
+        ),
+        ("qdrant://host:99999/a", "Port out of range"),
+        ("qdrant://[::1/a", "an IPv6 address in brackets"),
+        ("qdrant://ho st/a", "must have the form qdrant://host:port/name"),
+        ("qdrant://./a", "must have the form qdrant://host:port/name"),
+    ],
+)
+def test_a_bad_url_is_answered_with_the_right_form(url: str, advice: str) -> None:
+    with pytest.raises(InvalidOptionError, match=re.escape(advice)):
+        open_store(url)
+
+
+@pytest.mark.parametrize("scheme", ["archive:", "qdrant+local:", "qdrant+edge:", "milvus+lite:"])
+def test_a_folder_that_cannot_be_made_is_told(scheme: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    name = "x.db/name" if scheme == "milvus+lite:" else "folder/name"
+    with (
+        pytest.raises(StoreError),
+        open_store(f"{scheme}{tmp_path}/file/{name}") as store,
+    ):
+        store.create(Schema(dense=4, sparse=False, colbert=None))
 
 
 def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
@@ -71,4 +122,4 @@ def test_a_missing_client_names_the_extra(
     }
     monkeypatch.setattr(trivec.stores.registry, "store_schemes", lambda: entries)
     with pytest.raises(MissingDependencyError, match=rf"pip install 'trivec\[{extra}\]'"):
-        open_store(f"{scheme}://localhost/a")
+        open_store("milvus+lite:./x.db/a" if "+" in scheme else f"{scheme}://localhost/a")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from trivec import Document, Schema, Vectors
+from trivec.collection import Collection
 from trivec.errors import RequestTooLargeError, StoreError, StoreUnavailableError
 from trivec.stores.memory import MemoryStore
 
@@ -92,3 +93,38 @@ def test_a_write_that_is_too_large_is_halved(store: FailingStore) -> None:
     store.limit = 0
     with pytest.raises(StoreError, match="'d0' alone is too large"):
         store.upsert(DOCUMENTS, VECTORS)
+
+
+def test_at_first_contact_nobody_waits_for_what_does_not_listen(naps: list[float]) -> None:
+    class Silent(MemoryStore):
+        silent = True
+
+        def _describe(self) -> Collection | None:
+            if self.silent:
+                raise StoreUnavailableError("connection refused", unreachable=True)
+            return super()._describe()
+
+    with Silent("silent") as store:
+        store.address = "qdrant://host:6333/silent"
+        with pytest.raises(
+            StoreUnavailableError, match="nothing answers at qdrant://host:6333/silent: connection"
+        ):
+            store.count()
+        assert naps == []
+        store.silent = False
+        store.create(Schema(dense=8, sparse=False, colbert=None))
+        store.silent = True  # stopped meanwhile, perhaps to be started again
+        with pytest.raises(StoreUnavailableError, match="nothing answers"):
+            store.count()
+        assert len(naps) == 5
+        store.drop()
+
+
+def test_each_wait_is_told_in_the_log(
+    store: FailingStore, naps: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    store.failures = [StoreUnavailableError("busy", retry_after=2)]
+    store.upsert(DOCUMENTS, VECTORS)
+    assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [
+        ("trivec", "WARNING", "busy; trying again in 2.0 s (try 1 of 6 failed)")
+    ]

@@ -232,3 +232,13 @@ def test_a_token_is_sent_to_the_app_it_belongs_to(scripted: Any) -> None:
 def test_options_out_of_range_are_refused(options: dict[str, Any], opened: OpenStore) -> None:
     with pytest.raises(InvalidOptionError):
         opened(**options)
+
+
+def test_nothing_listens(waits: list[Any]) -> None:
+    for host in ("127.0.0.1:1", "no.such.host.invalid"):
+        with (
+            open_store(f"vespa://{host}/x", config_server="http://127.0.0.1:1") as store,
+            pytest.raises(StoreUnavailableError, match=f"nothing answers at vespa://{host}/x: "),
+        ):
+            store.count()
+    assert waits == []

@@ -10,6 +10,7 @@ import pytest
 
 from trivec import Document, F, Schema, Vector, Vectors, Weights, copy, open_store
 from trivec.errors import (
+    CollectionNotFoundError,
     IncompleteResultError,
     InvalidDocumentError,
     InvalidOptionError,
@@ -62,6 +63,53 @@ def test_the_first_of_several_values_counts(store: VespaStore) -> None:
     store.upsert(documents, _vectors(3))
     assert store.count(F("lang").in_(["en", "de"])) == 2
     assert store.count(F("lang").in_(["en"])) == 1
+
+
+def test_what_was_written_without_a_description_is_dropped_and_not_adopted(
+    store: VespaStore, open_vespa: Any, schema: Schema
+) -> None:
+    other = open_vespa()
+    assert other.count() == 0
+    store.drop()
+    _put(other, "late", {"id": "late", "parts": 0})  # by a writer that did not know yet
+    with pytest.raises(SchemaMismatchError, match="holds 1 documents that no collection describes"):
+        store.create(schema, fields={"lang": str})
+    store.drop()
+    store.create(schema, fields={"lang": str})
+    assert store.count() == 0
+
+
+def test_a_writer_learns_that_the_collection_was_dropped_meanwhile(
+    store: VespaStore, open_vespa: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_vespa()
+    send = other._send
+
+    def drop_and_send(*args: Any) -> None:
+        store.drop()
+        send(*args)
+
+    monkeypatch.setattr(other, "_send", drop_and_send)
+    with pytest.raises(CollectionNotFoundError):
+        other.upsert([Document("late", "")], _vectors(1))
+    store.drop()
+    assert store._lifecycle._documents() == 0
+
+
+def test_a_schema_of_somebody_else_is_not_emptied(
+    store: VespaStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.upsert([Document("a", "")], _vectors(1))
+    store._vespa.request("DELETE", store._lifecycle.description)
+    query = store._vespa.query
+
+    def without_parts(body: Any, name: str, **options: Any) -> Any:
+        return query({**body, "yql": body["yql"].replace("parts", "nosuch")}, name, **options)
+
+    monkeypatch.setattr(store._vespa, "query", without_parts)
+    store.drop()
+    monkeypatch.undo()
+    assert store._lifecycle._documents() == 1
 
 
 def test_deleting_what_is_not_there_is_no_error(store: VespaStore) -> None:

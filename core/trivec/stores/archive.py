@@ -20,7 +20,6 @@ from trivec.collection import Collection, Page
 from trivec.document import Document, metadata_json
 from trivec.errors import (
     CollectionNotFoundError,
-    InvalidOptionError,
     InvalidVectorsError,
     StoreError,
 )
@@ -96,8 +95,6 @@ class ArchiveStore(Store):
         batch_bytes: int = BATCH_BYTES,
     ) -> Self:
         """Open `archive:FOLDER/name`."""
-        if url.host is not None:
-            raise InvalidOptionError("an archive is a folder here: archive:FOLDER/name")
         folder = url.path or Path()
         return cls(folder, url.name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
 
@@ -110,7 +107,10 @@ class ArchiveStore(Store):
         return Collection(Schema(**json.loads(row[0])), fields)
 
     def _create(self, collection: Collection) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"the folder {self._folder} cannot be made: {error}") from error
         # Made under another name: a file of this name is complete.
         new = self._file.with_suffix(".new")
         new.unlink(missing_ok=True)
@@ -241,18 +241,34 @@ class ArchiveStore(Store):
 
     def _drop(self) -> None:
         with self._lock:
+            try:
+                with self._transaction("IMMEDIATE"):  # once nobody writes
+                    self._unlink()
+            except StoreError:  # there is none, or it is damaged
+                self._unlink()
             self._close()
-            self._file.unlink(missing_ok=True)
-            for file in self._folder.glob("*.safetensors"):
-                file.unlink()
             if self._folder.is_dir() and not any(self._folder.iterdir()):
                 self._folder.rmdir()
+
+    def _unlink(self) -> None:
+        self._file.unlink(missing_ok=True)
+        for file in self._folder.glob("*.safetensors"):
+            file.unlink()
 
     def _close(self) -> None:
         with self._lock:
             if self._database is not None:
                 self._database.close()
             self._database = None
+
+    def _check_current(self) -> None:
+        """Raise `CollectionNotFoundError` if the archive was dropped while this one waited."""
+        try:
+            status = self._file.stat()
+        except FileNotFoundError:
+            status = None
+        if status is None or self._opened != (status.st_dev, status.st_ino):
+            raise CollectionNotFoundError(f"collection {self.name!r} was dropped meanwhile")
 
     def _part(self, number: int) -> Path:
         return self._folder / f"{number:06d}.safetensors"
@@ -278,7 +294,7 @@ class ArchiveStore(Store):
                 status = self._file.stat()
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise CollectionNotFoundError(
-                    f"collection {self.name!r} does not exist: there is no archive in {self._folder}"
+                    f"collection {self.name!r} does not exist: {self._folder} holds no archive"
                 ) from error
             try:
                 if self._opened != (status.st_dev, status.st_ino):  # dropped and made anew
@@ -291,6 +307,7 @@ class ArchiveStore(Store):
                 database = self._database
                 database.execute(f"BEGIN {kind}")
                 try:
+                    self._check_current()
                     yield database.execute
                     database.execute("COMMIT")
                 finally:

@@ -88,6 +88,7 @@ class BlockingStore(ABC):
         self._collection: Collection | None = None
         self._closed = False
         self._noted: set[str] = set()  # fields that nobody declared and some filter named
+        self._reached = False  # whether the database has ever answered
 
     # --- what a connector writes ---------------------------------------------------------------
 
@@ -149,6 +150,10 @@ class BlockingStore(ABC):
     def capabilities(self) -> tuple[Capability, ...]:
         """How this store does what databases differ in."""
         return ()
+
+    def _endpoint(self) -> str:
+        """Return where the database is looked for, in the user's words."""
+        return self.address
 
     def _max_colbert_rows(self, schema: Schema) -> int | None:
         """Return the most token vectors of one document; None for any number."""
@@ -459,8 +464,17 @@ class BlockingStore(ABC):
     def _retrying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call a connector's method, again after a wait while the database is unavailable."""
         self._check_open()
-        with self._forgetting():
-            return retrying()(function, *args, **kwargs)
+        try:
+            with self._forgetting():
+                result = retrying(reached=self._reached)(function, *args, **kwargs)
+        except StoreUnavailableError as error:
+            if not error.unreachable:
+                raise
+            raise StoreUnavailableError(
+                f"nothing answers at {self._endpoint()}: {error}", unreachable=True
+            ) from error
+        self._reached = True
+        return result
 
     def _known(self, *, anew: bool = False) -> Collection:
         """Return what is known of the collection, reading it on first use.
