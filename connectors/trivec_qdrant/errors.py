@@ -38,8 +38,9 @@ _FULL = re.compile(
 _NO_COLLECTION = re.compile(r"Collection `?[^`]*`? (?:doesn't exist|not found)", re.IGNORECASE)
 _TIMED_OUT = "Timeout error"
 # gRPC, which never came to speak with a server.
-_UNREACHABLE = re.compile(r"failed to connect to all addresses|(?:name|DNS) resolution|errors resolving",
-                          re.IGNORECASE)  # fmt: skip
+_UNREACHABLE = re.compile(
+    r"failed to connect to all addresses|(?:name|DNS) resolution|errors resolving", re.IGNORECASE
+)
 
 _UNAVAILABLE = {
     grpc.StatusCode.UNAVAILABLE,

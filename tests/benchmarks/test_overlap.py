@@ -119,7 +119,8 @@ def new_store(
 
             def opened() -> Store:
                 store = open_store(f"qdrant://127.0.0.1:{port}/overlap", grpc_port=port)
-                store._collection = Collection(encoder.schema)
+                known = Collection(encoder.schema)
+                store._describe = lambda: known  # type: ignore[method-assign]
                 return store
 
             yield opened

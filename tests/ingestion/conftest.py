@@ -164,7 +164,7 @@ class FaultyServer(ABC):
     def open(self) -> Store:
         """Open the collection."""
         store = open_store(self.url.format(port=self.port), **self.options)
-        store._collection = Collection(SCHEMA)
+        store._describe = lambda: Collection(SCHEMA)  # type: ignore[method-assign]
         return store
 
     def ids(self) -> list[str]:
@@ -233,6 +233,10 @@ class VespaServer(FaultyServer):
     def read(self, method: str, path: str, body: Any) -> tuple[int, object]:
         if path == "/search/":
             return 200, {"root": {"fields": {"totalCount": len(self.stored)}}}
+        if path.startswith("/document/v1/c-collection/"):
+            from trivec_vespa.mapping import describe
+
+            return 200, {"fields": describe(Collection(SCHEMA), binary=False)}
         fields = self.stored.get(unquote(path.rpartition("/")[2]))
         return (404, {}) if fields is None else (200, {"fields": fields})
 
