@@ -253,8 +253,8 @@ def _colbert(query: Tokens, documents: TokenRows) -> NDArray[np.float64]:
         raise InvalidVectorsError(
             f"the query has {query.shape[1]} ColBERT dimensions, the documents {documents.dim}"
         )
-    query = np.ascontiguousarray(query, np.float32)
-    columns = np.ascontiguousarray(query.T)
+    asked: Float = np.ascontiguousarray(query, np.float32)
+    columns: Float = np.ascontiguousarray(asked.T)
     rows = np.flatnonzero(np.diff(documents.indptr))  # reduceat cannot take empty rows
     step = max(1, _MAX_SIMILARITIES // len(query))
     while len(rows):
@@ -264,7 +264,7 @@ def _colbert(query: Tokens, documents: TokenRows) -> NDArray[np.float64]:
         tokens = documents.values[first : documents.indptr[chunk[-1] + 1]]
         similarities = tokens.astype(np.float32, copy=False) @ columns
         starts = documents.indptr[chunk] - first
-        best = _best(similarities, starts, tokens, query)
+        best = _best(similarities, starts, tokens, asked)
         scores[chunk] = best.mean(axis=1, dtype=np.float64)
     return scores
 
