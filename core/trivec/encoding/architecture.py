@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Architecture"]
+__all__ = ["MODEL_TYPES", "Architecture"]
+
+MODEL_TYPES = ("xlm-roberta", "roberta", "bert")
 
 
 class _Config(Protocol):
@@ -71,20 +73,23 @@ class Architecture:
         Raises:
             ValueError: If it describes another kind of model.
         """
-        if config.model_type not in ("xlm-roberta", "roberta", "bert"):
+        if config.model_type not in MODEL_TYPES:
             raise ValueError(
-                f"the model type is {config.model_type!r}, expected 'xlm-roberta' or 'bert'"
+                f"the model type is {config.model_type!r}, expected {' or '.join(MODEL_TYPES)}"
             )
         positions = getattr(config, "position_embedding_type", None) or "absolute"
         if positions != "absolute":
             raise ValueError(f"position_embedding_type is {positions!r}, expected 'absolute'")
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"):
+            if getattr(config, name) < 1:
+                raise ValueError(f"{name} is {getattr(config, name)}, expected at least 1")
         if config.hidden_size % config.num_attention_heads:
             raise ValueError(
                 f"hidden_size {config.hidden_size} is not a multiple of num_attention_heads "
                 f"{config.num_attention_heads}"
             )
         padding = getattr(config, "pad_token_id", None)
-        return cls(
+        result = cls(
             vocabulary=config.vocab_size,
             hidden=config.hidden_size,
             layers=config.num_hidden_layers,
@@ -96,6 +101,12 @@ class Architecture:
             activation=config.hidden_act,
             padding=None if config.model_type == "bert" else 1 if padding is None else padding,
         )
+        if result.max_length < 3:
+            raise ValueError(
+                f"max_position_embeddings {result.positions} leaves room for {result.max_length} "
+                "tokens, expected at least 3"
+            )
+        return result
 
     @property
     def max_length(self) -> int:

@@ -1,8 +1,7 @@
-"""A model's files: found, checked as a whole, and read."""
+"""A model's files: checked as a whole, and read."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,26 +10,58 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from trivec.encoding.architecture import Architecture
+from trivec.encoding.architecture import MODEL_TYPES, Architecture
+from trivec.encoding.files import flaw, read_json, reason
+from trivec.encoding.head_files import HeadReader, Layer
+from trivec.encoding.inventory import (
+    adapter_problems,
+    at_most,
+    clues,
+    file_problems,
+    tensor_problems,
+    unmerged_problems,
+)
 from trivec.encoding.naming import model_name
-from trivec.encoding.weights import TensorFiles, read_linear
+from trivec.encoding.settings import Settings, read_settings
+from trivec.encoding.weights import TensorFiles, open_weights
 from trivec.errors import CheckpointError
 
-__all__ = ["Checkpoint", "Pooling", "fetch", "open_checkpoint"]
+__all__ = ["Checkpoint", "Classifier", "open_checkpoint"]
 
-Pooling = Literal["cls", "mean"]
-
-_SMALL_FILES = ["*.json", "*.txt", "*.model", "*_linear.pt", "1_Pooling/config.json"]
-_OTHER_FORMATS = ["onnx/*", "openvino/*"]
-_TOKENIZER_FILES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
-_SUPPORTED_MODULES = ("Transformer", "Pooling", "Normalize")
-_NAMED = 8  # problems of one kind that a message spells out
+_VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
+_TOKENIZER_FILES = (*_VOCABULARIES, "special_tokens_map.json", "added_tokens.json", "vocab.json")
 
 _EN = "Represent this sentence for searching relevant passages: "
 _ZH = "为这个句子生成表示以用于检索相关文章："  # noqa: RUF001
 # FlagEmbedding's model list; BGE-M3 takes its questions as they are.
 _INSTRUCTIONS = {"en": _EN, "zh": _ZH}
 _INSTRUCTED = re.compile(r"bge-(?:large|base|small)-(en|zh)(?:-v1\.5)?/?$")
+# Settings of config.json that make another model out of the same tensors.
+_OTHER_MODELS = {
+    "is_decoder": "a decoder, whose tokens do not see those behind them",
+    "is_causal": "a model whose tokens do not see those behind them",
+    "add_cross_attention": "a part of an encoder-decoder",
+    "pruned_heads": "a model with pruned heads",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """The layers of a reranker behind the first token's state, named as in its files.
+
+    Args:
+        dense: hidden → hidden.
+        output: hidden → 1.
+    """
+
+    dense: str
+    output: str
+
+    @property
+    def tensors(self) -> list[str]:
+        """The names of weight and bias of both."""
+        layers = (self.dense, self.output)
+        return [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +74,10 @@ class Checkpoint:
         architecture: The backbone's dimensions.
         prefix: What precedes the backbone's tensor names in the files.
         tensors: The weight files.
-        pooling: How the dense vector is made.
+        settings: How it wants to be used.
         sparse: Weight (1, hidden) and bias (1,), or None.
         colbert: Weight (dimension, hidden) and bias (dimension,), or None.
-        query_instruction: What precedes a question.
+        classifier: The layers of a reranker, or None for an encoder.
     """
 
     folder: Path
@@ -54,88 +85,88 @@ class Checkpoint:
     architecture: Architecture
     prefix: str
     tensors: TensorFiles
-    pooling: Pooling
-    sparse: tuple[Tensor, Tensor] | None
-    colbert: tuple[Tensor, Tensor] | None
-    query_instruction: str
+    settings: Settings
+    sparse: Layer | None
+    colbert: Layer | None
+    classifier: Classifier | None
+
+    @property
+    def query_instruction(self) -> str:
+        """What precedes a question."""
+        if self.settings.query_instruction is not None:
+            return self.settings.query_instruction
+        known = _INSTRUCTED.search(self.name)
+        return _INSTRUCTIONS[known[1]] if known else ""
+
+    @property
+    def document_instruction(self) -> str:
+        """What precedes a document."""
+        return self.settings.document_instruction or ""
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a text that the checkpoint wants to read."""
+        most = self.architecture.max_length
+        return min(most, self.settings.max_length or most)
 
     def read(self, name: str) -> Tensor:
         """Read a tensor of the backbone, named as in an `XLMRobertaModel`."""
         return self.tensors.read(self.prefix + name)
 
-
-def fetch(
-    model: str | Path, *, revision: str | None, cache_dir: str | Path | None, local_only: bool
-) -> Path:
-    """Return the folder of a model: the given one, or the hub's, downloaded where needed.
-
-    Raises:
-        CheckpointError: If it is no folder and the hub has no such model, or cannot be reached.
-    """
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return folder
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    def download(patterns: list[str]) -> Path:
-        return Path(
-            snapshot_download(
-                str(model),
-                revision=revision,
-                cache_dir=cache_dir,
-                local_files_only=local_only,
-                allow_patterns=patterns,
-                ignore_patterns=_OTHER_FORMATS,
-            )
-        )
-
-    try:
-        # Two steps, since many repositories hold the same weights in both formats.
-        folder = download([*_SMALL_FILES, "model*.safetensors"])
-        if not any(folder.glob("model*.safetensors")):
-            folder = download([*_SMALL_FILES, "pytorch_model*.bin"])
-    except HFValidationError as error:
-        raise CheckpointError(
-            f"{str(model)!r} is neither a folder nor the name of a model on the hub"
-        ) from error
-    except (OSError, ValueError) as error:  # all that the hub and its transport raise
-        raise CheckpointError(
-            f"{str(model)!r} is no folder here, and the hub did not provide it"
-            f"{f' at revision {revision!r}' if revision else ''}: {error}"
-        ) from error
-    return folder
+    def layer(self, name: str) -> Layer:
+        """Read the float32 weight and bias of a layer, named as in the files."""
+        weight, bias = (self.tensors.read(f"{name}.{part}") for part in ("weight", "bias"))
+        return weight.float(), bias.float()
 
 
-def open_checkpoint(folder: Path, *, model: str | Path, heads: bool = True) -> Checkpoint:
+def open_checkpoint(
+    folder: Path,
+    *,
+    model: str | Path,
+    kind: Literal["encoder", "reranker"] = "encoder",
+    instructed: bool = False,
+) -> Checkpoint:
     """Check all files of a folder and read the small ones.
 
     Args:
         folder: What `fetch` returned.
         model: What the user asked for, for the name.
-        heads: Whether to read the sparse and the ColBERT head.
+        kind: What it is to be used as.
+        instructed: Whether the user says what precedes questions and documents.
 
     Raises:
-        CheckpointError: Naming all that is missing or has a wrong shape.
+        CheckpointError: Naming all that is missing, wrong, or would be ignored.
     """
     problems: list[str] = []
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
-        problems.append(f"the tokenizer is missing: {' or '.join(_TOKENIZER_FILES)}")
+    there = [name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    if not set(there) & set(_VOCABULARIES):
+        problems.append(f"the tokenizer is missing: {' or '.join(_VOCABULARIES)}")
+    problems += [f"{name} {wrong}" for name in there if (wrong := flaw(folder / name))]
     architecture = _architecture(folder, problems)
-    pooling = _pooling(folder, problems)
-    _check_modules(folder, problems)
-    tensors = TensorFiles(folder)
-    problems += tensors.problems
-    sparse = colbert = None
+    settings = read_settings(folder, problems, kind=kind, instructed=instructed)
+    tensors = open_weights(folder)
+    problems += [*tensors.problems, *adapter_problems(folder)]
     prefix = _prefix(tensors)
+    sparse = colbert = classifier = None
     if architecture is not None:
-        if not tensors.problems:
-            problems += _shape_problems(architecture, tensors.shapes, prefix)
-        if heads:
-            hidden = architecture.hidden
-            sparse = read_linear(folder / "sparse_linear.pt", hidden, 1, problems)
-            colbert = read_linear(folder / "colbert_linear.pt", hidden, None, problems)
+        heads = HeadReader(folder, tensors, architecture.hidden, problems)
+        if kind == "encoder":
+            sparse = heads.read("sparse_linear", 1)
+            colbert = heads.read("colbert_linear", None)
+        elif not tensors.problems:
+            classifier = _classifier(tensors, prefix, architecture.hidden, problems)
+        if not tensors.problems and (kind == "encoder" or classifier is not None):
+            backbone = {prefix + name: shape for name, shape in architecture.shapes().items()}
+            used = {*backbone, *heads.names, *(classifier.tensors if classifier else ())}
+            unmerged = unmerged_problems(tensors.shapes)
+            problems += unmerged or [
+                *_shape_problems(backbone, tensors),
+                *tensor_problems(tensors.shapes, used, kind=kind),
+            ]
+        problems += file_problems(folder, tensors.files | heads.files)
     if problems or architecture is None:
+        if not tensors.shapes:
+            problems += clues(folder)
         raise CheckpointError(
             f"the checkpoint in {folder} cannot be loaded:\n"
             + "\n".join(f"- {problem}" for problem in problems)
@@ -146,67 +177,55 @@ def open_checkpoint(folder: Path, *, model: str | Path, heads: bool = True) -> C
         architecture=architecture,
         prefix=prefix,
         tensors=tensors,
-        pooling=pooling,
+        settings=settings,
         sparse=sparse,
         colbert=colbert,
-        query_instruction=_query_instruction(folder, model),
+        classifier=classifier,
     )
 
 
 def _architecture(folder: Path, problems: list[str]) -> Architecture | None:
-    if not (folder / "config.json").is_file():
+    path = folder / "config.json"
+    if not path.is_file():
         problems.append("config.json is missing")
+    settings = read_json(path, problems)
+    if settings is None:
+        return None
+    if (wrong := _another_model(settings)) is not None:
+        problems.append(f"config.json: {wrong}")
         return None
     from transformers import AutoConfig
+    from transformers.activations import ACT2FN
 
     try:
         config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        return Architecture.from_config(config)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        problems.append(f"config.json: {error}")
+        architecture = Architecture.from_config(config)
+        if architecture.activation not in ACT2FN:
+            raise ValueError(f"hidden_act {architecture.activation!r} is unknown")
+    except Exception as error:  # values that transformers refuses raise errors of many kinds
+        problems.append(f"config.json: {reason(error)}")
         return None
+    return architecture
 
 
-def _pooling(folder: Path, problems: list[str]) -> Pooling:
-    path = folder / "1_Pooling" / "config.json"
-    config = _read_json(path, problems)
-    if config is None:
-        return "cls"  # as BAAI/bge-m3
-    modes = {
-        name.removeprefix("pooling_mode_").removesuffix("_token").removesuffix("_tokens")
-        for name, on in config.items()
-        if name.startswith("pooling_mode_") and on is True
-    } or {str(config.get("pooling_mode", "cls"))}
-    if modes == {"mean"}:
-        return "mean"
-    if modes != {"cls"}:
-        problems.append(f"1_Pooling/config.json asks for {sorted(modes)}, expected cls or mean")
-    return "cls"
-
-
-def _check_modules(folder: Path, problems: list[str]) -> None:
-    modules = _read_json(folder / "modules.json", problems, kind=list) or []
-    for module in modules:
-        kind = str(module.get("type", "")) if isinstance(module, dict) else str(module)
-        if kind.rpartition(".")[2] not in _SUPPORTED_MODULES:
-            problems.append(
-                f"modules.json has the module {kind!r}; an encoder consists of a Transformer, "
-                "Pooling and Normalize"
-            )
-
-
-def _read_json(path: Path, problems: list[str], kind: type[Any] = dict) -> Any:  # noqa: ANN401
-    if not path.is_file():
-        return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        problems.append(f"{path.name} is not JSON: {error}")
-        return None
-    if not isinstance(value, kind):
-        problems.append(f"{path.name} holds a {type(value).__name__}, expected {kind.__name__}")
-        return None
-    return value
+def _another_model(config: Mapping[str, Any]) -> str | None:
+    """Say why the tensors do not make the model that is computed here."""
+    if config.get("auto_map"):
+        return (
+            f"the model is made by code of its own ({config['auto_map']}), and no code of a "
+            "checkpoint is run"
+        )
+    if config.get("model_type") not in MODEL_TYPES:
+        return (
+            f"the model type is {config.get('model_type')!r}, expected {' or '.join(MODEL_TYPES)}"
+        )
+    for key in ("quantization_config", "compression_config"):
+        if config.get(key):
+            return f"{key} says that the weights are quantised; load the original ones"
+    for key, what in _OTHER_MODELS.items():
+        if config.get(key):
+            return f"{key}={config[key]!r} makes it {what}"
+    return None
 
 
 def _prefix(tensors: TensorFiles) -> str:
@@ -215,28 +234,34 @@ def _prefix(tensors: TensorFiles) -> str:
     return found[0] if found else ""
 
 
-def _shape_problems(
-    architecture: Architecture, found: Mapping[str, tuple[int, ...]], prefix: str
-) -> list[str]:
-    missing, wrong = [], []
-    for name, shape in architecture.shapes().items():
-        there = found.get(prefix + name)
+def _classifier(
+    tensors: TensorFiles, prefix: str, hidden: int, problems: list[str]
+) -> Classifier | None:
+    outside = re.sub(r"(?:bert|roberta)\.$", "", prefix)
+    layouts = (
+        Classifier(f"{outside}classifier.dense", f"{outside}classifier.out_proj"),  # XLM-RoBERTa
+        Classifier(f"{prefix}pooler.dense", f"{outside}classifier"),  # BERT
+    )
+    for layout in layouts:
+        shapes = [tensors.shapes.get(name) for name in layout.tensors]
+        if shapes == [(hidden, hidden), (hidden,), (1, hidden), (1,)]:
+            return layout
+    found = {n: s for n, s in tensors.shapes.items() if n.startswith(f"{outside}classifier")}
+    problems.append(
+        f"it is no reranker: it holds {found or 'no classifier'}, expected a classifier with the "
+        f"output (1, {hidden}){'' if found else '; encoders are loaded with Encoder.load'}"
+    )
+    return None
+
+
+def _shape_problems(expected: Mapping[str, tuple[int, ...]], tensors: TensorFiles) -> list[str]:
+    missing, wrong, integers = [], [], []
+    for name, shape in expected.items():
+        there = tensors.shapes.get(name)
         if there is None:
-            missing.append(f"the tensor {prefix}{name} is missing")
+            missing.append(f"the tensor {name} is missing")
         elif there != shape:
-            wrong.append(f"{prefix}{name} has shape {there}, config.json says {shape}")
-    return [*_at_most(missing), *_at_most(wrong)]
-
-
-def _at_most(problems: list[str]) -> list[str]:
-    rest = len(problems) - _NAMED
-    return problems if rest <= 0 else [*problems[:_NAMED], f"… and {rest} more like it"]
-
-
-def _query_instruction(folder: Path, model: str | Path) -> str:
-    settings = _read_json(folder / "config_sentence_transformers.json", [])
-    prompts = settings.get("prompts") if settings else None
-    if isinstance(prompts, dict) and isinstance(prompts.get("query"), str) and prompts["query"]:
-        return str(prompts["query"])
-    known = _INSTRUCTED.search(model_name(model))
-    return _INSTRUCTIONS[known[1]] if known else ""
+            wrong.append(f"{name} has shape {there}, config.json says {shape}")
+        elif not tensors.is_float(name):
+            integers.append(f"{name} is quantised; load the original weights")
+    return [*at_most(missing), *at_most(wrong), *at_most(integers)]

@@ -47,6 +47,7 @@ class _Request:
     sparse: bool
     colbert: bool
     max_length: int
+    instruction: str = ""
     progress: OnProgress | None = None
     on_truncate: OnTruncate | None = None
 
@@ -65,8 +66,10 @@ class Encoder:
         schema (Schema): Which vectors it makes.
         device (str): Where it runs: "cpu", "cuda:0" and so on.
         precision (Precision): The numbers of its matrix products.
-        max_length (int): The most tokens of a text that the model can take.
+        max_length (int): The most tokens of a text that are read unless a call says otherwise:
+            what the checkpoint's settings say, at most 8,192.
         query_instruction (str): What `encode_queries` puts before a question; "" for BGE-M3.
+        document_instruction (str): What `encode_documents` puts before a text; "" for BGE-M3.
         options (dict[str, str]): What else changes the vectors of a document, for the journal of
             `ingest`.
 
@@ -90,6 +93,9 @@ class Encoder:
         schema: Schema,
         precision: Precision,
         query_instruction: str = "",
+        document_instruction: str = "",
+        include_prompt: bool = True,
+        max_length: int | None = None,
         batch_tokens: int = CPU_BATCH_TOKENS,
         colbert_dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
@@ -97,9 +103,14 @@ class Encoder:
         self.schema = schema
         self.device = str(backbone.device)
         self.precision = precision
-        self.max_length = min(MAX_LENGTH, backbone.architecture.max_length)
+        self._most = backbone.architecture.max_length
+        self.max_length = min(MAX_LENGTH, self._most, max_length or MAX_LENGTH)
         self.query_instruction = query_instruction
+        self.document_instruction = document_instruction
         self.options = {} if heads.window is None else {"mcls": str(heads.window)}
+        if document_instruction:
+            self.options["document_instruction"] = document_instruction
+        self._include_prompt = include_prompt
         self._backbone = backbone
         self._heads = heads
         self._tokenizer = tokenizer
@@ -121,6 +132,7 @@ class Encoder:
         local_files_only: bool = False,
         name: str | None = None,
         query_instruction: str | None = None,
+        document_instruction: str | None = None,
         mcls: bool = False,
         colbert_dtype: Literal["float32", "float16"] = "float32",
         batch_tokens: int | None = None,
@@ -141,6 +153,9 @@ class Encoder:
             name: The model's name in the schema; by default the hub's name, or the folder's.
             query_instruction: What precedes a question; by default what the checkpoint or, for
                 bge-*-en-v1.5, FlagEmbedding says.
+            document_instruction: What precedes a document; by default what the checkpoint says,
+                in the prompt "document" ("passage", "corpus") of
+                config_sentence_transformers.json.
             mcls: Whether to repeat the first token every 256 tokens and to make the dense
                 vector of all of them: the BGE-M3 paper's way to better vectors of long texts
                 without training.
@@ -148,7 +163,8 @@ class Encoder:
             batch_tokens: The most tokens of one forward pass (a longer text is one of its own).
 
         Raises:
-            CheckpointError: Naming every file that is missing and every wrong shape.
+            CheckpointError: Naming every file that is missing, every wrong shape, and every
+                tensor and setting that would be ignored.
             InvalidOptionError: If an option is out of range, or the device does not exist.
         """
         if colbert_dtype not in ("float32", "float16"):
@@ -157,21 +173,27 @@ class Encoder:
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         # torch and transformers take seconds to import; programs that only search need neither.
-        from trivec.encoding.checkpoint import fetch, open_checkpoint
+        from trivec.encoding.checkpoint import open_checkpoint
         from trivec.encoding.heads import Heads
+        from trivec.encoding.hub import fetch
         from trivec.encoding.placement import place
 
         folder = fetch(model, revision=revision, cache_dir=cache_dir, local_only=local_files_only)
-        checkpoint = open_checkpoint(folder, model=model)
-        if mcls and checkpoint.pooling != "cls":
+        instructed = query_instruction is not None and document_instruction is not None
+        checkpoint = open_checkpoint(folder, model=model, instructed=instructed)
+        settings = checkpoint.settings
+        if mcls and (settings.pooling != "cls" or not settings.include_prompt):
             raise InvalidOptionError(
-                f"mcls=True averages first tokens, but {checkpoint.name} pools by mean"
+                f"mcls=True averages first tokens, but {checkpoint.name} pools by "
+                f"{settings.pooling}{'' if settings.include_prompt else ' behind the instruction'}"
             )
         placement = place(device, precision)
         backbone = placement.backbone(checkpoint)
-        tokenizer = TextTokenizer.load(folder, checkpoint.architecture.vocabulary)
+        tokenizer = TextTokenizer.load(
+            folder, checkpoint.architecture.vocabulary, lower_case=settings.lower_case
+        )
         heads = Heads(
-            pooling=checkpoint.pooling,
+            pooling=settings.pooling,
             sparse=checkpoint.sparse and placement.exact_linear(*checkpoint.sparse),
             colbert=checkpoint.colbert and placement.exact_linear(*checkpoint.colbert),
             first=tokenizer.first,
@@ -192,6 +214,11 @@ class Encoder:
             query_instruction=checkpoint.query_instruction
             if query_instruction is None
             else query_instruction,
+            document_instruction=checkpoint.document_instruction
+            if document_instruction is None
+            else document_instruction,
+            include_prompt=settings.include_prompt,
+            max_length=checkpoint.max_length,
             batch_tokens=batch_tokens
             or (CPU_BATCH_TOKENS if placement.on_cpu else GPU_BATCH_TOKENS),
             colbert_dtype=colbert_dtype,
@@ -210,18 +237,19 @@ class Encoder:
         dense: bool | None = None,
         sparse: bool | None = None,
         colbert: bool | None = None,
-        max_length: int = MAX_LENGTH,
+        max_length: int | None = None,
         progress: OnProgress | None = None,
         on_truncate: OnTruncate | None = None,
     ) -> Vectors:
-        """Encode texts to be stored.
+        """Encode texts to be stored, behind the model's document instruction if it has one.
 
         Args:
             texts: n strings; an empty one is legal.
             dense: Whether to make dense vectors; None: if the checkpoint can.
             sparse: Whether to make lexical weights; None: if the checkpoint can.
             colbert: Whether to make token vectors; None: if the checkpoint can.
-            max_length: The most tokens of a text; never more than the model can take.
+            max_length: The most tokens of a text with its instruction, up to what the model can
+                take; by default `self.max_length`.
             progress: Called after each forward pass with the texts done and all texts.
             on_truncate: Called before the first forward pass with the texts that are longer,
                 if there are any; without it, one line goes to the log "trivec.encoding.tokens".
@@ -236,7 +264,7 @@ class Encoder:
             InvalidOptionError: If no part is left, or `max_length` is below 3.
         """
         checked = check_texts(texts)
-        request = self._request(dense, sparse, colbert, max_length)
+        request = self._request(self.document_instruction, dense, sparse, colbert, max_length)
         return self._encode(replace(request, progress=progress, on_truncate=on_truncate), checked)
 
     def encode_queries(
@@ -246,7 +274,7 @@ class Encoder:
         dense: bool | None = None,
         sparse: bool | None = None,
         colbert: bool | None = None,
-        max_length: int = MAX_LENGTH,
+        max_length: int | None = None,
         progress: OnProgress | None = None,
         on_truncate: OnTruncate | None = None,
     ) -> Vectors:
@@ -254,15 +282,9 @@ class Encoder:
 
         The arguments and the errors are those of `encode_documents`.
         """
-        return self.encode_documents(
-            self._instructed(texts),
-            dense=dense,
-            sparse=sparse,
-            colbert=colbert,
-            max_length=max_length,
-            progress=progress,
-            on_truncate=on_truncate,
-        )
+        checked = check_texts(texts)
+        request = self._request(self.query_instruction, dense, sparse, colbert, max_length)
+        return self._encode(replace(request, progress=progress, on_truncate=on_truncate), checked)
 
     def encode_query(
         self,
@@ -271,7 +293,7 @@ class Encoder:
         dense: bool | None = None,
         sparse: bool | None = None,
         colbert: bool | None = None,
-        max_length: int = MAX_LENGTH,
+        max_length: int | None = None,
         on_truncate: OnTruncate | None = None,
     ) -> Vector:
         """Encode one question, with the arguments of `encode_documents`.
@@ -296,7 +318,7 @@ class Encoder:
         dense: bool | None = None,
         sparse: bool | None = None,
         colbert: bool | None = None,
-        max_length: int = MAX_LENGTH,
+        max_length: int | None = None,
         progress: OnProgress | None = None,
         on_truncate: OnTruncate | None = None,
     ) -> Vectors:
@@ -306,10 +328,9 @@ class Encoder:
         call that has one is encoded alone.
         """
         checked = check_texts(texts)
-        request = self._request(dense, sparse, colbert, max_length)
-        request = replace(request, progress=progress, on_truncate=on_truncate)
-        return await self._dispatcher.ask(
-            request, checked, alone=progress is not None or on_truncate is not None
+        request = self._request(self.document_instruction, dense, sparse, colbert, max_length)
+        return await self._ask(
+            replace(request, progress=progress, on_truncate=on_truncate), checked
         )
 
     async def aencode_queries(
@@ -319,7 +340,7 @@ class Encoder:
         dense: bool | None = None,
         sparse: bool | None = None,
         colbert: bool | None = None,
-        max_length: int = MAX_LENGTH,
+        max_length: int | None = None,
         progress: OnProgress | None = None,
         on_truncate: OnTruncate | None = None,
     ) -> Vectors:
@@ -327,14 +348,10 @@ class Encoder:
 
         The arguments are those of `aencode_documents`.
         """
-        return await self.aencode_documents(
-            self._instructed(texts),
-            dense=dense,
-            sparse=sparse,
-            colbert=colbert,
-            max_length=max_length,
-            progress=progress,
-            on_truncate=on_truncate,
+        checked = check_texts(texts)
+        request = self._request(self.query_instruction, dense, sparse, colbert, max_length)
+        return await self._ask(
+            replace(request, progress=progress, on_truncate=on_truncate), checked
         )
 
     async def aencode_query(
@@ -344,7 +361,7 @@ class Encoder:
         dense: bool | None = None,
         sparse: bool | None = None,
         colbert: bool | None = None,
-        max_length: int = MAX_LENGTH,
+        max_length: int | None = None,
         on_truncate: OnTruncate | None = None,
     ) -> Vector:
         """Encode one question in the encoder's own thread, together with those of others.
@@ -361,25 +378,36 @@ class Encoder:
         )
         return vectors[0]
 
-    def tokens(self, text: str, *, max_length: int = MAX_LENGTH) -> list[Token]:
+    def tokens(self, text: str, *, max_length: int | None = None) -> list[Token]:
         """Return a text's tokens in the order of its ColBERT vectors, with their places.
 
         Args:
-            text: A document, or a question without the model's instruction.
+            text: A document or a question, without the model's instruction.
             max_length: As it was for the vectors.
 
         Returns:
-            One token for each ColBERT vector.
+            One token for each ColBERT vector but those of an instruction.
         """
         check_texts([text])
-        most = min(at_least_one(max_length, "max_length"), self.max_length)
+        most = self._longest(max_length)
         return self._tokenizer.tokens(text, max_length=most, window=self._heads.window)
 
-    def _instructed(self, texts: Sequence[str]) -> list[str]:
-        return [self.query_instruction + text for text in check_texts(texts)]
+    def _longest(self, max_length: int | None) -> int:
+        if max_length is None:
+            return self.max_length
+        return min(at_least_one(max_length, "max_length"), self._most)
+
+    async def _ask(self, request: _Request, texts: list[str]) -> Vectors:
+        alone = request.progress is not None or request.on_truncate is not None
+        return await self._dispatcher.ask(request, texts, alone=alone)
 
     def _request(
-        self, dense: bool | None, sparse: bool | None, colbert: bool | None, max_length: int
+        self,
+        instruction: str,
+        dense: bool | None,
+        sparse: bool | None,
+        colbert: bool | None,
+        max_length: int | None,
     ) -> _Request:
         for part, wanted, file in (
             ("sparse", sparse, "sparse_linear.pt"),
@@ -390,21 +418,23 @@ class Encoder:
                     f"{self.model} has no {file}, so that {part}=True cannot be; leave it out, or "
                     "load a checkpoint with that file"
                 )
-        max_length = at_least_one(max_length, "max_length")
-        if max_length < 3:
+        longest = self._longest(max_length)
+        if longest < 3:
             raise InvalidOptionError(f"max_length={max_length} must be at least 3")
         request = _Request(
+            instruction=instruction,
             dense=dense is not False,
             sparse=sparse is not False and self.schema.sparse,
             colbert=colbert is not False and self.schema.colbert is not None,
-            max_length=min(max_length, self.max_length),
+            max_length=longest,
         )
         if not (request.dense or request.sparse or request.colbert):
             raise InvalidOptionError("no part is left: dense, sparse and colbert are all off")
         return request
 
     def _encode(self, request: _Request, texts: Sequence[str]) -> Vectors:
-        ids = self._tokenizer(texts, max_length=request.max_length, window=self._heads.window)
+        given = [request.instruction + text for text in texts]
+        ids = self._tokenizer(given, max_length=request.max_length, window=self._heads.window)
         ids.report(request.on_truncate)
         lengths = ids.lengths()
         columns = Columns(
@@ -433,7 +463,9 @@ class Encoder:
             states = self._backbone(texts)
             columns.put(
                 rows,
-                dense=self._heads.dense(states, texts) if request.dense else None,
+                dense=self._heads.dense(states, texts, skip=self._skipped(request.instruction))
+                if request.dense
+                else None,
                 sparse=self._heads.lexical(states, texts) if request.sparse else None,
                 colbert=self._heads.tokens(states, texts) if request.colbert else [],
             )
@@ -446,3 +478,9 @@ class Encoder:
             return
         self._encode_batch(request, ids, rows[:middle], columns)
         self._encode_batch(request, ids, rows[middle:], columns)
+
+    def _skipped(self, instruction: str) -> int:
+        """Return how many tokens of an instruction are left out of dense vectors."""
+        if self._include_prompt or not instruction:
+            return 0
+        return self._tokenizer.prompt_length(instruction)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from trivec.encoding.checkpoint import Pooling
 from trivec.encoding.linear import Linear
+from trivec.encoding.settings import Pooling
 from trivec.encoding.tokens import PackedTexts
 from trivec.rows import Float, SparseRows
 
@@ -52,14 +52,25 @@ class Heads:
             return np.ones_like(lengths)
         return -(-(lengths - 1) // (self.window + 1))
 
-    def dense(self, states: Tensor, texts: PackedTexts) -> Float:
-        """Return unit vectors, float32 (texts, hidden)."""
+    def dense(self, states: Tensor, texts: PackedTexts, *, skip: int = 0) -> Float:
+        """Return unit vectors, float32 (texts, hidden).
+
+        Args:
+            states: float32 (tokens, hidden).
+            texts: Whose states they are.
+            skip: How many tokens at the start of each text are not pooled, those of its
+                instruction. The first behind them takes the first token's place.
+        """
         with torch.inference_mode():
             if self.pooling == "cls" and self.window is None:
-                pooled = states[torch.from_numpy(texts.indptr[:-1]).to(states.device)]
+                lengths = np.diff(texts.indptr)
+                # A text that is cut within its instruction has its first token, as it would be in
+                # sentence-transformers.
+                firsts = texts.indptr[:-1] + np.where(lengths > skip, skip, 0)
+                pooled = states[torch.from_numpy(firsts).to(states.device)]
             else:
                 taken = np.flatnonzero(
-                    self.starts(texts) if self.pooling == "cls" else np.ones(len(texts.ids), bool)
+                    self.starts(texts) if self.pooling == "cls" else texts.offsets() >= skip
                 )
                 text = np.searchsorted(texts.indptr, taken, side="right") - 1
                 pooled = states.new_zeros(len(texts.indptr) - 1, states.shape[1])

@@ -43,6 +43,9 @@ class PairTokenizer:
 
     Args:
         tokenizer: A checkpoint's tokenizer.
+
+    Attributes:
+        types: How many token types it uses, 1 or 2.
     """
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
@@ -51,6 +54,7 @@ class PairTokenizer:
         # tokens that end the question, of which XLM-RoBERTa has two.
         ids, self._types = tokenizer.frame_of_pair()
         self._before, self._between, self._behind = ids[:1], ids[1:-1], ids[-1:]
+        self.types = 1 + int(self._types.max())
 
     def __call__(
         self, questions: Sequence[str], documents: Sequence[str], max_length: int
@@ -68,8 +72,8 @@ class PairTokenizer:
             self._tokenizer.contents(questions), self._tokenizer.contents(documents), strict=True
         )
         for question, document in contents:
-            question = question[: min(max_length * 3 // 4, max_length - frame)]
-            document = document[: max_length - frame - len(question)]
+            question = self._tokenizer.cut(question, min(max_length * 3 // 4, max_length - frame))
+            document = self._tokenizer.cut(document, max_length - frame - len(question))
             parts = (self._before, question, self._between, document, self._behind)
             rows.append(np.concatenate(parts))
             first = 1 + len(question) + len(self._between)

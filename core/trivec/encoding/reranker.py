@@ -19,7 +19,6 @@ from trivec.errors import CheckpointError, InvalidInputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trivec.encoding.checkpoint import Checkpoint
     from trivec.encoding.packed import Backbone
 
 __all__ = ["Reranker"]
@@ -36,7 +35,8 @@ class Reranker:
         model (str): The model's name.
         device (str): Where it runs.
         precision (Precision): The numbers of its matrix products.
-        max_length (int): The most tokens of a pair that the model can take.
+        max_length (int): The most tokens of a pair that are read unless a call says otherwise:
+            what the checkpoint's settings say, at most 1,024.
 
     Example:
         Needs the model, 2.3 GB on the first use:
@@ -55,12 +55,14 @@ class Reranker:
         *,
         model: str,
         precision: Precision,
+        max_length: int | None = None,
         batch_tokens: int = CPU_BATCH_TOKENS,
     ) -> None:
         self.model = model
         self.device = str(backbone.device)
         self.precision = precision
-        self.max_length = backbone.architecture.max_length
+        self._most = backbone.architecture.max_length
+        self.max_length = min(MAX_LENGTH, self._most, max_length or MAX_LENGTH)
         self._backbone = backbone
         self._classify = classify
         self._tokenizer = tokenizer
@@ -81,28 +83,39 @@ class Reranker:
         """Load a model; the arguments are those of `Encoder.load`.
 
         Raises:
-            CheckpointError: Naming every file that is missing and every wrong shape.
+            CheckpointError: Naming every file that is missing, every wrong shape, and every
+                tensor and setting that would be ignored.
             InvalidOptionError: If an option is out of range, or the device does not exist.
         """
         expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
-        from trivec.encoding.checkpoint import fetch, open_checkpoint
+        from trivec.encoding.checkpoint import open_checkpoint
+        from trivec.encoding.hub import fetch
         from trivec.encoding.placement import place
 
         folder = fetch(model, revision=revision, cache_dir=cache_dir, local_only=local_files_only)
-        checkpoint = open_checkpoint(folder, model=model, heads=False)
+        checkpoint = open_checkpoint(folder, model=model, kind="reranker")
+        assert checkpoint.classifier is not None  # for its kind
+        architecture, settings = checkpoint.architecture, checkpoint.settings
+        tokenizer = PairTokenizer(
+            TextTokenizer.load(folder, architecture.vocabulary, lower_case=settings.lower_case)
+        )
+        if tokenizer.types > architecture.types:
+            raise CheckpointError(
+                f"the tokenizer in {folder} uses {tokenizer.types} token types, the model has "
+                f"{architecture.types}; they belong to different models"
+            )
         placement = place(device, precision)
-        dense, output = _head(checkpoint)
-        first = placement.exact_linear(*dense)
-        second = placement.exact_linear(*output)
-        vocabulary = checkpoint.architecture.vocabulary
+        first = placement.exact_linear(*checkpoint.layer(checkpoint.classifier.dense))
+        second = placement.exact_linear(*checkpoint.layer(checkpoint.classifier.output))
         return cls(
             placement.backbone(checkpoint),
             lambda states: second(first(states).tanh()),
-            PairTokenizer(TextTokenizer.load(folder, vocabulary)),
+            tokenizer,
             model=checkpoint.name,
             precision=placement.precision,
+            max_length=checkpoint.max_length,
             batch_tokens=batch_tokens
             or (CPU_BATCH_TOKENS if placement.on_cpu else GPU_BATCH_TOKENS),
         )
@@ -118,7 +131,7 @@ class Reranker:
         pairs: Sequence[tuple[str, str]],
         *,
         sigmoid: bool = False,
-        max_length: int = MAX_LENGTH,
+        max_length: int | None = None,
     ) -> NDArray[np.float32]:
         """Score question and document of each pair.
 
@@ -128,7 +141,8 @@ class Reranker:
         Args:
             pairs: n pairs (question, document).
             sigmoid: Whether to map the scores to 0 to 1.
-            max_length: The most tokens of a pair; never more than the model can take.
+            max_length: The most tokens of a pair, up to what the model can take; by default
+                `self.max_length`.
 
         Returns:
             float32 (n,), higher is better.
@@ -144,10 +158,12 @@ class Reranker:
                 raise InvalidInputError(
                     f"pair {index}: expected (question, document), got {described(pair)}"
                 )
-        most = at_least_one(max_length, "max_length")
+        most = self.max_length
+        if max_length is not None:
+            most = min(at_least_one(max_length, "max_length"), self._most)
         questions = check_texts([question for question, _ in pairs])
         documents = check_texts([document for _, document in pairs])
-        ids = self._tokenizer(questions, documents, min(most, self.max_length))
+        ids = self._tokenizer(questions, documents, most)
         scores = np.zeros(len(pairs), np.float32)
         for rows in token_batches(ids.lengths(), self._batch_tokens):
             scores[rows] = self._score(ids.packed(rows))
@@ -167,31 +183,3 @@ def _sigmoid(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     # By the hyperbolic tangent, which does not overflow on very low scores.
     result: NDArray[np.float32] = (0.5 + 0.5 * np.tanh(scores / 2)).astype(np.float32)
     return result
-
-
-_Pair = tuple["Tensor", "Tensor"]
-
-
-def _head(checkpoint: Checkpoint) -> tuple[_Pair, _Pair]:
-    """Return weight and bias of the two layers behind the first token's state."""
-    files, hidden = checkpoint.tensors, checkpoint.architecture.hidden
-    layouts = (
-        ("classifier.dense", "classifier.out_proj"),  # XLM-RoBERTa
-        (f"{checkpoint.prefix}pooler.dense", "classifier"),  # BERT
-    )
-    for dense, output in layouts:
-        expected = {
-            f"{dense}.weight": (hidden, hidden),
-            f"{dense}.bias": (hidden,),
-            f"{output}.weight": (1, hidden),
-            f"{output}.bias": (1,),
-        }
-        if all(files.shapes.get(name) == shape for name, shape in expected.items()):
-            first = files.read(f"{dense}.weight").float(), files.read(f"{dense}.bias").float()
-            second = files.read(f"{output}.weight").float(), files.read(f"{output}.bias").float()
-            return first, second
-    found = {n: s for n, s in files.shapes.items() if n.startswith("classifier")}
-    raise CheckpointError(
-        f"{checkpoint.name} is no reranker: it holds {found or 'no classifier'}, expected "
-        f"a classifier with the output (1, {hidden})"
-    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import described
+from trivec.encoding.files import reason
 from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
 from trivec.plain import surrogate_problem
 from trivec.text_encoder import Token
@@ -152,13 +152,24 @@ class TextTokenizer:
     Args:
         tokenizer: Without truncation and padding, which are a shared state in it.
         special_ids: The ids that never carry a lexical weight.
+        keep_end: Whether a text that is too long loses its beginning instead of its end.
+        typed: Whether the model is told which text of a pair a token belongs to.
 
     Raises:
         CheckpointError: If it does not put one token before and one behind a text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, special_ids: Sequence[int]) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        special_ids: Sequence[int],
+        *,
+        keep_end: bool = False,
+        typed: bool = True,
+    ) -> None:
         self._tokenizer = tokenizer
+        self._keep_end = keep_end
+        self._typed = typed
         self.special_ids = np.unique(np.asarray(special_ids, np.int64))
         ids = tokenizer.encode("").ids
         if len(ids) != 2:
@@ -169,22 +180,26 @@ class TextTokenizer:
         self.first, self.last = ids
 
     @classmethod
-    def load(cls, folder: Path, vocabulary: int) -> TextTokenizer:
-        """Load the tokenizer of a model folder.
+    def load(cls, folder: Path, vocabulary: int, *, lower_case: bool = False) -> TextTokenizer:
+        """Load the tokenizer of a model folder, with its settings.
 
         Args:
             folder: The checkpoint.
             vocabulary: The rows of the model's word embedding.
+            lower_case: Whether to put texts into lower case, whatever the tokenizer does.
 
         Raises:
-            CheckpointError: If it cannot be read or has more tokens than the model.
+            CheckpointError: If it cannot be read or has a token that the model lacks.
         """
+        from tokenizers import normalizers
         from transformers import AutoTokenizer
 
         try:
             loaded = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
-        except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
-            raise CheckpointError(f"the tokenizer in {folder} cannot be loaded: {error}") from error
+        except Exception as error:  # the tokenizers library raises bare exceptions
+            raise CheckpointError(
+                f"the tokenizer in {folder} cannot be loaded: {reason(error)}"
+            ) from error
         tokenizer = getattr(loaded, "backend_tokenizer", None)
         if tokenizer is None:
             raise CheckpointError(
@@ -192,23 +207,46 @@ class TextTokenizer:
             )
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        if tokenizer.get_vocab_size() > vocabulary:
+        added = tokenizer.get_added_tokens_decoder()
+        tokens = max(tokenizer.get_vocab_size(), 1 + max(added, default=0))
+        if tokens > vocabulary:
             raise CheckpointError(
-                f"the tokenizer in {folder} has {tokenizer.get_vocab_size()} tokens, the model "
+                f"the tokenizer in {folder} has {tokens} tokens, the model "
                 f"{vocabulary}; they belong to different models"
             )
+        if lower_case:
+            before = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
+            tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
         # As FlagEmbedding: the tokens for the first place, the last place, padding and the
         # unknown. BERT calls the first two [CLS] and [SEP] and has no others.
         names = ("cls", "bos", "eos", "sep", "pad", "unk")
         ids = [getattr(loaded, f"{name}_token_id", None) for name in names]
-        result = cls(tokenizer, [i for i in ids if i is not None])
+        result = cls(
+            tokenizer,
+            [i for i in ids if i is not None],
+            keep_end=loaded.truncation_side == "left",
+            typed="token_type_ids" in loaded.model_input_names,
+        )
         result.special_ids = np.union1d(result.special_ids, [result.first, result.last])
         return result
 
     def frame_of_pair(self) -> tuple[Ids, Ids]:
-        """Return the special tokens of a pair of texts and their types, int64 (3 or 4,)."""
+        """Return the special tokens of a pair of texts and their types, int64 (3 or 4,).
+
+        The types are those that transformers hands to the model: 0 where the tokenizer's settings
+        do not name them among the model's inputs.
+        """
         frame = self._tokenizer.encode("", "")
-        return np.array(frame.ids, np.int64), np.array(frame.type_ids, np.int64)
+        types = np.array(frame.type_ids, np.int64)
+        return np.array(frame.ids, np.int64), types if self._typed else np.zeros_like(types)
+
+    def cut(self, content: Ids, room: int) -> Ids:
+        """Return at most `room` tokens of a text, those that the checkpoint wants to keep."""
+        return content[max(0, len(content) - room) :] if self._keep_end else content[:room]
+
+    def prompt_length(self, instruction: str) -> int:
+        """Return how many tokens precede a text's own behind an instruction, the first included."""
+        return 1 + len(next(self.contents([instruction])))
 
     def contents(self, texts: Sequence[str]) -> Iterator[Ids]:
         """Yield each text's token ids without special tokens, int64 (tokens,)."""
@@ -224,8 +262,9 @@ class TextTokenizer:
         """
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         room = _room(max_length, window)
-        content = zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True)
-        found = [_token(text, *one) for one in islice(content, room)]
+        content = list(zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True))
+        kept = content[-room:] if self._keep_end else content[:room]
+        found = [_token(text, *one) for one in kept]
         name, end = self._tokenizer.id_to_token(self.last) or "", len(text)
         return [*found, Token(self.last, name, end, end)]
 
@@ -243,7 +282,7 @@ class TextTokenizer:
         rows: list[Ids] = []
         truncated: list[Truncation] = []
         for index, content in enumerate(self.contents(texts)):
-            row = self._framed(content[:room], window)
+            row = self._framed(self.cut(content, room), window)
             if len(content) > room:
                 tokens = len(self._framed(content, window))
                 truncated.append(Truncation(index, tokens, len(row)))

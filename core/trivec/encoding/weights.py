@@ -3,83 +3,173 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+import pickle
+import re
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
-__all__ = ["TensorFiles", "read_linear", "read_state"]
+from trivec.encoding.files import flaw, reason
+
+__all__ = ["TensorFiles", "open_weights", "read_state", "read_tensors"]
+
+_logger = logging.getLogger(__name__)
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+_FLOATS = ("F64", "F32", "F16", "BF16", *(torch.float64, torch.float32, torch.float16))
+_FLOATS += (torch.bfloat16,)
 
 
 class TensorFiles:
-    """The tensors of the weight files in a folder.
+    """The tensors of some files in a folder.
 
     Args:
-        folder: A folder with model.safetensors or pytorch_model.bin, whole or in shards.
+        folder: A model's folder.
+        files: The names of files of safetensors or of `torch.save`.
 
     Attributes:
         problems: One sentence for each file that is missing or cannot be read.
         shapes: Each tensor's name and shape.
+        files: The names of the files.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: Iterable[str]) -> None:
         self.problems: list[str] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.files = set(files)
+        self._kinds: dict[str, object] = {}
         self._readers: dict[str, Callable[[], Tensor]] = {}
-        for name in self._files(folder):
-            try:
-                if name.endswith(".safetensors"):
-                    self._add_safetensors(folder / name)
-                else:
-                    self._add_pickle(folder / name)
-            except FileNotFoundError:
+        self._first_rows: dict[str, Callable[[], Tensor]] = {}
+        for name in sorted(self.files):
+            path = folder / name
+            if not path.is_file():
                 self.problems.append(f"{name} is missing")
-            except (OSError, RuntimeError, SafetensorError, ValueError, EOFError) as error:
-                self.problems.append(f"{name} cannot be read: {error}")
-            except Exception as error:  # the pickle module raises UnpicklingError and others
-                self.problems.append(f"{name} cannot be read: {type(error).__name__}: {error}")
+            elif wrong := flaw(path):
+                self.problems.append(f"{name} {wrong}")
+            else:
+                try:
+                    self._add_file(path)
+                except Exception as error:  # the pickle module raises all kinds of them
+                    self.problems.append(f"{name} {_unread(error)}")
 
     def read(self, name: str) -> Tensor:
         """Read one tensor in the precision in which it is stored."""
         return self._readers[name]()
 
-    def _files(self, folder: Path) -> list[str]:
-        for name in _WEIGHT_FILES:
-            if (folder / name).is_file():
-                return [name]
-            index = folder / f"{name}.index.json"
-            if index.is_file():
-                try:
-                    shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-                    return sorted(set(map(str, shards)))
-                except (ValueError, KeyError, AttributeError) as error:
-                    self.problems.append(f"{index.name} cannot be read: {error!r}")
-                    return []
-        self.problems.append(f"the weights are missing: {' or '.join(_WEIGHT_FILES)}")
-        return []
+    def is_float(self, name: str) -> bool:
+        """Return whether a tensor holds numbers that can be used as they are."""
+        return self._kinds[name] in _FLOATS
 
-    def _add_safetensors(self, path: Path) -> None:
-        file: Any = safe_open(path, framework="pt")  # untyped
-        for name in file.keys():  # noqa: SIM118 - not a mapping
-            shape = file.get_slice(name).get_shape()
-            self._add(name, tuple(shape), partial(file.get_tensor, name))
+    def difference(self, other: TensorFiles) -> str | None:
+        """Return a tensor that is not the same in both, by its shape and its first row."""
+        for name in sorted(self.shapes.keys() & other.shapes.keys()):
+            if self.shapes[name] != other.shapes[name]:
+                return name
+            ours, theirs = self._first_rows[name](), other._first_rows[name]()
+            # The same weights may be stored in two precisions; bfloat16 has 8 bits.
+            loss = 0.0 if ours.dtype == theirs.dtype else 2**-7
+            if not torch.allclose(ours.float(), theirs.float(), rtol=loss, atol=loss * 1e-4):
+                return name
+        return None
 
-    def _add_pickle(self, path: Path) -> None:
-        for name, tensor in read_state(path).items():
-            self._add(name, tuple(tensor.shape), tensor.clone)
+    def _add_file(self, path: Path) -> None:
+        if path.suffix == ".safetensors":
+            file: Any = safe_open(path, framework="pt")  # untyped
+            for name in file.keys():  # noqa: SIM118 - not a mapping
+                part = file.get_slice(name)
+                shape = tuple(part.get_shape())
+                read = partial(file.get_tensor, name)
+                first = partial(part.__getitem__, slice(0, 1)) if shape else read
+                self._add(name, shape, part.get_dtype(), read, first)
+        else:
+            for name, tensor in read_state(path).items():
+                first = partial(tensor.__getitem__, slice(0, 1)) if tensor.ndim else tensor.clone
+                self._add(name, tuple(tensor.shape), tensor.dtype, tensor.clone, first)
 
-    def _add(self, name: str, shape: tuple[int, ...], read: Callable[[], Tensor]) -> None:
+    def _add(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        kind: object,
+        read: Callable[[], Tensor],
+        first: Callable[[], Tensor],
+    ) -> None:
         # BERT checkpoints converted from TensorFlow call the LayerNorm's tensors gamma and beta.
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
         name = name.replace("LayerNorm.beta", "LayerNorm.bias")
-        self.shapes[name] = shape
-        self._readers[name] = read
+        if name in self.shapes:
+            self.problems.append(f"the weights hold {name} twice")
+        self.shapes[name], self._kinds[name] = shape, kind
+        self._readers[name], self._first_rows[name] = read, first
+
+
+def open_weights(folder: Path) -> TensorFiles:
+    """Open a model's weights: model.safetensors or pytorch_model.bin, whole or in shards.
+
+    Where a folder has several of them, the first is read, as transformers does, and a problem
+    says so if the others hold something else.
+    """
+    problems: list[str] = []
+    layouts = _layouts(folder, problems)
+    if not layouts and not problems:
+        problems.append(f"the weights are missing: {' or '.join(_WEIGHT_FILES)}")
+    found = TensorFiles(folder, layouts[0] if layouts else [])
+    found.problems[:0] = problems
+    if found.problems:
+        return found
+    for files in layouts[1:]:
+        other = TensorFiles(folder, files)
+        if other.problems:
+            _logger.warning("%s is read; %s", layouts[0][0], "; ".join(other.problems))
+        elif name := found.difference(other):
+            found.problems.append(
+                f"{layouts[0][0]} and {files[0]} hold different weights, such as {name}; keep the "
+                "one that is meant"
+            )
+        found.files |= other.files
+    return found
+
+
+def _layouts(folder: Path, problems: list[str]) -> list[list[str]]:
+    """Return the files of each set of weights in a folder, the one that is read first."""
+    found = []
+    for name in _WEIGHT_FILES:
+        index = folder / f"{name}.index.json"
+        if (folder / name).is_file():
+            found.append([name])
+        elif index.is_file():
+            wrong = flaw(index)
+            try:
+                shards = set(map(str, json.loads(index.read_bytes())["weight_map"].values()))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                problems.append(f"{index.name} {wrong or 'names no files in a weight_map'}")
+                continue
+            if not shards or any(Path(shard).name != shard for shard in shards):
+                problems.append(f"{index.name} names {sorted(shards)}, expected files beside it")
+                continue
+            found.append(sorted(shards))
+    return found
+
+
+def _unread(error: Exception) -> str:
+    """Say why a file of tensors was not read."""
+    text = str(error)
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"GLOBAL (\S+)", text)
+        what = f"a Python object, {found[1]}," if found else "Python objects"
+        return (
+            f"cannot be read: it holds {what} beside tensors, and no code of a checkpoint is run; "
+            "save the state_dict of the module alone"
+        )
+    if "central directory" in text or isinstance(error, EOFError):
+        return "cannot be read: it is cut short; get the file again"
+    return f"cannot be read: {reason(error)}"
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -92,36 +182,32 @@ def read_state(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except RuntimeError:  # written before PyTorch 1.6: not a zip file, cannot be mapped
         state = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError("expected a dictionary of tensors")
+    if not isinstance(state, dict):
+        raise ValueError(f"it holds a {type(state).__name__}, expected a dictionary of tensors")
+    others = {str(name): type(v).__name__ for name, v in state.items() if not isinstance(v, Tensor)}
+    if others:
+        name, kind = next(iter(others.items()))
+        raise ValueError(
+            f"expected a dictionary of tensors, and {name!r} is a {kind}; save the state_dict alone"
+        )
     return {str(name): tensor for name, tensor in state.items()}
 
 
-def read_linear(
-    path: Path, inputs: int, outputs: int | None, problems: list[str]
-) -> tuple[Tensor, Tensor] | None:
-    """Read the float32 weight (outputs, inputs) and bias (outputs,) of an `nn.Linear`.
+def read_tensors(path: Path, problems: list[str]) -> dict[str, Tensor]:
+    """Read all tensors of one small file; if it cannot be read, that is a problem.
 
     Args:
-        path: A head's file; None is returned if it does not exist.
-        inputs: The model's hidden size.
-        outputs: The rows that the weight must have, or None for any.
-        problems: Gets one sentence for each thing that is wrong.
+        path: A .safetensors file, or one that `torch.save` wrote.
+        problems: Gets one sentence if it cannot be read.
     """
-    if not path.is_file():
-        return None
-    try:
-        state = read_state(path)
-    except Exception as error:
-        problems.append(f"{path.name} cannot be read: {type(error).__name__}: {error}")
-        return None
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    rows = outputs or (found.get("weight") or (0,))[0]
-    expected = {"weight": (rows, inputs), "bias": (rows,)}
-    if rows < 1 or any(found.get(name) != shape for name, shape in expected.items()):
-        first = outputs or "dimension"
-        problems.append(
-            f"{path.name} holds {found}, expected weight ({first}, {inputs}) and bias ({first},)"
-        )
-        return None
-    return state["weight"].float(), state["bias"].float()
+    wrong = flaw(path)
+    if wrong is None:
+        try:
+            if path.suffix != ".safetensors":
+                return read_state(path)
+            file: Any = safe_open(path, framework="pt")  # untyped
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except Exception as error:
+            wrong = _unread(error)
+    problems.append(f"{path.name} {wrong}")
+    return {}
