@@ -348,6 +348,7 @@ def test_a_part_without_its_file(bert: Path) -> None:
         ({"precision": "float64"}, "float64"),
         ({"colbert_dtype": "int8"}, "colbert_dtype"),
         ({"batch_tokens": 0}, "batch_tokens"),
+        ({"document_instruction": ["passage: "]}, "document_instruction"),
     ],
 )
 def test_options_out_of_range(m3: Path, options: dict[str, Any], message: str) -> None:

@@ -20,7 +20,9 @@ Copy = Callable[[Path], Path]
 Text = Callable[..., str]
 Reference = Callable[..., Any]
 
-TOLERANCE = 1e-5
+
+def close(found: Any, expected: Any) -> None:
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def load(folder: Path, **options: Any) -> Encoder:
@@ -59,11 +61,11 @@ def test_documents_get_their_prompt(m3: Path, copy: Copy, reference: Reference, 
     encoder = load(folder)
     found = encoder.encode_documents(["kalo mine"])[0]
     dense, sparse, colbert = reference(m3, "ruru lova kalo mine")
-    np.testing.assert_allclose(found.dense, dense, atol=TOLERANCE)
-    np.testing.assert_allclose(found.colbert, colbert, atol=TOLERANCE)
-    assert found.sparse == pytest.approx(sparse, abs=TOLERANCE)
+    close(found.dense, dense)
+    close(found.colbert, colbert)
+    assert found.sparse == pytest.approx(sparse, abs=1e-5)
     question = encoder.encode_query("kalo mine")
-    np.testing.assert_allclose(question.dense, reference(m3, "neka sate kalo mine")[0], atol=1e-5)
+    close(question.dense, reference(m3, "neka sate kalo mine")[0])
     assert encoder.document_instruction == "ruru lova "
     assert encoder.options == {"document_instruction": "ruru lova "}
 
@@ -76,15 +78,15 @@ async def test_documents_get_the_instruction_of_the_caller(
     bare = load(folder, document_instruction="")
     assert bare.options == {}
     expected = reference(m3, "kalo mine")[0]
-    np.testing.assert_allclose(bare.encode_documents(["kalo mine"]).dense, [expected], atol=1e-5)
+    close(bare.encode_documents(["kalo mine"]).dense, [expected])
     other = load(m3, document_instruction="neka ", mcls=True)
     assert other.options == {"mcls": "256", "document_instruction": "neka "}
     expected = reference(m3, "neka kalo mine")[0]
     found = await other.aencode_documents(["kalo mine"])
-    np.testing.assert_allclose(found.dense, [expected], atol=1e-5)
+    close(found.dense, [expected])
     expected = reference(m3, "kalo mine")[0]
     question = await other.aencode_query("kalo mine")
-    np.testing.assert_allclose(question.dense, expected, atol=1e-5)
+    close(question.dense, expected)
 
 
 @pytest.mark.parametrize("mode", ["mean", "cls"])
@@ -102,13 +104,13 @@ def test_a_prompt_can_be_left_out_of_the_pooling(m3: Path, copy: Copy, mode: str
         for text, found in zip(texts, vectors, strict=True):
             _, hidden = states(folder, prompt + text)
             pooled = hidden[skipped:].mean(0) if mode == "mean" else hidden[skipped]
-            np.testing.assert_allclose(found.dense, unit(pooled), atol=TOLERANCE)
+            close(found.dense, unit(pooled))
             assert found.colbert is not None
             assert len(found.colbert) == len(hidden) - 1
     without = load(folder, query_instruction="", document_instruction="")
     _, hidden = states(folder, "kalo mine")
     pooled = hidden.mean(0) if mode == "mean" else hidden[0]
-    np.testing.assert_allclose(without.encode_query("kalo mine").dense, unit(pooled), atol=1e-5)
+    close(without.encode_query("kalo mine").dense, unit(pooled))
     with pytest.raises(InvalidOptionError, match="mcls=True"):
         load(folder, mcls=True)
 
@@ -135,12 +137,12 @@ def test_the_checkpoint_says_where_texts_end(
     text = random_text(40)
     cut: list[Any] = []
     found = encoder.encode_documents([text], on_truncate=cut.extend)[0]
-    np.testing.assert_allclose(found.dense, reference(m3, text, max_length=12)[0], atol=1e-5)
+    close(found.dense, reference(m3, text, max_length=12)[0])
     assert (cut[0].tokens, cut[0].kept) == (42, 12)
     assert len(encoder.tokens(text)) == 11
     # Who asks for more gets what the model can take.
     whole = encoder.encode_documents([text], max_length=8192)[0]
-    np.testing.assert_allclose(whole.dense, reference(m3, text)[0], atol=TOLERANCE)
+    close(whole.dense, reference(m3, text)[0])
     assert len(encoder.tokens(text, max_length=8192)) == 41
 
 
@@ -160,7 +162,7 @@ def test_texts_are_put_into_lower_case(m3: Path, copy: Copy, reference: Referenc
     write(folder, "sentence_bert_config.json", {"do_lower_case": True})
     expected = reference(m3, "kalo mine")[0]
     encoder = load(folder)
-    np.testing.assert_allclose(encoder.encode_query("KALO Mine").dense, expected, atol=1e-5)
+    close(encoder.encode_query("KALO Mine").dense, expected)
     assert [token.text for token in encoder.tokens("KALO Mine")] == ["KALO", "Mine", "</s>"]
     other = load(m3).encode_query("KALO Mine").dense
     assert other is not None
@@ -175,7 +177,7 @@ def test_a_tokenizer_can_keep_the_end(
     words = random_text(40).split()
     found = load(folder).encode_documents([" ".join(words)], max_length=12)
     expected = reference(m3, " ".join(words[-10:]))[0]
-    np.testing.assert_allclose(found.dense, [expected], atol=TOLERANCE)
+    close(found.dense, [expected])
     tokens = load(folder).tokens(" ".join(words), max_length=12)
     assert [token.text for token in tokens] == [*words[-10:], "</s>"]
 
@@ -200,7 +202,7 @@ def test_poolings(m3: Path, copy: Copy, reference: Reference, settings: Any, mea
     write(folder, "modules.json", modules)
     expected = reference(m3, "kalo mine neka", mean=mean)[0]
     found = load(folder).encode_query("kalo mine neka")
-    np.testing.assert_allclose(found.dense, expected, atol=TOLERANCE)
+    close(found.dense, expected)
 
 
 @pytest.mark.parametrize(
@@ -214,8 +216,8 @@ def test_the_configuration_is_honoured(
     change(folder, "config.json", **settings)
     dense, _, colbert = reference(folder, "kalo mine neka")
     found = load(folder).encode_query("kalo mine neka")
-    np.testing.assert_allclose(found.dense, dense, atol=TOLERANCE)
-    np.testing.assert_allclose(found.colbert, colbert, atol=TOLERANCE)
+    close(found.dense, dense)
+    close(found.colbert, colbert)
     assert not np.allclose(dense, reference(m3, "kalo mine neka")[0], atol=1e-3)
 
 

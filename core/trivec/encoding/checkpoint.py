@@ -163,7 +163,8 @@ def open_checkpoint(
                 *_shape_problems(backbone, tensors),
                 *tensor_problems(tensors.shapes, used, kind=kind),
             ]
-        problems += file_problems(folder, tensors.files | heads.files)
+        if kind == "encoder" or classifier is not None:
+            problems += file_problems(folder, tensors.files | heads.files)
     if problems or architecture is None:
         if not tensors.shapes:
             problems += clues(folder)
@@ -185,10 +186,9 @@ def open_checkpoint(
 
 
 def _architecture(folder: Path, problems: list[str]) -> Architecture | None:
-    path = folder / "config.json"
-    if not path.is_file():
+    if not (folder / "config.json").is_file():
         problems.append("config.json is missing")
-    settings = read_json(path, problems)
+    settings = read_json(folder, "config.json", problems)
     if settings is None:
         return None
     if (wrong := _another_model(settings)) is not None:

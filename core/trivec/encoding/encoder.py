@@ -170,6 +170,11 @@ class Encoder:
         if colbert_dtype not in ("float32", "float16"):
             raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
         expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
+        for option, text in (
+            ("query_instruction", query_instruction),
+            ("document_instruction", document_instruction),
+        ):
+            expect(text, (str, type(None)), option, "a text")
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         # torch and transformers take seconds to import; programs that only search need neither.

@@ -80,28 +80,29 @@ def _pickle_flaw(path: Path, head: bytes) -> str | None:
     return None if head[:1] == b"\x80" else "cannot be read: torch.save did not write it"
 
 
-def read_json(path: Path, problems: list[str], kind: type[Any] = dict) -> Any:  # noqa: ANN401
+def read_json(folder: Path, name: str, problems: list[str], kind: type[Any] = dict) -> Any:  # noqa: ANN401
     """Return what a JSON file holds, or None where there is no file or it is wrong.
 
     Args:
-        path: The file.
+        folder: The model's folder.
+        name: The file's path in it.
         problems: Gets one sentence if it is wrong.
         kind: What it must hold: dict or list.
     """
+    path = folder / name
     if not path.is_file():
         return None
-    shown = path.name if path.parent.name[:1] not in "123456789" else "/".join(path.parts[-2:])
     wrong = flaw(path)
     if wrong is not None:
-        problems.append(f"{shown} {wrong}")
+        problems.append(f"{name} {wrong}")
         return None
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        problems.append(f"{shown} is not JSON: {reason(error)}")
+        problems.append(f"{name} is not JSON: {reason(error)}")
         return None
     if not isinstance(value, kind):
-        problems.append(f"{shown} holds a {type(value).__name__}, expected {kind.__name__}")
+        problems.append(f"{name} holds a {type(value).__name__}, expected {kind.__name__}")
         return None
     return value
 

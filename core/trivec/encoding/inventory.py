@@ -27,9 +27,12 @@ _NAMED = 8  # problems of one kind that a message spells out
 _HARMLESS_TENSOR_FILES = (
     *("training_args.*", "optimizer*", "scheduler*", "rng_state*", "scaler*", "random_states*"),
     *("trainer_state*", "tf_model*", "flax_model*", "rust_model*", "*.onnx", "*.onnx_data"),
+    *("openvino_model*", "*.gguf", "*.ggml"),
 )
-_TENSOR_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.npz", "*.npy", "*.pkl")
-_TENSOR_FILES += ("*.pickle", "*.h5", "*.gguf", "*.ggml")
+_TENSOR_FILES = (
+    *("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt"),
+    *("*.npz", "*.npy", "*.pkl", "*.pickle", "*.h5"),
+)
 # Setting files that are read here, by transformers, or that say nothing about vectors.
 _KNOWN_JSON = (
     *("config.json", "modules.json", "config_sentence_transformers.json"),
@@ -91,7 +94,7 @@ def file_problems(folder: Path, read: Collection[str]) -> list[str]:
     problems = []
     for path in sorted(folder.iterdir()):
         name = path.name
-        if name in read or name.startswith(("adapter_model.", "pytorch_adapter.")):
+        if name in read or name.startswith((".", "adapter_model.", "pytorch_adapter.")):
             continue
         if not path.is_file() or _matches(name, _HARMLESS_TENSOR_FILES):
             continue

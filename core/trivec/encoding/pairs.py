@@ -45,16 +45,16 @@ class PairTokenizer:
         tokenizer: A checkpoint's tokenizer.
 
     Attributes:
-        types: How many token types it uses, 1 or 2.
+        types: How many token types it uses.
     """
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
         # The special tokens of a pair of empty texts; the document's part begins behind the
         # tokens that end the question, of which XLM-RoBERTa has two.
-        ids, self._types = tokenizer.frame_of_pair()
+        ids, self._types, self._text_types = tokenizer.frame_of_pair()
         self._before, self._between, self._behind = ids[:1], ids[1:-1], ids[-1:]
-        self.types = 1 + int(self._types.max())
+        self.types = 1 + max(int(self._types.max()), *self._text_types)
 
     def __call__(
         self, questions: Sequence[str], documents: Sequence[str], max_length: int
@@ -76,6 +76,11 @@ class PairTokenizer:
             document = self._tokenizer.cut(document, max_length - frame - len(question))
             parts = (self._before, question, self._between, document, self._behind)
             rows.append(np.concatenate(parts))
-            first = 1 + len(question) + len(self._between)
-            types.append(np.repeat([0, self._types[-1]], [first, len(document) + 1]))
+            types.append(
+                np.insert(
+                    self._types,
+                    np.repeat([1, frame - 1], [len(question), len(document)]),
+                    np.repeat(self._text_types, [len(question), len(document)]),
+                )
+            )
         return PairIds(rows, types)

@@ -104,17 +104,17 @@ def read_settings(
 
 def _modules(folder: Path, problems: Problems, kind: str) -> dict[str, str]:
     """Return each module's name and its folder; one that cannot be honoured is a problem."""
-    listed = read_json(folder / "modules.json", problems, kind=list)
+    listed = read_json(folder, "modules.json", problems, kind=list)
     if listed is None:
-        for path in sorted(folder.glob("[0-9]_*")):
-            name = path.name[2:]
-            if name not in _ENCODER_MODULES and (path / "config.json").is_file():
-                problems.append(f"{path.name} is a module that modules.json should list: {_REST}")
+        for inside in sorted(folder.glob("[0-9]_*/config.json")):
+            module = inside.parent.name
+            if module[2:] not in _ENCODER_MODULES:
+                problems.append(f"{module} is a module that modules.json should list: {_REST}")
         return {}
     supported = _ENCODER_MODULES if kind == "encoder" else ("Transformer", "Dropout")
     found: dict[str, str] = {}
-    for module in listed:
-        entry = module if isinstance(module, dict) else {"type": module}
+    for one in listed:
+        entry = one if isinstance(one, dict) else {"type": one}
         full, path = str(entry.get("type", "")), str(entry.get("path", ""))
         name = full.rpartition(".")[2]
         if not full.startswith(_PACKAGE):
@@ -141,7 +141,7 @@ def _misplaced(folder: Path, name: str, path: str) -> Problems:
             "sentence-transformers and save it again, which puts it into the folder itself"
         )
     elif name == "Normalize":
-        options = read_json(folder / path / "config.json", problems) or {}
+        options = read_json(folder, f"{path}/config.json", problems) or {}
         if options.get("module_input_name", "sentence_embedding") != "sentence_embedding":
             problems.append(f"{path}/config.json normalizes the tokens: {_REST}")
     return problems
@@ -154,7 +154,7 @@ _REST = (
 
 def _pooling(folder: Path, place: str, problems: Problems) -> tuple[Pooling, bool]:
     name = f"{place}/config.json"
-    config = read_json(folder / place / "config.json", problems)
+    config = read_json(folder, name, problems)
     if config is None:
         if (folder / "modules.json").is_file() and not (folder / name).is_file():
             problems.append(f"{name} is missing, which modules.json names")
@@ -181,12 +181,14 @@ def _transformer(folder: Path, problems: Problems, kind: str) -> tuple[int | Non
     lower = False
     # One for each kind of model: sentence_bert_config.json, sentence_xlm-roberta_config.json …
     for path in sorted(folder.glob("sentence_*_config.json")):
-        config = read_json(path, problems) or {}
+        config = read_json(folder, path.name, problems) or {}
         problems += _unknown(path.name, config, set(_TRANSFORMER_KEYS))
         for key, value in _OUTPUTS[kind].items():
             if config.get(key, value) != value:
                 problems.append(f"{path.name} has {key}={config[key]!r}, expected {value!r}")
-        text = (config.get("processing_kwargs") or {}).get("text") or {}
+        text = config.get("processing_kwargs") or {}
+        text = text.get("text") if isinstance(text, dict) else None
+        text = text if isinstance(text, dict) else {}
         limit = _limit(path.name, "max_seq_length", config, problems) or limit
         limit = _limit(path.name, "max_length", text, problems) or limit
         lower = lower or bool(config.get("do_lower_case"))
@@ -194,7 +196,7 @@ def _transformer(folder: Path, problems: Problems, kind: str) -> tuple[int | Non
 
 
 def _tokenizer_limit(folder: Path, problems: Problems) -> int | None:
-    config = read_json(folder / "tokenizer_config.json", problems) or {}
+    config = read_json(folder, "tokenizer_config.json", problems) or {}
     if config.get("auto_map"):
         problems.append(
             f"tokenizer_config.json: the tokenizer is made by code of its own "
@@ -217,12 +219,10 @@ def _prompts(
     folder: Path, problems: Problems, *, kind: str, instructed: bool, normalized: bool
 ) -> tuple[str | None, str | None]:
     name = "config_sentence_transformers.json"
-    config = read_json(folder / name, problems) or {}
+    config = read_json(folder, name, problems) or {}
     expected = "SentenceTransformer" if kind == "encoder" else "CrossEncoder"
     if config.get("model_type") not in (None, expected):
-        problems.append(
-            f"{name} says that this is a {config['model_type']}, and an {kind} is a {expected}"
-        )
+        problems.append(f"{name} says that this is a {config['model_type']}, expected {expected}")
     given = config.get("prompts") or {}
     if not isinstance(given, dict) or not all(
         isinstance(text, str | None) for text in given.values()

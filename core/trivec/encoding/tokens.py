@@ -214,6 +214,12 @@ class TextTokenizer:
                 f"the tokenizer in {folder} has {tokens} tokens, the model "
                 f"{vocabulary}; they belong to different models"
             )
+        typed = "token_type_ids" in loaded.model_input_names
+        if typed and any(tokenizer.encode("").type_ids):
+            raise CheckpointError(
+                f"the tokenizer in {folder} gives a text that stands alone another token type than "
+                "0, which is not supported"
+            )
         if lower_case:
             before = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
             tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
@@ -225,20 +231,24 @@ class TextTokenizer:
             tokenizer,
             [i for i in ids if i is not None],
             keep_end=loaded.truncation_side == "left",
-            typed="token_type_ids" in loaded.model_input_names,
+            typed=typed,
         )
         result.special_ids = np.union1d(result.special_ids, [result.first, result.last])
         return result
 
-    def frame_of_pair(self) -> tuple[Ids, Ids]:
+    def frame_of_pair(self) -> tuple[Ids, Ids, tuple[int, int]]:
         """Return the special tokens of a pair of texts and their types, int64 (3 or 4,).
 
-        The types are those that transformers hands to the model: 0 where the tokenizer's settings
-        do not name them among the model's inputs.
+        The last are the types of the two texts. All are those that transformers hands to the
+        model: 0 where the tokenizer's settings do not name them among the model's inputs.
         """
         frame = self._tokenizer.encode("", "")
-        types = np.array(frame.type_ids, np.int64)
-        return np.array(frame.ids, np.int64), types if self._typed else np.zeros_like(types)
+        ids, types = np.array(frame.ids, np.int64), np.array(frame.type_ids, np.int64)
+        if not self._typed:
+            return ids, np.zeros_like(types), (0, 0)
+        pair = self._tokenizer.encode("a", "a")
+        texts = dict(zip(pair.sequence_ids, pair.type_ids, strict=True))
+        return ids, types, (texts.get(0, int(types[0])), texts.get(1, int(types[-1])))
 
     def cut(self, content: Ids, room: int) -> Ids:
         """Return at most `room` tokens of a text, those that the checkpoint wants to keep."""

@@ -22,8 +22,7 @@ __all__ = ["TensorFiles", "open_weights", "read_state", "read_tensors"]
 _logger = logging.getLogger(__name__)
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-_FLOATS = ("F64", "F32", "F16", "BF16", *(torch.float64, torch.float32, torch.float16))
-_FLOATS += (torch.bfloat16,)
+_FLOATS = ("F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16")
 
 
 class TensorFiles:
@@ -43,7 +42,7 @@ class TensorFiles:
         self.problems: list[str] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.files = set(files)
-        self._kinds: dict[str, object] = {}
+        self._kinds: dict[str, str] = {}
         self._readers: dict[str, Callable[[], Tensor]] = {}
         self._first_rows: dict[str, Callable[[], Tensor]] = {}
         for name in sorted(self.files):
@@ -89,14 +88,15 @@ class TensorFiles:
                 self._add(name, shape, part.get_dtype(), read, first)
         else:
             for name, tensor in read_state(path).items():
-                first = partial(tensor.__getitem__, slice(0, 1)) if tensor.ndim else tensor.clone
-                self._add(name, tuple(tensor.shape), tensor.dtype, tensor.clone, first)
+                kind = str(tensor.dtype).removeprefix("torch.")
+                row = tensor[:1] if tensor.ndim else tensor
+                self._add(name, tuple(tensor.shape), kind, tensor.clone, row.clone)
 
     def _add(
         self,
         name: str,
         shape: tuple[int, ...],
-        kind: object,
+        kind: str,
         read: Callable[[], Tensor],
         first: Callable[[], Tensor],
     ) -> None:
@@ -124,6 +124,8 @@ def open_weights(folder: Path) -> TensorFiles:
     if found.problems:
         return found
     for files in layouts[1:]:
+        if not any((folder / name).is_file() for name in files):
+            continue  # an index that came alone
         other = TensorFiles(folder, files)
         if other.problems:
             _logger.warning("%s is read; %s", layouts[0][0], "; ".join(other.problems))
@@ -154,12 +156,19 @@ def _layouts(folder: Path, problems: list[str]) -> list[list[str]]:
                 problems.append(f"{index.name} names {sorted(shards)}, expected files beside it")
                 continue
             found.append(sorted(shards))
+    if found:  # the same in another precision, such as model.fp16.safetensors
+        variants = [*folder.glob("model.*.safetensors"), *folder.glob("pytorch_model.*.bin")]
+        found += [[path.name] for path in sorted(variants)]
     return found
 
 
 def _unread(error: Exception) -> str:
     """Say why a file of tensors was not read."""
     text = str(error)
+    if isinstance(error, EOFError | IndexError) or re.search(
+        r"truncated|central directory|unexpected EOF", text
+    ):
+        return "is cut short; the download or the copy was interrupted, get the file again"
     if isinstance(error, pickle.UnpicklingError):
         found = re.search(r"GLOBAL (\S+)", text)
         what = f"a Python object, {found[1]}," if found else "Python objects"
@@ -167,8 +176,6 @@ def _unread(error: Exception) -> str:
             f"cannot be read: it holds {what} beside tensors, and no code of a checkpoint is run; "
             "save the state_dict of the module alone"
         )
-    if "central directory" in text or isinstance(error, EOFError):
-        return "cannot be read: it is cut short; get the file again"
     return f"cannot be read: {reason(error)}"
 
 
