@@ -8,8 +8,9 @@ from pathlib import Path
 
 from trivec import Document, Encoder, Vectors, open_store
 from trivec.demo.collection import DemoCollection, Question, load_collection
-from trivec.demo.model import default_cache, demo_model
+from trivec.demo.model import demo_model
 from trivec.demo.run import update
+from trivec.folders import cache_folder
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def load_encoded(model: str = "demo") -> Encoded:
     """
     encoder = Encoder.load(demo_model() if model == "demo" else model)
     collection = load_collection()
-    folder = Path(os.environ.get("TRIVEC_NOTEBOOK_DATA") or default_cache() / "notebooks")
+    folder = Path(os.environ.get("TRIVEC_NOTEBOOK_DATA") or cache_folder() / "notebooks")
     name = "".join(c if c.isalnum() else "-" for c in encoder.schema.model)
     with open_store(f"archive:{folder}/{name}") as archive:
         report, reused = update(collection, encoder, archive)

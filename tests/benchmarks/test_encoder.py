@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from trivec.encoding.architecture import Architecture
-from trivec.encoding.linear import fastest
+from trivec.encoding.linear import kind
 from trivec.encoding.packed import Backbone
-from trivec.encoding.precision import Precision, cpu_features
+from trivec.encoding.precision import Precision
+from trivec.encoding.processor import this_processor
 from trivec.encoding.tokens import TokenIds, token_batches
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
@@ -89,7 +90,7 @@ def timed(encode: Callable[[], NDArray[np.float32]]) -> Run:
 def product_rate(precision: Precision) -> float:
     """Return the FLOP/s of the matrix product alone, at the size of the widest layer."""
     dtype = torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float32
-    layer = fastest(precision, torch.device("cpu"))(
+    layer = kind(precision, torch.device("cpu"))(
         torch.randn(4096, 1024, dtype=dtype), torch.zeros(4096, dtype=dtype)
     )
     states = torch.randn(1024, 1024, dtype=dtype)
@@ -140,7 +141,7 @@ def test_packed_against_padded(
     backbone = Backbone(
         Architecture.from_config(CONFIG),
         state.__getitem__,
-        linear=fastest(precision, torch.device("cpu")),
+        linear=kind(precision, torch.device("cpu")),
         dtype=torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float32,
         device=torch.device("cpu"),
     )
@@ -162,6 +163,6 @@ def test_packed_against_padded(
             f"{limit / 1e9:.0f} GFLOP/s, least cosine {float(cosine.min()):.6f}, "
             f"+{(process.memory_info().rss - before) / 2**20:.0f} MiB beside the weights; "
             f"{tokens} tokens in {len(texts.rows)} texts, one thread, "
-            f"{', '.join(cpu_features())}"
+            f"{', '.join(this_processor().features)}"
         )
     assert float(cosine.min()) > (0.99999 if precision is Precision.FLOAT32 else 0.99)

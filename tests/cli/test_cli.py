@@ -18,6 +18,8 @@ from trivec import Document, Hit, Vectors, open_store
 from trivec.cli.app import app
 from trivec.cli.options import fields_of, weights_of
 from trivec.cli.search import hits_table
+from trivec.encoding.placement import place
+from trivec.encoding.processor import this_processor
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.ingestion.report import IngestInterrupted, IngestReport
 from trivec.scores import Scores, Weights
@@ -303,8 +305,11 @@ def test_doctor_looks_at_the_machine_and_at_stores(url: str) -> None:
     done = run("doctor", url, "--json")
     assert done.exit_code == 0, done.output
     found = {(row["subject"], row["name"]): row["value"] for row in json.loads(done.stdout)}
-    assert found["machine", "precision auto"].split(":")[0] in ("float32", "bfloat16", "float16")
-    assert float(found["machine", "float32 by plain"].split()[0]) > 0
+    precision, _, reason = found["machine", "precision auto"].partition(": ")
+    assert precision == place("auto", "auto").precision
+    assert reason == place("auto", "auto").reason
+    assert float(found["machine", "float32 products now"].split()[0]) > 0
+    assert found["machine", "processor"] == this_processor().name
     assert found[url, "documents"] == "3"
     assert found[url, "fields"] == "lang: str, year: int"
     assert ("store", "memory") in found

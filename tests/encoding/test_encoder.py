@@ -13,8 +13,6 @@ import pytest
 import torch
 
 from trivec import Document, Encoder, Schema, Vector, Vectors
-from trivec.encoding import linear
-from trivec.encoding.precision import Precision
 from trivec.encoding.tokens import Truncation
 from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
 from trivec.rows import Float
@@ -124,19 +122,6 @@ def test_other_precisions_point_the_same_way(
     assert found.colbert is not None
     assert exact.colbert is not None
     assert np.sum(found.colbert.values * exact.colbert.values, axis=1).mean() > cosine
-
-
-def test_a_kernel_that_this_processor_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lacking(weight: torch.Tensor, bias: torch.Tensor) -> linear.Linear:
-        raise RuntimeError("fp16 path needs the cpu support avx512_fp16")
-
-    measure = linear.rates.__wrapped__  # past what this process has measured already
-    for kernel in ("onednn", "int8"):
-        monkeypatch.setitem(linear._KERNELS, kernel, lacking)
-    assert list(measure(Precision.FLOAT32)) == ["plain"]
-    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        with pytest.raises(RuntimeError, match="avx512_fp16"):
-            measure(Precision.INT8)
 
 
 def test_mcls_is_the_mean_over_repeated_first_tokens(m3: Path, random_text: Text) -> None:

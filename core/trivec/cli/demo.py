@@ -28,9 +28,9 @@ from trivec.cli.options import (
 from trivec.cli.search import hits_table
 from trivec.demo.collection import DemoCollection, Question, load_collection
 from trivec.demo.lesson import matches, representations, shares, verdict
-from trivec.demo.model import default_cache
 from trivec.demo.run import METRIC, measure, update
 from trivec.encoding.cache import CachingEncoder
+from trivec.folders import cache_folder
 from trivec.hit import Hit
 from trivec.insight.evaluation import ModeResult
 from trivec.insight.explanation import explain
@@ -88,7 +88,7 @@ def demo(
 
 
 def _embedded(model: str) -> str:
-    folder: Path = default_cache() / "demo"
+    folder: Path = cache_folder() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     name = "".join(c if c.isalnum() else "-" for c in model).strip("-").lower()
     return f"qdrant+edge:{folder}/{name}"

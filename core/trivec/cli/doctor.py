@@ -24,8 +24,6 @@ PACKAGES = (
     *("torch", "transformers", "numpy", "safetensors", "qdrant-client", "qdrant-edge-py"),
     *("pymilvus", "milvus-lite", "pyvespa", "langchain-core", "llama-index-core", "ray"),
 )
-FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd")
-"""The instruction sets that decide how fast a model runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +74,22 @@ def _machine() -> Iterable[Finding]:
 
     from trivec.encoding.linear import rates
     from trivec.encoding.placement import place
-    from trivec.encoding.precision import Precision, cpu_flags, has_bfloat16
+    from trivec.encoding.precision import Precision
+    from trivec.encoding.processor import this_processor
 
-    flags = cpu_flags()
+    processor = this_processor()
     yield Finding("machine", "processors", f"{os.cpu_count()}, {torch.get_num_threads()} threads")
-    yield Finding("machine", "cpu features", ", ".join(f for f in FEATURES if f in flags) or "none")
+    yield Finding("machine", "processor", processor.name)
+    yield Finding("machine", "cpu features", ", ".join(processor.features) or "none")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     yield Finding("machine", "gpu", ", ".join(gpus) or "none")
-    measured = [Precision.FLOAT32, *([Precision.BFLOAT16] if has_bfloat16(flags) else [])]
-    for precision in measured:
-        for kernel, rate in rates(precision).items():
-            yield Finding("machine", f"{precision} by {kernel}", f"{rate / 1e9:.0f} GFLOP/s")
+    kinds = [Precision.FLOAT32, Precision.INT8]
+    if processor.has_bfloat16:
+        kinds.append(Precision.BFLOAT16)
+    for precision, rate in rates(kinds).items():
+        yield Finding("machine", f"{precision} products now", f"{rate / 1e9:.0f} GFLOP/s")
     placement = place("auto", "auto")
-    if placement.device.type != "cpu":
-        reason = "the precision that FlagEmbedding uses on a GPU"
-    elif not has_bfloat16(flags):
-        reason = "this processor would only emulate bfloat16"
-    else:
-        reason = "bfloat16 is taken where it is at least 1.3 times as fast as float32"
-    yield Finding("machine", "precision auto", f"{placement.precision}: {reason}")
+    yield Finding("machine", "precision auto", f"{placement.precision}: {placement.reason}")
 
 
 def _schemes() -> Iterable[Finding]:

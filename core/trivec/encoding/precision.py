@@ -1,27 +1,18 @@
-"""Where a model runs and with which numbers."""
+"""With which numbers a model runs."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from pathlib import Path
 
+from trivec.encoding.processor import Processor
 from trivec.errors import InvalidOptionError
 
-__all__ = [
-    "Precision",
-    "choose_precision",
-    "cpu_features",
-    "cpu_flags",
-    "has_bfloat16",
-    "has_int8_dot",
-]
+__all__ = ["Choice", "Precision", "by_ratio", "choose_precision"]
 
-_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-_INT8_DOT = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
-_MATTER = _BFLOAT16 | _INT8_DOT | {"avx2", "avx512f", "asimddp", "i8mm", "sve"}
+_WORTH_IT = 1.3
+"""How much faster bfloat16 must be for "auto", since it costs accuracy (cosine 0.9999)."""
 
 
 class Precision(StrEnum):
@@ -33,75 +24,65 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
-@cache
-def cpu_flags() -> frozenset[str]:
-    """Return the instruction sets that Linux names in /proc/cpuinfo; empty elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return frozenset()
-    for line in text.splitlines():
-        name, _, flags = line.partition(":")
-        if name.strip() in ("flags", "Features"):  # x86 and ARM
-            return frozenset(flags.split())
-    return frozenset()
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A precision and why it was chosen."""
+
+    precision: Precision
+    reason: str
 
 
-def cpu_features() -> tuple[str, ...]:
-    """Return those instruction sets of this processor that decide the encoder's speed, sorted."""
-    return tuple(sorted(cpu_flags() & _MATTER))
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What was measured on a kind of processor."""
+
+    vendor: str
+    has: str
+    lacks: str
+    ratio: float
+    """The speed of the encoder with bfloat16, divided by that with float32."""
 
 
-def has_bfloat16(flags: frozenset[str]) -> bool:
-    """Whether the processor multiplies bfloat16; emulated, it is 8 times slower than float32.
-
-    >>> has_bfloat16(frozenset({"avx2", "avx512f"})), has_bfloat16(frozenset({"amx_bf16"}))
-    (False, True)
-    """
-    return bool(flags & _BFLOAT16)
-
-
-def has_int8_dot(flags: frozenset[str]) -> bool:
-    """Whether the processor sums products of 8-bit numbers in 32 bits.
-
-    Older x86 processors sum pairs of them in 16 bits, which overflows on 8-bit activations.
-    """
-    if platform.machine() in ("arm64", "aarch64"):
-        return True
-    return bool(flags & _INT8_DOT)
+# From docs/benchmarks.md. The flag alone does not decide.
+_MEASURED = (
+    _Row("AuthenticAMD", has="avx512_bf16", lacks="amx_bf16", ratio=1.8),
+    _Row("GenuineIntel", has="avx512_bf16", lacks="amx_bf16", ratio=0.7),
+)
 
 
 def choose_precision(
     requested: str,
     *,
     device: str,
-    flags: frozenset[str],
-    bfloat16_is_faster: Callable[[], bool],
-) -> Precision:
-    """Return the precision that a request means on a device.
+    processor: Processor,
+    measured: Callable[[], Choice],
+) -> Choice:
+    """Return the precision that a request means on a device, the same in every process.
 
     Args:
         requested: "auto" or the name of a precision.
         device: The type of the device: "cpu", "cuda" and so on.
-        flags: The processor's instruction sets.
-        bfloat16_is_faster: Measures; asked only where the processor has bfloat16. A processor
-            can have the instruction and still be slow: one with `avx512_bf16` but without AMX
-            ran 72 GFLOP/s in bfloat16 and 114 in float32.
+        processor: The processor of the machine.
+        measured: What was measured on this machine once; asked only where the processor has
+            bfloat16 and is of no kind that the project's benchmarks know.
 
     Raises:
         InvalidOptionError: If there is no such precision, or not on this device.
 
     Example:
-        >>> choose_precision(
-        ...     "auto", device="cpu", flags=frozenset(), bfloat16_is_faster=lambda: True
-        ... ).value
-        'float32'
+        >>> old = Processor("old", "", frozenset())
+        >>> choose_precision("auto", device="cpu", processor=old, measured=lambda: 1 / 0)
+        Choice(precision=<Precision.FLOAT32: 'float32'>, reason='this processor has no bfloat16')
     """
     if requested == "auto":
         if device == "cuda":
-            return Precision.FLOAT16  # as FlagEmbedding runs it, and finer than bfloat16
-        fast = device == "cpu" and has_bfloat16(flags) and bfloat16_is_faster()
-        return Precision.BFLOAT16 if fast else Precision.FLOAT32
+            # Finer than bfloat16.
+            return Choice(Precision.FLOAT16, "as FlagEmbedding runs the model on a GPU")
+        if device != "cpu":
+            return Choice(Precision.FLOAT32, f"the reference, on the device {device!r}")
+        if not processor.has_bfloat16:
+            return Choice(Precision.FLOAT32, "this processor has no bfloat16")
+        return _by_table(processor) or measured()
     if requested not in list(Precision):
         known = ", ".join(repr(p.value) for p in Precision)
         raise InvalidOptionError(f"precision={requested!r} is not one of 'auto', {known}")
@@ -110,4 +91,25 @@ def choose_precision(
         raise InvalidOptionError(
             f"precision='int8' runs on a CPU only, the device is {device!r}; use 'float16' there"
         )
-    return precision
+    return Choice(precision, "asked for")
+
+
+def _by_table(processor: Processor) -> Choice | None:
+    for row in _MEASURED:
+        has, lacks = row.has in processor.flags, row.lacks not in processor.flags
+        if row.vendor == processor.vendor and has and lacks:
+            return by_ratio(row.ratio, f"on processors of {row.vendor} with {row.has}")
+    return None
+
+
+def by_ratio(ratio: float, where: str) -> Choice:
+    """Return the precision for a speed of bfloat16 as a multiple of that of float32.
+
+    >>> by_ratio(0.7, "here").precision.value
+    'float32'
+    """
+    return Choice(
+        Precision.BFLOAT16 if ratio >= _WORTH_IT else Precision.FLOAT32,
+        f"bfloat16 has {ratio:.2f} times the speed of float32 {where}; "
+        f"it is taken from {_WORTH_IT} times",
+    )

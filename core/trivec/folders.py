@@ -1,0 +1,16 @@
+"""Where trivec keeps files of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+__all__ = ["cache_folder"]
+
+
+def cache_folder() -> Path:
+    """Return the folder for trivec's cached files: ``TRIVEC_CACHE``, or the platform's own."""
+    chosen = os.environ.get("TRIVEC_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("trivec")
