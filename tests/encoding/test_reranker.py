@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -194,3 +196,12 @@ def test_a_reranker_is_no_encoder(checkpoint: Path) -> None:
 def test_an_encoder_is_no_reranker(m3: Path) -> None:
     with pytest.raises(CheckpointError, match=r"is no reranker.*Encoder\.load"):
         Reranker.load(m3, device="cpu", precision="float32")
+
+
+def test_a_pickle_loads_the_same_reranker_again(checkpoint: Path) -> None:
+    reranker = Reranker.load(checkpoint, device="cpu", precision="int8", batch_tokens=50)
+    again = pickle.loads(pickle.dumps(reranker))
+    assert repr(again) == repr(reranker)
+    pairs = [("kalo", "mine"), ("mine", "kalo kalo")]
+    np.testing.assert_array_equal(again.score_pairs(pairs), reranker.score_pairs(pairs))
+    assert copy.deepcopy(reranker) is reranker

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,7 +66,8 @@ class CachingEncoder:
     """Encodes each text once, however many ask for it, one after another or at the same time.
 
     A dense and a sparse interface to one model, or an index and its store, so cost one forward
-    pass. The least recently used texts are forgotten first.
+    pass. The least recently used texts are forgotten first. Copies are the same cache; a pickle
+    holds the encoder and an empty cache.
 
     Args:
         encoder: What encodes.
@@ -85,7 +88,7 @@ class CachingEncoder:
     _shared: ClassVar[weakref.WeakValueDictionary[int, CachingEncoder]] = (
         weakref.WeakValueDictionary()
     )
-    _sharing: ClassVar = threading.Lock()
+    _sharing: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(
         self,
@@ -101,9 +104,11 @@ class CachingEncoder:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._rows: OrderedDict[Key, _Row] = OrderedDict()
+        self._spool_bytes = spool_bytes
         self._spool = Spool(spool_bytes)
         self._pending: dict[Key, tuple[Future[Vectors], int]] = {}
         self._lock = threading.Lock()
+        _living.add(self)
 
     @classmethod
     def sharing(cls, encoder: TextEncoder) -> CachingEncoder:
@@ -123,6 +128,12 @@ class CachingEncoder:
         return self._encoder.schema
 
     @property
+    def options(self) -> Mapping[str, str]:
+        """The encoder's options that change the vectors, for the journal of `ingest`."""
+        options: Mapping[str, str] = getattr(self._encoder, "options", {})
+        return options
+
+    @property
     def encoder(self) -> TextEncoder:
         """What encodes."""
         return self._encoder
@@ -130,9 +141,15 @@ class CachingEncoder:
     def __repr__(self) -> str:
         return f"CachingEncoder({self._encoder!r}, max_bytes={self._max_bytes})"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> CachingEncoder:
+    def __copy__(self) -> CachingEncoder:
         """Return the same cache, which copies of its users share."""
         return self
+
+    def __deepcopy__(self, memo: Mapping[int, object]) -> CachingEncoder:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _empty, (self._encoder, self._max_bytes, self._spool_bytes)
 
     def encode_documents(
         self,
@@ -348,6 +365,28 @@ def _copy(vectors: Vectors) -> Vectors:
         sparse=sparse and SparseRows(sparse.indptr, sparse.indices.copy(), sparse.values.copy()),
         colbert=colbert and TokenRows(colbert.indptr, colbert.values.copy()),
     )
+
+
+def _empty(encoder: TextEncoder, max_bytes: int, spool_bytes: int) -> CachingEncoder:
+    return CachingEncoder(encoder, max_bytes=max_bytes, spool_bytes=spool_bytes)
+
+
+_living: weakref.WeakSet[CachingEncoder] = weakref.WeakSet()
+
+
+def _start_again() -> None:
+    """Forget who holds locks and who encodes what: a fork copies none of these threads."""
+    CachingEncoder._sharing = threading.Lock()
+    for cache in _living:
+        cache._lock = threading.Lock()
+        cache._pending = {}
+        # The file and its position are the parent's too.
+        cache._spool = Spool(cache._spool_bytes)
+        cache._bytes = sum(size for _, size in cache._rows.values())
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_start_again)
 
 
 def _assemble(plan: _Plan, fresh: Vectors | None) -> Vectors:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from trivec.arguments import at_least_one, expect
 from trivec.encoding.columns import Columns
 from trivec.encoding.dispatcher import Dispatcher
+from trivec.encoding.forking import survives_fork
 from trivec.encoding.precision import Precision
+from trivec.encoding.reloading import Reloadable, reloadable
 from trivec.encoding.tokens import OnTruncate, TextTokenizer, TokenIds, check_texts, token_batches
 from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.schema import Schema
@@ -52,14 +54,16 @@ class _Request:
     on_truncate: OnTruncate | None = None
 
 
-class Encoder:
+class Encoder(Reloadable):
     """A model of the BGE-M3 family.
 
     It reads a text once and gives its dense vector (the meaning of the whole text), its lexical
     weights (how much each token matters) and its ColBERT vectors (each token in its context). Texts
     and questions are encoded alike, so that they can be compared part by part.
 
-    Any number of threads can use one encoder. Make one with `Encoder.load`.
+    Any number of threads can use one encoder, and so can processes that are forked from the one
+    that loaded it (not with CUDA, which needs the start method "spawn"). Copies are the same
+    encoder; a pickle loads the model again. Make one with `Encoder.load`.
 
     Attributes:
         model (str): The model's name, as in the `Schema`.
@@ -110,6 +114,8 @@ class Encoder:
         self.options = {} if heads.window is None else {"mcls": str(heads.window)}
         if document_instruction:
             self.options["document_instruction"] = document_instruction
+        if precision is not Precision.FLOAT32:  # which journals of old take for granted
+            self.options["precision"] = precision.value
         self._include_prompt = include_prompt
         self._backbone = backbone
         self._heads = heads
@@ -121,6 +127,8 @@ class Encoder:
         )
 
     @classmethod
+    @reloadable
+    @survives_fork
     def load(
         cls,
         model: str | Path = "BAAI/bge-m3",
@@ -143,10 +151,10 @@ class Encoder:
             model: A local folder, or the name of a model on the hub.
             device: "auto" takes a CUDA GPU if there is one, else the CPU; or what
                 `torch.device` takes.
-            precision: "auto" is float16 on CUDA; on a CPU bfloat16 where its instructions have
-                it and a measurement finds it faster, else float32. Or "float32", "bfloat16",
-                "float16", or "int8" (CPU only): weights quantised by output, activations on the
-                fly.
+            precision: "auto" is float16 on CUDA; on a CPU bfloat16 where the processor is faster
+                with it, else float32: the same at every load on a machine, and `trivec doctor`
+                says why. Or "float32", "bfloat16", "float16", or "int8" (CPU only): weights
+                quantised by output, activations by token.
             revision: Branch, tag or commit on the hub.
             cache_dir: Where the hub's files are kept; transformers' default if None.
             local_files_only: Whether to take what is on the disk without asking the hub.
@@ -458,6 +466,7 @@ class Encoder:
                 request.progress(done, len(texts))
         return columns.finish()
 
+    @survives_fork
     def _encode_batch(
         self, request: _Request, ids: TokenIds, rows: NDArray[np.int64], columns: Columns
     ) -> None:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from trivec.arguments import at_least_one, described, expect
 from trivec.encoding.encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS
+from trivec.encoding.forking import survives_fork
 from trivec.encoding.pairs import PairTokenizer
 from trivec.encoding.precision import Precision
+from trivec.encoding.reloading import Reloadable, reloadable
 from trivec.encoding.tokens import PackedTexts, TextTokenizer, check_texts, token_batches
 from trivec.errors import CheckpointError, InvalidInputError
 
@@ -26,7 +28,7 @@ __all__ = ["Reranker"]
 MAX_LENGTH = 1024  # tokens of a pair; what BAAI/bge-reranker-v2-m3's model card recommends
 
 
-class Reranker:
+class Reranker(Reloadable):
     """A sequence classification model with one output, as BAAI/bge-reranker-v2-m3.
 
     Any number of threads can use one. Make one with `Reranker.load`.
@@ -69,6 +71,8 @@ class Reranker:
         self._batch_tokens = batch_tokens
 
     @classmethod
+    @reloadable
+    @survives_fork
     def load(
         cls,
         model: str | Path = "BAAI/bge-reranker-v2-m3",
@@ -169,6 +173,7 @@ class Reranker:
             scores[rows] = self._score(ids.packed(rows))
         return _sigmoid(scores) if sigmoid else scores
 
+    @survives_fork
     def _score(self, texts: PackedTexts) -> NDArray[np.float32]:
         import torch
 
