@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
@@ -25,7 +26,7 @@ class Members:
     a later row that does not fit is an error.
 
     Args:
-        id_field: The member that holds the id; a number becomes text.
+        id_field: The member that holds the id; a number or a UUID becomes text.
         text_field: The member that holds the text.
         metadata: "nested" or "flat"; None lets the rows decide.
 
@@ -115,7 +116,9 @@ def _parts(
         raise InvalidDocumentError(f"expected an object with {id_field!r} and {text_field!r}")
     rest = {name: value for name, value in values.items() if name not in (id_field, text_field)}
     one = values[id_field]
-    return str(one) if type(one) is int else one, values[text_field], rest  # True is no number
+    if type(one) is int or isinstance(one, UUID):  # True is no number
+        one = str(one)
+    return one, values[text_field], rest
 
 
 def _layout_of(rest: Mapping[str, Any]) -> str | None:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, time
+from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
 from trivec.ingestion.sources.row import Row
+from trivec.plain import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-__all__ = ["json_value", "plain_rows", "read_parquet"]
+__all__ = ["plain_rows", "read_parquet"]
 
 BATCH_ROWS = 256
 NANOSECONDS = 10**9
@@ -77,10 +77,10 @@ def read_parquet(
 
 
 def plain_rows(table: pa.RecordBatch | pa.Table) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield rows as `json_value` writes them, with what is wrong with each; mostly nothing.
+    """Yield rows of values that a document takes, with what is wrong with each; mostly nothing.
 
-    What pyarrow alone would need pandas for comes without it: a time with nanoseconds is a string
-    with all of its digits. A map becomes an object.
+    What pyarrow alone would need pandas for comes without it: a time that counts nanoseconds is a
+    string with all of its digits. A map is an object. The rest is as `trivec.plain` has it.
 
     >>> import pyarrow as pa
     >>> when = pa.array([1, 1000], pa.timestamp("ns", "UTC"))
@@ -97,19 +97,6 @@ def plain_rows(table: pa.RecordBatch | pa.Table) -> Iterator[tuple[dict[str, Any
             if isinstance(cell, _Unreadable)
         )
         yield dict(zip(names, cells, strict=True)), next(problems, "")
-
-
-def json_value(value: object) -> object:
-    """Write dates, times and UUIDs as strings; what else JSON lacks is refused later, by name."""
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, dict):
-        return {name: json_value(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [json_value(item) for item in value]
-    return value
 
 
 class _Unreadable:
@@ -142,7 +129,7 @@ def _check_columns(file: ParquetFile, path: str, needed: tuple[str, str]) -> Non
 def _cells(column: pa.Array | pa.ChunkedArray) -> list[object]:
     if not _is_special(column.type):
         try:
-            return [json_value(value) for value in column.to_pylist()]
+            return list(column.to_pylist())
         except (ArithmeticError, LookupError, TypeError, ValueError):
             pass  # one of them; which one is found below
     return [_cell(scalar) for scalar in column]
@@ -188,7 +175,8 @@ def _plain(scalar: pa.Scalar) -> object:
     if pa.types.is_time64(kind) and kind.unit == "ns":
         micro = pa.scalar(scalar.value // 1000, pa.time64("us")).as_py()
         return _with_nanoseconds(micro, scalar.value)
-    return json_value(scalar.as_py())
+    value: object = scalar.as_py()
+    return value
 
 
 def _pairs(scalar: pa.Scalar) -> list[tuple[pa.Scalar, pa.Scalar]]:
@@ -205,10 +193,11 @@ def _object(pairs: list[tuple[Any, object]]) -> dict[Any, object]:
 
 
 def _with_nanoseconds(moment: datetime | time, nanoseconds: int) -> str:
-    """Write a moment whose digits below a microsecond it cannot hold itself."""
+    """Write a moment with the digits below a microsecond, which it cannot hold itself."""
+    text: str = plain(moment)
     below = nanoseconds % 1000
     if not below:
-        return moment.isoformat()
-    text = moment.isoformat(timespec="microseconds")
-    point = text.index(".") + 7
-    return f"{text[:point]}{below:03d}{text[point:]}"
+        return text
+    seconds = len("HH:MM:SS" if isinstance(moment, time) else "YYYY-MM-DDTHH:MM:SS")
+    zone = text[seconds:].removeprefix(f".{moment.microsecond:06d}")
+    return f"{text[:seconds]}.{moment.microsecond:06d}{below:03d}{zone}"
