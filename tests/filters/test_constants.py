@@ -119,7 +119,7 @@ TREES = st.recursive(
     ),
     max_leaves=8,
 )
-METADATA = st.fixed_dictionaries(
+METADATA: st.SearchStrategy[dict[str, object]] = st.fixed_dictionaries(
     {},
     optional={
         "x": st.sampled_from([None, 1, 1.5, 2, 3, "a", "b", [1, 3], ["a", 5], [], {}]),
