@@ -262,7 +262,8 @@ def _colbert(query: Tokens, documents: TokenRows) -> NDArray[np.float64]:
         fit = np.searchsorted(documents.indptr[rows + 1], first + step, side="right")
         chunk, rows = rows[: max(1, fit)], rows[max(1, fit) :]
         tokens = documents.values[first : documents.indptr[chunk[-1] + 1]]
-        similarities = tokens.astype(np.float32, copy=False) @ columns
+        products = tokens.astype(np.float32, copy=False) @ columns
+        similarities = np.asarray(products, np.float32)  # which it is
         starts = documents.indptr[chunk] - first
         best = _best(similarities, starts, tokens, asked)
         scores[chunk] = best.mean(axis=1, dtype=np.float64)

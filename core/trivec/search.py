@@ -138,7 +138,8 @@ def level(scores: Sequence[float]) -> list[float]:
     """
     values = np.array(scores, np.float64)
     if len(values) < 2:
-        return values.tolist()
+        return list(scores)
     apart = -np.diff(values) > _ROUNDING * np.maximum(1.0, np.abs(values[1:]))
     starts = np.flatnonzero(np.concatenate([[True], apart]))
-    return np.repeat(values[starts], np.diff(starts, append=len(values))).tolist()
+    levelled: list[float] = np.repeat(values[starts], np.diff(starts, append=len(values))).tolist()
+    return levelled
