@@ -67,7 +67,7 @@ class TrivecEmbedding(Sharing, BaseEmbedding):
         super().__init__(
             model_name=_model_name(encoder, model_name),
             embed_batch_size=embed_batch_size,
-            for_store=for_store,  # type: ignore[call-arg]  # a field of this class
+            for_store=for_store,
             num_workers=num_workers,
             callback_manager=callback_manager or CallbackManager([]),
         )

@@ -68,7 +68,7 @@ class TrivecRerank(Sharing, BaseNodePostprocessor):
         callback_manager: CallbackManager | None = None,
     ) -> None:
         options = {"mode": mode, "weights": weights, "top_n": top_n}
-        super().__init__(callback_manager=callback_manager or CallbackManager(), **options)  # type: ignore[arg-type]  # fields of this class
+        super().__init__(callback_manager=callback_manager or CallbackManager(), **options)
         self._encoder, self._store, self._cross_encoder = encoder, store, cross_encoder
         self._rescorer()
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any, Self
 
-from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 __all__ = ["Sharing"]
 
@@ -15,6 +20,9 @@ class Sharing(BaseModel):
 
     What it dumps are arguments of its constructor, beside the encoder and the store.
     """
+
+    def __init__(self, **fields: Any) -> None:  # noqa: ANN401  # those of the other base
+        super().__init__(**fields)
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Return a copy with the same encoder and store."""
@@ -28,7 +36,9 @@ class Sharing(BaseModel):
         )
 
     @model_serializer(mode="wrap")
-    def custom_model_dump(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def custom_model_dump(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo | None = None
+    ) -> dict[str, Any]:
         """Return the fields without the name of the class, which `to_dict` adds."""
         fields: dict[str, Any] = handler(self)
         return fields

@@ -173,7 +173,7 @@ async def test_a_row_that_gave_way_is_encoded_again() -> None:
     assert same(cached.encode_documents(texts, keep=False), expected)
     assert encoder.encoded == 9 + 5
     cached.encode_documents(texts[:2], for_store=True)
-    cached._spool.get = lambda _: None  # type: ignore[method-assign]
+    cached._spool.get = lambda _: None  # type: ignore[method-assign, assignment]
     assert same(cached.encode_documents(texts[:2]), HashEncoder().encode_documents(texts[:2]))
     found = await cached.aencode_documents(texts[:2], keep=False)
     assert same(found, HashEncoder().encode_documents(texts[:2]))

@@ -191,7 +191,7 @@ async def test_a_failing_database_is_asked_once_for_all_questions(
         retriever.batch(asked, return_exceptions=True),
         await retriever.abatch(asked, return_exceptions=True),
     ):
-        kinds = [AuthenticationError] * 3 + [InvalidInputError]
+        kinds: list[Any] = [AuthenticationError] * 3 + [InvalidInputError]
         assert [type(one) for one in found] == kinds
     assert requests == [3, 3]
 

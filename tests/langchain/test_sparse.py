@@ -84,7 +84,7 @@ async def test_the_interfaces_are_theirs(encoder: HashEncoder) -> None:
 
 def test_copies_share_the_encoder(encoder: HashEncoder) -> None:
     for library in ("langchain_qdrant", "langchain_milvus"):
-        made: Any = sparse_embeddings(encoder, library)  # type: ignore[call-overload]
+        made: Any = sparse_embeddings(encoder, library)
         expected = made.embed_query("blue whale")
         before = encoder.encoded
         assert copy.deepcopy(made).embed_query("blue whale") == expected

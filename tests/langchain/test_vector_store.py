@@ -186,7 +186,10 @@ def sea(filled: TrivecVectorStore) -> TrivecVectorStore:
 async def test_nothing_outside_the_filter_is_found_or_returned(sea: TrivecVectorStore) -> None:
     embedding = TrivecEmbeddings(HashEncoder()).embed_query("fox")
     every = [str(i) for i in range(5)]
-    threshold = {"search_type": "similarity_score_threshold", "score_threshold": 0.0}
+    threshold: dict[str, Any] = {
+        "search_type": "similarity_score_threshold",
+        "score_threshold": 0.0,
+    }
     for found in (
         sea.similarity_search("fox", k=9),
         await sea.asimilarity_search("fox", k=9, filter=(F("n") > 0) | (F("kind") == "sea")),

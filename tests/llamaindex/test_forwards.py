@@ -187,8 +187,9 @@ async def test_every_method_of_an_embedding_model_gives_the_numbers(
     assert [n.embedding for n in embed_model([TextNode(text=t) for t in texts])] == expected
     called = await embed_model.acall([TextNode(text=t) for t in texts])
     assert [node.embedding for node in called] == expected
-    similarity = embed_model.similarity(*embed_model.get_text_embedding_batch(texts))
-    assert similarity == pytest.approx(np.dot(*expected))
+    first, second = embed_model.get_text_embedding_batch(texts)
+    assert embed_model.similarity(first, second) == pytest.approx(np.dot(first, second))
+    assert (first, second) == tuple(expected)
 
 
 def test_callbacks_hear_the_numbers(vector_store: TrivecVectorStore) -> None:
