@@ -49,7 +49,7 @@ def int8(demo: Path) -> Encoder:
     return Encoder.load(demo, device="cpu", precision="int8")
 
 
-@pytest.fixture(params=[1, 2, 3])
+@pytest.fixture(params=[1, 2])
 def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
