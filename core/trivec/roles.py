@@ -16,13 +16,14 @@ __all__ = ["check_callback", "check_documents", "check_encoder", "check_journal"
 
 def check_store(value: object, what: str) -> None:
     """Raise `InvalidOptionError` unless a value is an open store."""
+    if isinstance(value, Store):
+        return
     hint = ""
     if isinstance(value, str | Path):
         hint = f"; open it with open_store({str(value)!r})"
     elif is_encoder(value):
         hint = "; the encoder and the store are swapped"
-    if not isinstance(value, Store):
-        raise InvalidOptionError(f"{what}: expected an open store, got {described(value)}{hint}")
+    raise InvalidOptionError(f"{what}: expected an open store, got {described(value)}{hint}")
 
 
 def check_encoder(value: object, what: str, *, tokens: bool = False) -> None:
@@ -80,7 +81,7 @@ def check_callback(value: object, what: str) -> None:
 def is_encoder(value: object) -> bool:
     """Return whether a value is an encoder, and not the class of one."""
     return (
-        not isinstance(value, type)
+        not isinstance(value, type | Store)  # a store would ask its database for the schema
         and isinstance(getattr(value, "schema", None), Schema)
         and callable(getattr(value, "encode_documents", None))
     )
