@@ -136,9 +136,9 @@ OF_STORES: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda s: s.delete(s.search(QUERY)),
         "document id .trivec.hit.Hit. must be a str",
     ),
-    "delete where ids": (lambda s: s.delete_where(["a"]), "delete_where"),
-    "delete where text": (lambda s: s.delete_where("lang == 'en'"), "delete_where"),
-    "count a text": (lambda s: s.count("lang"), "filter='lang'"),
+    "delete where ids": (lambda s: s.delete_where(["a"]), "not a filter"),
+    "delete where text": (lambda s: s.delete_where("lang == 'en'"), "parse_filter"),
+    "count a text": (lambda s: s.count("lang"), "'lang' is not a filter; parse_filter"),
     "pages as text": (lambda s: s.scan(batch_size="5"), "batch_size='5' must be"),
     "pages as float": (lambda s: s.scan(batch_size=5.5), "batch_size=5.5 must be"),
     "pages as bool": (lambda s: s.scan(batch_size=True), "batch_size=True must be"),
@@ -146,7 +146,7 @@ OF_STORES: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda s: s.scan(batch_size=0),
         "batch_size=0 must be an integer",
     ),
-    "pages of a filter": (lambda s: s.scan(filter="x"), "filter='x'"),
+    "pages of a filter": (lambda s: s.scan(filter="x"), "'x' is not a filter; parse_filter"),
 }
 
 
@@ -269,7 +269,7 @@ OF_VALUES: dict[str, tuple[Call, str]] = {
     "sparse as number": (lambda: Schema(None, _any(250_002), None), "sparse: expected True or Fal"),
     "model as None": (lambda: Schema(3, True, None, _any(None)), "model: .*got None"),
     "fits an encoder": (lambda: SCHEMA.held_by(_any(ENCODER)), "collection: expected a Schema"),
-    "search with a text": (lambda: Search(filter=_any("x")), "filter='x'"),
+    "search with a text": (lambda: Search(filter=_any("x")), "'x' is not a filter; parse_filter"),
     "open nothing": (lambda: open_store(_any(None)), "None is not the URL of a store"),
     "open a path": (lambda: open_store(_any(Path("x"))), "is not the URL of a store"),
     "bytes as text": (lambda: open_store("memory:/x", batch_bytes="5"), "batch_bytes='5'"),

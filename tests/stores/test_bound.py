@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
+
 import pytest
 
 from trivec import Document, F, Filter, Store, Vectors
@@ -128,6 +131,41 @@ async def test_what_compares_nothing_deletes_nothing(
         with pytest.raises(InvalidFilterError):
             await bound.adelete_where(condition)
     assert len(left(everything)) == 4
+
+
+async def test_a_bound_has_the_types_of_the_declared_fields(store: Store) -> None:
+    encoder = HashEncoder()
+    bound = BoundStore(store, bound=lambda: F("day") == "2026-01-31", fields={"day": datetime})
+    within = Document("in", "whale", {"day": "2026-01-31T00:00:00Z"})
+    bound.write([within], encoder.encode_documents(["whale"]))
+    store.upsert([Document("out", "whale", {"day": "2026-02-01"})], encoder.encode_documents(["a"]))
+    query, search = encoder.encode_query("whale"), Search(k=9, mode="dense")
+    assert [hit.document.id for hit in bound.search_many([query], search)[0]] == ["in"]
+    assert bound.get(["in", "out"]).documents == [within]
+    assert [hit.document.id for hit in bound.search_among(query, search, ["in", "out"])] == ["in"]
+    on_day = replace(search, filter=F("day") == "2026-01-31T00:00:00+00:00")
+    for some in (LazyStore(store), bound):
+        for hits in (
+            some.search_among(query, on_day, ["in", "out"]),
+            await some.asearch_among(query, on_day, ["in", "out"]),
+            some.search_many([query], on_day)[0],
+        ):
+            assert [hit.document.id for hit in hits] == ["in"]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [F("n").exists() | ~F("n").exists(), (F("n") == 1) | F("n").not_in([])],
+    ids=["either", "no values"],
+)
+async def test_what_is_true_of_everything_deletes_nothing(
+    bound: BoundStore, everything: LazyStore, condition: Filter
+) -> None:
+    with pytest.raises(InvalidFilterError, match="every document that this store is bound to"):
+        bound.delete_where(condition)
+    with pytest.raises(InvalidFilterError, match="every document that this store is bound to"):
+        await bound.adelete_where(condition)
+    assert left(everything) == set("1234")
 
 
 async def test_nothing_outside_is_written(bound: BoundStore, everything: LazyStore) -> None:

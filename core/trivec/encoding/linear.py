@@ -114,8 +114,8 @@ class BlockwiseLinear:
     def __call__(self, states: Tensor, *, gelu: bool = False) -> Tensor:
         """Return `states @ weight.T + bias`, through the exact GELU if asked."""
         filled = functional.pad(states, (0, 0, 0, -len(states) % self.ROWS))
-        blocks = [self._layer(block, gelu=gelu) for block in filled.split(self.ROWS)]
-        return torch.cat(blocks)[: len(states)]
+        blocks = filled.chunk(max(1, len(filled) // self.ROWS))
+        return torch.cat([self._layer(block, gelu=gelu) for block in blocks])[: len(states)]
 
 
 def kind(precision: Precision, device: torch.device) -> Callable[[Tensor, Tensor], Linear]:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
 
 __all__ = ["Reloadable", "reloadable"]
 
@@ -74,7 +74,7 @@ def reloadable(
         }
         return loaded
 
-    return loading
+    return cast("Callable[Concatenate[type[T], P], T]", loading)
 
 
 def _again(kind: type[Reloadable], arguments: Mapping[str, Any]) -> Reloadable:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from trivec.collection import Page
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidFilterError
-from trivec.fields import FieldType
+from trivec.fields import FieldType, fit_filter
 from trivec.filters import Filter
+from trivec.filters.counterexample import counterexample
 from trivec.hit import Hit
 from trivec.search import Search
 from trivec.stores.lazy import LazyStore, chunks
@@ -56,7 +57,11 @@ class BoundStore(LazyStore):
         fields: Mapping[str, type | FieldType] | None = None,
     ) -> None:
         super().__init__(store, model=model, fields=fields)
-        self._bound = bound
+        self._given = bound
+
+    def _bound(self) -> Filter | None:
+        """Return the bound as the store searches it."""
+        return self.typed(self._given())
 
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents; see `LazyStore.write`.
@@ -132,12 +137,24 @@ class BoundStore(LazyStore):
 
     def delete_where(self, condition: Filter) -> None:
         """Delete what satisfies a condition; see `Store.delete_where`."""
-        super().delete_where(_deletion(condition, self._bound()))
+        super().delete_where(self._deletion(condition))
 
     async def adelete_where(self, condition: Filter) -> None:
         """Delete what satisfies a condition; see `Store.delete_where`."""
-        bound = await asyncio.to_thread(self._bound)
-        await super().adelete_where(_deletion(condition, bound))
+        await super().adelete_where(await asyncio.to_thread(self._deletion, condition))
+
+    def _deletion(self, condition: Filter) -> Filter:
+        """Return what to delete; what is true of everything is refused with a bound too."""
+        bound = self._bound()
+        if bound is None:
+            return condition
+        fields = self._declared()
+        if counterexample(fit_filter(condition, fields), fields) is None:
+            raise InvalidFilterError(
+                f"{condition!r} would delete every document that this store is bound to; clear it "
+                "if that is what you want"
+            )
+        return bound & condition
 
     def clear(self) -> None:
         """Delete every document that satisfies the filter."""
@@ -202,14 +219,3 @@ def _check_over(page: Page, bound: Filter) -> None:
                 f"document {document.id!r}: the collection holds a document of this id outside "
                 "the filter that bounds this store, and does not overwrite it; choose another id"
             )
-
-
-def _deletion(condition: Filter, bound: Filter | None) -> Filter:
-    """Return what to delete; a condition that compares nothing is refused with a bound too."""
-    if bound is None:
-        return condition
-    if all(c.value == () for c in condition.comparisons()):
-        raise InvalidFilterError(
-            f"{condition!r} compares nothing, so it would delete all that this store is bound to"
-        )
-    return bound & condition

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TypedDict
 
@@ -17,7 +18,7 @@ from trivec.errors import (
     InvalidOptionError,
     InvalidVectorsError,
 )
-from trivec.fields import FieldType
+from trivec.fields import FieldType, field_types, fit_filter
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.mmr import diverse
@@ -115,6 +116,21 @@ class LazyStore:
             return vectors
         return vectors.only(given.held_by(schema))
 
+    def typed(self, condition: Filter | None) -> Filter | None:
+        """Return a filter with its values in the types of the declared fields, as stores search.
+
+        Raises:
+            InvalidFilterError: If a value has another type.
+        """
+        return None if condition is None else fit_filter(condition, self._declared())
+
+    def _declared(self) -> Mapping[str, FieldType]:
+        """Return the declared fields, which are those to come until the collection exists."""
+        try:
+            return self.store.fields
+        except CollectionNotFoundError:
+            return field_types(self._fields)
+
     def _check_model(self) -> None:
         """Refuse to compare with the vectors of another model."""
         self.store.schema.check_model(self._model)
@@ -145,6 +161,7 @@ class LazyStore:
         Raises:
             InvalidOptionError: If the mode is "rrf", whose ranks would need all at once.
         """
+        search = replace(search, filter=self.typed(search.filter))
         hits: list[Hit] = []
         for some in chunks(ids):
             hits += _ranked(query, self.get(some, with_vectors=True), search)
@@ -152,6 +169,7 @@ class LazyStore:
 
     async def asearch_among(self, query: Vector, search: Search, ids: Iterable[str]) -> list[Hit]:
         """Answer a query from some documents only; see `search_among`."""
+        search = replace(search, filter=await asyncio.to_thread(self.typed, search.filter))
         hits: list[Hit] = []
         for some in chunks(ids):
             page = await self.aget(some, with_vectors=True)
