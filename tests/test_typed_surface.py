@@ -64,10 +64,10 @@ def test_langchain() -> None:
         assert made.delete(ids=["unknown"])
         store.drop()
     with open_store("memory:/typed_plain") as store:
-        plain = DeterministicFakeEmbedding(size=6)
-        langchain.TrivecVectorStore.from_texts(["a"], plain, store=store, ids=["1"])
+        fake = DeterministicFakeEmbedding(size=6)
+        langchain.TrivecVectorStore.from_texts(["a"], fake, store=store, ids=["1"])
         documents = [LangChainDocument("b")]
-        langchain.TrivecVectorStore.from_documents(documents, plain, store=store, candidates=9)
+        langchain.TrivecVectorStore.from_documents(documents, fake, store=store, candidates=9)
         store.drop()
 
 

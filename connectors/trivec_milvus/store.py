@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
@@ -360,11 +360,11 @@ class MilvusStore(Store):
 
     # --- search --------------------------------------------------------------------------------
 
-    def _checked_queries(self, queries: Iterable[Vector], search: Search) -> list[Vector]:
+    def _prepared(self, queries: Sequence[Vector], search: Search) -> tuple[Search, list[Vector]]:
         if search.filter is not None and self._known().fields:
             # Milvus takes a column that is not there any more for a key that no document has.
             self._known(anew=True)
-        return super()._checked_queries(queries, search)
+        return super()._prepared(queries, search)
 
     def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
         self._flush_lite(at_least=_FLUSH_BEFORE_SEARCH)

@@ -63,7 +63,7 @@ class OneScale:
             source = states[start : start + step]
             levels = torch.add(half, source, alpha=1 / scale).clamp_(0, self._levels)
             whole[start : start + step] = levels
-        after = ("gelu", [], "none") if gelu else ("none", [], "")
+        after: tuple[str, list[float], str] = ("gelu", [], "none") if gelu else ("none", [], "")
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
             *(whole, scale, zero, self._weight, self._scales, self._zeros, self._bias),
             *(1.0, 0, torch.float32, *after),

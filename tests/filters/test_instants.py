@@ -48,10 +48,10 @@ def test_what_is_no_instant_is_one_nowhere(text: str) -> None:
             parse_filter(f"when >= {text}")
 
 
-BOUNDS = {"min_value": datetime(1, 1, 2), "max_value": datetime(9999, 12, 30)}
+FIRST, LAST = datetime(1, 1, 2), datetime(9999, 12, 30)
 
 
-@given(st.datetimes(**BOUNDS) | st.datetimes(**BOUNDS, timezones=st.timezones()))
+@given(st.datetimes(FIRST, LAST) | st.datetimes(FIRST, LAST, timezones=st.timezones()))
 def test_whatever_python_writes_is_read(moment: datetime) -> None:
     utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     for text in (moment.isoformat(), str(moment), f"{moment:%Y-%m-%dT%H:%M:%S.%f%z}"):

@@ -10,7 +10,7 @@ import pytest
 
 from trivec import Document, ingest
 from trivec.errors import DocumentRefusedError, StoreFullError, StoreUnavailableError
-from trivec.ingestion.ingest import identity
+from trivec.ingestion.identity import identity
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.report import Rejected
 from trivec.testing import HashEncoder

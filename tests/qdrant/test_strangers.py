@@ -56,7 +56,9 @@ def _of_the_engine(folder: Path, names: Names) -> QdrantStore:
     if names.metadata:
         index = edge.PayloadSchemaType.Datetime
         shard.update(edge.UpdateOperation.create_field_index(names.key("when"), index))
-    points = [edge.Point(i, {"dense": ROW}, _payload(i, names)) for i in range(len(VALUES))]
+    points = [
+        edge.Point(i, {"dense": ROW.tolist()}, _payload(i, names)) for i in range(len(VALUES))
+    ]
     shard.update(edge.UpdateOperation.upsert_points(points))
     shard.close()
     opened = open_store(f"qdrant+edge:{folder}/other", names=names)

@@ -382,7 +382,7 @@ def _start_again() -> None:
         cache._pending = {}
         # The file and its position are the parent's too.
         cache._spool = Spool(cache._spool_bytes)
-        cache._bytes = sum(size for _, size in cache._rows.values())
+        cache._bytes = sum(row.size for row in cache._rows.values())
 
 
 if sys.platform != "win32":

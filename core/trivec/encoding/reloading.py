@@ -31,11 +31,6 @@ class Reloadable:
 
     _arguments: Mapping[str, Any] | None = None
 
-    @classmethod
-    def load(cls, **arguments: Any) -> Self:  # noqa: ANN401 - each model has its own
-        """Load a model."""
-        raise NotImplementedError
-
     def __copy__(self) -> Self:
         return self
 
@@ -77,7 +72,7 @@ def reloadable(
     return cast("Callable[Concatenate[type[T], P], T]", loading)
 
 
-def _again(kind: type[Reloadable], arguments: Mapping[str, Any]) -> Reloadable:
+def _again(kind: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - of each model
     return kind.load(**arguments)
 
 
