@@ -341,7 +341,7 @@ def test_copies_of_every_class_share_encoder_and_store(
             for name in ("store", "client"):
                 if getattr(other, name, None) is not None:
                     assert getattr(other, name) is store
-    del one, copied
+        del one, copied, other
 
 
 def test_a_deep_copy_shares_nothing_else(filled: langchain.TrivecVectorStore) -> None:

@@ -213,8 +213,9 @@ def test_a_filter_finds_what_metadata_made_of_the_same_value(given: Any) -> None
         assert not condition.matches({"x": "another"}), condition
     if isinstance(metadata["x"], bool | str) and not isinstance(given, date | np.datetime64):
         return
-    assert (field >= given).matches(metadata)
-    assert not (field > given).matches(metadata)
+    bound: Any = given
+    assert (field >= bound).matches(metadata)
+    assert not (field > bound).matches(metadata)
 
 
 @pytest.mark.parametrize("given", [np.datetime64("NaT"), Decimal("NaN"), b"x"])

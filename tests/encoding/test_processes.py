@@ -109,6 +109,7 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_lacks() -> None:
     go.set()
     busy.join()
     deadline = threading.Event()
+    done, status = 0, -1
     for _ in range(600):
         done, status = os.waitpid(child, os.WNOHANG)
         if done:

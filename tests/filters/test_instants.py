@@ -90,6 +90,7 @@ def test_the_spelling_survives_copies(copied: Any) -> None:
     assert copied(day) == day
     assert copied(day).text == "2020-01-31"
     assert repr(day) == repr(datetime(2020, 1, 31, tzinfo=UTC))
+    assert day is not None
     later = day + timedelta(days=1)
     assert isinstance(later, Written)
     assert later.text is None

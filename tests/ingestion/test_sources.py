@@ -46,7 +46,7 @@ FIELDS = {"year": FieldType.INT}
 
 def _write(path: Path, content: bytes) -> str:
     if path.suffix == ".gz":
-        content = gzip.compress(content)
+        content = gzip.compress(content, mtime=0)
     elif path.suffix == ".zst":
         half = len(content) // 2  # two frames, as parallel compressors write them
         compress = zstandard.ZstdCompressor().compress
@@ -115,9 +115,9 @@ def test_a_file_that_was_cut_off_is_an_error(tmp_path: Path, name: str, kept: fl
     ("name", "content"),
     [
         ("a.gz", b"no gzip"),
-        ("b.gz", gzip.compress(LINES)[:15] + b"?" + gzip.compress(LINES)[16:]),
-        ("c.gz", gzip.compress(LINES)[:-8] + bytes(8)),  # another checksum
-        ("d.gz", gzip.compress(LINES) + b"more"),
+        ("b.gz", gzip.compress(LINES, mtime=0)[:15] + b"?" + gzip.compress(LINES, mtime=0)[16:]),
+        ("c.gz", gzip.compress(LINES, mtime=0)[:-8] + bytes(8)),  # another checksum
+        ("d.gz", gzip.compress(LINES, mtime=0) + b"more"),
         ("a.zst", b"no zstd"),
         ("b.zst", zstandard.ZstdCompressor().compress(LINES)[:-3] + b"???"),
         ("c.zst", zstandard.ZstdCompressor().compress(LINES) + b"more"),
@@ -154,7 +154,7 @@ def test_prune_deletes_nothing_for_a_file_that_was_cut_off(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl.gz", gzip.compress(LINES)[:-1], "ends in the middle; it was cut off"),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0)[:-1], "ends in the middle; it was cut off"),
         ("a.jsonl.zst", zstandard.ZstdCompressor().compress(LINES)[:-1], "it was cut off"),
         ("b.jsonl.zst", b"no zstd", "is damaged and cannot be decompressed"),
         ("a.csv", b"id,text,text\n", "2 columns are named 'text'"),

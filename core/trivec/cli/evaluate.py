@@ -28,7 +28,7 @@ from trivec.insight.evaluation import METRICS, Evaluation
 from trivec.insight.evaluation import evaluate as measure
 from trivec.insight.judgements import Qrels, read_beir, read_qrels, read_queries
 from trivec.insight.measures import Measures
-from trivec.search import as_mode
+from trivec.search import Mode, as_mode
 from trivec.stores.registry import open_store
 
 __all__ = ["DataArgument", "QrelsOption", "evaluate", "read_judged"]
@@ -76,12 +76,13 @@ def evaluate(
     check_file(html)
     queries, judgements = read_judged(data, qrels, split)
     condition = None if filter is None else parse_filter(filter)
-    modes = None if mode is None else [as_mode(one) for one in mode]
+    modes: list[Mode] | None = None if mode is None else [as_mode(one) for one in mode]
+    checked: list[Mode] = modes or ["hybrid"]
     against = None if reference is None else as_mode(reference)
     chosen = weights_of(weights)
     with open_store(store) as collection:
         # What is wrong is told before a model loads: options, the collection, the model's name.
-        for one in modes or ["hybrid"]:
+        for one in checked:
             collection.search_many(
                 [], k=k, mode=one, weights=chosen, candidates=candidates, filter=condition
             )
