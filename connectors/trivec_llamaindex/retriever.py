@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
@@ -81,9 +81,22 @@ class TrivecRetriever(BaseRetriever):
         vector = _vector(query_bundle, await self._encoder.aencode_queries(texts))
         return _nodes((await self._collection.asearch_many([vector], search))[0])
 
+    def __copy__(self) -> Self:
+        """Return a copy with the same encoder and store."""
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self))
+        return copied
+
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Return a copy with the same encoder and store."""
         return copy.copy(self)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled."""
+        raise TypeError(
+            "cannot pickle TrivecRetriever: encoders and stores stay in their process; make it "
+            "anew in the other one"
+        )
 
     def _filtered(self) -> Search:
         """Return the search with its filter, which the declared fields give types."""

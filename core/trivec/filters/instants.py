@@ -114,7 +114,7 @@ def in_utc(moment: datetime) -> datetime:
         OverflowError: If that is before the year 1 or after the year 9999.
     """
     there = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return there.replace(fold=0)  # no hour comes twice in UTC
+    return there.replace(fold=0) if there.fold else there  # no hour comes twice in UTC
 
 
 def instant(value: Any) -> Any:  # noqa: ANN401

@@ -328,10 +328,14 @@ class BlockingStore(ABC):
 
         Raises:
             InvalidFilterError: If no metadata is found that does not satisfy the condition, such as
-                for `x | ~x`; use `drop` to delete everything.
+                for `x | ~x`, or it compares nothing; use `drop` to delete everything.
         """
         self._known(anew=True)
         condition = self._fitted(check_is_filter(filter))
+        if all(one.value == () for one in filter.comparisons()):
+            raise InvalidFilterError(
+                f"delete_where({filter!r}) compares nothing; use drop() to delete everything"
+            )
         if condition is None or counterexample(condition, self.fields) is None:
             raise InvalidFilterError(
                 f"delete_where({filter!r}) would delete every document there can be; use drop() "
