@@ -328,7 +328,7 @@ def test_as_retriever_honours_what_it_is_given(store: Store) -> None:
         ({"candidates": "many"}, "candidates"),
         ({"weights": {"lexical": 1}}, "unknown weights"),
         ({"filter": {"t": {"$near": 1}}}, "unknown operator"),
-        ({"filter": "t = 'a'"}, "filter="),
+        ({"filter": "t = 'a'"}, "is not a filter; parse_filter"),
         ({"search_type": "nonsense"}, "search_type='nonsense'"),
         ({"search_kwargs": {"nonsense": 1}}, "unknown search option nonsense"),
         ({"search_kwargs": {"k": 1}, "k": 1}, "k is in search_kwargs and a keyword too"),
