@@ -187,8 +187,8 @@ class Searcher:
         chosen = {}
         for i, of_query in sources.items():
             found = [next(lists) for _ in of_query]
-            if any(_cut_is_tied(f, leaf.limit, leaf.limit + 1)
-                   for leaf, f in zip(of_query, found, strict=True)):  # fmt: skip
+            pairs = zip(of_query, found, strict=True)
+            if any(_cut_is_tied(points, leaf.limit, leaf.limit + 1) for leaf, points in pairs):
                 ordered = self._in_order(list(zip(of_query, found, strict=True)), where)
                 chosen[i] = tuple(map(plan.only, of_query, ordered))
         return answers[: len(batch)], chosen
