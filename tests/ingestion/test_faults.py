@@ -10,7 +10,7 @@ import pytest
 
 from trivec import Document, ingest
 from trivec.errors import DocumentRefusedError, StoreFullError, StoreUnavailableError
-from trivec.ingestion.identity import identity
+from trivec.ingestion.identity import Maker, identity
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.report import Rejected
 from trivec.testing import HashEncoder
@@ -38,7 +38,8 @@ def _ids(n: int) -> list[str]:
 
 def _acknowledged(server: Any, path: Path) -> set[str]:
     """Return what a journal holds as acknowledged, by opening it as the next run would."""
-    with server.open() as store, Journal(path, identity(store, store.schema)) as journal:
+    maker = Maker.of(HashEncoder())
+    with server.open() as store, Journal(path, identity(store, maker)) as journal:
         assert not list(journal.failures())
         return {one for page in journal.newest() for one in page}
 
