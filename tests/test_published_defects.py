@@ -69,7 +69,7 @@ DEFECTS: dict[str, list[str]] = {
     ],
     "12. LlamaIndex's Milvus: one forward pass for each node, and the two legs see two texts": [
         "llamaindex/test_forwards.py::test_100_nodes_are_100_texts_in_few_calls",
-        "llamaindex/test_forwards.py::test_100_nodes_are_100_texts_asynchronously",
+        "llamaindex/test_forwards.py::test_documents_are_encoded_once_and_only_the_changed_again",
         f"{LI}::test_both_legs_see_the_text_with_its_metadata",
     ],
     "13. pyvespa and LangChain's translator for Milvus: values are not escaped": [

@@ -109,12 +109,14 @@ def payload(document: Document, names: Names) -> Payload:
     """
     own: Payload = {names.id: document.id} if names.id else {}
     own[names.text] = document.text
-    own[INSTANTS] = instants(document.metadata)
+    found = instants(document.metadata)
+    if found or names.metadata:  # the payload of another program gets no key in vain
+        own[INSTANTS] = found
     # Mappings and sequences of any kind become dicts and lists.
     metadata = json.loads(metadata_json(document.metadata))
     if names.metadata:
         return {**own, names.metadata: metadata}
-    if taken := own.keys() & metadata.keys():
+    if taken := {*own, INSTANTS} & metadata.keys():
         raise InvalidDocumentError(
             f"document {document.id!r}: the metadata keys {sorted(taken)} are taken by the id, "
             "the text and trivec; set names.metadata to keep the metadata apart"

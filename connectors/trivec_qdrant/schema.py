@@ -35,7 +35,8 @@ METADATA = "trivec"  # our entry in a collection's own metadata
 
 INSTANTS = "trivec_instants"
 """The payload key, on every point that trivec writes, of the metadata's instants in UTC: an object
-of lists, in the shape of the metadata. Qdrant would read dates with a parser of its own."""
+of lists, in the shape of the metadata. Qdrant would read dates with a parser of its own. Where the
+metadata lies beside the text, a point without instants has no such key."""
 
 Precision = Literal["float32", "float16", "turbo16", "turbo8", "turbo4"]
 """The numbers of token vectors; the digits are bits per number."""

@@ -38,8 +38,10 @@ def _ids(n: int) -> list[str]:
 
 def _acknowledged(server: Any, path: Path) -> set[str]:
     """Return what a journal holds as acknowledged, by opening it as the next run would."""
-    maker = Maker.of(HashEncoder())
-    with server.open() as store, Journal(path, identity(store, maker)) as journal:
+    with (
+        server.open() as store,
+        Journal(path, identity(store, Maker(store.schema, {}))) as journal,
+    ):
         assert not list(journal.failures())
         return {one for page in journal.newest() for one in page}
 

@@ -146,7 +146,7 @@ def test_a_failure_keeps_what_was_acknowledged(encoder: HashEncoder, store: Memo
 
 
 def test_what_is_no_document_is_named(encoder: HashEncoder, store: MemoryStore) -> None:
-    with pytest.raises(InvalidDocumentError, match="str after 1 others"):
+    with pytest.raises(InvalidDocumentError, match="got str 'b' after 1 others"):
         ingest([Document("a", ""), "b"], encoder, store)  # type: ignore[list-item]
     assert ingest([], encoder, store).documents == 0
 

@@ -104,7 +104,7 @@ def test_lexical_weights_of_others_are_put_in_order() -> None:
 def test_flat_metadata_and_ids_of_points() -> None:
     names = Names(id="", text="body", metadata="")
     one = Document(str(uuid4()), "text", {"lang": "en"})
-    assert payload(one, names) == {"lang": "en", "body": "text", "trivec_instants": {}}
+    assert payload(one, names) == {"lang": "en", "body": "text"}
     point = str(point_id(one.id, names))
     assert document(Row(point, payload(one, names), PointVectors()), names) == one
     assert point_id("17", names) == stored_id("17") == 17
