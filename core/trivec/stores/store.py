@@ -18,7 +18,8 @@ from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.scores import Weights
 from trivec.search import Mode, Search
-from trivec.stores.blocking import BATCH_BYTES, REFUSALS, BlockingStore, listed_queries
+from trivec.stores.blocking import BlockingStore, listed_queries
+from trivec.stores.handle import BATCH_BYTES, REFUSALS
 from trivec.stores.overflow import Overflow
 from trivec.vectors import Vector, Vectors
 
