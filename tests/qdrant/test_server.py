@@ -71,10 +71,10 @@ def _described(created: messages.CreateCollection) -> messages.GetCollectionInfo
 
 def test_what_is_created_is_described(store: Store, grpc_server: Any) -> None:
     grpc_server.answers += [MISSING, DONE]
-    for _ in FIELDS:
+    for _ in range(len(FIELDS) + 2):
         grpc_server.upserted()
     store.create(SCHEMA, fields=FIELDS)
-    assert _methods(grpc_server) == ["Get", "Create", *["CreateFieldIndex"] * 3]
+    assert _methods(grpc_server) == ["Get", "Create", *["CreateFieldIndex"] * 5]
     created = messages.CreateCollection.FromString(grpc_server.requests[1][1])
     colbert = created.vectors_config.params_map.map["colbert"]
     assert (colbert.hnsw_config.m, colbert.hnsw_config.payload_m) == (0, 0)
@@ -89,6 +89,8 @@ def test_what_is_created_is_described(store: Store, grpc_server: Any) -> None:
         ("metadata.lang", "FieldTypeKeyword"),
         ("metadata.tags", "FieldTypeKeyword"),
         ("metadata.when", "FieldTypeDatetime"),
+        ("trivec_instants", "FieldTypeKeyword"),
+        ("trivec_instants.when", "FieldTypeDatetime"),
     }
     grpc_server.answers.append(_described(created))
     assert store._describe() == Collection(SCHEMA, FIELDS)
@@ -103,6 +105,7 @@ def test_a_create_whose_answer_was_lost_is_repeated(store: Any, grpc_server: Any
         )
 
     grpc_server.answers += [EXISTS, _described(created(SCHEMA))]
+    grpc_server.upserted()
     store._create(Collection(SCHEMA))
     other = Schema(dense=4, sparse=False, colbert=None, model="other")
     grpc_server.answers += [EXISTS, _described(created(other))]
