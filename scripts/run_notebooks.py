@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-CELL_SECONDS = 240
+CELL_SECONDS = 540
 
 
 def notebooks() -> list[Path]:
