@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
-from trivec.ingestion.sources.row import Row
+from trivec.ingestion.sources.row import Row, distinct
 
 __all__ = ["json_object", "read_jsonl"]
 
@@ -48,19 +48,10 @@ def json_object(line: str, *, floats_as_written: bool = False) -> dict[str, Any]
     ValueError: the member 'id' is there twice
     """
     parse_float = str if floats_as_written else None
-    value = json.loads(utf8(line), object_pairs_hook=_distinct, parse_float=parse_float)
+    value = json.loads(utf8(line), object_pairs_hook=distinct, parse_float=parse_float)
     if not isinstance(value, dict):
         raise ValueError("expected an object")
     return value
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the member {twice!r} is there twice")
-    return members
 
 
 def _check(line: str, path: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
-from trivec.ingestion.sources.row import Row
+from trivec.ingestion.sources.row import Row, distinct
 from trivec.plain import plain
 
 if TYPE_CHECKING:
@@ -163,10 +163,10 @@ def _plain(scalar: pa.Scalar) -> object:
     if pa.types.is_dictionary(kind):
         return _plain(scalar.value)
     if pa.types.is_map(kind):
-        return _object([(_plain(pair[0]), _plain(pair[1])) for pair in _pairs(scalar)])
+        return distinct([(_plain(pair[0]), _plain(pair[1])) for pair in _pairs(scalar)])
     if pa.types.is_struct(kind):
         names = [kind.field(i).name for i in range(kind.num_fields)]
-        return _object([(name, _plain(scalar[i])) for i, name in enumerate(names)])
+        return distinct([(name, _plain(scalar[i])) for i, name in enumerate(names)])
     if pa.types.is_nested(kind):
         return [_plain(item) for item in scalar.values]
     if pa.types.is_timestamp(kind) and kind.unit == "ns":
@@ -181,15 +181,6 @@ def _plain(scalar: pa.Scalar) -> object:
 
 def _pairs(scalar: pa.Scalar) -> list[tuple[pa.Scalar, pa.Scalar]]:
     return [(pair[0], pair[1]) for pair in scalar.values]
-
-
-def _object(pairs: list[tuple[Any, object]]) -> dict[Any, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the member {twice!r} is there twice")
-    return members
 
 
 def _with_nanoseconds(moment: datetime | time, nanoseconds: int) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Row", "visible"]
+__all__ = ["Row", "distinct", "visible"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,23 @@ class Row:
     values: dict[str, Any] | None
     content: str
     problem: str = ""
+
+
+def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return the members of an object, each of which has a name of its own.
+
+    Raises:
+        ValueError: If a name is there twice.
+
+    >>> distinct([("id", 1), ("text", "")])
+    {'id': 1, 'text': ''}
+    """
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the member {twice!r} is there twice")
+    return members
 
 
 def visible(text: str) -> str:
