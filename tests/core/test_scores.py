@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import trivec.scores
@@ -40,6 +40,7 @@ def vectors(draw: st.DrawFn) -> Vector:
     )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(vectors(), st.lists(vectors(), max_size=6))
 def test_the_definition(query: Vector, documents: list[Vector]) -> None:
     batch = Vectors.from_rows(documents, dense=3, sparse=True, colbert=2)
