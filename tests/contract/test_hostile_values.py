@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from filter_trees import comparisons, trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spellings import INSTANTS as SPELLINGS
@@ -17,7 +18,6 @@ from spellings import NO_INSTANTS
 from trivec import Document, F, Filter, Store
 from trivec.errors import InvalidDocumentError, InvalidFilterError
 from trivec.fields import fit_filter
-from trivec.filters import And, Comparison, Not, Op, Or
 from trivec.search import Mode
 
 P = 2**53
@@ -135,32 +135,8 @@ class Hostile(NamedTuple):
     documents: Sequence[Document]
 
 
-@st.composite
-def comparisons(draw: st.DrawFn, paths: Sequence[str] = tuple(WANTED)) -> Filter:
-    path = draw(st.sampled_from(paths))
-    value = draw(WANTED[path])
-    ops = [Op.EQ, Op.NE, Op.IN, Op.NIN, Op.ALL, Op.IS_NULL, Op.EXISTS]
-    if isinstance(value, int | float | datetime) and not isinstance(value, bool):
-        ops += [Op.GT, Op.GTE, Op.LT, Op.LTE] * 2
-    if isinstance(value, str) and value and path != "when":
-        ops += [Op.TEXT]
-    op = draw(st.sampled_from(ops))
-    if op in (Op.IS_NULL, Op.EXISTS):
-        return Comparison(path, op)
-    if op in (Op.IN, Op.NIN, Op.ALL):
-        return Comparison(path, op, tuple(draw(st.lists(WANTED[path], max_size=4))))
-    return Comparison(path, op, value)
-
-
-FILTERS = st.recursive(
-    comparisons(),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3).map(lambda parts: And(tuple(parts))),
-        st.lists(inner, max_size=3).map(lambda parts: Or(tuple(parts))),
-        inner.map(Not),
-    ),
-    max_leaves=5,
-)
+COMPARISONS = comparisons(WANTED, no_text=("when",))
+FILTERS = trees(COMPARISONS)
 
 
 def _check(hostile: Hostile, condition: Filter) -> None:
@@ -186,7 +162,7 @@ CALM = settings(
 
 
 @CALM
-@given(condition=comparisons())
+@given(condition=COMPARISONS)
 def test_single_comparisons(hostile: Hostile, condition: Filter) -> None:
     _check(hostile, condition)
 

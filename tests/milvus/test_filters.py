@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filter_trees import trees
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -108,15 +109,7 @@ def comparisons(draw: st.DrawFn) -> Filter:
     return draw(st.sampled_from(choices))
 
 
-FILTERS = st.recursive(
-    comparisons(),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3).map(lambda parts: And(tuple(parts))),
-        st.lists(inner, max_size=3).map(lambda parts: Or(tuple(parts))),
-        inner.map(lambda f: ~f),
-    ),
-    max_leaves=5,
-)
+FILTERS = trees(comparisons())
 
 
 @pytest.fixture(scope="module")

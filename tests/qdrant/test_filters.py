@@ -10,12 +10,13 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from filter_trees import comparisons, trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trivec import Document, F, Filter, Schema, Store, Vectors, open_store
 from trivec.fields import FieldType
-from trivec.filters import And, Comparison, Not, Op, Or
+from trivec.filters import And, Or
 from trivec_qdrant.client_filters import render
 from trivec_qdrant.filters import Between, Match, lower
 from trivec_qdrant.schema import Names
@@ -91,32 +92,8 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Iterator[Sto
         store.drop()
 
 
-@st.composite
-def comparisons(draw: st.DrawFn) -> Filter:
-    path = draw(st.sampled_from(list(WANTED)))
-    value = draw(WANTED[path])
-    ops = [Op.EQ, Op.NE, Op.IN, Op.NIN, Op.ALL, Op.IS_NULL, Op.EXISTS]
-    if isinstance(value, int | float | datetime) and not isinstance(value, bool):
-        ops += [Op.GT, Op.GTE, Op.LT, Op.LTE] * 2
-    if isinstance(value, str) and value:
-        ops += [Op.TEXT]
-    op = draw(st.sampled_from(ops))
-    if op in (Op.IS_NULL, Op.EXISTS):
-        return Comparison(path, op)
-    if op in (Op.IN, Op.NIN, Op.ALL):
-        return Comparison(path, op, tuple(draw(st.lists(WANTED[path], max_size=4))))
-    return Comparison(path, op, value)
-
-
-FILTERS = st.recursive(
-    comparisons(),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3).map(lambda parts: And(tuple(parts))),
-        st.lists(inner, max_size=3).map(lambda parts: Or(tuple(parts))),
-        inner.map(Not),
-    ),
-    max_leaves=5,
-)
+COMPARISONS = comparisons(WANTED)
+FILTERS = trees(COMPARISONS)
 
 
 @settings(
@@ -125,7 +102,7 @@ FILTERS = st.recursive(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(condition=comparisons() | FILTERS)
+@given(condition=COMPARISONS | FILTERS)
 def test_filters_mean_what_the_definition_says(store: Store, condition: Filter) -> None:
     expected = sorted(d.id for d in DOCUMENTS if condition.matches(d.metadata))
     found = [d.id for page in store.scan(filter=condition) for d in page.documents]
