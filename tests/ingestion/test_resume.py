@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -453,6 +453,22 @@ def test_a_journal_of_other_options_of_the_encoder_is_refused(
     ingest(_documents(3), encoder, store, journal=journal)
     with pytest.raises(JournalError, match="mcls was 'nothing' and is '256'"):
         ingest(_documents(3), Windowed(), store, journal=journal)
+
+
+@pytest.mark.parametrize("first", [{}, {"precision": "bfloat16"}], ids=["float32", "bfloat16"])
+def test_a_journal_of_another_precision_is_refused(
+    store: FaultyStore, journal: Path, first: dict[str, str]
+) -> None:
+    def encoder(options: dict[str, str]) -> Any:
+        made: Any = HashEncoder()
+        made.options = options
+        return made
+
+    ingest(_documents(3), encoder(first), store, journal=journal)
+    assert ingest(_documents(3), encoder(first), store, journal=journal).unchanged == 3
+    other = {} if first else {"precision": "bfloat16"}
+    with pytest.raises(JournalError, match=r"precision was '(float32|bfloat16)' and is "):
+        ingest(_documents(3), encoder(other), store, journal=journal)
 
 
 @pytest.fixture

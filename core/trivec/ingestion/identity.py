@@ -15,7 +15,10 @@ __all__ = ["Configured", "Maker", "identity"]
 
 @runtime_checkable
 class Configured(Protocol):
-    """Encoders with options that change the vectors; the journal belongs to these options too."""
+    """Encoders with options that change the vectors; the journal belongs to these options too.
+
+    Options that say no precision are those of float32.
+    """
 
     options: Mapping[str, str]
 
@@ -35,8 +38,9 @@ class Maker:
     @classmethod
     def of(cls, encoder: TextEncoder) -> Maker:
         """Return what an encoder says of itself."""
-        options = encoder.options if isinstance(encoder, Configured) else {}
-        return cls(encoder.schema, dict(options))
+        if not isinstance(encoder, Configured):
+            return cls(encoder.schema, {})
+        return cls(encoder.schema, {"precision": "float32", **encoder.options})
 
 
 def identity(store: Store, maker: Maker) -> Mapping[str, str]:
