@@ -135,8 +135,8 @@ def fit_filter(
 
     Example:
         >>> from trivec import F
-        >>> fit_filter(F("day") == "2026-01-31", {"day": FieldType.DATETIME}).to_dict()["value"]
-        {'datetime': '2026-01-31T00:00:00+00:00'}
+        >>> fit_filter(F("day") == "2026-01-31", {"day": FieldType.DATETIME}).value.isoformat()
+        '2026-01-31T00:00:00+00:00'
     """
 
     def fit(node: Filter) -> Filter:
