@@ -19,6 +19,7 @@ from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.search import Search
+from trivec.stores.deadline import DEADLINE_SECONDS
 from trivec.stores.overflow import Overflow
 from trivec.stores.retry import aretrying
 from trivec.stores.store import BATCH_BYTES, Store
@@ -85,6 +86,7 @@ class MilvusStore(Store):
         timeout_seconds: How long one request may take, including the repetitions by the client.
         colbert_overflow: What to do with more than 4,096 ColBERT vectors of one document.
         batch_bytes: The most bytes of one write; 32 MiB by default, half of what a server takes.
+        deadline: Seconds that one call may take in all; see `Store`.
 
     Raises:
         InvalidOptionError: If an option is unknown.
@@ -103,8 +105,11 @@ class MilvusStore(Store):
         timeout_seconds: float = 30.0,
         colbert_overflow: Overflow = "pool",
         batch_bytes: int = BATCH_BYTES,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
-        super().__init__(name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
+        super().__init__(
+            name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes, deadline=deadline
+        )
         for option, value, known in (
             ("consistency", consistency, get_args(Consistency)),
             ("colbert_type", colbert_type, get_args(ColbertType)),
@@ -141,6 +146,7 @@ class MilvusStore(Store):
         timeout_seconds: float = 30.0,
         colbert_overflow: Overflow = "pool",
         batch_bytes: int = BATCH_BYTES,
+        deadline: float = DEADLINE_SECONDS,
     ) -> Self:
         """Open `milvus://host:19530/name` or `milvus+lite:FILE.db/name`.
 
@@ -158,6 +164,7 @@ class MilvusStore(Store):
             timeout_seconds: See the class.
             colbert_overflow: See the class.
             batch_bytes: See the class.
+            deadline: See the class.
 
         Raises:
             StoreUnavailableError: If the server does not answer.
@@ -198,6 +205,7 @@ class MilvusStore(Store):
                 timeout_seconds=timeout_seconds,
                 colbert_overflow=colbert_overflow,
                 batch_bytes=batch_bytes,
+                deadline=deadline,
             )
         except TrivecError:
             connection.close()

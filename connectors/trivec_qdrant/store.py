@@ -18,6 +18,7 @@ from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.search import Part, Search
+from trivec.stores.deadline import DEADLINE_SECONDS
 from trivec.stores.overflow import Overflow
 from trivec.stores.store import BATCH_BYTES, Store
 from trivec.stores.url import StoreUrl
@@ -67,6 +68,7 @@ class QdrantStore(Store):
         colbert_overflow: What to do with more than 1,023 token vectors at 1,024 dimensions.
         batch_bytes: The most bytes of one write; 32 MiB by default, which is what a server takes
             over REST.
+        deadline: Seconds that one call may take in all; see `Store`.
 
     Example:
         >>> from trivec import Document, open_store
@@ -92,8 +94,11 @@ class QdrantStore(Store):
         names: Names | None = None,
         colbert_overflow: Overflow = "pool",
         batch_bytes: int = BATCH_BYTES,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
-        super().__init__(name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
+        super().__init__(
+            name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes, deadline=deadline
+        )
         _check_name(name)
         self._names = names or Names()
         self._storage = Storage(precision, quantization)
@@ -119,6 +124,7 @@ class QdrantStore(Store):
         names: Names | None = None,
         colbert_overflow: Overflow = "pool",
         batch_bytes: int = BATCH_BYTES,
+        deadline: float = DEADLINE_SECONDS,
     ) -> Self:
         """Open `qdrant://host:port/name` (`qdrants` for TLS) or an embedded collection.
 
@@ -135,6 +141,7 @@ class QdrantStore(Store):
             names: See the class.
             colbert_overflow: See the class.
             batch_bytes: See the class.
+            deadline: See the class.
         """
         _check_name(url.name)
         Storage(precision, quantization)  # refused before anything is opened
@@ -155,6 +162,7 @@ class QdrantStore(Store):
             names=names,
             colbert_overflow=colbert_overflow,
             batch_bytes=batch_bytes,
+            deadline=deadline,
         )
 
     @property

@@ -32,6 +32,7 @@ from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.search import Search
+from trivec.stores.deadline import DEADLINE_SECONDS
 from trivec.stores.overflow import Overflow
 from trivec.stores.retry import MAX_WAIT_SECONDS
 from trivec.stores.store import BATCH_BYTES, Store
@@ -93,6 +94,7 @@ class VespaStore(Store):
         colbert_overflow: Has no effect here, since any number of token vectors fits.
         batch_bytes: The most bytes of documents that are written at the same time; 32 MiB by
             default.
+        deadline: Seconds that one call may take in all; see `Store`.
 
     Raises:
         InvalidOptionError: If the name or an option is out of range.
@@ -117,9 +119,13 @@ class VespaStore(Store):
         http2: bool = False,
         colbert_overflow: Overflow = "pool",
         batch_bytes: int = BATCH_BYTES,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
         super().__init__(
-            check_name(name), colbert_overflow=colbert_overflow, batch_bytes=batch_bytes
+            check_name(name),
+            colbert_overflow=colbert_overflow,
+            batch_bytes=batch_bytes,
+            deadline=deadline,
         )
         if text_errors not in ("error", "replace"):
             raise InvalidOptionError(f"text_errors={text_errors!r}; expected 'error' or 'replace'")
@@ -166,6 +172,7 @@ class VespaStore(Store):
         http2: bool = False,
         colbert_overflow: Overflow = "pool",
         batch_bytes: int = BATCH_BYTES,
+        deadline: float = DEADLINE_SECONDS,
     ) -> Self:
         """Open `vespa://host:8080/name`, or `vespas://host:443/name` for TLS.
 
@@ -188,6 +195,7 @@ class VespaStore(Store):
             http2: As for the class.
             colbert_overflow: As for the class.
             batch_bytes: As for the class.
+            deadline: As for the class.
 
         Raises:
             InvalidOptionError: If the URL or an option is out of range.
@@ -228,6 +236,7 @@ class VespaStore(Store):
             http2=http2,
             colbert_overflow=colbert_overflow,
             batch_bytes=batch_bytes,
+            deadline=deadline,
         )
 
     @property

@@ -30,6 +30,7 @@ from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.scores import Weights
 from trivec.search import Mode, Search, rank_hits
+from trivec.stores.deadline import DEADLINE_SECONDS, in_time
 from trivec.stores.handle import BATCH_BYTES, REFUSALS, Handle
 from trivec.stores.overflow import Overflow, OverflowingRowError, fit_rows
 from trivec.stores.validation import check_documents, check_mode, check_query
@@ -44,13 +45,21 @@ class BlockingStore(Handle):
     """What `Store` does without its asynchronous twins."""
 
     def __init__(
-        self, name: str, *, colbert_overflow: Overflow = "pool", batch_bytes: int = BATCH_BYTES
+        self,
+        name: str,
+        *,
+        colbert_overflow: Overflow = "pool",
+        batch_bytes: int = BATCH_BYTES,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
-        super().__init__(name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
+        super().__init__(
+            name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes, deadline=deadline
+        )
         self._noted: set[str] = set()  # fields that nobody declared and some filter named
 
     # --- the collection ------------------------------------------------------------------------
 
+    @in_time
     def create(
         self,
         schema: Schema,
@@ -92,6 +101,7 @@ class BlockingStore(Handle):
             )
         self._collection = there
 
+    @in_time
     def drop(self) -> None:
         """Delete the collection and everything in it; one that is not there is no error."""
         self._retrying(self._drop)
@@ -151,6 +161,7 @@ class BlockingStore(Handle):
             requests += self._write_in_parts(documents[start:stop], vectors.slice(start, stop))
         return UpsertReport(len(documents), requests, int(sizes.sum()), overflowed)
 
+    @in_time
     def get(self, ids: Iterable[str], *, with_vectors: bool = False) -> Page:
         """Return the documents with these ids, in this order; unknown ids are left out.
 
@@ -173,6 +184,7 @@ class BlockingStore(Handle):
             [page.documents[i] for i in order], None if vectors is None else vectors.take(order)
         )
 
+    @in_time
     def delete(self, ids: Iterable[str]) -> None:
         """Delete the documents with these ids; unknown ids are no error."""
         wanted = _ids(ids)
@@ -180,6 +192,7 @@ class BlockingStore(Handle):
         if wanted:
             self._retrying(self._delete, wanted)
 
+    @in_time
     def delete_where(self, filter: Filter) -> None:
         """Delete the documents that satisfy a condition.
 
@@ -202,6 +215,7 @@ class BlockingStore(Handle):
             self._note_undeclared(condition)
             self._retrying(self._delete_where, condition)
 
+    @in_time
     def count(self, filter: Filter | None = None) -> int:
         """Count the documents, or those that satisfy a condition."""
         self._known(anew=True)
@@ -262,6 +276,7 @@ class BlockingStore(Handle):
             [query], k=k, mode=mode, weights=weights, candidates=candidates, filter=filter
         )[0]
 
+    @in_time
     def search_many(
         self,
         queries: Iterable[Vector],

@@ -29,6 +29,12 @@ from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.search import Search
+from trivec.stores.deadline import (
+    DEADLINE_SECONDS,
+    check_seconds,
+    in_time,
+    unless_limited,
+)
 from trivec.stores.limits import Limits
 from trivec.stores.overflow import Overflow, check_overflow
 from trivec.stores.retry import retrying
@@ -66,13 +72,19 @@ class Handle(ABC):
     """How much of one document the database holds."""
 
     def __init__(
-        self, name: str, *, colbert_overflow: Overflow = "pool", batch_bytes: int = BATCH_BYTES
+        self,
+        name: str,
+        *,
+        colbert_overflow: Overflow = "pool",
+        batch_bytes: int = BATCH_BYTES,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
         batch_bytes = at_least_one(batch_bytes, "batch_bytes")
         self.name = name
         self.address = f"{type(self).__name__}/{name}"
         self._overflow: Overflow = check_overflow(colbert_overflow)
         self._batch_bytes = batch_bytes
+        self._deadline = check_seconds(deadline, "deadline")
         self._collection: Collection | None = None
         self._closed = False
         self._reached = False  # whether the database has ever answered
@@ -165,6 +177,7 @@ class Handle(ABC):
         """The declared metadata fields, as far as they are known; see `describe`."""
         return self._known().fields
 
+    @in_time
     def describe(self) -> Collection:
         """Read what the collection holds; `schema` and `fields` may be older.
 
@@ -177,6 +190,11 @@ class Handle(ABC):
     def overflow(self) -> Overflow:
         """What is done with ColBERT rows longer than the database can hold."""
         return self._overflow
+
+    @property
+    def deadline(self) -> float:
+        """The seconds that one call, or one batch of a write, may take in all."""
+        return self._deadline
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -191,7 +209,7 @@ class Handle(ABC):
         """Call a connector's method, again after a wait while the database is unavailable."""
         self._check_open()
         try:
-            with self._forgetting():
+            with self._forgetting(), unless_limited(self._deadline):
                 result = retrying(reached=self._reached)(function, *args, **kwargs)
         except StoreUnavailableError as error:
             if not error.unreachable:

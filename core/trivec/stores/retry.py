@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
+from typing import NoReturn
 
 import tenacity
 
 from trivec.errors import StoreUnavailableError
+from trivec.stores.deadline import pause, seconds_left
 
-__all__ = ["aretrying", "retrying"]
+__all__ = ["MAX_WAIT_SECONDS", "aretrying", "retry_after", "retrying"]
 
 ATTEMPTS = 6  # waits of 0.5, 1, 2, 4 and 8 s between them, each with up to 1 s of jitter
 MAX_WAIT_SECONDS = 60.0  # the longest that a server's Retry-After is obeyed
@@ -20,8 +25,41 @@ _exponential = tenacity.wait_exponential(
 _log = logging.getLogger("trivec")
 
 
+def retry_after(value: str | float | None) -> float | None:
+    """Return the seconds that a `Retry-After` asks to wait, at most a minute.
+
+    Args:
+        value: A number of seconds, whole or not, or an HTTP date (RFC 9110, section 10.2.3).
+
+    Returns:
+        None where nothing is asked for that can be obeyed: no number that is finite and not
+        negative, no date, or a date that has passed.
+
+    Example:
+        >>> retry_after("0.5"), retry_after("7200"), retry_after("-1"), retry_after("nan")
+        (0.5, 60.0, None, None)
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except (ValueError, OverflowError):
+        try:
+            moment = parsedate_to_datetime(str(value))
+            there = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+            seconds = (there - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
+            return None
+        if seconds <= 0:
+            return None
+    return min(seconds, MAX_WAIT_SECONDS) if math.isfinite(seconds) and seconds >= 0 else None
+
+
 def retrying(*, reached: bool = True) -> tenacity.Retrying:
     """Return a caller that repeats what raises `StoreUnavailableError`, after a wait.
+
+    It gives up after some attempts, and earlier where the call's deadline leaves no time for the
+    wait.
 
     Args:
         reached: Whether the database has answered before. If not, and nobody listens there, its
@@ -29,10 +67,11 @@ def retrying(*, reached: bool = True) -> tenacity.Retrying:
     """
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(partial(_may_pass, reached)),
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        stop=_is_over,
         wait=_wait,
         before_sleep=_tell,
-        reraise=True,
+        sleep=pause,
+        retry_error_callback=_give_up,
     )
 
 
@@ -40,15 +79,38 @@ def aretrying() -> tenacity.AsyncRetrying:
     """Return the asynchronous twin of `retrying`, for a database that has answered before."""
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(partial(_may_pass, True)),
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        stop=_is_over,
         wait=_wait,
         before_sleep=_tell,
-        reraise=True,
+        retry_error_callback=_give_up,
     )
 
 
 def _may_pass(reached: bool, error: BaseException) -> bool:
     return isinstance(error, StoreUnavailableError) and (reached or not error.unreachable)
+
+
+def _is_over(state: tenacity.RetryCallState) -> bool:
+    return state.attempt_number >= ATTEMPTS or _out_of_time(state)
+
+
+def _give_up(state: tenacity.RetryCallState) -> NoReturn:
+    """Raise the last error, which says so where it was the deadline that ended the repetitions."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    assert error is not None
+    if isinstance(error, StoreUnavailableError) and _out_of_time(state):
+        raise StoreUnavailableError(
+            f"{error}; the call's deadline leaves no time to try again",
+            retry_after=error.retry_after,
+            unreachable=error.unreachable,
+        ) from error
+    raise error
+
+
+def _out_of_time(state: tenacity.RetryCallState) -> bool:
+    """Return whether the call's deadline comes before the next attempt."""
+    left = seconds_left()
+    return left is not None and left <= state.upcoming_sleep
 
 
 def _tell(state: tenacity.RetryCallState) -> None:
@@ -67,6 +129,5 @@ def _tell(state: tenacity.RetryCallState) -> None:
 def _wait(state: tenacity.RetryCallState) -> float:
     """Return the seconds to wait: what the server asked for, else exponential with jitter."""
     error = state.outcome.exception() if state.outcome is not None else None
-    if isinstance(error, StoreUnavailableError) and error.retry_after is not None:
-        return min(error.retry_after, MAX_WAIT_SECONDS)
-    return _exponential(state)
+    asked = retry_after(error.retry_after) if isinstance(error, StoreUnavailableError) else None
+    return _exponential(state) if asked is None else asked

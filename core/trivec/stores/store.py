@@ -19,6 +19,7 @@ from trivec.schema import Schema
 from trivec.scores import Weights
 from trivec.search import Mode, Search
 from trivec.stores.blocking import BlockingStore, listed_queries
+from trivec.stores.deadline import DEADLINE_SECONDS, unless_limited
 from trivec.stores.handle import BATCH_BYTES, REFUSALS
 from trivec.stores.overflow import Overflow
 from trivec.vectors import Vector, Vectors
@@ -47,6 +48,8 @@ class Store(BlockingStore):
         name: The collection's name.
         colbert_overflow: What to do with ColBERT rows longer than the database can hold.
         batch_bytes: The most bytes of one write; 32 MiB by default.
+        deadline: Seconds that one call may take with its repetitions and the waits between them;
+            120 by default. Each batch of a write and each page of a scan has this time for itself.
 
     Example:
         >>> from trivec import Document, open_store
@@ -63,9 +66,16 @@ class Store(BlockingStore):
     """
 
     def __init__(
-        self, name: str, *, colbert_overflow: Overflow = "pool", batch_bytes: int = BATCH_BYTES
+        self,
+        name: str,
+        *,
+        colbert_overflow: Overflow = "pool",
+        batch_bytes: int = BATCH_BYTES,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
-        super().__init__(name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
+        super().__init__(
+            name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes, deadline=deadline
+        )
         self._threads: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
@@ -178,15 +188,16 @@ class Store(BlockingStore):
         filter: Filter | None = None,
     ) -> list[list[Hit]]:
         """Answer many queries; see `search_many`."""
-        listed = await self._in_thread(listed_queries, queries)
-        search = Search(mode, k, weights, candidates, filter)
-        known = self._collection
-        try:
+        with unless_limited(self.deadline):
+            listed = await self._in_thread(listed_queries, queries)
+            search = Search(mode, k, weights, candidates, filter)
+            known = self._collection
+            try:
+                return await self._aanswered(listed, search)
+            except REFUSALS as error:
+                if not await self._in_thread(self._has_changed, known, error):
+                    raise
             return await self._aanswered(listed, search)
-        except REFUSALS as error:
-            if not await self._in_thread(self._has_changed, known, error):
-                raise
-        return await self._aanswered(listed, search)
 
     async def _aanswered(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
         search, checked = await self._in_thread(self._prepared, queries, search)
