@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -500,6 +501,52 @@ def test_ctrl_c_finishes_what_is_in_flight_and_reports(
     report = ingest(_documents(1000), encoder, store, journal=journal)
     assert (report.unchanged, store.count()) == (done, 1000)
     assert encoder.encoded == len(store.written) == 1000
+
+
+@pytest.mark.usefixtures("foreground")
+def test_ctrl_c_twice_ends_the_wait_for_a_database(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    store.script = [None, *[StoreUnavailableError("busy", retry_after=60)] * 5]
+
+    def twice() -> None:
+        for _ in range(2):
+            time.sleep(0.3)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    first: list[IngestReport] = []
+
+    def interrupt(report: IngestReport) -> None:
+        if not first:
+            threading.Thread(target=twice).start()
+        first.append(report)
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        ingest(_documents(100), encoder, store, journal=journal, part_bytes=500, progress=interrupt)
+    assert time.monotonic() - started < 10
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    store.script = []
+    report = ingest(_documents(100), encoder, store, journal=journal)
+    assert (report.unchanged, store.count()) == (first[0].documents, 100)
+
+
+async def test_a_run_that_is_cancelled_twice_does_not_wait_for_a_database(
+    encoder: HashEncoder, store: FaultyStore, journal: Path
+) -> None:
+    store.script = [StoreUnavailableError("busy", retry_after=60)] * 5
+    task = asyncio.create_task(aingest(_documents(100), encoder, store, journal=journal))
+    while not store.requests:
+        await asyncio.sleep(0.01)
+    started = time.monotonic()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0.05)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    while any(thread.name == "trivec-write" for thread in threading.enumerate()):
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - started < 10
 
 
 async def test_a_cancelled_run_finishes_what_is_in_flight(

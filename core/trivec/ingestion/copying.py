@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Part, Pipeline, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES
 from trivec.ingestion.report import IngestReport, Progress, Tally
+from trivec.ingestion.stopping import Stop
 from trivec.ingestion.verification import Verification, verify
 from trivec.roles import check_callback, check_journal, check_store
 from trivec.stores.store import Store
@@ -127,7 +127,7 @@ def copy(
             _not_encoded,
             title="copy",
             progress=progress,
-            stop=threading.Event(),
+            stop=Stop(),
         )
     verification = verify(
         source, destination, reading.sample, filter=filter, expected=reading.changed

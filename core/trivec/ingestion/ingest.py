@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -17,6 +16,7 @@ from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Pipeline, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES, Reading
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
+from trivec.ingestion.stopping import Stop
 from trivec.roles import (
     check_callback,
     check_documents,
@@ -85,7 +85,7 @@ def ingest(
         SchemaMismatchError: If the collection is of another model or other dimensions.
         JournalError: If the journal is of another store, schema or model, or of other options.
         IngestInterrupted: After Ctrl-C, when what was in flight is written; a KeyboardInterrupt
-            with the report.
+            with the report. After a second one at once.
 
     Example:
         >>> from trivec import Document, open_store
@@ -105,7 +105,7 @@ def ingest(
         prune=prune,
         part_bytes=part_bytes,
         progress=progress,
-        stop=threading.Event(),
+        stop=Stop(),
     )
 
 
@@ -123,9 +123,11 @@ async def aingest(
 ) -> IngestReport:
     """Do as `ingest` does, in a thread; when cancelled, finish what is in flight first.
 
+    Cancelled again, it ends at once.
+
     The arguments, the report and the errors are those of `ingest`.
     """
-    stop = threading.Event()
+    stop = Stop()
 
     def run() -> IngestReport:
         try:
@@ -148,8 +150,12 @@ async def aingest(
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait([work])
+        stop.ask()
+        try:
+            await asyncio.wait([work])
+        finally:  # cancelled again, it does not wait
+            if not work.done():
+                stop.ask()
         work.exception()  # seen: the cancellation says enough
         raise
 
@@ -165,7 +171,7 @@ def _ingest(
     prune: bool,
     part_bytes: int,
     progress: Progress | None,
-    stop: threading.Event,
+    stop: Stop,
 ) -> IngestReport:
     check_documents(documents, "ingest: documents")
     check_encoder(encoder, "ingest: encoder")

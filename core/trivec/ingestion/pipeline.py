@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from types import FrameType
 from typing import Generic, Literal, Protocol, TypeVar
 
 from trivec.document import Document, metadata_json
@@ -27,6 +23,8 @@ from trivec.errors import (
 )
 from trivec.ingestion.progress import shown
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
+from trivec.ingestion.stopping import Stop
+from trivec.stores.deadline import stopped_by
 from trivec.stores.store import Store
 from trivec.vectors import Vectors
 
@@ -41,6 +39,7 @@ MAX_REFUSALS = 32
 """So many documents refused one after the other are the database's fault, not the documents'."""
 
 POLL_SECONDS = 0.1
+GRACE_SECONDS = 2.0  # for a write in flight when a run is to end at once
 
 _OF_NO_DOCUMENT = (
     AuthenticationError,
@@ -49,8 +48,6 @@ _OF_NO_DOCUMENT = (
     StoreUnavailableError,
 )
 """Failures that no document caused, and that end a run whatever `on_error` says."""
-
-_log = logging.getLogger("trivec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,31 +112,31 @@ class Pipeline:
         *,
         title: str,
         progress: Progress | None,
-        stop: threading.Event,
+        stop: Stop,
     ) -> None:
         """Take all parts through.
 
         Raises:
             IngestInterrupted: After Ctrl-C or `stop`, when what was in flight is written.
         """
-        with (
-            _stopped_by_signal(stop),
-            shown(progress, title) as show,
-            ThreadPoolExecutor(1, "trivec-write") as writer,
-        ):
+        with stop.by_signal(), shown(progress, title) as show:
             writing: Future[None] | None = None
-            for part in _Ahead(parts, stop):
-                vectors = part.vectors
-                if vectors is None:
-                    vectors = self._encode(encode, part.documents)
+            try:
+                for part in _Ahead(parts, stop):
+                    vectors = part.vectors
+                    if vectors is None:
+                        vectors = self._encode(encode, part.documents)
+                    if writing is not None:
+                        self._finish(writing, stop)
+                        show(self._tally.report())
+                    writing = self._start(part.documents, vectors, stop)
                 if writing is not None:
-                    writing.result()
+                    self._finish(writing, stop)
                     show(self._tally.report())
-                writing = writer.submit(self.write, part.documents, vectors)
-            if writing is not None:
-                writing.result()
-                show(self._tally.report())
-        if stop.is_set():
+            finally:
+                if writing is not None:
+                    wait([writing], GRACE_SECONDS if stop.now.is_set() else None)
+        if stop.soon.is_set():
             raise IngestInterrupted(self._tally.report())
 
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
@@ -156,6 +153,36 @@ class Pipeline:
             self._rejected(rejected)
         unreadable = int(not rejected.readable)
         self._tally.add(IngestReport(failed=1, unreadable=unreadable, failures=(rejected,)))
+
+    def _start(self, documents: Sequence[Document], vectors: Vectors, stop: Stop) -> Future[None]:
+        """Write documents in a thread, which is a daemon: the process can end without it."""
+        writing: Future[None] = Future()
+
+        def write() -> None:
+            try:
+                with stopped_by(stop.now):
+                    self.write(documents, vectors)
+            except BaseException as error:  # raised again by whoever waits for the write
+                writing.set_exception(error)
+            else:
+                writing.set_result(None)
+
+        threading.Thread(target=write, name="trivec-write", daemon=True).start()
+        return writing
+
+    def _finish(self, writing: Future[None], stop: Stop) -> None:
+        """Wait for a write, or leave it when the run is to end at once."""
+        while not writing.done() and not stop.now.is_set():
+            wait([writing], POLL_SECONDS)
+        wait([writing], GRACE_SECONDS)
+        if not writing.done():
+            raise IngestInterrupted(self._tally.report())
+        try:
+            writing.result()
+        except StoreUnavailableError as error:
+            if not stop.now.is_set():
+                raise
+            raise IngestInterrupted(self._tally.report()) from error
 
     def _encode(
         self, encode: Callable[[Sequence[str]], Vectors], documents: Sequence[Document]
@@ -214,7 +241,7 @@ class _Ahead(Generic[T]):
     The thread is a daemon: an interrupted run does not wait for a pipe that nobody fills.
     """
 
-    def __init__(self, items: Iterable[T], stop: threading.Event) -> None:
+    def __init__(self, items: Iterable[T], stop: Stop) -> None:
         self._items = items
         self._stop = stop
         self._left = threading.Event()
@@ -223,7 +250,7 @@ class _Ahead(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         threading.Thread(target=self._read, name="trivec-read", daemon=True).start()
         try:
-            while not self._stop.is_set():
+            while not self._stop.soon.is_set():
                 try:
                     item = self._ready.get(timeout=POLL_SECONDS)
                 except queue.Empty:
@@ -238,9 +265,10 @@ class _Ahead(Generic[T]):
 
     def _read(self) -> None:
         try:
-            for item in self._items:
-                if not self._put(item):
-                    return
+            with stopped_by(self._stop.now):
+                for item in self._items:
+                    if not self._put(item):
+                        return
             self._put(None)
         except BaseException as error:  # raised again where the items are taken
             self._put(error)
@@ -253,27 +281,6 @@ class _Ahead(Generic[T]):
                 continue
             return True
         return False
-
-
-@contextmanager
-def _stopped_by_signal(stop: threading.Event) -> Iterator[None]:
-    """Make the first Ctrl-C set `stop`; the second one interrupts as ever."""
-    before = signal.getsignal(signal.SIGINT)
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or before is not signal.default_int_handler:
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        stop.set()
-        _log.warning("finishing what is in flight; Ctrl-C again stops at once")
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def as_line(document: Document) -> str:
