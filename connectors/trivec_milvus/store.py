@@ -211,6 +211,11 @@ class MilvusStore(Store):
             connection.close()
             raise
 
+    @classmethod
+    def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
+        """Return the file of Milvus Lite, which holds several collections."""
+        return () if url.path is None else (url.path,)
+
     # --- the collection ------------------------------------------------------------------------
 
     @property

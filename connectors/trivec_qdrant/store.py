@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -164,6 +165,13 @@ class QdrantStore(Store):
             batch_bytes=batch_bytes,
             deadline=deadline,
         )
+
+    @classmethod
+    def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
+        """Return what the client keeps in a folder of collections, or the folder of one."""
+        if url.path is not None and url.scheme == "qdrant+local":
+            return tuple(url.path / name for name in ("collection", "meta.json", ".lock"))
+        return super().local_files(url)
 
     @property
     def capabilities(self) -> tuple[Capability, ...]:

@@ -22,6 +22,7 @@ from trivec.cli.options import (
     Quoting,
     TextField,
     fields_of,
+    inputs_of,
     load_encoder,
     notes,
     print_json,
@@ -30,6 +31,7 @@ from trivec.collection import Collection, Page
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources import Source
+from trivec.outputs import check_output
 from trivec.schema import Schema
 from trivec.stores.registry import open_store, store_schemes
 from trivec.text_encoder import TextEncoder
@@ -88,7 +90,10 @@ def vespa_feed(
     """Write documents with their vectors as a feed: of a collection, or of a file to encode."""
     from trivec_vespa.mapping import write_feed
 
-    if source.partition(":")[0] in store_schemes():
+    is_store = source.partition(":")[0] in store_schemes()
+    read = inputs_of(stores=[source]) if is_store else inputs_of(source, model=model)
+    check_output(output, inputs=read, what="OUTPUT")
+    if is_store:
         if any(option is not None for option in (format, delimiter, quoting, metadata)):
             raise InvalidOptionError(
                 f"{source!r} is a collection; format, delimiter, quoting and metadata are for files"

@@ -18,6 +18,7 @@ from trivec.document import Document, metadata_json
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import metadata_values, parse_datetime
+from trivec.outputs import written_beside
 from trivec.rows import Float, SparseRows, TokenRows, Tokens
 from trivec.schema import Schema
 from trivec.vectors import Vectors
@@ -364,7 +365,7 @@ def write_feed(
 
     Args:
         pages: Documents with their vectors, such as `store.scan(with_vectors=True)`.
-        path: The file, which is written anew.
+        path: The file, which is replaced when everything is written.
         name: The collection.
         collection: What it holds.
         binary_colbert: Whether the collection stores the signs of the token vectors.
@@ -379,7 +380,7 @@ def write_feed(
     """
     check_name(name)
     count = 0
-    with Path(path).open("w", encoding="utf-8") as file:
+    with written_beside(path) as file:
         for documents, vectors in pages:
             if vectors is None:
                 raise InvalidOptionError("the pages hold no vectors; scan(with_vectors=True)")
@@ -388,6 +389,6 @@ def write_feed(
                 check_numbers(document, collection.fields)
                 fields = feed_fields(document, vectors, row, collection, binary=binary_colbert)
                 put = {"put": f"id:{name}:{name}::{_key(document.id)}", "fields": fields}
-                file.write(json.dumps(put, ensure_ascii=False) + "\n")
+                file.write(f"{json.dumps(put, ensure_ascii=False)}\n".encode())
                 count += 1
     return count

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.fields import FieldType, field_types
+from trivec.outputs import make_folder
 from trivec.schema import Schema
 
 try:
@@ -138,7 +141,17 @@ def write_application(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InvalidOptionError(f"{str(directory)!r} is not an empty folder; give a new one")
     package = application_package(schema, fields, name, binary_colbert=binary_colbert)
-    package.to_files(folder)
+    new = Path(os.path.realpath(folder))
+    try:
+        make_folder(new.parent)
+        # Beside the folder, so that a run that fails leaves nothing in it.
+        with tempfile.TemporaryDirectory(dir=new.parent, prefix=".trivec-") as scratch:
+            package.to_files(Path(scratch))
+            make_folder(new)
+            for one in Path(scratch).iterdir():
+                one.replace(new / one.name)
+    except OSError as error:
+        raise InvalidOptionError(f"{str(directory)!r} cannot be written: {error}") from error
 
 
 def check_name(name: str) -> str:

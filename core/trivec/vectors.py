@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import described, expect
-from trivec.errors import InvalidVectorsError
+from trivec.errors import InvalidOptionError, InvalidVectorsError
+from trivec.outputs import is_stream, written_beside
 from trivec.rows import (
     Float,
     SparseRows,
@@ -267,8 +268,16 @@ class Vectors:
         return total
 
     def save(self, path: str | Path) -> None:
-        """Write the columns to a safetensors file."""
-        from safetensors.numpy import save_file
+        """Write the columns to a safetensors file, whole or not at all.
+
+        Args:
+            path: The file; one that is there is replaced. A new one is for its owner only.
+
+        Raises:
+            InvalidOptionError: If it cannot be written.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import save, save_file
 
         columns: dict[str, NDArray[np.generic]] = {}
         if self.dense is not None:
@@ -280,7 +289,15 @@ class Vectors:
         if self.colbert is not None:
             columns["colbert.indptr"] = self.colbert.indptr
             columns["colbert.values"] = self.colbert.values
-        save_file({k: np.ascontiguousarray(v) for k, v in columns.items()}, path)
+        columns = {name: np.ascontiguousarray(column) for name, column in columns.items()}
+        with written_beside(path) as file:
+            if is_stream(path):  # save_file would put a file in the place of a device
+                file.write(save(columns))
+                return
+            try:
+                save_file(columns, file.name)
+            except SafetensorError as error:  # of a full disk, for one
+                raise InvalidOptionError(f"{str(path)!r} cannot be written: {error}") from error
 
     @staticmethod
     def load(

@@ -164,7 +164,7 @@ def test_rejects_go_nowhere_where_they_would_destroy(
     link = tmp_path / "a.jsonl.rejects.jsonl"
     for args, message in (
         (("--rejects", mine), "holds something else than rejects"),
-        (("--rejects", source), "is read, so the rejects need another name"),
+        (("--rejects", source), "which is read; give another name"),
     ):
         done = run("ingest", source, url, *args)
         assert (done.exit_code, message in told(done)) == (1, True)

@@ -34,6 +34,16 @@ def test_a_clean_run_removes_what_an_earlier_one_left(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_a_run_that_ends_with_an_error_keeps_what_it_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    reject(path, REJECT, REJECT)
+    with pytest.raises(KeyError), RejectFile(path) as rejects:
+        rejects(REJECT)
+        raise KeyError
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_run_that_ends_with_an_error_removes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     reject(path, REJECT)
@@ -80,11 +90,11 @@ def test_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(InvalidOptionError, match="there is no folder"):
         RejectFile(tmp_path / "nowhere" / "r.jsonl")
 
-    def refusing(self: Path, mode: str, *, encoding: str) -> None:  # a mode would not stop root
-        raise PermissionError(13, "Permission denied", str(self))
+    def refusing(**_: object) -> None:  # a mode would not stop root
+        raise PermissionError(13, "Permission denied")
 
     with RejectFile(tmp_path / "r.jsonl") as rejects:
-        monkeypatch.setattr(Path, "open", refusing)
+        monkeypatch.setattr("tempfile.mkstemp", refusing)
         with pytest.raises(InvalidOptionError, match=r"Permission denied.*--rejects"):
             rejects(REJECT)
 

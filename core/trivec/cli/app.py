@@ -14,6 +14,7 @@ from trivec import __version__
 from trivec.cli import copy, demo, doctor, encode, evaluate, explain, ingest, plan, search, tune
 from trivec.cli.options import notes
 from trivec.errors import MissingDependencyError, TrivecError
+from trivec.terminal import make_safe, one_line, printable
 
 __all__ = ["app", "main"]
 
@@ -23,7 +24,16 @@ class Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one warning."""
-        notes.print(record.getMessage(), style="yellow", markup=False, soft_wrap=True)
+        notes.print(printable(record.getMessage()), style="yellow", markup=False, soft_wrap=True)
+
+
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""Click's, of which newer typers have a copy of their own."""
+
+
+def _make_one_line(error: Exception) -> None:
+    """Let the error of a command line, which repeats what was given, be printable."""
+    vars(error)["message"] = one_line(str(vars(error)["message"]))
 
 
 _warnings = Warnings(logging.WARNING)
@@ -31,6 +41,15 @@ _warnings = Warnings(logging.WARNING)
 
 class Commands(TyperGroup):
     """Prints what trivec raises on purpose in one line, unless `--debug` asks for the trace."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Read the options before the command."""
+        try:
+            parsed: list[str] = super().parse_args(ctx, args)
+        except _UsageError as error:
+            _make_one_line(error)
+            raise
+        return parsed
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the signature of click
         """Run the command; exit with 1 where it fails, 130 where it is interrupted."""
@@ -41,8 +60,12 @@ class Commands(TyperGroup):
         except (TrivecError, OSError) as error:
             if ctx.params.get("debug"):
                 raise
-            typer.secho(f"error: {' '.join(str(error).split())}", fg="red", err=True)
+            said = " ".join(printable(str(error)).split())
+            typer.secho(f"error: {said}", fg="red", err=True)
             raise typer.Exit(1) from error
+        except _UsageError as error:
+            _make_one_line(error)
+            raise
         except KeyboardInterrupt as error:
             typer.secho("interrupted", fg="red", err=True)
             raise typer.Exit(130) from error
@@ -111,4 +134,5 @@ add_commands(app, entry_points(group="trivec.commands"))
 
 def main() -> None:
     """Run the command line of this process."""
+    make_safe()
     app()

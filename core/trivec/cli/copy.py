@@ -12,7 +12,15 @@ import typer
 from rich.markup import escape
 
 from trivec.cli.ingest import print_report
-from trivec.cli.options import AsJson, Journal, OnErrorOption, fields_of, notes, print_json
+from trivec.cli.options import (
+    AsJson,
+    Journal,
+    OnErrorOption,
+    fields_of,
+    inputs_of,
+    notes,
+    print_json,
+)
 from trivec.document import Json
 from trivec.errors import InvalidOptionError
 from trivec.filters.parser import parse_filter
@@ -21,6 +29,7 @@ from trivec.ingestion.pipeline import check_on_error
 from trivec.ingestion.report import IngestInterrupted
 from trivec.ingestion.sources import RejectFile
 from trivec.ingestion.verification import Verification
+from trivec.outputs import check_outputs
 from trivec.stores.registry import open_store
 
 __all__ = ["copy"]
@@ -55,6 +64,10 @@ def copy(
     condition = None if where is None else parse_filter(where)
     policy = check_on_error(on_error)
     values = _values(set_fields or [])
+    check_outputs(
+        {"--journal": journal, "--rejects": rejects},
+        inputs=inputs_of(stores=[source, destination]),
+    )
     with (
         RejectFile(rejects or REJECTS, follow_links=rejects is not None) as rejected,
         open_store(source) as old,

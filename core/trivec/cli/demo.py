@@ -34,10 +34,11 @@ from trivec.folders import cache_folder
 from trivec.hit import Hit
 from trivec.insight.evaluation import ModeResult
 from trivec.insight.explanation import explain
-from trivec.insight.rendering.style import printable
+from trivec.outputs import make_folder
 from trivec.search import Mode
 from trivec.stores.registry import open_store
 from trivec.stores.store import Store
+from trivec.terminal import one_line
 from trivec.text_encoder import TokenizingEncoder
 from trivec.vectors import Vector
 
@@ -89,7 +90,7 @@ def demo(
 
 def _embedded(model: str) -> str:
     folder: Path = cache_folder() / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     name = "".join(c if c.isalnum() else "-" for c in model).strip("-").lower()
     return f"qdrant+edge:{folder}/{name}"
 
@@ -176,7 +177,7 @@ def _found(
         title,
         hits_table(hits[:3], width),
         Text(f"first hit: {shares(explanation)}", "dim"),
-        Text(printable("; ".join(matches(explanation))), "dim"),
+        Text(one_line("; ".join(matches(explanation))), "dim"),
         Text(f"{verdict(ranks, hits, answers)}."),
     )
 

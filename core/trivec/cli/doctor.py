@@ -17,6 +17,7 @@ from trivec import __version__
 from trivec.cli.options import AsJson, output, print_json
 from trivec.errors import TrivecError
 from trivec.stores.registry import open_store, store_class, store_schemes
+from trivec.terminal import one_line
 
 __all__ = ["doctor"]
 
@@ -53,7 +54,7 @@ def doctor(
         for finding in findings:
             style = "" if finding.ok else "red"
             cells = (finding.subject, finding.name, finding.value)
-            table.add_row(*(escape(cell) for cell in cells), style=style)
+            table.add_row(*(escape(one_line(cell)) for cell in cells), style=style)
         output().print(table)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)

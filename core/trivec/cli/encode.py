@@ -21,12 +21,13 @@ from trivec.cli.options import (
     Quoting,
     SourceArgument,
     TextField,
-    check_file,
+    inputs_of,
     load_encoder,
     notes,
     print_json,
 )
 from trivec.ingestion.sources import Source
+from trivec.outputs import check_output, is_stream
 
 __all__ = ["encode"]
 
@@ -48,7 +49,7 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Encode texts into a safetensors file of dense, sparse and ColBERT columns."""
-    check_file(output)
+    check_output(output, inputs=inputs_of(source, model=model), what="--output")
     documents = Source(
         source,
         id_field=id_field,
@@ -63,8 +64,9 @@ def encode(
     encoder = load_encoder(model, device, precision)
     vectors = encoder.encode_queries(texts) if queries else encoder.encode_documents(texts)
     vectors.save(output)
-    size = output.stat().st_size
+    size = None if is_stream(output) else output.stat().st_size
     if as_json:
         print_json({"texts": len(texts), "bytes": size, "output": str(output)})
     else:
-        notes.print(f"{len(texts)} texts, {size / 1e6:.1f} MB in {escape(str(output))}")
+        said = "" if size is None else f", {size / 1e6:.1f} MB"
+        notes.print(f"{len(texts)} texts{said} in {escape(str(output))}")

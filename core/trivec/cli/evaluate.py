@@ -14,8 +14,7 @@ from trivec.cli.options import (
     Device,
     Precision,
     StoreArgument,
-    check_file,
-    check_folder,
+    inputs_of,
     load_encoder,
     notes,
     output,
@@ -28,7 +27,8 @@ from trivec.insight.evaluation import METRICS, Evaluation
 from trivec.insight.evaluation import evaluate as measure
 from trivec.insight.judgements import Qrels, read_beir, read_qrels, read_queries
 from trivec.insight.measures import Measures
-from trivec.search import Mode, as_mode
+from trivec.outputs import check_folder, check_outputs
+from trivec.search import MODES, Mode, as_mode
 from trivec.stores.registry import open_store
 
 __all__ = ["DataArgument", "QrelsOption", "evaluate", "read_judged"]
@@ -72,11 +72,16 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure search modes on your own questions and judgements."""
-    check_folder(runs)
-    check_file(html)
+    modes: list[Mode] | None = None if mode is None else [as_mode(one) for one in mode]
+    inputs = inputs_of(*_judged_files(data, qrels, split), stores=[store], model=model)
+    outputs = {"--html": html}
+    if runs is not None:
+        check_folder(runs, inputs=inputs, what="--runs")
+        if runs.is_dir():
+            outputs |= {f"--runs, {one}": runs / f"{one}.run" for one in modes or MODES}
+    check_outputs(outputs, inputs=inputs)
     queries, judgements = read_judged(data, qrels, split)
     condition = None if filter is None else parse_filter(filter)
-    modes: list[Mode] | None = None if mode is None else [as_mode(one) for one in mode]
     checked: list[Mode] = modes or ["hybrid"]
     against = None if reference is None else as_mode(reference)
     chosen = weights_of(weights)
@@ -112,6 +117,13 @@ def evaluate(
         print_json(_as_json(found))
     else:
         output().print(found)
+
+
+def _judged_files(data: Path, qrels: Path | None, split: str) -> list[Path | None]:
+    """Return what `read_judged` may read."""
+    if not data.is_dir():
+        return [data, qrels]
+    return [data / "queries.jsonl", data / "qrels" / f"{split}.tsv", data / "qrels.tsv", qrels]
 
 
 def read_judged(data: Path, qrels: Path | None, split: str) -> tuple[dict[str, str], Qrels]:

@@ -15,7 +15,7 @@ from trivec.cli.options import (
     Device,
     Precision,
     StoreArgument,
-    check_file,
+    inputs_of,
     load_encoder,
     notes,
     output,
@@ -25,6 +25,7 @@ from trivec.cli.options import (
 from trivec.errors import InvalidOptionError
 from trivec.insight.explanation import explain as take_apart
 from trivec.insight.rendering.explanation_html import explanation_page
+from trivec.outputs import check_outputs, written_beside
 from trivec.stores.registry import open_store
 
 __all__ = ["explain"]
@@ -45,7 +46,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Take a document's score apart: what each part and each token gave."""
-    check_file(html)
+    check_outputs({"--html": html}, inputs=inputs_of(stores=[store], model=model))
     chosen = weights_of(weights)
     with open_store(store) as collection:
         model = model_of(collection, model, model_name)
@@ -59,7 +60,8 @@ def explain(
         query, documents[0], encoder, document_vector=vectors[0], weights=chosen
     )
     if html is not None:
-        html.write_text(explanation_page(explanation), encoding="utf-8")
+        with written_beside(html) as file:
+            file.write(explanation_page(explanation).encode())
         notes.print(f"the explanation is in {escape(str(html))}")
     if as_json:
         print_json({**asdict(explanation), "score": explanation.score})

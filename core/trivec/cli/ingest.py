@@ -26,16 +26,17 @@ from trivec.cli.options import (
     StoreArgument,
     TextField,
     fields_of,
+    inputs_of,
     load_encoder,
     notes,
     print_json,
 )
-from trivec.errors import InvalidOptionError
 from trivec.ingestion.ingest import ingest as run
 from trivec.ingestion.pipeline import check_on_error
 from trivec.ingestion.reading import PART_BYTES
 from trivec.ingestion.report import IngestInterrupted, IngestReport
 from trivec.ingestion.sources import RejectFile, Source
+from trivec.outputs import check_outputs
 from trivec.stores.registry import open_store
 
 __all__ = ["ingest", "print_report"]
@@ -86,6 +87,10 @@ def ingest(
         metadata=metadata,
         allow_empty=allow_empty,
     )
+    check_outputs(
+        {"--journal": journal, "--rejects": rejects},
+        inputs=inputs_of(source, stores=[store], model=model),
+    )
     with _reject_file(rejects, source) as rejected, open_store(store) as target:
         documents.check()
         model = model_of(target, model, model_name)
@@ -110,12 +115,12 @@ def ingest(
 
 def _reject_file(path: Path | None, source: str) -> RejectFile:
     """Return the file for rejects, by default beside the source."""
-    if path is None:
-        name = "stdin" if source == "-" else source.rstrip("/")
-        return RejectFile(f"{name}.rejects.jsonl", follow_links=False)
-    if path.exists() and Path(source).exists() and path.samefile(source):
-        raise InvalidOptionError(f"{source!r} is read, so the rejects need another name")
-    return RejectFile(path)
+    if path is not None:
+        return RejectFile(path)
+    beside = Path("stdin" if source == "-" else source)
+    if beside.name in ("", ".."):  # "." and the like, beside which there is nothing by that name
+        beside = beside.resolve()
+    return RejectFile(f"{beside}.rejects.jsonl", follow_links=False)
 
 
 def print_report(report: IngestReport, *, as_json: bool, rejects: Path | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +13,8 @@ from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.ingestion.sources import FORMATS
 from trivec.scores import Weights
+from trivec.stores.registry import local_files
+from trivec.terminal import SafeConsole, json_line
 
 if TYPE_CHECKING:
     from trivec.encoding.encoder import Encoder
@@ -35,9 +36,8 @@ __all__ = [
     "StoreArgument",
     "TextField",
     "as_precision",
-    "check_file",
-    "check_folder",
     "fields_of",
+    "inputs_of",
     "load_encoder",
     "notes",
     "output",
@@ -90,7 +90,7 @@ StoreArgument = Annotated[
     str, typer.Argument(help="URL of the collection, such as qdrant+edge:./data/articles.")
 ]
 
-notes = Console(stderr=True, highlight=False, emoji=False)
+notes = SafeConsole(stderr=True, highlight=False, emoji=False)
 """Where commands say what they do; results go to standard output."""
 
 _PIPED = 100_000  # cells of a line that no terminal shows
@@ -164,34 +164,27 @@ def fields_of(declarations: Iterable[str]) -> dict[str, FieldType]:
     return fields
 
 
-def check_file(path: Path | None) -> None:
-    """Refuse a file that cannot be written, before the work for it is done; None is none.
+def inputs_of(
+    *files: str | Path | None, stores: Iterable[str] = (), model: str | None = None
+) -> list[str | Path]:
+    """Return what a command reads from this machine's disks, which no output may be.
 
-    Raises:
-        InvalidOptionError: If it is a folder, or lies in none.
+    Args:
+        files: Files and folders; "-" is standard input, None is none.
+        stores: The URLs of collections, whose files are meant if they are embedded.
+        model: The model that was asked for; its folder is meant if it is one.
     """
-    if path is None:
-        return
-    if path.is_dir():
-        raise InvalidOptionError(f"{str(path)!r} is a folder; give the name of a file")
-    if not path.parent.is_dir():
-        raise InvalidOptionError(f"there is no folder {str(path.parent)!r} to write {path.name!r}")
-
-
-def check_folder(path: Path | None) -> None:
-    """Refuse a folder that cannot be made, before the work for it is done; None is none.
-
-    Raises:
-        InvalidOptionError: If it or a folder above it is a file.
-    """
-    there = next((one for one in (path, *path.parents) if one.exists()), None) if path else None
-    if there is not None and not there.is_dir():
-        raise InvalidOptionError(f"{str(there)!r} is no folder")
+    inputs = [one for one in files if one is not None]
+    for url in stores:
+        inputs += local_files(url)
+    if model and (folder := Path(model).expanduser()).is_dir():
+        inputs.append(folder)
+    return inputs
 
 
 def output(*, highlight: bool = True) -> Console:
     """Return the console of results, as wide as the terminal; where it is none, nothing is cut."""
-    out = Console(highlight=highlight)
+    out = SafeConsole(highlight=highlight)
     if not out.is_terminal:
         out.width = _PIPED
     return out
@@ -199,4 +192,4 @@ def output(*, highlight: bool = True) -> Console:
 
 def print_json(value: object) -> None:
     """Print a value as one line of JSON on standard output."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    typer.echo(json_line(value))

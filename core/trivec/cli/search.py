@@ -25,9 +25,9 @@ from trivec.cli.options import (
 )
 from trivec.filters.parser import parse_filter
 from trivec.hit import Hit
-from trivec.insight.rendering.style import printable
 from trivec.search import as_mode
 from trivec.stores.registry import open_store
+from trivec.terminal import one_line
 
 __all__ = ["hits_table", "search"]
 
@@ -87,8 +87,8 @@ def hits_table(hits: Sequence[Hit], width: int) -> Table:
         (
             f"{hit.score:.4f}",
             *("" if part is None else f"{part:.3f}" for part in _parts(hit)),
-            printable(hit.document.id),
-            printable(" ".join(hit.document.text.split())[:200]),
+            one_line(hit.document.id),
+            one_line(" ".join(hit.document.text.split())[:200]),
         )
         for hit in hits
     ]

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from trivec.errors import CheckpointError
 from trivec.folders import cache_folder
+from trivec.outputs import make_folder
 
 if TYPE_CHECKING:
     from trivec.demo.e5s1 import Sizes
@@ -101,7 +102,7 @@ def demo_model(cache: Path | None = None, *, progress: Progress | None = None) -
         return folder
     tell = progress if progress is not None else _say_nothing
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         with tempfile.TemporaryDirectory(dir=root, prefix=".building-") as scratch:
             finished = build_checkpoint(Path(scratch), tell)
             install_folder(finished, folder, Path(scratch) / "replaced")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from trivec.encoding.precision import Choice, Precision, by_ratio
 from trivec.encoding.processor import Processor
+from trivec.outputs import make_folder
 
 __all__ = ["Measurement"]
 
@@ -85,7 +86,7 @@ class Measurement:
 
     def _measured(self) -> float:
         """Measure, unless another process has done so meanwhile, and write the file."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         # First the file, so that nothing is measured that cannot be kept.
         handle, name = tempfile.mkstemp(dir=self.folder, prefix=self.path.name)
         try:

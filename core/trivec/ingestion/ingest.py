@@ -16,7 +16,9 @@ from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Pipeline, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES, Reading
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
+from trivec.ingestion.sources import RejectFile, Source
 from trivec.ingestion.stopping import Stop
+from trivec.outputs import check_outputs
 from trivec.roles import (
     check_callback,
     check_documents,
@@ -188,6 +190,9 @@ def _ingest(
     check_on_error(on_error)
     read, fraction = _measured(documents)
     tally = Tally(fraction)
+    if isinstance(documents, Source):
+        rejects = rejected.path if isinstance(rejected, RejectFile) else None
+        check_outputs({"journal": journal, "rejected": rejects}, inputs=[documents.path])
     held = encoder.schema.held_by(store.schema)
     with Journal(journal, identity(store, Maker.of(encoder))) as book:
         tally.add(IngestReport(missing=reconcile(book, store)))

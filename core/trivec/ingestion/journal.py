@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from trivec.document import Document
 from trivec.errors import JournalError
 from trivec.ingestion.contents import HASH_BYTES, content_key, content_of
 from trivec.ingestion.repeats import PAGE, WAITING, Answer, Repeats, Seen, select
+from trivec.outputs import make_file
 from trivec.schema import same_model
 
 __all__ = ["PAGE", "Journal", "Plan"]
@@ -75,6 +76,9 @@ class Journal:
         if path is not None and not self._name:
             raise JournalError("the journal's file has an empty name; None is for no journal")
         self._lock = threading.Lock()
+        if self._name:
+            with suppress(OSError):  # SQLite says what is wrong
+                make_file(self._name)
         try:
             self._database = sqlite3.connect(
                 self._name, timeout=1, isolation_level=None, check_same_thread=False

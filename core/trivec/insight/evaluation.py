@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import Interval, bootstrap_interval, holm, randomisation_p
+from trivec.outputs import make_folder, written_beside
 from trivec.roles import check_encoder, check_store
 from trivec.scores import Weights
 from trivec.search import MODES, Mode, as_mode
@@ -150,23 +152,24 @@ class Evaluation:
                             f"the id {one!r} holds a blank, which a TREC run file cannot say"
                         )
         root = Path(folder)
-        root.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for result in self.results:
-            path = root / f"{result.mode}.run"
-            with path.open("w", encoding="utf-8") as lines:
+        make_folder(root)
+        paths = [root / f"{result.mode}.run" for result in self.results]
+        with ExitStack() as files:  # all of them are written before the first is put in place
+            for result, path in zip(self.results, paths, strict=True):
+                lines = files.enter_context(written_beside(path))
                 for query, hits in result.hits.items():
                     for rank, (hit, score) in enumerate(zip(hits, _falling(hits), strict=True)):
                         row = (query, "Q0", hit.document.id, rank + 1, score, f"trivec-{path.stem}")
-                        lines.write(" ".join(map(str, row)) + "\n")
-            paths.append(path)
+                        lines.write(f"{' '.join(map(str, row))}\n".encode())
         return paths
 
     def write_html(self, path: str | Path) -> None:
         """Write a page with the table and an interactive chart; it loads nothing."""
         from trivec.insight.rendering.evaluation_html import evaluation_page
 
-        Path(path).write_text(evaluation_page(self), encoding="utf-8")
+        page = evaluation_page(self).encode()
+        with written_beside(path) as file:
+            file.write(page)
 
     def __rich__(self) -> RenderableType:
         from trivec.insight.rendering.evaluation_text import evaluation_table

@@ -98,6 +98,11 @@ class ArchiveStore(Store):
         folder = url.path or Path()
         return cls(folder, url.name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
 
+    @classmethod
+    def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
+        """Return the folder of an archive."""
+        return ((url.path or Path()) / url.name,)
+
     def _describe(self) -> Collection | None:
         if not self._file.is_file():
             return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.stores.store import Store
 from trivec.stores.url import StoreUrl
 
-__all__ = ["open_store", "store_class", "store_schemes"]
+__all__ = ["local_files", "open_store", "store_class", "store_schemes"]
 
 GROUP = "trivec.stores"
 
@@ -47,6 +48,19 @@ def store_class(scheme: str) -> type[Store]:
     if not (isinstance(loaded, type) and issubclass(loaded, Store)):
         raise InvalidOptionError(f"the entry point {known[scheme].value!r} is not a trivec Store")
     return loaded
+
+
+def local_files(url: str) -> tuple[Path, ...]:
+    """Return the files and folders of this machine that a collection takes, if it is embedded.
+
+    Raises:
+        InvalidOptionError, MissingDependencyError: As `open_store`.
+
+    >>> local_files("archive:/data/articles"), local_files("memory:/articles")
+    ((PosixPath('/data/articles'),), ())
+    """
+    parsed = StoreUrl.parse(url)
+    return store_class(parsed.scheme).local_files(parsed)
 
 
 def open_store(url: str, **options: object) -> Store:

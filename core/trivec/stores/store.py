@@ -7,6 +7,7 @@ import contextvars
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
@@ -22,6 +23,7 @@ from trivec.stores.blocking import BlockingStore, listed_queries
 from trivec.stores.deadline import DEADLINE_SECONDS, unless_limited
 from trivec.stores.handle import BATCH_BYTES, REFUSALS
 from trivec.stores.overflow import Overflow
+from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 
 __all__ = ["BATCH_BYTES", "Store"]
@@ -77,6 +79,14 @@ class Store(BlockingStore):
             name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes, deadline=deadline
         )
         self._threads: ThreadPoolExecutor | None = None
+
+    @classmethod
+    def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
+        """Return the files and folders of this machine that an embedded collection takes.
+
+        They are what no command writes its outputs to; `PATH/name` unless a connector says more.
+        """
+        return () if url.path is None else (url.path / url.name,)
 
     def close(self) -> None:
         """Release connections and threads; a client that was handed in stays open.

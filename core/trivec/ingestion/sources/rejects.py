@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import BinaryIO, Self
 
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.report import Rejected
+from trivec.outputs import check_output, is_stream, written_beside
 
 __all__ = ["RejectFile"]
 
@@ -20,9 +22,10 @@ _MEMBERS = {field.name for field in fields(Rejected)}
 class RejectFile:
     """A JSON Lines file with where, problem and content of each reject of one run.
 
-    The first reject makes it, and replaces what an earlier run left there. A run that ends well
-    without a reject removes what an earlier run left there. Nothing else is written over or
-    removed: a file that holds something else is an error.
+    It is put in place when the run ends, also by an error, and replaces what an earlier run left
+    there; a run that is killed leaves that. A run that ends well without a reject removes what an
+    earlier run left there. Nothing else is written over or removed: a file that holds something
+    else is an error.
 
     Args:
         path: The file. A link is followed, also a pipe or a device is taken.
@@ -48,7 +51,8 @@ class RejectFile:
         self.path = Path(path)
         self._follow_links = follow_links
         self._check()
-        self._file: TextIO | None = None
+        self._beside = ExitStack()
+        self._file: BinaryIO | None = None
         self._lock = threading.Lock()  # who reads rejects lines, who writes rejects documents
 
     def __call__(self, rejected: Rejected) -> None:
@@ -57,13 +61,13 @@ class RejectFile:
             if self._file is None:
                 self._check()
                 try:
-                    self._file = self.path.open("w", encoding="utf-8")
-                except OSError as error:
+                    self._file = self._beside.enter_context(written_beside(self.path))
+                except InvalidOptionError as error:
                     raise InvalidOptionError(
-                        f"rejects cannot be written: {error}; give another name (--rejects)"
+                        f"rejects: {error}; give another name (--rejects)"
                     ) from error
             # ASCII, since a reject may hold what UTF-8 cannot say.
-            self._file.write(json.dumps(asdict(rejected)) + "\n")
+            self._file.write(json.dumps(asdict(rejected)).encode() + b"\n")
             self._file.flush()
 
     def __enter__(self) -> Self:
@@ -76,8 +80,9 @@ class RejectFile:
         trace: TracebackType | None,
     ) -> None:
         if self._file is not None:
-            self._file.close()
-        elif error is None and _holds_rejects(self.path):
+            with self._beside:
+                self._check()
+        elif error is None and not is_stream(self.path) and _holds_rejects(self.path):
             self.path.resolve().unlink()
 
     def _check(self) -> None:
@@ -88,10 +93,9 @@ class RejectFile:
                 f"{name!r} is a link, so no rejects are written there; give another name "
                 "(--rejects)"
             )
-        if self.path.is_dir():
-            raise InvalidOptionError(f"{name!r} is a folder; give the name of a file for rejects")
-        if not self.path.parent.is_dir():
-            raise InvalidOptionError(f"there is no folder {str(self.path.parent)!r} for rejects")
+        check_output(self.path, what="rejects")
+        if is_stream(self.path):
+            return
         if self.path.is_file() and self.path.stat().st_size and not _holds_rejects(self.path):
             raise InvalidOptionError(
                 f"{name!r} holds something else than rejects, which would be lost; remove it, or "

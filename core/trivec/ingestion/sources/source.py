@@ -105,6 +105,11 @@ class Source:
         self._file: OpenFile | None = None
         self._fraction: float | None = None
 
+    @property
+    def path(self) -> str:
+        """The file or the folder; "-" for standard input."""
+        return self._path
+
     def __iter__(self) -> Iterator[Document | Rejected]:
         """Yield each row as a document, or as what cannot be one.
 

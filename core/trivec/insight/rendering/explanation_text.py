@@ -10,7 +10,8 @@ from rich.text import Text
 
 from trivec.insight.explanation import Explanation
 from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
-from trivec.insight.rendering.style import PART_NAMES, TERMINAL, printable
+from trivec.insight.rendering.style import PART_NAMES, TERMINAL
+from trivec.terminal import one_line, printable
 
 __all__ = ["explanation_text"]
 
@@ -21,7 +22,7 @@ def explanation_text(explanation: Explanation) -> RenderableType:
     """Return the explanation as something that rich prints."""
     blocks: list[RenderableType] = [
         Text.assemble(("score ", "bold"), (f"{explanation.score:.4f}", "bold"), " of ",
-                      printable(explanation.document.id)),
+                      one_line(explanation.document.id)),
         _shares(explanation),
         *(Text(f"note: {note}", style=TERMINAL["sparse"]) for note in explanation.notes),
         Text(),
@@ -66,7 +67,7 @@ def _lexical(explanation: Explanation) -> Table:
     table = Table("shared token", "in query", "in document", "product", box=None, pad_edge=False)
     for match in explanation.lexical:
         numbers = (match.query_weight, match.document_weight, match.product)
-        token = Text(printable(match.text), style=f"bold {TERMINAL['sparse']}")
+        token = Text(one_line(match.text), style=f"bold {TERMINAL['sparse']}")
         table.add_row(token, *(f"{n:.4f}" for n in numbers))
     return table
 
@@ -77,9 +78,9 @@ def _colbert(explanation: Explanation) -> Table:
         ours, theirs = alignment.query_token, alignment.document_token
         vector = f"vector {alignment.document_row + 1}"
         table.add_row(
-            Text(printable(ours.text) if ours else f"vector {alignment.query_row + 1}"),
+            Text(one_line(ours.text) if ours else f"vector {alignment.query_row + 1}"),
             # As the style of a part: that of the whole would underline the column's blanks too.
-            Text.assemble((printable(theirs.text) if theirs else vector, "underline")),
+            Text.assemble((one_line(theirs.text) if theirs else vector, "underline")),
             Text(f"{alignment.similarity:.4f}", style=TERMINAL["colbert"]),
         )
     return table

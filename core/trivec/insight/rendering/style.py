@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from html import escape
 
-__all__ = ["PART_NAMES", "STYLE", "TERMINAL", "escape", "printable"]
+__all__ = ["PART_NAMES", "STYLE", "TERMINAL", "escape"]
 
 PART_NAMES = {"dense": "dense", "sparse": "sparse", "colbert": "ColBERT"}
 
 TERMINAL = {"dense": "#3a87d6", "sparse": "#b8730a", "colbert": "#2e9460"}
 """The colours for rich: legible on black and on white, which a terminal's own are not."""
-
-_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}")
-del _CONTROLS[ord("\n")], _CONTROLS[ord("\t")]
 
 # The box paints its own background: a notebook's theme need not be the browser's.
 STYLE = """
@@ -33,14 +30,3 @@ border-bottom:1px solid var(--line);background:none;vertical-align:top}
 .trivec td.num,.trivec th.num{text-align:right}
 .trivec .scroll{overflow-x:auto}
 """
-
-
-def printable(text: str) -> str:
-    r"""Replace the control characters of a stored text, which a terminal would obey.
-
-    Every character stays where it is, and line ends and tabs stay what they are.
-
-    >>> printable("a\x1b[31m red\n")
-    'a�[31m red\n'
-    """
-    return text.translate(_CONTROLS)
