@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
-import traceback
 import warnings
 from collections.abc import Iterable
-from types import TracebackType
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -79,7 +76,7 @@ class _Record(logging.LogRecord):
 
 
 def make_safe() -> None:
-    """Let this process print what libraries log and warn of, and traces, as `printable` does.
+    """Let this process print what libraries log and warn of as `printable` does.
 
     Meant for the command line, which owns its process.
     """
@@ -95,8 +92,4 @@ def make_safe() -> None:
     ) -> str:
         return printable(shown(message, category, filename, lineno, line))
 
-    def trace(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-        sys.stderr.write(printable("".join(traceback.format_exception(kind, error, where))))
-
     warnings.formatwarning = formatted
-    sys.excepthook = trace

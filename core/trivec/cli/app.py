@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
@@ -135,4 +136,8 @@ add_commands(app, entry_points(group="trivec.commands"))
 def main() -> None:
     """Run the command line of this process."""
     make_safe()
-    app()
+    try:
+        app()
+    except Exception as error:
+        typer.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
+        raise SystemExit(1) from error
