@@ -104,3 +104,12 @@ def test_a_dependency_was_tested_in_a_version_that_is_allowed(text: str) -> None
     pinned = dict(re.findall(r"^([\w.-]+)==([\w.]+)", lines, re.MULTILINE))
     versions = {canonicalize_name(name): Version(one) for name, one in pinned.items()}
     assert versions[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_the_source_distribution_holds_what_the_top_level_has() -> None:
+    included = {
+        one.strip("/") for one in PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    }
+    pages = {path.name for path in ROOT.glob("*.md")}
+    assert pages
+    assert pages <= included
