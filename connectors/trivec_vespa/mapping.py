@@ -377,6 +377,7 @@ def write_feed(
     Raises:
         InvalidDocumentError: If Vespa would refuse a document's strings, or round its numbers.
         InvalidOptionError: If a page came without vectors.
+        OutputError: If the file cannot be written; one that was there stays.
     """
     check_name(name)
     count = 0

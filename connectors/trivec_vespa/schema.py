@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from trivec.errors import InvalidOptionError, MissingDependencyError
+from trivec.errors import InvalidOptionError, MissingDependencyError, OutputError
 from trivec.fields import FieldType, field_types
 from trivec.outputs import make_folder
 from trivec.schema import Schema
@@ -136,6 +136,7 @@ def write_application(
 
     Raises:
         InvalidOptionError: If the folder holds something already.
+        OutputError: If it cannot be written.
     """
     folder = Path(directory)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -151,7 +152,7 @@ def write_application(
             for one in Path(scratch).iterdir():
                 one.replace(new / one.name)
     except OSError as error:
-        raise InvalidOptionError(f"{str(directory)!r} cannot be written: {error}") from error
+        raise OutputError(f"{str(directory)!r} cannot be written: {error}") from error
 
 
 def check_name(name: str) -> str:

@@ -11,6 +11,7 @@ TrivecError
 ├── CheckpointError                      a model folder that cannot be loaded
 ├── SchemaMismatchError                  the collection is not what was asked for
 ├── JournalError                         a journal of another run, or none
+├── OutputError (OSError)                a file could not be written
 └── StoreError                           the database failed
     ├── CollectionNotFoundError          nothing is there yet
     ├── AuthenticationError              the credentials were refused
@@ -37,6 +38,7 @@ __all__ = [
     "InvalidVectorsError",
     "JournalError",
     "MissingDependencyError",
+    "OutputError",
     "RequestTooLargeError",
     "SchemaMismatchError",
     "StoreError",
@@ -84,6 +86,10 @@ class SchemaMismatchError(TrivecError):
 
 class JournalError(TrivecError):
     """A journal of another store or model, in use by another run, or not a journal."""
+
+
+class OutputError(TrivecError, OSError):
+    """A file could not be written; `errno` is the system's number for why, where it gave one."""
 
 
 class StoreError(TrivecError):

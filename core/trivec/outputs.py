@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import BinaryIO
 
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidOptionError, OutputError
 
 __all__ = [
     "PRIVATE_FILE",
@@ -136,7 +136,7 @@ def written_beside(path: StrPath) -> Iterator[BinaryIO]:
         path: The file.
 
     Raises:
-        InvalidOptionError: If it cannot be written.
+        OutputError: If it cannot be written.
 
     Example:
         >>> path = Path(tempfile.mkdtemp(), "notes.txt")
@@ -172,7 +172,7 @@ def written_beside(path: StrPath) -> Iterator[BinaryIO]:
     except OSError as error:
         if writing and error.errno not in _DISK:
             raise
-        raise _refused("output", path, f"cannot be written: {error.strerror or error}") from error
+        raise _failed(path, error) from error
 
 
 def make_folder(path: StrPath) -> None:
@@ -279,6 +279,12 @@ def _status(path: StrPath) -> os.stat_result | None:
         return os.stat(path)
     except (OSError, ValueError):
         return None
+
+
+def _failed(path: Path, error: OSError) -> OutputError:
+    failed = OutputError(f"{str(path)!r} cannot be written: {error.strerror or error}")
+    failed.errno = error.errno
+    return failed
 
 
 def _refused(what: str, path: Path, why: str) -> InvalidOptionError:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import described, expect
-from trivec.errors import InvalidOptionError, InvalidVectorsError
-from trivec.outputs import is_stream, written_beside
+from trivec.errors import InvalidVectorsError
+from trivec.outputs import written_beside
 from trivec.rows import (
     Float,
     SparseRows,
@@ -274,12 +275,22 @@ class Vectors:
             path: The file; one that is there is replaced. A new one is for its owner only.
 
         Raises:
-            InvalidOptionError: If it cannot be written.
+            OutputError: If it cannot be written.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import save, save_file
+        with written_beside(path) as file:
+            self.write_to(file)
 
-        columns: dict[str, NDArray[np.generic]] = {}
+    def write_to(self, file: BinaryIO) -> None:
+        """Write the columns, as `save` does, to a file that is open.
+
+        The layout is that of https://huggingface.co/docs/safetensors: the length of the header,
+        8 bytes, little-endian; the header in JSON, filled up with blanks; the columns. The
+        library would make a file of its own, in the place of a pipe or a device too.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        columns: dict[str, NDArray[Any]] = {}
         if self.dense is not None:
             columns["dense"] = self.dense
         if self.sparse is not None:
@@ -289,15 +300,18 @@ class Vectors:
         if self.colbert is not None:
             columns["colbert.indptr"] = self.colbert.indptr
             columns["colbert.values"] = self.colbert.values
-        columns = {name: np.ascontiguousarray(column) for name, column in columns.items()}
-        with written_beside(path) as file:
-            if is_stream(path):  # save_file would put a file in the place of a device
-                file.write(save(columns))
-                return
-            try:
-                save_file(columns, file.name)
-            except SafetensorError as error:  # of a full disk, for one
-                raise InvalidOptionError(f"{str(path)!r} cannot be written: {error}") from error
+        ordered = dict(sorted(columns.items(), key=lambda item: -item[1].itemsize))  # for alignment
+        header, place = dict[str, object](), 0
+        for name, column in ordered.items():
+            span = [place, place := place + column.nbytes]
+            kind = f"{column.dtype.kind.upper()}{column.itemsize * 8}"  # F16, F32, I32, I64
+            header[name] = {"dtype": kind, "shape": list(column.shape), "data_offsets": span}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        file.write(len(text).to_bytes(8, "little") + text)
+        for column in ordered.values():
+            little = np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
+            file.write(little.view(np.uint8).data)
 
     @staticmethod
     def load(

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trivec import Document, Evaluation, Vectors, evaluate, ingest, open_store
+from trivec import Document, Evaluation, Vectors, copy, evaluate, ingest, open_store
 from trivec.collection import Collection, Page
 from trivec.encoding.spool import Spool
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidOptionError, OutputError
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.report import Rejected
 from trivec.ingestion.sources import RejectFile, Source
@@ -31,6 +31,7 @@ from trivec.outputs import (
     make_folder,
     written_beside,
 )
+from trivec.rows import SparseRows, TokenRows
 from trivec.testing import HashEncoder
 from trivec_vespa import write_application, write_feed
 
@@ -75,7 +76,6 @@ WRITERS: dict[str, Write] = {
     "write_html": lambda path: evaluation().write_html(path),
     "write_runs": lambda path: evaluation().write_runs(path.parent),
 }
-EMPTY_FIRST = ("RejectFile",)  # which replaces nothing but rejects
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_all_runs_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("trivec.insight.evaluation._falling", full)
-    with pytest.raises(InvalidOptionError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         found.write_runs(tmp_path)
     assert (tmp_path / "dense.run").read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
@@ -164,10 +164,34 @@ def test_a_process_that_is_killed_leaves_what_was_there(tmp_path: Path) -> None:
 def test_an_error_of_the_block_is_not_taken_for_one_of_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), written_beside(tmp_path / "o"):
         (tmp_path / "missing").read_bytes()
-    with pytest.raises(InvalidOptionError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         put(tmp_path / "nowhere" / "o")
-    with pytest.raises(InvalidOptionError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be written"):
         put(tmp_path)
+
+
+def test_the_layout_is_that_of_the_library(tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    half = Vectors(
+        dense=np.eye(3, 4, dtype=np.float16)[::-1],
+        sparse=SparseRows.from_dicts([{7: 0.5}, {}, {1: 0.25, 9: 1.0}]),
+        colbert=TokenRows(np.array([0, 2, 2, 3]), np.arange(12, dtype=np.float16).reshape(3, 4)),
+    )
+    for number, vectors in enumerate((half, VECTORS, half.slice(0, 0), Vectors(dense=half.dense))):
+        path = tmp_path / f"{number}.safetensors"
+        vectors.save(path)
+        columns = load_file(path)
+        assert sum(one.nbytes for one in columns.values()) + 8 <= path.stat().st_size
+        again = Vectors.load(path)
+        for part in ("dense", "sparse", "colbert"):
+            mine, read = getattr(vectors, part), getattr(again, part)
+            if isinstance(mine, np.ndarray):
+                assert (read.dtype, read.tolist()) == (mine.dtype, mine.tolist())
+            elif mine is not None:
+                assert read.values.dtype == mine.values.dtype
+                assert read.values.tolist() == mine.values.tolist()
+                assert read.indptr.tolist() == mine.indptr.tolist()
 
 
 @pytest.mark.parametrize("name", [name for name in WRITERS if name != "write_runs"])
@@ -208,13 +232,14 @@ def test_a_disk_that_is_full(what: str, tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
         try:
             {what}
-        except InvalidOptionError as error:
-            print(error)
+        except OutputError as error:
+            print(error.errno, error)
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True, timeout=60, check=True, text=True,
     )  # fmt: skip
+    assert done.stdout.startswith(f"{errno.EFBIG} ")
     assert "cannot be written" in done.stdout
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -274,7 +299,7 @@ def test_standard_input_is_an_input(tmp_path: Path) -> None:
     source = tmp_path / "a.jsonl"
     source.write_bytes(b"{}\n")
     code = f"""
-        from trivec.errors import InvalidOptionError
+        from trivec.errors import InvalidOptionError, OutputError
         from trivec.outputs import check_output
         check_output({str(tmp_path / "b.jsonl")!r}, inputs=["-"])
         try:
@@ -340,6 +365,17 @@ def test_functions_check_their_sources(tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match="which is read"):
         ingest(documents, ENCODER, store, journal=source)
     assert source.read_bytes() == content
+    with open_store(f"archive:{tmp_path}/saved") as saved:
+        saved.create(ENCODER.schema)
+        database = tmp_path / "saved" / "documents.sqlite"
+        before = database.read_bytes()
+        with pytest.raises(InvalidOptionError, match="which is read"):
+            ingest([DOCUMENT], ENCODER, saved, journal=database)
+        with pytest.raises(InvalidOptionError, match="which is read"):
+            copy(store, saved, journal=database)
+        with pytest.raises(InvalidOptionError, match="which is read"):
+            copy(saved, store, journal=database)
+    assert database.read_bytes() == before
 
 
 # --- for their owner only ------------------------------------------------------------------------
@@ -407,7 +443,7 @@ def test_an_application_is_written_whole_or_not_at_all(
     with monkeypatch.context() as patch:
         patch.setattr("vespa.package.ApplicationPackage.to_files", failing)
         for place in (".", tmp_path / "new"):
-            with pytest.raises(InvalidOptionError, match="No space left"):
+            with pytest.raises(OutputError, match="No space left"):
                 write_application(ENCODER.schema, {}, "n", place)
     assert [*tmp_path.rglob("*")] == [folder]
     for place in (Path(), tmp_path / "deep" / "new"):

@@ -15,7 +15,7 @@ from trivec.errors import InvalidOptionError, StoreError
 from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.ingestion.identity import Maker, identity
-from trivec.ingestion.ingest import reconcile
+from trivec.ingestion.ingest import check_files, reconcile
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Part, Pipeline, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES
@@ -113,6 +113,7 @@ def copy(
         expect(set_fields, Mapping, "set_fields", "a mapping of names to values")
     if source is destination or source.address == destination.address:
         raise InvalidOptionError(f"source and destination are the same: {source.address}")
+    check_files(journal, rejected, stores=[source, destination])
     schema = source.schema
     destination.create(schema, fields=source.fields if fields is None else fields, exist_ok=True)
     total = source.count(filter)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from trivec.arguments import at_least_one, expect
 from trivec.document import Document
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidOptionError, TrivecError
 from trivec.ingestion.identity import Maker, identity
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.pipeline import OnError, Pipeline, Rejects, check_on_error
@@ -26,10 +27,11 @@ from trivec.roles import (
     check_journal,
     check_store,
 )
+from trivec.stores.registry import local_files
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
 
-__all__ = ["Measured", "aingest", "ingest", "reconcile"]
+__all__ = ["Measured", "aingest", "check_files", "ingest", "reconcile"]
 
 LOOKUP_DOCUMENTS = 64  # whose texts may be long
 
@@ -190,9 +192,7 @@ def _ingest(
     check_on_error(on_error)
     read, fraction = _measured(documents)
     tally = Tally(fraction)
-    if isinstance(documents, Source):
-        rejects = rejected.path if isinstance(rejected, RejectFile) else None
-        check_outputs({"journal": journal, "rejected": rejects}, inputs=[documents.path])
+    check_files(journal, rejected, stores=[store], documents=documents)
     held = encoder.schema.held_by(store.schema)
     with Journal(journal, identity(store, Maker.of(encoder))) as book:
         tally.add(IngestReport(missing=reconcile(book, store)))
@@ -209,6 +209,26 @@ def _ingest(
             done = _prune(book, store, tally.report(), reading.unnamed)
             tally.add(IngestReport(pruned=done))
     return tally.report()
+
+
+def check_files(
+    journal: str | Path | None,
+    rejected: Rejects | None,
+    *,
+    stores: Iterable[Store],
+    documents: Iterable[object] = (),
+) -> None:
+    """Refuse a journal or a file of rejects that is the source, or a file of a collection.
+
+    Raises:
+        InvalidOptionError: If one is, or cannot be written; see `check_output`.
+    """
+    inputs: list[str | Path] = [documents.path] if isinstance(documents, Source) else []
+    for store in stores:
+        with suppress(TrivecError):  # a store that no URL opened
+            inputs += local_files(store.address)
+    rejects = rejected.path if isinstance(rejected, RejectFile) else None
+    check_outputs({"journal": journal, "rejected": rejects}, inputs=inputs)
 
 
 def reconcile(journal: Journal, store: Store) -> int:

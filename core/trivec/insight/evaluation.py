@@ -143,6 +143,7 @@ class Evaluation:
 
         Raises:
             InvalidOptionError: If an id holds a blank, which separates the columns of this format.
+            OutputError: If a file cannot be written; those that were there stay.
         """
         for result in self.results:
             for query, hits in result.hits.items():

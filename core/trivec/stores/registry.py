@@ -56,8 +56,8 @@ def local_files(url: str) -> tuple[Path, ...]:
     Raises:
         InvalidOptionError, MissingDependencyError: As `open_store`.
 
-    >>> local_files("archive:/data/articles"), local_files("memory:/articles")
-    ((PosixPath('/data/articles'),), ())
+    >>> [str(one) for one in local_files("archive:/data/articles")], local_files("memory:/a")
+    (['/data/articles'], ())
     """
     parsed = StoreUrl.parse(url)
     return store_class(parsed.scheme).local_files(parsed)

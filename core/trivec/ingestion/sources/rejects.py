@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidOptionError, OutputError
 from trivec.ingestion.report import Rejected
 from trivec.outputs import check_output, is_stream, written_beside
 
@@ -32,7 +32,8 @@ class RejectFile:
         follow_links: Whether a link is followed; otherwise it is an error.
 
     Raises:
-        InvalidOptionError: If there is something else under this name, or it cannot be written.
+        InvalidOptionError: If there is something else under this name, or no such folder.
+        OutputError: When a reject comes, or at the end, if it cannot be written.
 
     Example:
         >>> import tempfile
@@ -62,10 +63,8 @@ class RejectFile:
                 self._check()
                 try:
                     self._file = self._beside.enter_context(written_beside(self.path))
-                except InvalidOptionError as error:
-                    raise InvalidOptionError(
-                        f"rejects: {error}; give another name (--rejects)"
-                    ) from error
+                except OutputError as error:
+                    raise OutputError(f"rejects: {error}; give another name (--rejects)") from error
             # ASCII, since a reject may hold what UTF-8 cannot say.
             self._file.write(json.dumps(asdict(rejected)).encode() + b"\n")
             self._file.flush()
