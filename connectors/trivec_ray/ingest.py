@@ -19,7 +19,9 @@ from trivec.ingestion.identity import Maker
 from trivec.ingestion.pipeline import OnError, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES, PART_DOCUMENTS
 from trivec.ingestion.report import IngestReport, Progress, Tally
+from trivec.outputs import check_output
 from trivec.roles import check_callback, check_journal
+from trivec.stores.registry import local_files
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
 from trivec_ray.actors import Encoding, Writing, make_encoder, plan_rows
@@ -116,6 +118,8 @@ def ingest(
     target = Target.of(store, store_options)
     _check(dataset, encoder, target, on_error, writers, part_bytes)
     check_journal(journal)
+    if journal is not None and isinstance(store, str):
+        check_output(journal, inputs=local_files(store), what="journal")
     check_callback(rejected, "rejected")
     check_callback(progress, "progress")
     encoders = _pool(concurrency)

@@ -172,9 +172,11 @@ def test_rejects_and_files_with_hostile_names(tmp_path: Path) -> None:
         done = run("ingest", source, "memory:/hostile-names", *args)
         assert done.output
         assert not unsafe(done.output), done.output
-    for args in ((), ("--json",)):
+    source.write_text('{"id": "a", "text": "b"}\n', encoding="utf-8")
+    for more in ((), ("--json",)):
         out = tmp_path / f"o{EVIL}"
-        done = run("encode", tmp_path / "a.txt", "--format", "jsonl", "-o", out, *args)
+        done = run("encode", source, "-o", out, *more)
+        assert done.exit_code == 0, done.output
         assert not unsafe(done.output)
     with open_store("memory:/hostile-names") as store:
         store.drop()

@@ -249,6 +249,13 @@ def test_errors_reach_the_caller_as_they_are(cluster: str, edge: str) -> None:
         trivec_ray.ingest(dataset, encoder=HashEncoder, store=f"{edge}-2")
 
 
+def test_a_journal_is_no_file_of_the_collection(cluster: str, edge: str) -> None:
+    dataset = ray.data.from_items(doubles.rows(3))
+    for journal in (f"{edge.partition(':')[2]}/journal", f"{edge.partition(':')[2]}/trivec.json"):
+        with pytest.raises(InvalidOptionError, match="which is read; give another name"):
+            trivec_ray.ingest(dataset, encoder=HashEncoder, store=edge, journal=journal)
+
+
 def test_an_embedded_store_takes_one_writer(cluster: str, edge: str) -> None:
     dataset = ray.data.from_items(doubles.rows(3))
     with pytest.raises(InvalidOptionError, match="belongs to one process, so writers=2"):
