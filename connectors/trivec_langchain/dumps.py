@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import PlainSerializer, PlainValidator
 
 from trivec import Weights
+from trivec.arguments import shown
 from trivec.errors import InvalidOptionError
 from trivec.scores import as_weights
 from trivec_langchain.filters import LangChainFilter, to_filter
@@ -27,7 +28,7 @@ def _write_weights(value: Any) -> dict[str, float] | None:  # noqa: ANN401
 
 def _read_options(value: Any) -> dict[str, Any]:  # noqa: ANN401
     if not isinstance(value, dict):
-        raise InvalidOptionError(f"search_kwargs={value!r} must be a dict")
+        raise InvalidOptionError(f"search_kwargs={shown(value)} must be a dict")
     options = dict(value)
     if options.get("filter") is not None:
         options["filter"] = to_filter(options["filter"])

@@ -16,9 +16,11 @@ from langchain_core.structured_query import (
 )
 
 from trivec import Filter
+from trivec.arguments import shown
 from trivec.errors import InvalidFilterError
 from trivec.filters import And, Not, Op, Or
 from trivec.filters import Comparison as Condition
+from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
 from trivec.filters.instants import Written, instant, written
 
@@ -63,6 +65,7 @@ class TrivecTranslator(Visitor):
 
     def visit_operation(self, operation: Operation) -> Filter:
         """Translate `and`, `or` and `not`."""
+        _check_depth(operation)
         parts = tuple(part.accept(self) for part in operation.arguments)
         match operation.operator:
             case Operator.AND:
@@ -107,15 +110,27 @@ def to_filter(condition: LangChainFilter | None) -> Filter | None:
     return None if condition is None else as_filter(condition)
 
 
+def _check_depth(operation: Operation) -> None:
+    """Refuse an operation that is deeper than any filter, before its parts are visited."""
+    level: list[FilterDirective] = [operation]
+    depth = 0
+    while level := [one for one in level if isinstance(one, Operation)]:
+        depth = check_depth(depth + 1)
+        level = [part for one in level for part in one.arguments]
+
+
 def _value(value: Any) -> Any:  # noqa: ANN401
-    """Return a value of LangChain's query language as one of ours."""
-    if isinstance(value, list | tuple):
-        return tuple(map(_value, value))
+    """Return a value of LangChain's query language, or a list of some, as ours."""
+    return tuple(map(_one, value)) if isinstance(value, list | tuple) else _one(value)
+
+
+def _one(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, Mapping):  # {"date": "2024-01-31", "type": "date"}
-        text = value.get(str(value.get("type")))
+        kind = value.get("type")
+        text = value.get(kind) if isinstance(kind, str) else None
         moment = written(text) if isinstance(text, str) else None
         if moment is None:
-            raise InvalidFilterError(f"{dict(value)!r} is not a date or datetime")
+            raise InvalidFilterError(f"{shown(dict(value))} is not a date or datetime")
         return moment
     return instant(value)
 
@@ -124,6 +139,6 @@ def _pattern(path: str, value: str) -> str:
     part = value.removeprefix("%").removesuffix("%")
     if "%" in part:
         raise InvalidFilterError(
-            f"{path} like {value!r}: a `%` is understood at the ends only; combine several `like`"
+            f"{path} like {shown(value)}: a `%` is understood at the ends only; combine several `like`"
         )
     return part

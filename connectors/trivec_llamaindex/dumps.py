@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from llama_index.core.vector_stores import MetadataFilters
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import PlainSerializer, PlainValidator, ValidationError
 
 from trivec import Filter, Weights
+from trivec.arguments import shown
 from trivec.errors import InvalidFilterError, InvalidOptionError
 from trivec.fields import FieldType, field_types
 from trivec.filters.dicts import as_filter
@@ -31,7 +32,14 @@ def read_filter(value: LlamaIndexFilter) -> MetadataFilters | Filter:
     if isinstance(value, MetadataFilters):
         given = value
     elif isinstance(value, Mapping) and set(value) == {"filters", "condition"}:
-        given = MetadataFilters.model_validate(value)
+        try:
+            given = MetadataFilters.model_validate(value)
+        except ValidationError as error:
+            raise InvalidFilterError(
+                f"{shown(dict(value))} is no dump of LlamaIndex's MetadataFilters: "
+                f"{error.error_count()} of its values are wrong, such as "
+                f"{shown(error.errors(include_url=False)[0]['msg'])}"
+            ) from error
     else:
         given = as_filter(value)
     condition = to_filter(given)
@@ -62,7 +70,7 @@ def read_fields(value: Mapping[str, type | FieldType | str]) -> dict[str, FieldT
         InvalidOptionError: If a path or a type is unknown.
     """
     if not isinstance(value, Mapping):
-        raise InvalidOptionError(f"fields={value!r} must be a dict of paths to types")
+        raise InvalidOptionError(f"fields={shown(value)} must be a dict of paths to types")
     names = set(FieldType)
     return field_types(
         {path: FieldType(kind) if kind in names else kind for path, kind in value.items()}  # type: ignore[misc]

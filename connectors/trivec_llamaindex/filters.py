@@ -14,6 +14,7 @@ from llama_index.core.vector_stores import (
 )
 
 from trivec import Filter
+from trivec.arguments import shown
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType, fit_filter
@@ -28,6 +29,7 @@ from trivec.filters import (
     metadata_values,
     split_path,
 )
+from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
 
 __all__ = ["InsensitiveText", "LlamaIndexFilter", "is_local", "to_filter"]
@@ -106,7 +108,7 @@ def to_filter(
     if isinstance(filters, MetadataFilters):
         if not filters.filters:
             return None
-        condition = _group(filters, fields or {})
+        condition = _group(filters, fields or {}, 1)
     else:
         condition = as_filter(filters)
     return fit_filter(condition, fields or {})
@@ -121,9 +123,10 @@ def is_local(condition: Filter) -> bool:
     return isinstance(condition, InsensitiveText)
 
 
-def _group(group: MetadataFilters, fields: Mapping[str, FieldType]) -> Filter:
+def _group(group: MetadataFilters, fields: Mapping[str, FieldType], depth: int) -> Filter:
+    check_depth(depth)
     parts = tuple(
-        _group(part, fields) if isinstance(part, MetadataFilters) else _one(part, fields)
+        _group(part, fields, depth + 1) if isinstance(part, MetadataFilters) else _one(part, fields)
         for part in group.filters
     )
     if not parts:
@@ -145,7 +148,7 @@ def _one(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filter:
     if operator is FilterOperator.TEXT_MATCH_INSENSITIVE:
         if not isinstance(given.value, str) or not given.value:
             raise InvalidFilterError(
-                f"{path} {operator.value}: expected a str, not {given.value!r}"
+                f"{path} {operator.value}: expected a str, not {shown(given.value)}"
             )
         return InsensitiveText(path, given.value)
     op = _OPERATORS[operator]

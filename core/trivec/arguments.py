@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from trivec.errors import InvalidInputError, InvalidOptionError
 
-__all__ = ["at_least_one", "described", "expect", "named", "type_name"]
+__all__ = ["at_least_one", "described", "expect", "named", "shown", "type_name"]
 
 _SHOWN = 60
-"""Characters of a value that an error repeats."""
+"""Characters of an argument that an error repeats."""
+
+_REPEATED = 500
+"""Characters of a filter, a dict or a list that an error repeats."""
 
 
 def type_name(value: object) -> str:
@@ -39,6 +42,19 @@ def described(value: object) -> str:
     if isinstance(value, list | tuple) and value:
         return f"{name} of {type_name(value[0])}"
     return name
+
+
+def shown(value: object) -> str:
+    """Return how an error repeats a value of any kind: whole if it is short, never failing.
+
+    >>> shown({"year": 2020}), shown([10**5000])
+    ("{'year': 2020}", 'list of int')
+    """
+    try:
+        text = repr(value)
+    except Exception:  # numbers of thousands of digits, lists a thousand deep, classes of others
+        return described(value)
+    return text if len(text) <= _REPEATED else f"{text[:_REPEATED]}…"
 
 
 def named(what: str, value: object, *, between: str = "=") -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import get_args, get_origin
 
-from trivec.arguments import described, expect
+from trivec.arguments import described, expect, shown
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidFilterError, InvalidOptionError
 from trivec.filters import (
@@ -88,7 +88,7 @@ def field_types(fields: Mapping[str, type | FieldType]) -> dict[str, FieldType]:
         elif isinstance(kind, type) and kind in _TYPES:
             declared[path] = _TYPES[kind]
         else:
-            given = described(kind) if get_origin(kind) is None else repr(kind)
+            given = described(kind) if get_origin(kind) is None else shown(kind)
             raise InvalidOptionError(
                 f"field {path!r}: expected the type itself, one of str, int, float, bool, "
                 f"datetime, list[str] and list[int], got {given}"
@@ -112,7 +112,7 @@ def check_values(document: Document, fields: Mapping[str, FieldType]) -> None:
         fits = several == kind.is_list or raw is None
         if not fits or count != len(values) or not all(fits_type(v, kind.item) for v in values):
             raise InvalidDocumentError(
-                f"document {document.id!r}: metadata field {path!r} is declared {kind}, got {raw!r}"
+                f"document {document.id!r}: metadata field {path!r} is declared {kind}, got {shown(raw)}"
             )
 
 
@@ -171,7 +171,7 @@ def _fit_comparison(given: Comparison, kind: FieldType | None) -> Comparison:
     for one in fitted:
         if not _compares(one, kind.item, given.op):
             raise InvalidFilterError(
-                f"field {given.path!r} is declared {kind}, which {given.op} {one!r} cannot be "
+                f"field {given.path!r} is declared {kind}, which {given.op} {shown(one)} cannot be "
                 f"compared with{_advice(one, kind.item, given.op)}"
             )
     return Comparison(given.path, given.op, fitted if isinstance(value, tuple) else fitted[0])

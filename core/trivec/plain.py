@@ -32,7 +32,7 @@ from uuid import UUID
 
 import numpy as np
 
-from trivec.arguments import type_name
+from trivec.arguments import shown, type_name
 
 __all__ = ["MAX_DEPTH", "Json", "NotPlainError", "plain", "plain_scalar", "surrogate_problem"]
 
@@ -243,8 +243,8 @@ def _object(value: Mapping[Any, object], depth: int) -> dict[str, Any]:
         name = key if type(key) is str else _unwrapped(key)
         if not isinstance(name, str) or not isinstance(key, (str, Enum)):
             raise NotPlainError(
-                f"has the key {key!r} of type {type_name(key)}; JSON has str keys, such as "
-                f"{str(key)!r}"
+                f"has the key {shown(key)} of type {type_name(key)}; JSON has str keys, such as "
+                f"{shown(key)!r}"
             )
         if name in made:
             raise NotPlainError(f"has two keys that become {name!r}; rename one")

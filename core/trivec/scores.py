@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.arguments import expect
+from trivec.arguments import expect, named, shown
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import Float, SparseRows, TokenRows, Tokens
 from trivec.vectors import Vector, Vectors, expect_vector
@@ -25,6 +25,7 @@ __all__ = ["PartScores", "Scores", "Weights", "as_weights", "score", "score_many
 _MAX_SIMILARITIES = 16 * 1024 * 1024
 _PAIRS = 512  # of token vectors multiplied at once in `_best`, which fit in a cache
 _NAMES = ("dense", "sparse", "colbert")
+_MOST = 1e30  # a weight; sums of weighted scores stay finite in the float32 of databases
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Weights:
         colbert: Weight of the ColBERT score, at least 0.
 
     Raises:
-        InvalidOptionError: If a weight is negative or not finite, or all are 0.
+        InvalidOptionError: If a weight is negative or above 1e30, or all are 0.
 
     Example:
         >>> Weights.GENERAL
@@ -61,10 +62,10 @@ class Weights:
         for name in ("dense", "sparse", "colbert"):
             given = getattr(self, name)
             expect(given, Real, f"weight {name}", "a number of at least 0, such as 0.3")
-            value = float(given)
-            if not 0 <= value < np.inf:
-                raise InvalidOptionError(f"weight {name}={value} must be finite and at least 0")
-            object.__setattr__(self, name, value)
+            if not 0 <= given <= _MOST:  # before it becomes a float, which may overflow
+                what = named(f"weight {name}", given)
+                raise InvalidOptionError(f"{what} must be at least 0 and at most {_MOST:g}")
+            object.__setattr__(self, name, float(given))
         if self.total == 0:
             raise InvalidOptionError("at least one weight must be above 0")
 
@@ -87,14 +88,14 @@ def as_weights(value: Weights | Mapping[str, float]) -> Weights:
     if isinstance(value, Weights):
         return value
     if not isinstance(value, Mapping):
-        raise InvalidOptionError(f"weights={value!r} must be Weights, or a dict of them")
-    unknown = sorted(map(str, set(value) - set(_NAMES)))
+        raise InvalidOptionError(f"weights={shown(value)} must be Weights, or a dict of them")
+    unknown = sorted(map(shown, set(value) - set(_NAMES)))
     if unknown:
-        raise InvalidOptionError(f"unknown weights {unknown}; known are {', '.join(_NAMES)}")
+        raise InvalidOptionError(f"unknown weights {', '.join(unknown)}; known are {', '.join(_NAMES)}")
     given = [value.get(name, 0) for name in _NAMES]
     for name, one in zip(_NAMES, given, strict=True):
         if isinstance(one, bool) or not isinstance(one, int | float | np.number):
-            raise InvalidOptionError(f"weight {name}={one!r} must be a number")
+            raise InvalidOptionError(f"{named(f'weight {name}', one)} must be a number")
     return Weights(*given)
 
 

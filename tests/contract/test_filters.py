@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from trivec import F, Filter, Store
 from trivec.errors import InvalidFilterError
-from trivec.filters import And, Or
+from trivec.filters import And, Not, Or
 from trivec.filters.dicts import as_filter
 from trivec.filters.parser import parse_filter
 
@@ -110,6 +110,37 @@ def test_the_lowest_integers_are_no_missing_values(filled: Store, corpus: Any, l
     for path in ("year", "sizes"):
         for condition in (F(path) == low, F(path) != low, F(path).in_([low, 2020])):
             _check(filled, corpus, condition)
+
+
+def _deepest(leaves: list[Filter]) -> Filter:
+    """Put filters into as many groups in one another as are allowed."""
+    condition = leaves[0]
+    with pytest.raises(InvalidFilterError, match="at most 32"):
+        for place in range(1, 100):
+            deepest, leaf = condition, leaves[place % len(leaves)]
+            groups = (And((condition, leaf)), Or((condition, leaf)), Not(condition))
+            condition = groups[place % 3]
+    return deepest
+
+
+DEEP = [
+    [F("lang") != "en", F("year") > 2016, F("tags").all(["a", "b"]), F("when").is_null()],
+    [F("year") >= 2**53 + 1, F("price").in_([2.0, 2**60 + 1]), F("sizes").not_in([1, 2, 3])],
+    [F("nested.kind") == "x", F("flag") != True, F("lang").text("e")],  # noqa: E712
+]
+
+
+@pytest.mark.parametrize("leaves", DEEP, ids=str)
+def test_the_deepest_filters_are_answered(
+    filled: Store, corpus: Any, leaves: list[Filter]
+) -> None:
+    condition = _deepest(leaves)
+    _check(filled, corpus, condition)
+    _check(filled, corpus, ~condition if isinstance(condition, Not) else condition)
+    expected = {d.id for d in corpus.documents if condition.matches(d.metadata)}
+    for mode in ("dense", "hybrid", "rrf"):
+        hits = filled.search(corpus.queries[0], mode=mode, k=200, filter=condition)
+        assert {hit.document.id for hit in hits} <= expected
 
 
 UNDECLARED = [

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trivec.arguments import shown
 from trivec.errors import InvalidFilterError
+from trivec.filters.depth import check_depth
 from trivec.filters.instants import instant, instants
 from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or, check_is_filter
 
@@ -48,8 +50,14 @@ def as_filter(condition: Filter | Mapping[str, Any]) -> Filter:
         ... )
         True
     """
+    return _read(condition, 0)
+
+
+def _read(condition: object, depth: int) -> Filter:
+    """Return a filter that lies in so many groups."""
     if not isinstance(condition, Mapping):
         return check_is_filter(condition)
+    check_depth(depth)
     if _is_written(condition):
         try:
             return Filter.from_dict(condition)
@@ -58,7 +66,7 @@ def as_filter(condition: Filter | Mapping[str, Any]) -> Filter:
                 f"{error}. Where 'operator' is a field of the metadata, compare it as "
                 "{'operator': {'$eq': …}}"
             ) from error
-    return _all([_entry(key, value) for key, value in condition.items()])
+    return _all([_entry(key, value, depth) for key, value in condition.items()])
 
 
 def _is_written(condition: Mapping[str, Any]) -> bool:
@@ -73,22 +81,22 @@ def _all(filters: list[Filter]) -> Filter:
     return filters[0] if len(filters) == 1 else And(tuple(filters))
 
 
-def _entry(key: str, value: object) -> Filter:
+def _entry(key: str, value: object, depth: int) -> Filter:
     if not isinstance(key, str):
-        raise InvalidFilterError(f"the key {key!r} of a filter must be the path of a field")
+        raise InvalidFilterError(f"the key {shown(key)} of a filter must be the path of a field")
     if key in ("$and", "$or"):
         if not isinstance(value, list | tuple):
-            raise InvalidFilterError(f"{key} takes a list of filters, got {value!r}")
-        parts = tuple(as_filter(part) for part in value)
+            raise InvalidFilterError(f"{key} takes a list of filters, got {shown(value)}")
+        parts = tuple(_read(part, depth + 1) for part in value)
         return And(parts) if key == "$and" else Or(parts)
     if key == "$not":
-        return Not(as_filter(value))  # type: ignore[arg-type]  # checked there
+        return Not(_read(value, depth + 1))
     if key.startswith("$"):
         raise InvalidFilterError(
-            f"unknown operator {key!r} in the place of a field; known are $and, $or and $not"
+            f"unknown operator {shown(key)} in the place of a field; known are $and, $or and $not"
         )
     if isinstance(value, Mapping):
-        return _operators(key, value)
+        return _operators(key, value, depth)
     if value is None:
         return Comparison(key, Op.IS_NULL)
     if isinstance(value, list | tuple | set | frozenset):
@@ -96,24 +104,27 @@ def _entry(key: str, value: object) -> Filter:
     return Comparison(key, Op.EQ, instant(value))
 
 
-def _operators(path: str, operators: Mapping[str, Any]) -> Filter:
+def _operators(path: str, operators: Mapping[str, Any], depth: int) -> Filter:
+    check_depth(depth)
     if not operators:
-        raise InvalidFilterError(f"{path!r} is compared with an empty object")
-    return _all([_operator(path, name, value) for name, value in operators.items()])
+        raise InvalidFilterError(f"{shown(path)} is compared with an empty object")
+    return _all([_operator(path, name, value, depth) for name, value in operators.items()])
 
 
-def _operator(path: str, name: str, value: Any) -> Filter:  # noqa: ANN401
+def _operator(path: str, name: str, value: Any, depth: int) -> Filter:  # noqa: ANN401
     if name == "$not":
         if not isinstance(value, Mapping):
-            raise InvalidFilterError(f"{path}: $not takes an object of operators, got {value!r}")
-        return Not(_operators(path, value))
+            raise InvalidFilterError(
+                f"{path}: $not takes an object of operators, got {shown(value)}"
+            )
+        return Not(_operators(path, value, depth + 1))
     if name == "$exists":
         if not isinstance(value, bool):
-            raise InvalidFilterError(f"{path}: $exists takes true or false, got {value!r}")
+            raise InvalidFilterError(f"{path}: $exists takes true or false, got {shown(value)}")
         return Comparison(path, Op.EXISTS if value else Op.IS_NULL)
     if name not in _OPERATORS:
         raise InvalidFilterError(
-            f"{path}: unknown operator {name!r}; known are {', '.join(_OPERATORS)}, $exists and "
+            f"{path}: unknown operator {shown(name)}; known are {', '.join(_OPERATORS)}, $exists and "
             "$not (the fields of an object are written with dots, such as 'author.name')"
         )
     if value is None and name in ("$eq", "$ne"):

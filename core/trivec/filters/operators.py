@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from trivec.arguments import named
+from trivec.arguments import named, shown
 from trivec.errors import InvalidFilterError
 from trivec.filters.instants import Written, in_utc, instant, written
 from trivec.filters.values import Scalar, comparable, equal
@@ -48,7 +48,7 @@ def checked_scalar(path: str, op: Op, value: object) -> Scalar:
         InvalidFilterError: If it cannot be compared so; the message names the path.
     """
     what = named(path, value, between=f" {op} ") if isinstance(value, int) else None
-    what = what or f"{path} {op} {value!r}"
+    what = what or f"{path} {op} {shown(value)}"
     value = instant(value)
     if not isinstance(value, Written):
         value = plain_scalar(value)

@@ -13,9 +13,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from trivec.arguments import expect, shown
 from trivec.errors import InvalidFilterError
+from trivec.filters.depth import check_depth
 from trivec.filters.instants import SPELLING, written
 from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
 from trivec.filters.values import Scalar
@@ -59,11 +63,9 @@ def parse_filter(text: str) -> Filter:
         >>> condition.matches({"year": 2024, "lang": "de"})
         True
     """
+    expect(text, str, "a filter", "a text", error=InvalidFilterError)
     parser = _Parser(text)
-    try:
-        condition = parser.either()
-    except RecursionError as error:
-        raise InvalidFilterError("a filter has too many brackets in one another") from error
+    condition = parser.either()
     parser.expect("end")
     return condition
 
@@ -73,6 +75,7 @@ class _Parser:
         self._text = text
         self._tokens = _tokens(text)
         self._next = 0
+        self._depth = 0
 
     @property
     def token(self) -> _Token:
@@ -92,8 +95,8 @@ class _Parser:
         if token.kind != kind or (texts and token.text.lower() not in texts):
             wanted = " or ".join(texts) or {"end": "the end"}.get(kind, f"a {kind}")
             raise InvalidFilterError(
-                f"filter {self._text!r}: expected {wanted} at character {token.start + 1}, "
-                f"got {token.text or 'the end'!r}"
+                f"filter {shown(self._text)}: expected {wanted} at character {token.start + 1}, "
+                f"got {shown(token.text or 'the end')}"
             )
         self._next += 1
         return token
@@ -112,12 +115,21 @@ class _Parser:
 
     def term(self) -> Filter:
         if self.take("not"):
-            return Not(self.term())
+            with self._inner():
+                return Not(self.term())
         if self.take("("):
-            inner = self.either()
+            with self._inner():
+                inner = self.either()
             self.expect("symbol", ")")
             return inner
         return self.comparison()
+
+    @contextmanager
+    def _inner(self) -> Iterator[None]:
+        """Count the brackets and the `not` around what is read."""
+        self._depth = check_depth(self._depth + 1)
+        yield
+        self._depth -= 1
 
     def comparison(self) -> Filter:
         path = self.expect("word").text
@@ -139,7 +151,7 @@ class _Parser:
             self.expect("word")
             op = {Op.EQ: Op.IS_NULL, Op.NE: Op.EXISTS}.get(_SYMBOLS[symbol.text])
             if op is None:
-                raise InvalidFilterError(f"filter {self._text!r}: null has no order")
+                raise InvalidFilterError(f"filter {shown(self._text)}: null has no order")
             return Comparison(path, op)
         return Comparison(path, _SYMBOLS[symbol.text], self.value())
 
@@ -163,13 +175,7 @@ class _Parser:
             self.expect("value")
         self._next += 1
         if token.kind == "number":
-            try:
-                number = json.loads(token.text)
-            except json.JSONDecodeError as error:
-                raise InvalidFilterError(
-                    f"filter {self._text!r}: {token.text} is no number; a string stands in quotes"
-                ) from error
-            return number if isinstance(number, int) else float(number)
+            return self._number(token)
         if token.kind == "datetime":
             moment = written(token.text)
             if moment is None:
@@ -177,9 +183,24 @@ class _Parser:
             return moment
         return self._string(token)
 
+    def _number(self, token: _Token) -> int | float:
+        try:
+            number = json.loads(token.text)
+        except json.JSONDecodeError as error:
+            raise InvalidFilterError(
+                f"filter {shown(self._text)}: {token.text:.100} is no number; a string stands in "
+                "quotes"
+            ) from error
+        except ValueError as error:  # Python reads no integer of more than 4,300 digits
+            raise InvalidFilterError(
+                f"filter {shown(self._text)}: the number at character {token.start + 1} needs more "
+                "than 64 bits"
+            ) from error
+        return number if isinstance(number, int) else float(number)
+
     def _no_date(self, token: _Token) -> InvalidFilterError:
         return InvalidFilterError(
-            f"filter {self._text!r}: {token.text} is no date; one is written as 2026-01-31 or "
+            f"filter {shown(self._text)}: {token.text:.100} is no date; one is written as 2026-01-31 or "
             "2026-01-31T12:00:00Z, and a string stands in quotes"
         )
 
@@ -191,7 +212,7 @@ class _Parser:
             return str(json.loads(f'"{body}"', strict=False))
         except json.JSONDecodeError as error:
             raise InvalidFilterError(
-                f"filter {self._text!r}: the string at character {token.start + 1} has an escape "
+                f"filter {shown(self._text)}: the string at character {token.start + 1} has an escape "
                 "that JSON does not know"
             ) from error
 
@@ -203,7 +224,7 @@ def _tokens(text: str) -> list[_Token]:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
             raise InvalidFilterError(
-                f"filter {text!r} cannot be read from character {position + 1} on"
+                f"filter {shown(text)} cannot be read from character {position + 1} on"
             )
         kind = match.lastgroup
         tokens.append(_Token(kind, match[kind], match.start(kind)))

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
+from trivec.arguments import shown
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
+from trivec.filters.depth import check_depth
 from trivec.filters.instants import Written, parse_datetime
 from trivec.filters.operators import LISTS, PRESENCE, TESTS, Op, checked_scalar
 from trivec.filters.values import Scalar, equal, metadata_values, split_path
@@ -34,9 +37,14 @@ __all__ = [
     "check_is_filter",
 ]
 
+_GROUPS_WHEN_SIMPLIFIED = frozenset({Op.NE, Op.NIN, Op.ALL, Op.IS_NULL})
+_depth_of = attrgetter("_depth")
+
 
 class Filter(ABC):
     """A condition on metadata; combine with `&`, `|` and `~`.
+
+    At most 32 groups lie in one another; chains of `&` and chains of `|` are one group each.
 
     Example:
         >>> from trivec import F
@@ -46,6 +54,9 @@ class Filter(ABC):
         >>> Filter.from_dict(recent.to_dict()) == recent
         True
     """
+
+    _depth: int = 0
+    """Of groups in one another, in this filter or in what `simplified` makes of it."""
 
     @abstractmethod
     def matches(self, metadata: Mapping[str, Json]) -> bool:
@@ -75,37 +86,19 @@ class Filter(ABC):
         Raises:
             InvalidFilterError: If the shape or an operator is unknown.
         """
-        if not isinstance(data, Mapping) or "operator" not in data:
-            raise InvalidFilterError(f"a filter is an object with an 'operator', got {data!r}")
-        if "conditions" in data:
-            if not isinstance(data["conditions"], list | tuple):
-                raise InvalidFilterError(f"'conditions' takes a list, got {data['conditions']!r}")
-            parts = tuple(Filter.from_dict(part) for part in data["conditions"])
-            match data["operator"]:
-                case "AND":
-                    return And(parts)
-                case "OR":
-                    return Or(parts)
-                case "NOT" if len(parts) == 1:
-                    return Not(parts[0])
-        if "field" not in data or data["operator"] not in list(Op):
-            raise InvalidFilterError(
-                f"unknown filter {dict(data)!r}; expected AND, OR, NOT with 'conditions', or a "
-                f"'field' with one of {', '.join(Op)}"
-            )
-        return Comparison(data["field"], Op(data["operator"]), _from_json(data.get("value")))
+        return _from_dict(data, 0)
 
     def __and__(self, other: Filter) -> Filter:
-        return And((self, other))
+        return And((*_parts(And, self), *_parts(And, other)))  # chains stay flat
 
     def __or__(self, other: Filter) -> Filter:
-        return Or((self, other))
+        return Or((*_parts(Or, self), *_parts(Or, other)))
 
     def __rand__(self, other: object) -> Filter:
-        return And((check_is_filter(other), self))
+        return check_is_filter(other) & self
 
     def __ror__(self, other: object) -> Filter:
-        return Or((check_is_filter(other), self))
+        return check_is_filter(other) | self
 
     def __invert__(self) -> Filter:
         return Not(self)
@@ -119,13 +112,11 @@ class And(Filter):
     """True where all filters are; without any, true everywhere."""
 
     filters: tuple[Filter, ...]
+    _depth: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for part in self.filters:
-            check_is_filter(part)
-
-    def __and__(self, other: Filter) -> Filter:
-        return And((*self.filters, other))  # a loop of `&` stays flat
+        object.__setattr__(self, "filters", _checked(self.filters))
+        object.__setattr__(self, "_depth", _depth_over(self.filters))
 
     def matches(self, metadata: Mapping[str, Json]) -> bool:
         """Return whether this metadata satisfies the condition."""
@@ -149,13 +140,11 @@ class Or(Filter):
     """True where any filter is; without any, true nowhere."""
 
     filters: tuple[Filter, ...]
+    _depth: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for part in self.filters:
-            check_is_filter(part)
-
-    def __or__(self, other: Filter) -> Filter:
-        return Or((*self.filters, other))  # a loop of `|` stays flat
+        object.__setattr__(self, "filters", _checked(self.filters))
+        object.__setattr__(self, "_depth", _depth_over(self.filters))
 
     def matches(self, metadata: Mapping[str, Json]) -> bool:
         """Return whether this metadata satisfies the condition."""
@@ -179,9 +168,10 @@ class Not(Filter):
     """True where the filter is not."""
 
     filter: Filter
+    _depth: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_is_filter(self.filter)
+        object.__setattr__(self, "_depth", _depth_over((check_is_filter(self.filter),)))
 
     def __invert__(self) -> Filter:
         return self.filter
@@ -223,16 +213,20 @@ class Comparison(Filter):
     path: str
     op: Op
     value: Scalar | tuple[Scalar, ...] | None = None
+    _depth: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         split_path(self.path)
+        if not isinstance(self.op, Op):
+            raise InvalidFilterError(f"{self.path}: expected an Op, got {shown(self.op)}")
+        object.__setattr__(self, "_depth", int(self.op in _GROUPS_WHEN_SIMPLIFIED))
         if self.op in PRESENCE:
             if self.value is not None:
                 raise InvalidFilterError(f"{self.path} {self.op}: no value is expected")
         elif self.op in LISTS:
             if isinstance(self.value, str) or not isinstance(self.value, Iterable):
                 raise InvalidFilterError(
-                    f"{self.path} {self.op}: expected a list, got {self.value!r}"
+                    f"{self.path} {self.op}: expected a list, got {shown(self.value)}"
                 )
             values = tuple(checked_scalar(self.path, self.op, item) for item in self.value)
             object.__setattr__(self, "value", values)
@@ -309,12 +303,6 @@ class Comparison(Filter):
         yield self
 
 
-ALWAYS = And(())
-"""The condition that every document satisfies."""
-NEVER = Or(())
-"""The condition that no document satisfies."""
-
-
 def check_is_filter(value: object) -> Filter:
     """Return a filter as it is.
 
@@ -333,7 +321,53 @@ def check_is_filter(value: object) -> Filter:
         advice = "compare the field with something, as in F('x') == 1, or use F('x').exists()"
     else:
         advice = "a filter is made with F, as in F('x') == 1"
-    raise InvalidFilterError(f"{value!r} is not a filter; {advice}")
+    raise InvalidFilterError(f"{shown(value)} is not a filter; {advice}")
+
+
+def _parts(kind: type[And | Or], value: Filter) -> tuple[Filter, ...]:
+    """Return the parts of a group of this kind, and of anything else itself."""
+    return value.filters if isinstance(value, kind) else (value,)
+
+
+def _checked(parts: object) -> tuple[Filter, ...]:
+    """Return the parts of a group as a tuple of filters."""
+    if isinstance(parts, str | Mapping) or not isinstance(parts, Iterable):
+        raise InvalidFilterError(f"And and Or take a tuple of filters, got {shown(parts)}")
+    given = tuple(parts)
+    if not all(issubclass(kind, Filter) for kind in set(map(type, given))):
+        given = tuple(map(check_is_filter, given))
+    return given
+
+
+def _depth_over(parts: tuple[Filter, ...]) -> int:
+    """Return the depth of a group of filters; one without any becomes a part of nothing."""
+    return check_depth(max(map(_depth_of, parts), default=-1) + 1)
+
+
+def _from_dict(data: object, depth: int) -> Filter:
+    """Read what `to_dict` wrote, in so many groups."""
+    if not isinstance(data, Mapping) or "operator" not in data:
+        raise InvalidFilterError(f"a filter is an object with an 'operator', got {shown(data)}")
+    operator = data["operator"]
+    if "conditions" in data:
+        conditions = data["conditions"]
+        if not isinstance(conditions, list | tuple):
+            raise InvalidFilterError(f"'conditions' takes a list, got {shown(conditions)}")
+        check_depth(depth + bool(conditions))
+        parts = tuple(_from_dict(part, depth + 1) for part in conditions)
+        match operator:
+            case "AND":
+                return And(parts)
+            case "OR":
+                return Or(parts)
+            case "NOT" if len(parts) == 1:
+                return Not(parts[0])
+    if "field" not in data or not isinstance(operator, str) or operator not in list(Op):
+        raise InvalidFilterError(
+            f"unknown filter {shown(dict(data))}; expected AND, OR, NOT with 'conditions', or a "
+            f"'field' with one of {', '.join(Op)}"
+        )
+    return Comparison(data["field"], Op(operator), _from_json(data.get("value")))
 
 
 def _folded(kind: type[And | Or], parts: Iterable[Filter]) -> Filter:
@@ -358,11 +392,25 @@ def _to_json(value: Scalar) -> Json:
 
 
 def _from_json(value: object) -> Scalar | tuple[Scalar, ...] | None:
-    if isinstance(value, Mapping):
-        moment, text = parse_datetime(str(value.get("datetime"))), value.get("written")
-        if moment is None or (text is not None and parse_datetime(str(text)) != moment):
-            raise InvalidFilterError(f"unknown filter value {value!r}")
-        return moment if text is None else Written.of(moment, str(text))
     if isinstance(value, list | tuple):
-        return tuple(_from_json(item) for item in value)  # type: ignore[misc]
-    return value  # type: ignore[return-value]
+        return tuple(map(_one_from_json, value))
+    return _one_from_json(value)
+
+
+def _one_from_json(value: object) -> Scalar:
+    if isinstance(value, Mapping):
+        moment, text = _moment(value.get("datetime")), value.get("written")
+        if moment is None or (text is not None and _moment(text) != moment):
+            raise InvalidFilterError(f"unknown filter value {shown(value)}")
+        return moment if text is None else Written.of(moment, text)
+    return value  # type: ignore[return-value]  # checked where it is compared
+
+
+def _moment(value: object) -> datetime | None:
+    return parse_datetime(value) if isinstance(value, str) else None
+
+
+ALWAYS = And(())
+"""The condition that every document satisfies."""
+NEVER = Or(())
+"""The condition that no document satisfies."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from trivec.arguments import shown
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.filters.instants import parse_datetime
@@ -31,11 +32,11 @@ def split_path(path: str) -> list[str]:
         InvalidFilterError: If a segment is not a letter or `_` followed by letters, digits, `_`.
     """
     if not isinstance(path, str):
-        raise InvalidFilterError(f"the path of a field is a str, got {path!r}")
+        raise InvalidFilterError(f"the path of a field is a str, got {shown(path)}")
     segments = path.split(".")
     if not all(_SEGMENT.fullmatch(segment) for segment in segments):
         raise InvalidFilterError(
-            f"{path!r} cannot be the path of a field; each segment is a letter or '_' followed by "
+            f"{shown(path)} cannot be the path of a field; each segment is a letter or '_' followed by "
             "letters, digits and '_', with dots between them"
         )
     return segments
