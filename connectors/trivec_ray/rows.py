@@ -37,6 +37,7 @@ from trivec.errors import InvalidDocumentError, TrivecError
 from trivec.ingestion.report import IngestReport, Rejected
 from trivec.ingestion.sources.members import document_of
 from trivec.ingestion.sources.parquet import plain_rows
+from trivec.plain import not_json
 from trivec.rows import SparseRows, TokenRows
 from trivec.vectors import Vectors
 
@@ -83,8 +84,8 @@ class Columns:
             if isinstance(metadata, str):
                 try:
                     metadata = json.loads(metadata)
-                except ValueError as error:
-                    raise InvalidDocumentError(f"{self.metadata!r} is not JSON: {error}") from error
+                except (ValueError, RecursionError) as error:
+                    raise InvalidDocumentError(f"{self.metadata!r} is {not_json(error)}") from error
             kept["metadata"] = {} if metadata is None else metadata
         return document_of(kept, id_field=self.id, text_field=self.text)
 

@@ -34,7 +34,7 @@ import numpy as np
 
 from trivec.arguments import shown, type_name
 
-__all__ = ["MAX_DEPTH", "Json", "NotPlainError", "plain", "plain_scalar", "surrogate_problem"]
+__all__ = ["MAX_DEPTH", "Json", "NotPlainError", "not_json", "plain", "plain_scalar", "surrogate_problem"]
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 """What JSON can say."""
@@ -124,6 +124,23 @@ def plain_scalar(value: object) -> object:
     # Of a subclass that counts nanoseconds, a plain one.
     parts = (*value.timetuple()[:6], value.microsecond, value.tzinfo)
     return datetime(*parts, fold=value.fold)
+
+
+def not_json(error: ValueError | RecursionError) -> str:
+    """Return what `json.loads` found wrong, in words for whoever wrote the text.
+
+    >>> import json
+    >>> try:
+    ...     json.loads("9" * 5000)
+    ... except ValueError as error:
+    ...     not_json(error)
+    'not JSON that can be kept: an integer has thousands of digits'
+    """
+    if isinstance(error, RecursionError):
+        return "not JSON that can be kept: hundreds of objects and lists lie in one another"
+    if "set_int_max_str_digits" in str(error):
+        return "not JSON that can be kept: an integer has thousands of digits"
+    return f"not JSON: {error}"
 
 
 def surrogate_problem(text: str) -> str | None:

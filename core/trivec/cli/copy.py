@@ -30,6 +30,7 @@ from trivec.ingestion.report import IngestInterrupted
 from trivec.ingestion.sources import RejectFile
 from trivec.ingestion.verification import Verification
 from trivec.outputs import check_outputs
+from trivec.plain import not_json
 from trivec.stores.registry import open_store
 
 __all__ = ["copy"]
@@ -110,6 +111,8 @@ def _values(settings: Iterable[str]) -> dict[str, Json]:
             values[name] = json.loads(text)
         except json.JSONDecodeError:
             values[name] = text
+        except (ValueError, RecursionError) as error:
+            raise InvalidOptionError(f"set-fields {name}: {not_json(error)}") from error
     return values
 
 

@@ -23,6 +23,7 @@ __all__ = ["counterexample"]
 
 _MOST_NAMED = 64  # values of one field
 _MOST_TRIALS = 4096
+_MOST_COMPARED = 2**19  # comparisons in all trials together, which take some seconds
 _MOST_IN_ALL_LISTS = 7  # values of which every list is tried
 
 _Values = tuple[Scalar, ...]
@@ -34,7 +35,8 @@ def counterexample(
     """Return metadata that a condition is not true of, or None where none is found.
 
     What is returned is certain; None is not. At most 4,096 cases are tried, which are all there
-    are for a condition on a few fields with a few values each.
+    are for a condition on a few fields with a few values each, and fewer of a condition that makes
+    more than 128 comparisons.
 
     Args:
         condition: The condition.
@@ -71,9 +73,10 @@ def _trials(
         for path, values in found.items()
     ]
     drawn: Iterable[Sequence[_Values]] = product(*lists)
-    if math.prod(map(len, lists)) > _MOST_TRIALS:
+    most = min(_MOST_TRIALS, _MOST_COMPARED // max(1, sum(map(len, compared.values()))))
+    if math.prod(map(len, lists)) > most:
         random = Random(0)
-        drawn = ([random.choice(some) for some in lists] for _ in range(_MOST_TRIALS))
+        drawn = ([random.choice(some) for some in lists] for _ in range(most))
     for chosen in drawn:
         yield dict(zip(found, chosen, strict=True))
 
@@ -119,7 +122,8 @@ def _spellings(moment: datetime) -> list[Scalar]:
 def _unlike(named: Iterable[Scalar]) -> str:
     """Return a text that holds none of these and is none of them."""
     used = set("".join(value for value in named if isinstance(value, str)))
-    return next(sign for sign in map(chr, range(0x4E00, 0x10000)) if sign not in used)
+    signs = map(chr, range(0x4E00, 0xD800))
+    return next((sign for sign in signs if sign not in used), "")  # "" holds no text either
 
 
 def _different(values: _Values, compared: Sequence[Comparison]) -> _Values:

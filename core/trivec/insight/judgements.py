@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trivec.arguments import expect
+from trivec.arguments import expect, shown
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources.jsonl import json_object
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
 from trivec.ingestion.sources.opening import OpenFile
+from trivec.plain import not_json
 
 __all__ = ["Qrels", "checked_grades", "judged_queries", "read_beir", "read_qrels", "read_queries"]
 
@@ -26,6 +27,7 @@ _DOCUMENT_FIELDS = (
     *("corpus-id", "corpus_id", "doc_id", "doc-id", "document_id", "document-id", "document"),
     *("docid", "docno", "doc"),
 )
+_MOST = 2**31 - 1  # of a grade, which what computes the metrics counts in 32 bits
 _GRADE_FIELDS = ("score", "relevance", "grade", "rel", "label")
 
 
@@ -78,7 +80,7 @@ def read_queries(path: str | Path) -> dict[str, str]:
             if first and one in _QUERY_FIELDS and text in _TEXT_FIELDS:  # the head
                 continue
         if str(one) in queries:
-            raise InvalidOptionError(f"{where}: the query {str(one)!r} is there twice")
+            raise InvalidOptionError(f"{where}: the query {shown(str(one))} is there twice")
         queries[str(one)] = str(text)
     if not queries:
         raise InvalidOptionError(f"{path}: holds no question")
@@ -117,7 +119,7 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
         known = qrels.setdefault(query, {}).setdefault(document, value)
         if known != value:
             raise InvalidOptionError(
-                f"{where}: query {query!r} and document {document!r} have the grade {value}, "
+                f"{where}: query {shown(query)} and document {shown(document)} have the grade {value}, "
                 f"and {known} before"
             )
     if not qrels:
@@ -133,10 +135,10 @@ def checked_grades(qrels: Mapping[Any, Mapping[Any, Any]]) -> dict[str, dict[str
     """
     checked: dict[str, dict[str, int]] = {}
     for query, grades in qrels.items():
-        where = f"qrels of {query!r}"
+        where = f"qrels of {shown(query)}"
         for one in (query, *grades):
             if not isinstance(one, str):
-                raise InvalidOptionError(f"{where}: the id {one!r} is no string")
+                raise InvalidOptionError(f"{where}: the id {shown(one)} is no string")
         checked[query] = {
             document: _integer(_number(grade), grade, where) for document, grade in grades.items()
         }
@@ -153,13 +155,13 @@ def judged_queries(queries: Mapping[str, str], qrels: Qrels) -> dict[str, str]:
     expect(queries, Mapping, "queries", "a mapping of ids to questions")
     expect(qrels, Mapping, "qrels", "a mapping of ids of questions to {id of a document: grade}")
     for one, text in queries.items():
-        expect(text, str, f"queries[{one!r}]", "the text of a question")
+        expect(text, str, f"queries[{shown(one)}]", "the text of a question")
     for one, grades in qrels.items():
-        expect(grades, Mapping, f"qrels[{one!r}]", "a mapping of ids of documents to grades")
+        expect(grades, Mapping, f"qrels[{shown(one)}]", "a mapping of ids of documents to grades")
     missing = [one for one in qrels if one not in queries]
     if missing:
         raise InvalidOptionError(
-            f"{len(missing)} of {len(qrels)} judged queries have no text, {missing[0]!r} first; "
+            f"{len(missing)} of {len(qrels)} judged queries have no text, {shown(missing[0])} first; "
             "give their texts, or leave their judgements out"
         )
     judged = {one: text for one, text in queries.items() if qrels.get(one)}
@@ -191,7 +193,7 @@ class _Columns:
         if self.iteration and not _is_iteration(cells[1]):
             raise InvalidOptionError(
                 f"{where}: expected query, iteration, document, grade, as TREC has them; "
-                f"the iteration {cells[1]!r} is no number"
+                f"the iteration {shown(cells[1])} is no number"
             )
         return cells[self.query], cells[self.document], cells[self.grade]
 
@@ -212,7 +214,7 @@ def _columns(line: str, where: str) -> tuple[_Columns, bool]:
         )
     if _number(cells[-1]) is None:
         raise InvalidOptionError(
-            f"{where}: the grade {cells[-1]!r} is no integer; if this line is a head, name its "
+            f"{where}: the grade {shown(cells[-1])} is no integer; if this line is a head, name its "
             f"columns such as {', '.join(names[0] for names in groups)}"
         )
     width = len(cells)
@@ -244,16 +246,18 @@ def _is_object(line: str) -> bool:
 
 
 def _number(grade: object) -> float | None:
-    text = str(grade).strip()
     try:
+        text = str(grade).strip()
         return None if "_" in text else float(text)  # Python alone reads 1_0 as a number
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
 def _integer(value: float | None, grade: object, where: str) -> int:
     if value is None or not value.is_integer():
-        raise InvalidOptionError(f"{where}: the grade {grade!r} is no integer")
+        raise InvalidOptionError(f"{where}: the grade {shown(grade)} is no integer")
+    if abs(value) > _MOST:
+        raise InvalidOptionError(f"{where}: the grade {shown(grade)} is beyond 32 bits")
     return int(value)
 
 
@@ -261,7 +265,7 @@ def _object(line: str, where: str) -> dict[str, Any]:
     try:
         return json_object(line, floats_as_written=True)  # like the cells of a table
     except (ValueError, RecursionError) as error:
-        raise InvalidOptionError(f"{where}: not JSON: {error}") from error
+        raise InvalidOptionError(f"{where}: {not_json(error)}") from error
 
 
 def _member(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> str | int:

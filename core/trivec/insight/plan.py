@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from trivec.arguments import named
 from trivec.errors import InvalidOptionError
 from trivec.schema import Schema
 from trivec.search import Part
@@ -27,6 +27,7 @@ MODELS: Mapping[str, Schema] = {
 # and the most elements of an array in Milvus. Longer rows are pooled down to them.
 _QDRANT_FLOATS = 2**20 - 1
 _MILVUS_ROWS = 4096
+_MOST = 10**12  # tokens of a document
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def plan(schema: Schema, *, tokens: float, terms: float | None = None) -> list[S
             the most there can be.
 
     Raises:
-        InvalidOptionError: If a number is below 0 or not finite, or there are more terms than
+        InvalidOptionError: If a number is below 0 or above 10**12, or there are more terms than
             tokens.
 
     Example:
@@ -76,10 +77,10 @@ def plan(schema: Schema, *, tokens: float, terms: float | None = None) -> list[S
         >>> [c.bytes_per_thousand for c in choices if c.storage == "float16 multivector"]
         [409600000]
     """
-    if not 0 <= tokens < math.inf or (terms is not None and not 0 <= terms <= tokens):
+    if not 0 <= tokens <= _MOST or (terms is not None and not 0 <= terms <= tokens):
         raise InvalidOptionError(
-            f"tokens={tokens}, terms={terms}: expected finite numbers of at least 0, and no more "
-            "terms than tokens"
+            f"{named('tokens', tokens)}, {named('terms', terms)}: expected numbers from 0 to "
+            f"{_MOST:,}, and no more terms than tokens"
         )
     choices: list[StorageChoice] = []
     if schema.dense is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from trivec.arguments import shown
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.stores.store import Store
 from trivec.stores.url import StoreUrl
@@ -31,7 +32,7 @@ def store_class(scheme: str) -> type[Store]:
     known = store_schemes()
     if scheme not in known:
         raise InvalidOptionError(
-            f"unknown store scheme {scheme!r}; known are {', '.join(sorted(known))}"
+            f"unknown store scheme {shown(scheme)}; known are {', '.join(sorted(known))}"
         )
     try:
         loaded = known[scheme].load()

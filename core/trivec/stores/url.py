@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from trivec.arguments import described
 from trivec.errors import InvalidOptionError
 
-__all__ = ["StoreUrl"]
+__all__ = ["StoreUrl", "without_secrets"]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9]*(?:\+[a-z0-9]+)?):(.+)", re.DOTALL)
+_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_PORTS = range(1, 2**16)
+_MOST_BYTES, _MOST_NAME_BYTES = 4096, 255  # of a path and of a name in it, on Linux
+_REPEATED = 200  # characters of a URL that an error repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +55,37 @@ class StoreUrl:
         match = _SCHEME.fullmatch(url) if isinstance(url, str) else None
         if match is None or url != url.strip() or not url.isprintable():
             raise InvalidOptionError(
-                f"{url!r} is not the URL of a store; expected such as 'qdrant://localhost:6333/name'"
+                f"{without_secrets(url)} is not the URL of a store; expected such as 'qdrant://localhost:6333/name'"
                 " or 'qdrant+edge:./folder/name', without white space around it"
             )
         scheme, rest = match.groups()
+        if ("@" in rest or "?" in rest) and (rest.startswith("//") or not _is_embedded(scheme)):
+            raise InvalidOptionError(
+                f"{without_secrets(url)}: credentials and options do not belong in a URL, where "
+                "logs show them; use the store's options or its environment variables"
+            )
         if rest.startswith("//"):
             if _is_embedded(scheme):
                 raise InvalidOptionError(
-                    f"{url!r}: {scheme} speaks to no server, so no // follows it; "
+                    f"{without_secrets(url)}: {scheme} speaks to no server, so no // follows it; "
                     f"write {_without_slashes(scheme, rest)!r}"
                 )
             return cls._server(scheme, url)
         if "\\" in rest:
             raise InvalidOptionError(
-                f"{url!r}: folders are separated by /; write {url.replace(chr(92), '/')!r}"
+                f"{without_secrets(url)}: folders are separated by /; "
+                f"write {without_secrets(url.replace(chr(92), '/'))}"
             )
         folder, _, name = rest.rpartition("/")
         if not name:
             raise InvalidOptionError(
-                f"{url!r} ends without the name of a collection; expected {scheme}:FOLDER/name"
+                f"{without_secrets(url)} ends without the name of a collection; "
+                f"expected {scheme}:FOLDER/name"
             )
         if name in (".", ".."):
-            raise InvalidOptionError(f"{url!r}: {name!r} cannot be the name of a collection")
+            raise InvalidOptionError(
+                f"{without_secrets(url)}: {name!r} cannot be the name of a collection"
+            )
         return cls(scheme, name, path=_path(url, scheme, rest, folder))
 
     def __str__(self) -> str:
@@ -84,34 +99,68 @@ class StoreUrl:
 
     @classmethod
     def _server(cls, scheme: str, url: str) -> StoreUrl:
+        given = without_secrets(url)
+        form = (
+            f"the form {scheme}://host:port/name, with an IPv6 address in brackets and a port from "
+            f"{_PORTS[0]} to {_PORTS[-1]}"
+        )
         try:
             parts = urlsplit(url)
             port = parts.port
-        except ValueError as error:
-            raise InvalidOptionError(
-                f"{url!r} has no valid host and port ({error}); "
-                f"expected {scheme}://host:port/name, an IPv6 address in brackets"
-            ) from error
+        except ValueError:
+            # Its message may repeat a password, so it is no cause either.
+            raise InvalidOptionError(f"{given} must have {form}") from None
         name = parts.path.strip("/")
-        if parts.username or parts.password:
-            raise InvalidOptionError(
-                "credentials do not belong in a URL, where logs show them; "
-                "use the store's options or its environment variables"
-            )
         if parts.hostname and not name:
             raise InvalidOptionError(
-                f"{url!r} ends without the name of a collection; expected {scheme}://host:port/name"
+                f"{given} ends without the name of a collection; expected {scheme}://host:port/name"
             )
-        if (
-            not parts.hostname
-            or parts.hostname.startswith((".", "~"))
-            or " " in parts.hostname
-            or "/" in name
-            or parts.query
-            or parts.fragment
-        ):
-            raise InvalidOptionError(f"{url!r} must have the form {scheme}://host:port/name")
-        return cls(scheme, name, host=parts.hostname, port=port)
+        host = _host(parts.hostname or "", in_brackets="[" in parts.netloc)
+        bad_port = port is not None and port not in _PORTS
+        if host is None or bad_port or "/" in name or parts.fragment:
+            raise InvalidOptionError(f"{given} must have {form}")
+        return cls(scheme, name, host=host, port=port)
+
+
+def without_secrets(url: object) -> str:
+    """Return how an error repeats a URL: without what may be a password or a key.
+
+    That is all before an `@`, all behind a `?`, `#` or `=`, and what stands in the place of a port
+    and is no number. The path of an embedded store is shown as it is.
+
+    >>> without_secrets("qdrant://me:secret@host:6333/name?api_key=secret")
+    "'qdrant://…@host:6333/name?…'"
+    >>> without_secrets("qdrant://me:secret/name")
+    "'qdrant://me:…/name'"
+    """
+    if not isinstance(url, str):
+        return described(url)
+    match = _SCHEME.fullmatch(url)
+    if match is not None and _is_embedded(match[1]) and not match[2].startswith("//"):
+        text = url
+    else:
+        begin = match.end(1) + 1 if match else 0
+        head, text = url[:begin], url[begin:]
+        if "@" in text:
+            text = ("//" if text.startswith("//") else "") + "…@" + text.rpartition("@")[2]
+        text = re.sub(r"([?#=]).+", r"\1…", text, flags=re.DOTALL)
+        text = head + re.sub(r"^(//[^/:\[\]]*:)(?!\d{1,5}(?:/|$))[^/]+", r"\1…", text)
+    return repr(text if len(text) <= _REPEATED else f"{text[:_REPEATED]}…")
+
+
+def _host(name: str, *, in_brackets: bool) -> str | None:
+    """Return a host's name in ASCII or its address, or None where it can be neither."""
+    try:
+        if in_brackets:
+            return name if IPv6Address(name) else None
+        if not name.isascii():
+            name = name.encode("idna").decode()
+        if "xn--" in name:
+            name.encode().decode("idna")
+    except ValueError:
+        return None
+    labels = name.removesuffix(".").split(".")
+    return name if len(name) <= 253 and all(map(_LABEL.fullmatch, labels)) else None
 
 
 def _is_embedded(scheme: str) -> bool:
@@ -137,9 +186,15 @@ def _path(url: str, scheme: str, rest: str, folder: str) -> Path | None:
         return Path("/") if rest.startswith("/") and not _is_in_memory(scheme) else None
     if _is_in_memory(scheme):
         raise InvalidOptionError(
-            f"{url!r}: what lies in memory has no folder; write '{scheme}:/name'"
+            f"{without_secrets(url)}: what lies in memory has no folder; write '{scheme}:/name'"
+        )
+    parts = rest.encode().split(b"/")
+    if len(rest.encode()) > _MOST_BYTES or max(map(len, parts)) > _MOST_NAME_BYTES:
+        raise InvalidOptionError(
+            f"{without_secrets(url)}: a path has at most {_MOST_BYTES} bytes, and a name in it "
+            f"{_MOST_NAME_BYTES}"
         )
     try:
         return Path(folder).expanduser()
     except RuntimeError as error:
-        raise InvalidOptionError(f"{url!r}: {error}") from error
+        raise InvalidOptionError(f"{without_secrets(url)}: {error}") from error

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
 from trivec.ingestion.sources.row import Row, distinct
+from trivec.plain import not_json
 
 __all__ = ["json_object", "read_jsonl"]
 
@@ -30,7 +31,7 @@ def read_jsonl(stream: BinaryIO, path: str) -> Iterator[Row]:
         try:
             yield Row(where, json_object(line), content)
         except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
-            yield Row(where, None, content, f"not JSON: {error}")
+            yield Row(where, None, content, not_json(error))
 
 
 def json_object(line: str, *, floats_as_written: bool = False) -> dict[str, Any]:

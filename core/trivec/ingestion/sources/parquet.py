@@ -8,6 +8,7 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trivec.arguments import shown
 from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
 from trivec.ingestion.sources.row import Row, distinct
 from trivec.plain import plain
@@ -69,7 +70,7 @@ def read_parquet(
                 break
             for values, problem in plain_rows(batch):
                 number += 1
-                content = json.dumps(values, default=str)
+                content = _content(values)
                 yield Row(f"row {number}", None if problem else values, content, problem)
             done(number / max(1, total))
     if number != total:
@@ -99,6 +100,14 @@ def plain_rows(table: pa.RecordBatch | pa.Table) -> Iterator[tuple[dict[str, Any
         yield dict(zip(names, cells, strict=True)), next(problems, "")
 
 
+def _content(values: dict[str, Any]) -> str:
+    """Return a row as text, for the file of what was rejected."""
+    try:
+        return json.dumps(values, default=str)
+    except (TypeError, ValueError):  # a map has keys that JSON does not know
+        return repr(values)
+
+
 class _Unreadable:
     """A cell that Python cannot hold."""
 
@@ -115,13 +124,13 @@ def _check_columns(file: ParquetFile, path: str, needed: tuple[str, str]) -> Non
     for name in names:
         if names.count(name) > 1:
             raise InvalidDocumentError(
-                f"{path}: {names.count(name)} columns are named {name!r}; "
+                f"{path}: {names.count(name)} columns are named {shown(name)}; "
                 "each needs a name of its own"
             )
     for name in needed:
         if name not in names:
             raise InvalidDocumentError(
-                f"{path}: there is no column {name!r}, only {', '.join(map(repr, names[:10]))}; "
+                f"{path}: there is no column {name!r}, only {', '.join(map(shown, names[:10]))}; "
                 "name the columns with id_field and text_field (--id-field, --text-field)"
             )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO
 
+from trivec.arguments import shown
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
@@ -249,14 +250,14 @@ def _header(record: _Record, path: str, dialect: Dialect, needed: tuple[str, str
     for name in names:
         if names.count(name) > 1:
             raise InvalidDocumentError(
-                f"{where}: {names.count(name)} columns are named {name!r}; "
+                f"{where}: {names.count(name)} columns are named {shown(name)}; "
                 "each needs a name of its own"
             )
     missing = [name for name in needed if name not in names]
     if missing:
         raise InvalidDocumentError(
             f"{where}: the header has no column {missing[0]!r}, only "
-            f"{', '.join(map(repr, names[:10]))}; {remedy or _NAMED}"
+            f"{', '.join(map(shown, names[:10]))}; {remedy or _NAMED}"
         )
     return names
 
@@ -296,4 +297,4 @@ def _typed(cell: str, name: str, kind: FieldType | None) -> object:
             case _:
                 return cell
     except (ValueError, KeyError, RecursionError) as error:
-        raise ValueError(f"{name!r} is declared {kind}, got {cell!r}") from error
+        raise ValueError(f"{name!r} is declared {kind}, got {shown(cell)}") from error
