@@ -139,6 +139,7 @@ def _pattern(path: str, value: str) -> str:
     part = value.removeprefix("%").removesuffix("%")
     if "%" in part:
         raise InvalidFilterError(
-            f"{path} like {shown(value)}: a `%` is understood at the ends only; combine several `like`"
+            f"{path} like {shown(value)}: a `%` is understood at the ends only; combine several "
+            "`like`"
         )
     return part

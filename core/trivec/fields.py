@@ -112,7 +112,8 @@ def check_values(document: Document, fields: Mapping[str, FieldType]) -> None:
         fits = several == kind.is_list or raw is None
         if not fits or count != len(values) or not all(fits_type(v, kind.item) for v in values):
             raise InvalidDocumentError(
-                f"document {document.id!r}: metadata field {path!r} is declared {kind}, got {shown(raw)}"
+                f"document {document.id!r}: metadata field {path!r} is declared {kind}, "
+                f"got {shown(raw)}"
             )
 
 

@@ -91,7 +91,9 @@ def as_weights(value: Weights | Mapping[str, float]) -> Weights:
         raise InvalidOptionError(f"weights={shown(value)} must be Weights, or a dict of them")
     unknown = sorted(map(shown, set(value) - set(_NAMES)))
     if unknown:
-        raise InvalidOptionError(f"unknown weights {', '.join(unknown)}; known are {', '.join(_NAMES)}")
+        raise InvalidOptionError(
+            f"unknown weights {', '.join(unknown)}; known are {', '.join(_NAMES)}"
+        )
     given = [value.get(name, 0) for name in _NAMES]
     for name, one in zip(_NAMES, given, strict=True):
         if isinstance(one, bool) or not isinstance(one, int | float | np.number):

@@ -329,6 +329,10 @@ class Vectors:
             stop: Behind the last row; None reads to the end.
             parts: Which representations, of those that the file has.
 
+        Raises:
+            FileNotFoundError: If there is no such file.
+            InvalidVectorsError: If it cannot be read, is damaged, or is another kind of file.
+
         Example:
             >>> import tempfile, numpy as np
             >>> with tempfile.TemporaryDirectory() as folder:
@@ -336,44 +340,17 @@ class Vectors:
             ...     Vectors.load(folder + "/v.safetensors", start=2).dense
             array([[0., 0., 1.]], dtype=float32)
         """
-        from safetensors import SafetensorError, safe_open
+        from trivec.vector_files import read_columns
 
         expect(path, (str, os.PathLike), "path", "the path of a file")
+        for name, place in (("start", start), ("stop", stop)):
+            if place is not None:
+                expect(place, (int, np.integer), name, "the number of a row")
+        columns = read_columns(path, slice(start, stop), parts)
         try:
-            opened = safe_open(path, framework="numpy")
-        except SafetensorError as error:
-            raise InvalidVectorsError(
-                f"{path} is no file that Vectors.save wrote: {error}"
-            ) from error
-        with opened as file:
-            names = set(file.keys())
-
-            def rows(name: str, first: int, last: int) -> NDArray[Any]:
-                column = file.get_slice(name)
-                if first >= last:  # safetensors refuses to slice nothing
-                    dtype = np.float16 if column.get_dtype() == "F16" else np.float32
-                    return np.zeros((0, *column.get_shape()[1:]), dtype)
-                return np.asarray(column[first:last])
-
-            def ragged(part: str) -> tuple[NDArray[np.int64], int, int]:
-                indptr = file.get_tensor(f"{part}.indptr")
-                first, last, _ = slice(start, stop).indices(len(indptr) - 1)
-                indptr = indptr[first : max(first, last) + 1]
-                return indptr - indptr[0], int(indptr[0]), int(indptr[-1])
-
-            dense = sparse = colbert = None
-            if "dense" in names and "dense" in parts:
-                n = file.get_slice("dense").get_shape()[0]
-                first, last, _ = slice(start, stop).indices(n)
-                dense = rows("dense", first, last)
-            if "sparse.indptr" in names and "sparse" in parts:
-                indptr, first, last = ragged("sparse")
-                indices = rows("sparse.indices", first, last)
-                sparse = SparseRows(indptr, indices, rows("sparse.values", first, last))
-            if "colbert.indptr" in names and "colbert" in parts:
-                indptr, first, last = ragged("colbert")
-                colbert = TokenRows(indptr, rows("colbert.values", first, last))
-        return Vectors(dense=dense, sparse=sparse, colbert=colbert)
+            return Vectors(**columns)
+        except InvalidVectorsError as error:
+            raise InvalidVectorsError(f"{os.fspath(path)!r} is damaged: {error}") from error
 
 
 def expect_vector(value: object, what: str) -> None:

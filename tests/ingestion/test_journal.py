@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -126,19 +128,66 @@ def test_it_is_a_file_of_sqlite_in_wal_mode(path: Path) -> None:
     database.close()
 
 
-def test_what_is_no_journal_is_refused(path: Path, tmp_path: Path) -> None:
-    path.write_text("some text that is long enough to be no header of SQLite", encoding="utf-8")
-    with pytest.raises(JournalError, match="cannot be used: file is not a database"):
-        Journal(path, IDENTITY)
-    other = sqlite3.connect(tmp_path / "other.db")
-    other.execute("CREATE TABLE mine (a)")
-    other.close()
-    with pytest.raises(JournalError, match="but not a journal"):
-        Journal(tmp_path / "other.db", IDENTITY)
+def _database(path: Path, script: str, *, log: bool = False) -> None:
+    """Make somebody's database, with its last changes in a log beside it, as a killed process."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.executescript(("PRAGMA journal_mode = WAL;" if log else "") + script)
+        if log:
+            kept = {p: p.read_bytes() for p in (path, Path(f"{path}-wal"))}
+    if log:
+        for file, content in kept.items():
+            file.write_bytes(content)
+
+
+STRANGERS: dict[str, Callable[[Path], object]] = {
+    "text": lambda path: path.write_text("some text that is long enough to be no header of SQLite"),
+    "one byte": lambda path: path.write_bytes(b"\n"),
+    "a head alone": lambda path: path.write_bytes(b"SQLite format 3\0"),
+    "a head and noise": lambda path: path.write_bytes(
+        b"SQLite format 3\0" + bytes(range(256)) * 32
+    ),
+    "a database": lambda path: _database(path, "CREATE TABLE mine (a)"),
+    "a database with a log": lambda path: _database(path, "CREATE TABLE mine (a)", log=True),
+    "a database of a program": lambda path: _database(path, "PRAGMA user_version = 3"),
+    "an application's": lambda path: _database(path, "PRAGMA application_id = 7"),
+    "another identity": lambda path: _database(path, "CREATE TABLE identity (name, passport)"),
+    "our names and others": lambda path: _database(
+        path, "CREATE TABLE identity (key, value); CREATE TABLE mine (a)"
+    ),
+    "a view": lambda path: _database(path, "CREATE VIEW identity AS SELECT 1 AS a"),
+    "a folder": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("make", STRANGERS.values(), ids=STRANGERS)
+def test_what_is_no_journal_is_refused_as_it_is(path: Path, make: Callable[[Path], object]) -> None:
+    make(path)
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
+    for _ in range(2):
+        with pytest.raises(JournalError, match=r"cannot be used: .*left as it is"):
+            Journal(path, IDENTITY)
+    after = {file.name: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
+    assert {name: content for name, content in after.items() if "-shm" not in name} == before
+
+
+def test_names_of_no_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="cannot be opened"):
         Journal(tmp_path / "no" / "such" / "folder", IDENTITY)
-    with pytest.raises(JournalError, match="empty name"):
-        Journal("", IDENTITY)
+    for name, problem in (("", "empty name"), ("a\0b", "NUL|null"), ("x" * 300, "too long")):
+        with pytest.raises(JournalError, match=problem):
+            Journal(name and str(tmp_path / name), IDENTITY)
+
+
+def test_a_journal_may_have_any_name_and_begin_in_an_empty_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (":memory:", "file:a?mode=ro", "a%20b#c", "ü"):
+        Path(name).touch()
+        with Journal(name, IDENTITY) as journal:
+            journal.acknowledge([Document("a", "text")])
+        with Journal(name, IDENTITY) as journal:
+            assert len(journal) == 1
 
 
 def test_a_journal_that_is_damaged_says_so(path: Path) -> None:

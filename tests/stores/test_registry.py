@@ -108,7 +108,11 @@ def test_a_folder_that_cannot_be_made_is_told(scheme: str, tmp_path: Path) -> No
         *("qdrant://host:6333:hunter2/a", "qdrant://host/a/b?api_key=hunter2", "KEY=hunter2"),
         *("qdrant+edge://user:hunter2@host/a", "qdrant+edge://host/a?api_key=hunter2"),
         *("qdrant://user:hunter2@host/a\n", "qdrant://user:hunter2@ho\0st/a", "Q://u:hunter2@h/a"),
-        *("qdrant://user:hunter2@ho\ud800st/a", "qdrant://host/a?x=\u202ehunter2", "x+y://?hunter2"),
+        *(
+            "qdrant://user:hunter2@ho\ud800st/a",
+            "qdrant://host/a?x=\u202ehunter2",
+            "x+y://?hunter2",
+        ),
         *("qdrant://user:hunter2@" + "h" * 5000 + "/a", "nope://user:hunter2@host/a"),
     ],
 )

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["MODEL_TYPES", "Architecture"]
+from trivec.arguments import shown
+
+__all__ = ["MODEL_TYPES", "Architecture", "number_problems"]
 
 MODEL_TYPES = ("xlm-roberta", "roberta", "bert")
+
+# Far above every published encoder, and far below what would fill a memory.
+_RANGES = {
+    "vocab_size": (1, 10_000_000),
+    "hidden_size": (1, 65_536),
+    "num_hidden_layers": (1, 1_000),
+    "num_attention_heads": (1, 65_536),
+    "intermediate_size": (1, 1_000_000),
+    "max_position_embeddings": (1, 10_000_000),
+    "type_vocab_size": (1, 1_000),
+    "num_labels": (0, 100_000),  # transformers makes a name for each
+}
+_MAY_BE_NULL = ("num_labels",)
 
 
 class _Config(Protocol):
@@ -31,6 +47,45 @@ class _Config(Protocol):
     def layer_norm_eps(self) -> float: ...
     @property
     def hidden_act(self) -> str: ...
+
+
+def number_problems(config: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each number of config.json that no model can have.
+
+    Args:
+        config: What the file holds. What it does not say is transformers' default.
+
+    Example:
+        >>> number_problems({"num_hidden_layers": -1, "hidden_size": True})
+        ['hidden_size is True, expected an integer from 1 to 65536', \
+'num_hidden_layers is -1, expected an integer from 1 to 1000']
+    """
+    problems = []
+    for name, (least, most) in _RANGES.items():
+        value = config.get(name, least)
+        if not _is_integer(value, least, most) and not (value is None and name in _MAY_BE_NULL):
+            problems.append(f"{name} is {shown(value)}, expected an integer from {least} to {most}")
+    padding = config.get("pad_token_id")
+    if padding is not None and not problems:
+        rows = [
+            config[name] for name in ("vocab_size", "max_position_embeddings") if name in config
+        ]
+        last = min(rows, default=1_000) - 1
+        if not _is_integer(padding, 0, last):
+            problems.append(
+                f"pad_token_id is {shown(padding)}, expected null or an integer from 0 to {last}, "
+                "a row of both embeddings"
+            )
+    epsilon = config.get("layer_norm_eps", 1e-5)
+    if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 < epsilon < 1:
+        problems.append(f"layer_norm_eps is {shown(epsilon)}, expected a number from 0 to 1")
+    if not isinstance(config.get("hidden_act", "gelu"), str):
+        problems.append(f"hidden_act is {shown(config['hidden_act'])}, expected the name of one")
+    return problems
+
+
+def _is_integer(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from trivec.encoding.architecture import MODEL_TYPES, Architecture
+from trivec.arguments import shown
+from trivec.encoding.architecture import MODEL_TYPES, Architecture, number_problems
 from trivec.encoding.files import flaw, read_json, reason
 from trivec.encoding.head_files import HeadReader, Layer
 from trivec.encoding.inventory import (
@@ -194,6 +195,9 @@ def _architecture(folder: Path, problems: list[str]) -> Architecture | None:
     if (wrong := _another_model(settings)) is not None:
         problems.append(f"config.json: {wrong}")
         return None
+    if numbers := number_problems(settings):
+        problems += [f"config.json: {one}" for one in numbers]
+        return None
     from transformers import AutoConfig
     from transformers.activations import ACT2FN
 
@@ -212,19 +216,18 @@ def _another_model(config: Mapping[str, Any]) -> str | None:
     """Say why the tensors do not make the model that is computed here."""
     if config.get("auto_map"):
         return (
-            f"the model is made by code of its own ({config['auto_map']}), and no code of a "
+            f"the model is made by code of its own ({shown(config['auto_map'])}), and no code of a "
             "checkpoint is run"
         )
     if config.get("model_type") not in MODEL_TYPES:
-        return (
-            f"the model type is {config.get('model_type')!r}, expected {' or '.join(MODEL_TYPES)}"
-        )
+        given = shown(config.get("model_type"))
+        return f"the model type is {given}, expected {' or '.join(MODEL_TYPES)}"
     for key in ("quantization_config", "compression_config"):
         if config.get(key):
             return f"{key} says that the weights are quantised; load the original ones"
     for key, what in _OTHER_MODELS.items():
         if config.get(key):
-            return f"{key}={config[key]!r} makes it {what}"
+            return f"{key}={shown(config[key])} makes it {what}"
     return None
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from trivec.plain import not_json
+
 __all__ = ["flaw", "read_json", "reason"]
 
 _HEAD = 1024  # bytes that tell what a file is
+_MOST_HEADER = 100_000_000  # bytes; what the safetensors library reads
 _REASON = 300  # characters of a library's message that are repeated
 
 # Advice that switches a protection off, or that is about the library's own options.
@@ -59,6 +63,8 @@ def _safetensors_flaw(path: Path, head: bytes, size: int) -> str | None:
         return "cannot be read: it is no safetensors file"
     if 8 + length > size:
         return _CUT
+    if length > _MOST_HEADER:
+        return "cannot be read: its header is damaged; get the file again"
     with path.open("rb") as file:
         file.seek(8)
         try:
@@ -90,7 +96,7 @@ def read_json(folder: Path, name: str, problems: list[str], kind: type[Any] = di
         kind: What it must hold: dict or list.
     """
     path = folder / name
-    if not path.is_file():
+    if not os.path.isfile(path):  # of no name does it raise
         return None
     wrong = flaw(path)
     if wrong is not None:
@@ -99,7 +105,7 @@ def read_json(folder: Path, name: str, problems: list[str], kind: type[Any] = di
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        problems.append(f"{name} is not JSON: {reason(error)}")
+        problems.append(f"{name} is {not_json(error)}")
         return None
     if not isinstance(value, kind):
         problems.append(f"{name} holds a {type(value).__name__}, expected {kind.__name__}")

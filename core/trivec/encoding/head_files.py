@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ __all__ = ["HeadReader"]
 Layer = tuple[Tensor, Tensor]
 
 # `torch.save` of FlagEmbedding; converted folders have the others.
+_MOST = 2**28  # numbers of a head, 1 GiB of float32
 _SUFFIXES = (".pt", ".safetensors", ".bin", ".pth")
 
 
@@ -75,6 +77,15 @@ class HeadReader:
         among = [n for n in self.tensors.shapes if f".{n}".rpartition(".")[0].endswith(f".{name}")]
         if among:
             self.names |= set(among)
+            if odd := [n for n in among if not self.tensors.is_float(n)]:
+                self.problems.append(f"{odd[0]} among the weights is no floating point")
+                return
+            if large := [n for n in among if math.prod(self.tensors.shapes[n]) > _MOST]:
+                self.problems.append(
+                    f"{large[0]} among the weights has shape {self.tensors.shapes[large[0]]}, "
+                    "which no head has"
+                )
+                return
             state = {n: self.tensors.read(n) for n in among}
             yield f"{name} among the weights", _without_prefix(state)
 
@@ -82,7 +93,7 @@ class HeadReader:
         found = {name: tuple(tensor.shape) for name, tensor in state.items()}
         rows = outputs or (found.get("weight") or (0,))[0]
         expected = {"weight": (rows, self.hidden), "bias": (rows,)}
-        if rows < 1 or found != expected:
+        if not 1 <= rows * self.hidden <= _MOST or found != expected:
             first = outputs or "dimension"
             self.problems.append(
                 f"{source} holds {found}, expected weight ({first}, {self.hidden}) "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from trivec.encoding.files import reason
@@ -21,10 +22,13 @@ def fetch(
     Raises:
         CheckpointError: If it is no folder and the hub has no such model, or cannot be reached.
     """
-    folder = Path(model).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(model).expanduser()
+    except RuntimeError as error:  # ~ of nobody
+        raise CheckpointError(f"{str(model)!r}: {error}") from error
+    if os.path.isdir(folder):  # of no name does it raise
         return folder
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise CheckpointError(
             f"{str(model)!r} is a file; give the folder that holds the model's files"
         )

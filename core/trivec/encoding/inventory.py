@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal
 
+from trivec.arguments import shown
+
 __all__ = [
     "adapter_problems",
     "at_most",
@@ -67,8 +69,8 @@ def adapter_problems(folder: Path) -> list[str]:
         return []
     try:
         settings = json.loads((folder / "adapter_config.json").read_bytes())
-        base = f" of {settings['base_model_name_or_path']!r}"
-    except (OSError, ValueError, KeyError, TypeError):
+        base = f" of {shown(settings['base_model_name_or_path'])}"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         base = ""
     return [
         f"{' and '.join(found)}: an adapter{base} changes the vectors and would be ignored; "

@@ -76,7 +76,7 @@ class Measurement:
         """Return what the file says; None if there is none, or something else is in it."""
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         if not isinstance(content, dict):
             return None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.encoding.tokens import PackedTexts, TextTokenizer
-from trivec.errors import InvalidOptionError
+from trivec.errors import CheckpointError, InvalidOptionError
 
 __all__ = ["PairIds", "PairTokenizer"]
 
@@ -53,6 +53,11 @@ class PairTokenizer:
         # The special tokens of a pair of empty texts; the document's part begins behind the
         # tokens that end the question, of which XLM-RoBERTa has two.
         ids, self._types, self._text_types = tokenizer.frame_of_pair()
+        if len(ids) < 3:
+            raise CheckpointError(
+                f"the tokenizer makes the tokens {ids.tolist()} of a pair of empty texts; expected "
+                "one special token before, between and behind the texts"
+            )
         self._before, self._between, self._behind = ids[:1], ids[1:-1], ids[-1:]
         self.types = 1 + max(int(self._types.max()), *self._text_types)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from trivec.arguments import shown
 from trivec.encoding.files import read_json
 
 __all__ = ["Pooling", "Settings", "read_settings"]
@@ -115,15 +116,19 @@ def _modules(folder: Path, problems: Problems, kind: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in listed:
         entry = one if isinstance(one, dict) else {"type": one}
-        full, path = str(entry.get("type", "")), str(entry.get("path", ""))
+        full, path = _text(entry.get("type", "")), _text(entry.get("path", ""))
         name = full.rpartition(".")[2]
         if not full.startswith(_PACKAGE):
             problems.append(
-                f"modules.json names code of its own, {full!r}, and no code of a checkpoint is run"
+                f"modules.json names code of its own, {shown(full)}, and no code of a checkpoint is "
+                "run"
             )
         elif name not in supported or name in found:
             twice = " twice" if name in found else ""
-            problems.append(f"modules.json has the module {full!r}{twice}: {_REST}")
+            problems.append(f"modules.json has the module {shown(full)}{twice}: {_REST}")
+        elif not _is_inside(path):
+            problems.append(f"modules.json has the path {shown(path)}, expected a folder beside it")
+            continue
         else:
             problems += _misplaced(folder, name, path)
         found[name] = path
@@ -132,12 +137,21 @@ def _modules(folder: Path, problems: Problems, kind: str) -> dict[str, str]:
     return found
 
 
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else shown(value)
+
+
+def _is_inside(path: str) -> bool:
+    """Return whether a module's path is the model's folder, or the name of one in it."""
+    return path in ("", ".") or (path == Path(path).name and path != ".." and len(path) < 100)
+
+
 def _misplaced(folder: Path, name: str, path: str) -> Problems:
     """Return a problem for a module that reads or works elsewhere than it usually does."""
     problems: Problems = []
     if name == "Transformer" and path not in ("", "."):
         problems.append(
-            f"modules.json keeps the Transformer in {path!r}; load the model with "
+            f"modules.json keeps the Transformer in {shown(path)}; load the model with "
             "sentence-transformers and save it again, which puts it into the folder itself"
         )
     elif name == "Normalize":
@@ -163,7 +177,7 @@ def _pooling(folder: Path, place: str, problems: Problems) -> tuple[Pooling, boo
     problems += _unknown(name, config, known)
     if "pooling_mode" in config:
         given = config["pooling_mode"]
-        modes = [str(mode) for mode in (given if isinstance(given, list) else [given])]
+        modes = [_text(mode) for mode in (given if isinstance(given, list) else [given])]
     else:
         modes = [mode for key, mode in _LEGACY_POOLINGS.items() if config.get(key)] or ["mean"]
     if len(modes) != 1 or modes[0] not in _POOLINGS:
@@ -171,7 +185,7 @@ def _pooling(folder: Path, place: str, problems: Problems) -> tuple[Pooling, boo
         return "cls", True
     include = config.get("include_prompt", True)
     if not isinstance(include, bool):
-        problems.append(f"{name} has include_prompt={include!r}, expected true or false")
+        problems.append(f"{name} has include_prompt={shown(include)}, expected true or false")
     return _POOLINGS[modes[0]], include is not False
 
 
@@ -185,7 +199,9 @@ def _transformer(folder: Path, problems: Problems, kind: str) -> tuple[int | Non
         problems += _unknown(path.name, config, set(_TRANSFORMER_KEYS))
         for key, value in _OUTPUTS[kind].items():
             if config.get(key, value) != value:
-                problems.append(f"{path.name} has {key}={config[key]!r}, expected {value!r}")
+                problems.append(
+                    f"{path.name} has {key}={shown(config[key])}, expected {shown(value)}"
+                )
         text = config.get("processing_kwargs") or {}
         text = text.get("text") if isinstance(text, dict) else None
         text = text if isinstance(text, dict) else {}
@@ -200,7 +216,12 @@ def _tokenizer_limit(folder: Path, problems: Problems) -> int | None:
     if config.get("auto_map"):
         problems.append(
             f"tokenizer_config.json: the tokenizer is made by code of its own "
-            f"({config['auto_map']}), and no code of a checkpoint is run"
+            f"({shown(config['auto_map'])}), and no code of a checkpoint is run"
+        )
+    extra = config.get("extra_ids")  # tokens that transformers makes up
+    if extra is not None and (not isinstance(extra, int) or not 0 <= extra <= 10_000):
+        problems.append(
+            f"tokenizer_config.json has extra_ids={shown(extra)}, expected an integer up to 10000"
         )
     return _limit("tokenizer_config.json", "model_max_length", config, problems)
 
@@ -210,7 +231,7 @@ def _limit(file: str, key: str, config: Mapping[str, Any], problems: Problems) -
     if value is None or (isinstance(value, (int, float)) and value > _NO_LIMIT):
         return None
     if isinstance(value, bool) or not isinstance(value, int) or value < 3:
-        problems.append(f"{file} has {key}={value!r}, expected a number of tokens, at least 3")
+        problems.append(f"{file} has {key}={shown(value)}, expected a number of tokens, at least 3")
         return None
     return value
 
@@ -222,19 +243,21 @@ def _prompts(
     config = read_json(folder, name, problems) or {}
     expected = "SentenceTransformer" if kind == "encoder" else "CrossEncoder"
     if config.get("model_type") not in (None, expected):
-        problems.append(f"{name} says that this is a {config['model_type']}, expected {expected}")
+        problems.append(
+            f"{name} says that this is a {_text(config['model_type'])}, expected {expected}"
+        )
     given = config.get("prompts") or {}
     if not isinstance(given, dict) or not all(
         isinstance(text, str | None) for text in given.values()
     ):
-        problems.append(f"{name} has prompts={given!r}, expected a text for each name")
+        problems.append(f"{name} has prompts={shown(given)}, expected a text for each name")
         return None, None
     prompts: dict[str, str] = {key: text for key, text in given.items() if text}
     default = config.get("default_prompt_name")
     if kind == "reranker":
-        if prompts.get(str(default)):
+        if prompts.get(_text(default)):
             problems.append(
-                f"{name} puts {prompts[str(default)]!r} before each pair, which no reranker here "
+                f"{name} puts {prompts[_text(default)]!r} before each pair, which no reranker here "
                 "does; put it before the questions yourself and remove default_prompt_name"
             )
         return None, None
@@ -243,12 +266,12 @@ def _prompts(
     similarity = config.get("similarity_fn_name")
     if similarity not in _COMPARED_BY_ANGLE and not normalized:
         problems.append(
-            f"{name} compares vectors by {similarity!r} and modules.json has no Normalize, so "
+            f"{name} compares vectors by {shown(similarity)} and modules.json has no Normalize, so "
             "lengths matter to this model; dense vectors here have length 1"
         )
     document = next((prompts[key] for key in _DOCUMENT_PROMPTS if key in prompts), None)
     roles = ("query", *_DOCUMENT_PROMPTS)
-    text = prompts.get(str(default))
+    text = prompts.get(_text(default))
     if text and default not in roles and not instructed:
         problems.append(
             f"{name} puts {text!r} before questions and documents alike unless a program says "
@@ -261,7 +284,7 @@ def _prompts(
 def _unknown(file: str, config: Mapping[str, Any], known: set[str]) -> Problems:
     """Return a problem for each setting that is not known and not empty."""
     return [
-        f"{file} has {key}={value!r}, which trivec does not know; the vectors could be others"
+        f"{file} has {key}={shown(value)}, which trivec does not know; the vectors could be others"
         for key, value in config.items()
         if key not in known and not re.match("_", key) and value not in (None, False, "", [], {})
     ]

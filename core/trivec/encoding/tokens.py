@@ -191,15 +191,21 @@ class TextTokenizer:
         Raises:
             CheckpointError: If it cannot be read or has a token that the model lacks.
         """
-        from tokenizers import normalizers
-        from transformers import AutoTokenizer
-
         try:
-            loaded = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
+            return cls._read(folder, vocabulary, lower_case)
+        except CheckpointError:
+            raise
         except Exception as error:  # the tokenizers library raises bare exceptions
             raise CheckpointError(
                 f"the tokenizer in {folder} cannot be loaded: {reason(error)}"
             ) from error
+
+    @classmethod
+    def _read(cls, folder: Path, vocabulary: int, lower_case: bool) -> TextTokenizer:
+        from tokenizers import normalizers
+        from transformers import AutoTokenizer
+
+        loaded = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
         tokenizer = getattr(loaded, "backend_tokenizer", None)
         if tokenizer is None:
             raise CheckpointError(
@@ -208,7 +214,8 @@ class TextTokenizer:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         added = tokenizer.get_added_tokens_decoder()
-        tokens = max(tokenizer.get_vocab_size(), 1 + max(added, default=0))
+        known = tokenizer.get_vocab(with_added_tokens=True).values()
+        tokens = 1 + max((*known, *added), default=-1)
         if tokens > vocabulary:
             raise CheckpointError(
                 f"the tokenizer in {folder} has {tokens} tokens, the model "
@@ -242,11 +249,15 @@ class TextTokenizer:
         The last are the types of the two texts. All are those that transformers hands to the
         model: 0 where the tokenizer's settings do not name them among the model's inputs.
         """
-        frame = self._tokenizer.encode("", "")
+        try:
+            frame, pair = self._tokenizer.encode("", ""), self._tokenizer.encode("a", "a")
+        except Exception as error:  # the tokenizers library raises bare exceptions
+            raise CheckpointError(
+                f"the tokenizer makes no tokens of a pair of texts: {reason(error)}"
+            ) from error
         ids, types = np.array(frame.ids, np.int64), np.array(frame.type_ids, np.int64)
         if not self._typed:
             return ids, np.zeros_like(types), (0, 0)
-        pair = self._tokenizer.encode("a", "a")
         texts = dict(zip(pair.sequence_ids, pair.type_ids, strict=True))
         return ids, types, (texts.get(0, int(types[0])), texts.get(1, int(types[-1])))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 import re
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from trivec.arguments import shown
 from trivec.encoding.files import flaw, reason
 
 __all__ = ["TensorFiles", "open_weights", "read_state", "read_tensors"]
@@ -47,7 +49,7 @@ class TensorFiles:
         self._first_rows: dict[str, Callable[[], Tensor]] = {}
         for name in sorted(self.files):
             path = folder / name
-            if not path.is_file():
+            if not os.path.isfile(path):
                 self.problems.append(f"{name} is missing")
             elif wrong := flaw(path):
                 self.problems.append(f"{name} {wrong}")
@@ -70,6 +72,10 @@ class TensorFiles:
         for name in sorted(self.shapes.keys() & other.shapes.keys()):
             if self.shapes[name] != other.shapes[name]:
                 return name
+            if not self.is_float(name) or not other.is_float(name):
+                if self._kinds[name] != other._kinds[name]:
+                    return name
+                continue
             ours, theirs = self._first_rows[name](), other._first_rows[name]()
             # The same weights may be stored in two precisions; bfloat16 has 8 bits.
             loss = 0.0 if ours.dtype == theirs.dtype else 2**-7
@@ -152,8 +158,10 @@ def _layouts(folder: Path, problems: list[str]) -> list[list[str]]:
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 problems.append(f"{index.name} {wrong or 'names no files in a weight_map'}")
                 continue
-            if not shards or any(Path(shard).name != shard for shard in shards):
-                problems.append(f"{index.name} names {sorted(shards)}, expected files beside it")
+            if not shards or any(Path(shard).name != shard or len(shard) > 200 for shard in shards):
+                problems.append(
+                    f"{index.name} names {shown(sorted(shards))}, expected files beside it"
+                )
                 continue
             found.append(sorted(shards))
     if found:  # the same in another precision, such as model.fp16.safetensors

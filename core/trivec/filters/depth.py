@@ -9,8 +9,8 @@ __all__ = ["MAX_DEPTH", "check_depth"]
 MAX_DEPTH = 32
 """Of `and`, `or` and `not` in one another.
 
-Qdrant reads at most 128 objects and lists in one another as JSON, and 100 messages over gRPC. Two of
-either are one group of a filter; a comparison, and the query around the filter, take up to 18.
+Qdrant reads at most 128 objects and lists in one another as JSON, and 100 messages over gRPC. Two
+of either are one group of a filter; a comparison, and the query around the filter, take up to 18.
 """
 
 
@@ -24,8 +24,8 @@ def check_depth(depth: int) -> int:
         >>> check_depth(33)
         Traceback (most recent call last):
         trivec.errors.InvalidFilterError: a filter has 33 or more groups (and, or, not, \
-brackets) in one another; at most 32 are allowed. Join conditions of one kind in one group, as in And((a, b, c)), \
-and use in_([...]) for many values of one field
+brackets) in one another; at most 32 are allowed. Join conditions of one kind in one group, as \
+in And((a, b, c)), and use in_([...]) for many values of one field
     """
     if depth > MAX_DEPTH:
         raise InvalidFilterError(

@@ -124,8 +124,9 @@ def _operator(path: str, name: str, value: Any, depth: int) -> Filter:  # noqa: 
         return Comparison(path, Op.EXISTS if value else Op.IS_NULL)
     if name not in _OPERATORS:
         raise InvalidFilterError(
-            f"{path}: unknown operator {shown(name)}; known are {', '.join(_OPERATORS)}, $exists and "
-            "$not (the fields of an object are written with dots, such as 'author.name')"
+            f"{path}: unknown operator {shown(name)}; known are {', '.join(_OPERATORS)}, "
+            "$exists and $not (the fields of an object are written with dots, such as "
+            "'author.name')"
         )
     if value is None and name in ("$eq", "$ne"):
         return Comparison(path, Op.IS_NULL if name == "$eq" else Op.EXISTS)

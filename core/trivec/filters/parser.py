@@ -200,8 +200,8 @@ class _Parser:
 
     def _no_date(self, token: _Token) -> InvalidFilterError:
         return InvalidFilterError(
-            f"filter {shown(self._text)}: {token.text:.100} is no date; one is written as 2026-01-31 or "
-            "2026-01-31T12:00:00Z, and a string stands in quotes"
+            f"filter {shown(self._text)}: {token.text:.100} is no date; one is written as "
+            "2026-01-31 or 2026-01-31T12:00:00Z, and a string stands in quotes"
         )
 
     def _string(self, token: _Token) -> str:
@@ -212,8 +212,8 @@ class _Parser:
             return str(json.loads(f'"{body}"', strict=False))
         except json.JSONDecodeError as error:
             raise InvalidFilterError(
-                f"filter {shown(self._text)}: the string at character {token.start + 1} has an escape "
-                "that JSON does not know"
+                f"filter {shown(self._text)}: the string at character {token.start + 1} has an "
+                "escape that JSON does not know"
             ) from error
 
 

@@ -36,8 +36,8 @@ def split_path(path: str) -> list[str]:
     segments = path.split(".")
     if not all(_SEGMENT.fullmatch(segment) for segment in segments):
         raise InvalidFilterError(
-            f"{shown(path)} cannot be the path of a field; each segment is a letter or '_' followed by "
-            "letters, digits and '_', with dots between them"
+            f"{shown(path)} cannot be the path of a field; each segment is a letter or '_' "
+            "followed by letters, digits and '_', with dots between them"
         )
     return segments
 

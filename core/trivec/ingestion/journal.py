@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Self
 from trivec.document import Document
 from trivec.errors import JournalError
 from trivec.ingestion.contents import HASH_BYTES, content_key, content_of
+from trivec.ingestion.journal_file import DamagedError, cell, check_file, check_order
 from trivec.ingestion.repeats import PAGE, WAITING, Answer, Repeats, Seen, select
 from trivec.outputs import make_file
 from trivec.schema import same_model
@@ -76,18 +78,20 @@ class Journal:
         if path is not None and not self._name:
             raise JournalError("the journal's file has an empty name; None is for no journal")
         self._lock = threading.Lock()
-        if self._name:
-            with suppress(OSError):  # SQLite says what is wrong
-                make_file(self._name)
+        file = "" if path is None else os.path.abspath(path)  # also one named ":memory:"
+        if file:
+            check_file(Path(file))
+            with suppress(OSError, ValueError):  # SQLite says what is wrong
+                make_file(file)
         try:
             self._database = sqlite3.connect(
-                self._name, timeout=1, isolation_level=None, check_same_thread=False
+                file, timeout=1, isolation_level=None, check_same_thread=False
             )
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError) as error:  # no folder; a NUL in the name
             raise JournalError(f"journal {self._name!r} cannot be opened: {error}") from error
         try:
             self._open(identity)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, DamagedError) as error:
             self._database.close()
             reason = "another run uses it" if "locked" in str(error) else str(error)
             raise JournalError(f"journal {self._name!r} cannot be used: {reason}") from error
@@ -107,11 +111,6 @@ class Journal:
         else:
             execute("PRAGMA journal_mode = OFF")
         execute("PRAGMA temp_store = FILE")
-        tables = {name for (name,) in execute("SELECT name FROM sqlite_master")}
-        if tables and "identity" not in tables:
-            raise JournalError(
-                f"{self._name!r} is a database, but not a journal; give another file"
-            )
         self._database.executescript(_TABLES)
         self._check_identity({"format": FORMAT, **identity})
         self._repeats = Repeats(self._database)
@@ -119,7 +118,8 @@ class Journal:
 
     def _check_identity(self, wanted: Mapping[str, str]) -> None:
         with self._transaction():
-            there = dict(self._database.execute("SELECT key, value FROM identity"))
+            rows = self._database.execute("SELECT key, value FROM identity").fetchall()
+            there = {cell(key, str): cell(value, str) for key, value in rows}
             problems = [
                 f"{key} was {there.get(key, 'nothing')!r} and is {wanted.get(key, 'nothing')!r}"
                 for key in sorted({*there, *wanted})
@@ -254,7 +254,8 @@ class Journal:
             rows = self._database.execute(
                 "SELECT id, problem FROM documents WHERE problem IS NOT NULL ORDER BY id"
             ).fetchall()
-        yield from rows
+            found = [(cell(one, str), cell(problem, str)) for one, problem in rows]
+        yield from found
 
     def __len__(self) -> int:
         """How many documents are acknowledged."""
@@ -273,10 +274,12 @@ class Journal:
                     "AND (?1 IS NULL OR rowid < ?1) ORDER BY rowid DESC LIMIT ?2",
                     (below, PAGE),
                 ).fetchall()
-            if not rows:
+                ids = [cell(one, str) for _, one in rows]
+                check_order(below is None or one < below for one, _ in rows[-1:])
+            if not ids:
                 return
             below = rows[-1][0]
-            yield [one for _, one in rows]
+            yield ids
 
     def vanished(self) -> Iterator[list[str]]:
         """Yield in pages the known ids that this run has not met; they stay until `forget`."""
@@ -288,10 +291,12 @@ class Journal:
                     "AND id NOT IN (SELECT id FROM kept) ORDER BY id LIMIT ?",
                     (after, PAGE),
                 ).fetchall()
-            if not rows:
+                ids = [cell(one, str) for (one,) in rows]
+                check_order(after < one for one in ids[-1:])
+            if not ids:
                 return
-            after = rows[-1][0]
-            yield [one for (one,) in rows]
+            after = ids[-1]
+            yield ids
 
     def forget(self, ids: Iterable[str]) -> None:
         """Forget documents, so that the next plan takes them for new."""
@@ -319,8 +324,8 @@ class Journal:
     def _rows(self, ids: Iterable[str]) -> dict[str, tuple[bytes, bytes, str | None]]:
         query = "SELECT id, text, metadata, problem FROM documents WHERE id IN ({})"
         with self._locked():
-            rows = select(self._database, query, ids)
-            return {one: (text, metadata, problem) for one, text, metadata, problem in rows}
+            rows = {one: _row(*rest) for one, *rest in select(self._database, query, ids)}
+        return rows
 
     def _record(self, rows: Iterable[tuple[str, bytes, str | None]]) -> None:
         with self._transaction():
@@ -387,7 +392,7 @@ class Journal:
         with self._lock:
             try:
                 yield
-            except sqlite3.Error as error:
+            except (sqlite3.Error, DamagedError) as error:
                 raise JournalError(
                     f"journal {self._name!r} cannot be read or written: {error}"
                 ) from error
@@ -405,6 +410,10 @@ class Journal:
 
 
 _Row = tuple[bytes, bytes, str | None]
+
+
+def _row(text: object, metadata: object, problem: object) -> _Row:
+    return cell(text, bytes), cell(metadata, bytes), problem and cell(problem, str)
 
 
 def _fits(key: str, there: str | None, wanted: str | None) -> bool:

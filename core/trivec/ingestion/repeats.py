@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trivec.document import Document, metadata_json
+from trivec.ingestion.journal_file import cell
 
 __all__ = ["PAGE", "WAITING", "Answer", "Repeats", "Seen", "select"]
 
@@ -71,7 +72,7 @@ class Repeats:
         self._database = database
         database.executescript(_TABLES)
         (last,) = database.execute("SELECT coalesce(max(run), 0) FROM replaced").fetchone()
-        self._run = int(last) + 1
+        self._run = cell(last, int) + 1
 
     def seen(self, ids: Iterable[str]) -> dict[str, Seen]:
         """Return what came last of each of these ids, where one came."""
@@ -104,7 +105,7 @@ class Repeats:
     def gaps(self, keys: Iterable[bytes]) -> dict[bytes, int]:
         """Return those of these keys that are of replaced contents, with their gaps."""
         query = "SELECT key, gap FROM replaced WHERE key IN ({})"
-        return dict(select(self._database, query, keys))
+        return {key: cell(gap, int) for key, gap in select(self._database, query, keys)}
 
     def forget_old(self) -> None:
         """Forget the contents that a run over the whole source has not met."""
@@ -142,7 +143,7 @@ def select(
     every = list(values)
     for start in range(0, len(every), PAGE):
         page = every[start : start + PAGE]
-        yield from database.execute(query.format(", ".join("?" * len(page))), page)
+        yield from database.execute(query.format(", ".join("?" * len(page))), page).fetchall()
 
 
 def _as_json(document: Document) -> str:

@@ -119,8 +119,8 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
         known = qrels.setdefault(query, {}).setdefault(document, value)
         if known != value:
             raise InvalidOptionError(
-                f"{where}: query {shown(query)} and document {shown(document)} have the grade {value}, "
-                f"and {known} before"
+                f"{where}: query {shown(query)} and document {shown(document)} have the grade "
+                f"{value}, and {known} before"
             )
     if not qrels:
         raise InvalidOptionError(f"{path}: holds no judgement")
@@ -161,8 +161,8 @@ def judged_queries(queries: Mapping[str, str], qrels: Qrels) -> dict[str, str]:
     missing = [one for one in qrels if one not in queries]
     if missing:
         raise InvalidOptionError(
-            f"{len(missing)} of {len(qrels)} judged queries have no text, {shown(missing[0])} first; "
-            "give their texts, or leave their judgements out"
+            f"{len(missing)} of {len(qrels)} judged queries have no text, {shown(missing[0])} "
+            "first; give their texts, or leave their judgements out"
         )
     judged = {one: text for one, text in queries.items() if qrels.get(one)}
     if not judged:
@@ -214,8 +214,8 @@ def _columns(line: str, where: str) -> tuple[_Columns, bool]:
         )
     if _number(cells[-1]) is None:
         raise InvalidOptionError(
-            f"{where}: the grade {shown(cells[-1])} is no integer; if this line is a head, name its "
-            f"columns such as {', '.join(names[0] for names in groups)}"
+            f"{where}: the grade {shown(cells[-1])} is no integer; if this line is a head, name "
+            f"its columns such as {', '.join(names[0] for names in groups)}"
         )
     width = len(cells)
     return _Columns(tabs, width, 0, width - 2, width - 1, iteration=width == 4), False
