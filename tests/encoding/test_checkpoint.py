@@ -157,3 +157,76 @@ def test_what_the_hub_does_not_have(tmp_path: Path) -> None:
         load("tests/tiny", cache_dir=tmp_path, local_files_only=True, revision="v9")
     with pytest.raises(CheckpointError, match="neither a folder nor the name"):
         load("no/such/folder/at/all", local_files_only=True)
+
+
+IMPOSSIBLE: list[tuple[str, Any]] = [
+    *(("num_hidden_layers", value) for value in (-1, 0, 10**8, True, 2.0, "2", None, [2])),
+    *(("hidden_size", value) for value in (-32, 0, 2**31, {"a": 32})),
+    *(("intermediate_size", value) for value in (0, 10**12)),
+    *(("vocab_size", value) for value in (0, 10**30)),
+    *(("num_attention_heads", value) for value in (0, -4, 10**9)),
+    *(("max_position_embeddings", value) for value in (-1, 10**12)),
+    *(("type_vocab_size", value) for value in (0, -1, 10**9)),
+    *(("pad_token_id", value) for value in (-1, 10**6, 1.0, "1")),
+    *(("layer_norm_eps", value) for value in (0, -1e-5, 2, "1e-5", math.nan, math.inf)),
+    *(("num_labels", value) for value in (-1, 10**9)),
+    *(("hidden_act", value) for value in (None, 3, ["gelu"], "no such")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), IMPOSSIBLE, ids=str)
+@pytest.mark.parametrize("load", [Encoder.load, Reranker.load])
+def test_a_number_that_no_model_has_is_named(
+    m3: Path, copy: Copy, load: Callable[[Path], object], name: str, value: Any
+) -> None:
+    folder = copy(m3)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, name: value}))
+    with pytest.raises(CheckpointError, match=rf"config\.json: .*{name}"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("modules.json", '[{"type": "sentence_transformers.x.Pooling", "path": "../x"}]', "path"),
+        ("modules.json", '[{"type": "sentence_transformers.x.Pooling", "path": ".."}]', "path"),
+        ("modules.json", '[{"type": ' + "[" * 500 + "]" * 500 + "}]", "code of its own"),
+        ("config.json", "[" * 100_000, "hundreds of objects"),
+        ("config.json", '{"hidden_size": ' + "9" * 5_000 + "}", "thousands of digits"),
+        ("tokenizer_config.json", '{"extra_ids": 1000000000}', "extra_ids"),
+        ("adapter_config.json", "[" * 100_000, "adapter"),
+    ],
+)
+def test_settings_that_lead_astray_are_refused(
+    m3: Path, copy: Copy, file: str, content: str, problem: str
+) -> None:
+    folder = copy(m3)
+    (folder / file).write_text(content)
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        Encoder.load(folder)
+    assert len(str(caught.value)) < 3_000
+
+
+def test_a_tokenizer_that_fails_on_a_text_is_named(m3: Path, copy: Copy) -> None:
+    folder = copy(m3)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["unk_token"] = "no such token"
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(CheckpointError, match="the tokenizer"):
+        Encoder.load(folder).encode_documents(["unheard of"])
+
+
+def test_a_tokenizer_with_an_id_beyond_the_model_is_refused(m3: Path, copy: Copy) -> None:
+    folder = copy(m3)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["kaka"] = 10**6  # as many tokens as before
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(CheckpointError, match="different models"):
+        Encoder.load(folder)
+
+
+@pytest.mark.parametrize("name", ["no~such~user", "~nobody-here/model", "x" * 5_000, "a\0b"])
+def test_names_of_no_model_are_refused(name: str) -> None:
+    with pytest.raises(CheckpointError):
+        Encoder.load(name, local_files_only=True)

@@ -102,6 +102,7 @@ def test_a_folder_that_cannot_be_made_is_told(scheme: str, tmp_path: Path) -> No
         *("qdrant://user:a/hunter2@host/a", "qdrant://user:a?hunter2@host/a", "//u:hunter2@h/a"),
         *("qdrant://user:hunter2/a", "qdrant://user:hunter2", "qdrant://user:12hunter2/a"),
         *("qdrant://user:hunter2%40host/a", "qdrant:/user:hunter2@host/a", "qdrant:hunter2@host"),
+        *("archive:///a/#hunter2", "qdrant+edge://host/a?api_key=hunter2", "x+y://a/b=hunter2"),
         *("https://user:hunter2@host/a", "https://host/a?api_key=hunter2", "user:hunter2@host"),
         *("qdrant://host/a?api_key=hunter2", "milvus://host:x/a?token=hunter2", "a?b=hunter2"),
         *("qdrant://]/a?api_key=hunter2", "qdrant://host/a#hunter2", "qdrant://host?hunter2"),

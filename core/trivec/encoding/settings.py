@@ -120,8 +120,8 @@ def _modules(folder: Path, problems: Problems, kind: str) -> dict[str, str]:
         name = full.rpartition(".")[2]
         if not full.startswith(_PACKAGE):
             problems.append(
-                f"modules.json names code of its own, {shown(full)}, and no code of a checkpoint is "
-                "run"
+                f"modules.json names code of its own, {shown(full)}, and no code of a "
+                "checkpoint is run"
             )
         elif name not in supported or name in found:
             twice = " twice" if name in found else ""

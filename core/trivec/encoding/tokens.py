@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,6 +147,17 @@ class TokenIds:
         )
 
 
+@contextmanager
+def _own_errors(what: str) -> Iterator[None]:
+    """Raise `CheckpointError` for what the tokenizers library raises, which is bare exceptions."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"the tokenizer {what}: {reason(error)}") from error
+
+
 class TextTokenizer:
     """A checkpoint's tokenizer; any number of threads can use it.
 
@@ -191,14 +203,8 @@ class TextTokenizer:
         Raises:
             CheckpointError: If it cannot be read or has a token that the model lacks.
         """
-        try:
+        with _own_errors(f"in {folder} cannot be loaded"):
             return cls._read(folder, vocabulary, lower_case)
-        except CheckpointError:
-            raise
-        except Exception as error:  # the tokenizers library raises bare exceptions
-            raise CheckpointError(
-                f"the tokenizer in {folder} cannot be loaded: {reason(error)}"
-            ) from error
 
     @classmethod
     def _read(cls, folder: Path, vocabulary: int, lower_case: bool) -> TextTokenizer:
@@ -249,12 +255,8 @@ class TextTokenizer:
         The last are the types of the two texts. All are those that transformers hands to the
         model: 0 where the tokenizer's settings do not name them among the model's inputs.
         """
-        try:
+        with _own_errors("reads no pair of texts"):
             frame, pair = self._tokenizer.encode("", ""), self._tokenizer.encode("a", "a")
-        except Exception as error:  # the tokenizers library raises bare exceptions
-            raise CheckpointError(
-                f"the tokenizer makes no tokens of a pair of texts: {reason(error)}"
-            ) from error
         ids, types = np.array(frame.ids, np.int64), np.array(frame.type_ids, np.int64)
         if not self._typed:
             return ids, np.zeros_like(types), (0, 0)
@@ -273,7 +275,9 @@ class TextTokenizer:
         """Yield each text's token ids without special tokens, int64 (tokens,)."""
         for start in range(0, len(texts), _CHUNK):
             chunk = list(texts[start : start + _CHUNK])
-            for encoding in self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False):
+            with _own_errors("reads no text"):
+                encodings = self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False)
+            for encoding in encodings:
                 yield np.array(encoding.ids, np.int64)
 
     def tokens(self, text: str, *, max_length: int, window: int | None = None) -> list[Token]:
@@ -281,7 +285,8 @@ class TextTokenizer:
 
         The first special token and its repetitions are left out, as ColBERT vectors leave them.
         """
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        with _own_errors("reads no text"):
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
         room = _room(max_length, window)
         content = list(zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True))
         kept = content[-room:] if self._keep_end else content[:room]

@@ -66,9 +66,11 @@ class StoreUrl:
             )
         if rest.startswith("//"):
             if _is_embedded(scheme):
+                given, meant = without_secrets(url), _without_slashes(scheme, rest)
+                if given != repr(url):  # it may hold a secret, which would be repeated
+                    meant = f"{scheme}:FOLDER/name"
                 raise InvalidOptionError(
-                    f"{without_secrets(url)}: {scheme} speaks to no server, so no // follows it; "
-                    f"write {_without_slashes(scheme, rest)!r}"
+                    f"{given}: {scheme} speaks to no server, so no // follows it; write {meant!r}"
                 )
             return cls._server(scheme, url)
         if "\\" in rest:
