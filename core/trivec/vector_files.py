@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +12,17 @@ from numpy.typing import NDArray
 from trivec.errors import InvalidVectorsError
 from trivec.rows import SparseRows, TokenRows
 
-if TYPE_CHECKING:
-    from safetensors import safe_open
-
 __all__ = ["read_columns"]
 
-_FLOATS = {"F16": np.float16, "F32": np.float32}
-_IDS = {"U32": np.uint32}
-_STARTS = {"I64": np.int64}
+_FLOATS = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
+_IDS = {"U32": np.dtype(np.uint32)}
+_STARTS = {"I64": np.dtype(np.int64)}
 
 
 class _Kind(NamedTuple):
     """What a column must be."""
 
-    dtypes: Mapping[str, type[np.generic]]
+    dtypes: Mapping[str, np.dtype[Any]]
     dimensions: int
 
 
@@ -72,7 +69,7 @@ def read_columns(path: str | os.PathLike[str], rows: slice, parts: Sequence[str]
 class _Columns:
     """The columns of one file, with their shapes as its header has them."""
 
-    def __init__(self, file: safe_open) -> None:
+    def __init__(self, file: Any) -> None:  # noqa: ANN401 - safe_open is untyped
         self._file = file
         self._names = set(file.keys())
 

@@ -413,7 +413,11 @@ _Row = tuple[bytes, bytes, str | None]
 
 
 def _row(text: object, metadata: object, problem: object) -> _Row:
-    return cell(text, bytes), cell(metadata, bytes), problem and cell(problem, str)
+    return (
+        cell(text, bytes),
+        cell(metadata, bytes),
+        None if problem is None else cell(problem, str),
+    )
 
 
 def _fits(key: str, there: str | None, wanted: str | None) -> bool:
