@@ -14,9 +14,9 @@ from trivec.rows import SparseRows, TokenRows
 
 __all__ = ["read_columns"]
 
-_FLOATS = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
-_IDS = {"U32": np.dtype(np.uint32)}
-_STARTS = {"I64": np.dtype(np.int64)}
+_FLOATS: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
+_IDS: dict[str, np.dtype[Any]] = {"U32": np.dtype(np.uint32)}
+_STARTS: dict[str, np.dtype[Any]] = {"I64": np.dtype(np.int64)}
 
 
 class _Kind(NamedTuple):

@@ -144,7 +144,12 @@ def _tree(rng: Random, depth: int = 0) -> Filter:
 
 def _use(condition: Filter) -> None:
     """Do with a filter whatever stores and their users do."""
-    metadata = {"lang": "en", "year": 2020, "tags": ["a", None, 2.5], "nested": {"kind": {}}}
+    metadata: dict[str, Any] = {
+        "lang": "en",
+        "year": 2020,
+        "tags": ["a", None, 2.5],
+        "nested": {"kind": {}},
+    }
     meant = condition.matches(metadata)
     assert condition.simplified().matches(metadata) == meant
     if is_local(condition):
@@ -262,7 +267,8 @@ def metadata_and_options(rng: Random, folder: Path) -> None:
     value: Any = _nested(rng)
     if isinstance(value, dict):
         Document("a", "text", value)
-    as_weights({rng.choice(["dense", "sparse", "colbert", "x", 1]): _scalar(rng)})
+    weights: dict[Any, Any] = {rng.choice(["dense", "sparse", "colbert", "x", 1]): _scalar(rng)}
+    as_weights(weights)
     field_types({rng.choice(PATHS): rng.choice([str, int, list, _scalar(rng)])})
 
 
