@@ -103,6 +103,8 @@ def test_a_folder_that_cannot_be_made_is_told(scheme: str, tmp_path: Path) -> No
         *("qdrant://user:hunter2/a", "qdrant://user:hunter2", "qdrant://user:12hunter2/a"),
         *("qdrant://user:hunter2%40host/a", "qdrant:/user:hunter2@host/a", "qdrant:hunter2@host"),
         *("archive:///a/#hunter2", "qdrant+edge://host/a?api_key=hunter2", "x+y://a/b=hunter2"),
+        *("qdrant://host/a?b=c@d/hunter2", "x?/@]:0/hunter2"),
+        *("qdrant:-/a#hunter2", "vespa:/key=hunter2"),
         *("https://user:hunter2@host/a", "https://host/a?api_key=hunter2", "user:hunter2@host"),
         *("qdrant://host/a?api_key=hunter2", "milvus://host:x/a?token=hunter2", "a?b=hunter2"),
         *("qdrant://]/a?api_key=hunter2", "qdrant://host/a#hunter2", "qdrant://host?hunter2"),

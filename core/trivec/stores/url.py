@@ -59,7 +59,8 @@ class StoreUrl:
                 " or 'qdrant+edge:./folder/name', without white space around it"
             )
         scheme, rest = match.groups()
-        if ("@" in rest or "?" in rest) and (rest.startswith("//") or not _is_embedded(scheme)):
+        marks = "@?#" if rest.startswith("//") else "" if _is_embedded(scheme) else "@?#="
+        if set(marks) & set(rest):
             raise InvalidOptionError(
                 f"{without_secrets(url)}: credentials and options do not belong in a URL, where "
                 "logs show them; use the store's options or its environment variables"
@@ -144,7 +145,9 @@ def without_secrets(url: object) -> str:
         begin = match.end(1) + 1 if match else 0
         head, text = url[:begin], url[begin:]
         if "@" in text:
-            text = ("//" if text.startswith("//") else "") + "…@" + text.rpartition("@")[2]
+            user, _, rest = text.rpartition("@")
+            rest = "" if set("?#=") & set(user) else rest  # which may belong to a query
+            text = ("//" if text.startswith("//") else "") + "…@" + rest
         text = re.sub(r"([?#=]).+", r"\1…", text, flags=re.DOTALL)
         text = head + re.sub(r"^(//[^/:\[\]]*:)(?!\d{1,5}(?:/|$))[^/]+", r"\1…", text)
     return repr(text if len(text) <= _REPEATED else f"{text[:_REPEATED]}…")
