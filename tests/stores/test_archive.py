@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -9,8 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trivec import Document, open_store
-from trivec.errors import CollectionNotFoundError, InvalidOptionError, StoreError
+from trivec import Document, Schema, open_store
+from trivec.errors import (
+    CollectionNotFoundError,
+    InvalidOptionError,
+    SchemaMismatchError,
+    StoreError,
+)
 from trivec.stores.archive import ArchiveStore
 from trivec.testing import HashEncoder
 
@@ -75,7 +81,7 @@ def test_a_damaged_archive_is_told(archive: ArchiveStore, tmp_path: Path) -> Non
     _save(archive, "a")
     (tmp_path / "saved" / "000001.safetensors").unlink()
     assert archive.count() == 1
-    with pytest.raises(StoreError, match=r"the archive in .* failed: .*000001"):
+    with pytest.raises(StoreError, match=r"the archive in .* is damaged: 000001"):
         archive.get(["a"], with_vectors=True)
     with pytest.raises(InvalidOptionError, match="write 'archive:host/name'"):
         open_store("archive://host/name")
@@ -155,7 +161,8 @@ def test_a_drop_between_opening_and_writing_is_noticed(
 
     def late() -> None:
         monkeypatch.undo()
-        (tmp_path / "saved" / "documents.sqlite").unlink()
+        for file in (tmp_path / "saved").iterdir():
+            file.unlink()
         other.create(encoder.schema)
         check()
 
@@ -163,3 +170,119 @@ def test_a_drop_between_opening_and_writing_is_noticed(
     with pytest.raises(CollectionNotFoundError, match="dropped meanwhile"):
         archive._write([Document("b", "b")], encoder.encode_documents(["b"]))
     assert other.count() == 0
+
+
+def test_drop_deletes_no_files_of_others(archive: ArchiveStore, tmp_path: Path) -> None:
+    folder = tmp_path / "saved"
+    _save(archive, "a")
+    (folder / "model.safetensors").write_text("keep")
+    (folder / "1.safetensors").write_text("keep")
+    (folder / "000009.safetensors").mkdir()
+    (folder / "000008.safetensors").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").write_text("keep")
+    archive.drop()
+    assert _files(archive, tmp_path) == ["000009.safetensors", "1.safetensors", "model.safetensors"]
+    assert (tmp_path / "elsewhere").read_text() == "keep"
+    archive.drop()
+    with pytest.raises(CollectionNotFoundError):
+        archive.count()
+
+
+def test_a_folder_that_is_no_archive_is_neither_filled_nor_emptied(
+    tmp_path: Path, encoder: HashEncoder
+) -> None:
+    folder = tmp_path / "bge-m3"
+    folder.mkdir()
+    (folder / "000001.safetensors").write_text("a shard of a model")
+    (folder / "model.safetensors").write_text("keep")
+    with open_store(f"archive:{tmp_path}/bge-m3") as store:
+        store.drop()
+        with pytest.raises(StoreError, match=r"not empty.*'000001.safetensors', 'model"):
+            store.create(encoder.schema)
+        store.drop()
+        assert sorted(file.name for file in folder.iterdir()) == [
+            "000001.safetensors",
+            "model.safetensors",
+        ]
+        with sqlite3.connect(folder / "documents.sqlite") as database:
+            database.execute("CREATE TABLE documents (id TEXT)")
+        with pytest.raises(StoreError, match="another program's database"):
+            store.drop()
+        (folder / "documents.sqlite").write_text("no database")
+        with pytest.raises(StoreError, match=r"nothing in .* is deleted"):
+            store.drop()
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_what_a_killed_create_and_a_killed_drop_left_is_taken_over(
+    archive: ArchiveStore, tmp_path: Path, encoder: HashEncoder
+) -> None:
+    folder = tmp_path / "saved"
+    _save(archive, "a")
+    archive.close()
+    (folder / "documents.sqlite").rename(folder / "documents.old")
+    (folder / "documents.1a2b3c4d.new").write_text("half")
+    (folder / "documents.new").write_text("half, of an earlier version")
+    (folder / "part.new").write_text("half")
+    again = ArchiveStore(tmp_path, "saved")
+    with pytest.raises(CollectionNotFoundError):
+        again.count()
+    again.create(encoder.schema)
+    assert again.count() == 0
+    assert _files(again, tmp_path) == ["documents.sqlite"]
+    _save(again, "b")
+    again.close()
+    (folder / "documents.sqlite").rename(folder / "documents.old")
+    ArchiveStore(tmp_path, "saved").drop()
+    assert not folder.exists()
+
+
+def test_nothing_is_deleted_or_written_through_links(archive: ArchiveStore, tmp_path: Path) -> None:
+    _save(archive, "a")
+    (tmp_path / "link").symlink_to(tmp_path / "saved")
+    linked = ArchiveStore(tmp_path, "link")
+    assert linked.count() == 1
+    with pytest.raises(StoreError, match=r"link to .*saved; open it"):
+        linked.drop()
+    assert archive.count() == 1
+    (tmp_path / "victim").write_text("keep")
+    (tmp_path / "saved" / "part.new").symlink_to(tmp_path / "victim")
+    _save(archive, "b")
+    assert (tmp_path / "victim").read_text() == "keep"
+    assert archive.count() == 2
+
+
+def test_files_are_the_owners_alone(tmp_path: Path, encoder: HashEncoder) -> None:
+    (tmp_path / "there").mkdir(0o755)
+    for name in ("deep/new", "there"):
+        store = ArchiveStore(tmp_path / Path(name).parent, Path(name).name)
+        store.create(encoder.schema)
+        _save(store, "a")
+        files = list((tmp_path / name).iterdir())
+        assert len(files) == 2
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("deep", "deep/new", "there")]
+    assert modes == [0o700, 0o700, 0o755]
+
+
+@pytest.mark.parametrize("second", ["same", "other"])
+def test_of_two_that_create_an_archive_at_once_one_is_first(
+    tmp_path: Path, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    from trivec.stores import archive_folder
+
+    publish = archive_folder._publish
+
+    def late(new: Path, database: Path) -> bool:
+        monkeypatch.undo()
+        ArchiveStore(tmp_path, "race").create(encoder.schema)
+        return publish(new, database)
+
+    monkeypatch.setattr(archive_folder, "_publish", late)
+    store = ArchiveStore(tmp_path, "race")
+    if second == "same":
+        store.create(encoder.schema)
+    else:
+        with pytest.raises(SchemaMismatchError, match="just created otherwise"):
+            store.create(Schema(dense=3, sparse=False, colbert=None))
+    assert store.describe().schema == encoder.schema

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import heapq
-import json
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from trivec.collection import Collection, Page
 from trivec.document import Document, metadata_json
-from trivec.errors import (
-    CollectionNotFoundError,
-    InvalidVectorsError,
-    StoreError,
-)
-from trivec.fields import FieldType
+from trivec.errors import CollectionNotFoundError, SchemaMismatchError, StoreError
 from trivec.filters import Filter
 from trivec.hit import Hit
-from trivec.rows import SparseRows, TokenRows
-from trivec.schema import Schema
 from trivec.search import Search
+from trivec.stores.archive_folder import ArchiveFolder, saved_collection, whole
+from trivec.stores.folder import check_name, check_not_linked, remove_files
 from trivec.stores.memory import candidates, rank
 from trivec.stores.overflow import Overflow
 from trivec.stores.store import BATCH_BYTES, Store
@@ -40,15 +30,6 @@ __all__ = ["ArchiveStore"]
 Execute = Callable[..., sqlite3.Cursor]
 
 IDS = 1024  # ids in one statement; SQLite takes 32,766 parameters since 3.32
-
-_TABLES = """
-CREATE TABLE collection (schema TEXT NOT NULL, fields TEXT NOT NULL);
-CREATE TABLE documents (
-    id TEXT PRIMARY KEY, text TEXT NOT NULL, metadata TEXT NOT NULL,
-    part INTEGER NOT NULL, row INTEGER NOT NULL
-);
-CREATE INDEX place ON documents (part, row);
-"""
 
 
 class ArchiveStore(Store):
@@ -79,8 +60,8 @@ class ArchiveStore(Store):
         batch_bytes: int = BATCH_BYTES,
     ) -> None:
         super().__init__(name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
-        self._folder = Path(folder) / name
-        self._file = self._folder / "documents.sqlite"
+        self._folder = ArchiveFolder(Path(folder) / check_name(name))
+        self._file = self._folder.database
         self._lock = threading.RLock()
         self._database: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None  # device and inode of its file
@@ -104,39 +85,25 @@ class ArchiveStore(Store):
         return ((url.path or Path()) / url.name,)
 
     def _describe(self) -> Collection | None:
-        if not self._file.is_file():
-            return None
+        with self._folder.failing():
+            if not self._file.is_file():
+                return None
         with self._transaction() as execute:
             row = execute("SELECT schema, fields FROM collection").fetchone()
-        fields = {path: FieldType(kind) for path, kind in json.loads(row[1]).items()}
-        return Collection(Schema(**json.loads(row[0])), fields)
+        try:
+            return saved_collection(*row)
+        except (TypeError, ValueError) as error:
+            raise self._folder.damaged(str(error)) from error
 
     def _create(self, collection: Collection) -> None:
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"the folder {self._folder} cannot be made: {error}") from error
-        # Made under another name: a file of this name is complete.
-        new = self._file.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        database = sqlite3.connect(new, isolation_level=None)
-        database.executescript(_TABLES)
-        database.execute(
-            "INSERT INTO collection VALUES (?, ?)",
-            (json.dumps(asdict(collection.schema)), json.dumps(dict(collection.fields))),
-        )
-        database.close()
-        new.replace(self._file)
+        if not self._folder.create(collection) and self._describe() != collection:
+            raise SchemaMismatchError(f"collection {self.name!r} was just created otherwise")
 
     def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         with self._transaction("IMMEDIATE") as execute:
             (last,) = execute("SELECT max(part) FROM documents").fetchone()
-            part = (last or 0) + 1
-            new = self._folder / "part.new"
-            _whole(vectors, self.schema).save(new)
-            with new.open("rb+") as file:
-                os.fsync(file.fileno())
-            new.replace(self._part(part))
+            part = self._folder.last_part(last) + 1
+            self._folder.write_part(part, whole(vectors, self.schema))
             replaced = self._parts_of(execute, [document.id for document in documents])
             for row, d in enumerate(documents):
                 values = (d.id, d.text, metadata_json(d.metadata), part, row)
@@ -178,25 +145,24 @@ class ArchiveStore(Store):
                     (last, place),
                 ).fetchall()
                 if condition is not None:
-                    rows = [row for row in rows if condition.matches(json.loads(row[2]))]
+                    rows = [row for row in rows if condition.matches(self._folder.metadata(row[2]))]
                 page = self._page(rows, parts)
             if page.documents:
                 yield page
 
     def _page(self, rows: Sequence[tuple[Any, ...]], parts: Sequence[str]) -> Page:
         """Return documents, in the order of their places, with these parts of their vectors."""
-        rows = sorted(rows, key=lambda row: row[3:])
-        documents = [Document(one, text, json.loads(meta)) for one, text, meta, _, _ in rows]
+        places = self._folder.places(rows)
+        documents = [place.document for place in places]
         if not parts:
             return Page(documents, None)
-        places: dict[int, list[int]] = {}
-        for row in rows:
-            places.setdefault(row[3], []).append(row[4])
-        batches = []
-        for part, wanted in places.items():
-            start = wanted[0]
-            run = Vectors.load(self._part(part), start=start, stop=wanted[-1] + 1, parts=parts)
-            batches.append(run.take(np.asarray(wanted, np.int64) - start))
+        by_part: dict[int, list[int]] = {}
+        for _, part, row in places:
+            by_part.setdefault(part, []).append(row)
+        batches = [
+            self._folder.load_part(part, wanted, parts, self.schema)
+            for part, wanted in by_part.items()
+        ]
         return Page(documents, Vectors.concatenate(batches) if batches else self._no_vectors())
 
     def _delete(self, ids: Sequence[str]) -> None:
@@ -215,7 +181,7 @@ class ArchiveStore(Store):
             if condition is None:
                 return int(execute("SELECT count(*) FROM documents").fetchone()[0])
             rows = execute("SELECT metadata FROM documents")
-            return sum(condition.matches(json.loads(metadata)) for (metadata,) in rows)
+            return sum(condition.matches(self._folder.metadata(m)) for (m,) in rows)
 
     def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
         """Read dense and sparse vectors once for all candidates, then each query's own."""
@@ -245,20 +211,26 @@ class ArchiveStore(Store):
         return rank(query, documents, page.vectors.take(order), search)
 
     def _drop(self) -> None:
-        with self._lock:
-            try:
-                with self._transaction("IMMEDIATE"):  # once nobody writes
-                    self._unlink()
-            except StoreError:  # there is none, or it is damaged
-                self._unlink()
+        folder = self._folder
+        with self._lock, folder.failing():
+            if folder.database.is_file():
+                check_not_linked(folder.path, self.name)
+                if not folder.is_ours():
+                    raise StoreError(
+                        f"{folder.database} is another program's database, so nothing in "
+                        f"{folder.path} is deleted"
+                    )
+                try:
+                    with self._transaction("IMMEDIATE"):  # once nobody writes
+                        folder.retire()
+                except CollectionNotFoundError:  # another one was faster
+                    pass
+                except StoreError:  # it is damaged
+                    folder.retire()
             self._close()
-            if self._folder.is_dir() and not any(self._folder.iterdir()):
-                self._folder.rmdir()
-
-    def _unlink(self) -> None:
-        self._file.unlink(missing_ok=True)
-        for file in self._folder.glob("*.safetensors"):
-            file.unlink()
+            if not folder.path.is_symlink():
+                folder.clear()
+                folder.remove()
 
     def _close(self) -> None:
         with self._lock:
@@ -275,9 +247,6 @@ class ArchiveStore(Store):
         if status is None or self._opened != (status.st_dev, status.st_ino):
             raise CollectionNotFoundError(f"collection {self.name!r} was dropped meanwhile")
 
-    def _part(self, number: int) -> Path:
-        return self._folder / f"{number:06d}.safetensors"
-
     def _remove(self, parts: set[int]) -> None:
         """Delete the files of parts that no document refers to any more."""
         if not parts:
@@ -285,55 +254,38 @@ class ArchiveStore(Store):
         # Other writers wait, so none of them gives a new part the number of a deleted one.
         with self._transaction("IMMEDIATE") as execute:
             for part in _empty(execute, parts):
-                self._part(part).unlink(missing_ok=True)
+                remove_files([self._folder.part(part)])
 
     def _parts_of(self, execute: Execute, ids: Sequence[str]) -> set[int]:
         query = "SELECT DISTINCT part FROM documents WHERE id IN ({})"
-        return {part for (part,) in _selected(execute, query, ids)}
+        return {self._folder.last_part(part) for (part,) in _selected(execute, query, ids)}
 
     @contextmanager
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[Execute]:
         """Yield what runs statements, together or not at all."""
-        with self._lock:
+        with self._lock, self._folder.failing():
             try:
                 status = self._file.stat()
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise CollectionNotFoundError(
-                    f"collection {self.name!r} does not exist: {self._folder} holds no archive"
+                    f"collection {self.name!r} does not exist: {self._folder.path} holds no archive"
                 ) from error
+            if self._opened != (status.st_dev, status.st_ino):  # dropped and made anew
+                self._close()
+            if self._database is None:
+                self._opened = (status.st_dev, status.st_ino)
+                self._database = sqlite3.connect(
+                    self._file, isolation_level=None, check_same_thread=False, timeout=60
+                )
+            database = self._database
+            database.execute(f"BEGIN {kind}")
             try:
-                if self._opened != (status.st_dev, status.st_ino):  # dropped and made anew
-                    self._close()
-                if self._database is None:
-                    self._opened = (status.st_dev, status.st_ino)
-                    self._database = sqlite3.connect(
-                        self._file, isolation_level=None, check_same_thread=False, timeout=60
-                    )
-                database = self._database
-                database.execute(f"BEGIN {kind}")
-                try:
-                    self._check_current()
-                    yield database.execute
-                    database.execute("COMMIT")
-                finally:
-                    if database.in_transaction:
-                        database.execute("ROLLBACK")
-            except (sqlite3.Error, OSError, InvalidVectorsError) as error:  # of a damaged part
-                raise StoreError(f"the archive in {self._folder} failed: {error}") from error
-
-
-def _whole(vectors: Vectors, schema: Schema) -> Vectors:
-    """Return vectors with every part of the schema, so that parts can be concatenated."""
-    n = len(vectors)
-    dense, sparse, colbert = vectors.dense, vectors.sparse, vectors.colbert
-    if dense is None and schema.dense is not None:
-        dense = np.zeros((n, schema.dense), np.float32)
-    if sparse is None and schema.sparse:
-        sparse = SparseRows.from_dicts([{}] * n)
-    if colbert is None and schema.colbert is not None:
-        none = np.zeros((0, schema.colbert), np.float32)
-        colbert = TokenRows(np.zeros(n + 1, np.int64), none)
-    return Vectors(dense=dense, sparse=sparse, colbert=colbert)
+                self._check_current()
+                yield database.execute
+                database.execute("COMMIT")
+            finally:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
 
 
 def _selected(execute: Execute, query: str, ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:

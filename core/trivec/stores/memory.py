@@ -17,6 +17,7 @@ from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.scores import PartScores, Weights, score_many
 from trivec.search import RRF_K, Search
+from trivec.stores.folder import check_name
 from trivec.stores.overflow import Overflow
 from trivec.stores.store import BATCH_BYTES, Store
 from trivec.stores.url import StoreUrl
@@ -65,6 +66,13 @@ class MemoryStore(Store):
         colbert_overflow: Has no effect here, since any number of token vectors fits.
         batch_bytes: The most bytes of one write; 32 MiB by default.
     """
+
+    def __init__(
+        self, name: str, *, colbert_overflow: Overflow = "pool", batch_bytes: int = BATCH_BYTES
+    ) -> None:
+        super().__init__(
+            check_name(name), colbert_overflow=colbert_overflow, batch_bytes=batch_bytes
+        )
 
     @classmethod
     def from_url(

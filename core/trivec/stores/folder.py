@@ -1,0 +1,205 @@
+"""The folder of an embedded collection: its name, whose files lie in it, the room that is left."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trivec.errors import InvalidOptionError, StoreError, StoreFullError
+
+__all__ = [
+    "check_free",
+    "check_name",
+    "check_not_linked",
+    "check_vacant",
+    "is_full",
+    "make_folder",
+    "private_file",
+    "remove_files",
+    "telling_full",
+    "told_size",
+]
+
+OWNER = 0o700  # a folder that its owner alone may enter
+OWNER_FILE = 0o600
+NAME_BYTES = 255  # of one name, in every common file system
+
+_FULL_ERRNOS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+# SQLite, safetensors and Qdrant's engine, which keep the number in the text.
+_FULL = re.compile(
+    r"database or disk is full|No space left on device|Disk quota exceeded"
+    r"|os error (?:28|27|122)\b|File too large"
+)
+_ADVICE = "make room there and run the same again; nothing that was acknowledged is lost"
+
+
+def check_name(name: str) -> str:
+    """Return the name of a collection that becomes the name of a folder.
+
+    Args:
+        name: At most 255 bytes of UTF-8.
+
+    Raises:
+        InvalidOptionError: If it is empty, too long, `.` or `..`, names a place in another folder,
+            ends with a blank or a dot, which Windows drops, or has characters that cannot be seen.
+
+    Example:
+        >>> check_name("articles")
+        'articles'
+    """
+    problem = _problem(name)
+    if problem:
+        shown = repr(name if len(str(name)) <= 80 else f"{str(name)[:80]}...")
+        raise InvalidOptionError(
+            f"{shown} cannot be the name of a collection: {problem}. Use letters, digits, - and _"
+        )
+    return name
+
+
+def _problem(name: object) -> str:
+    if not isinstance(name, str):
+        return f"it is a {type(name).__name__}, not a text"
+    if not name or name in (".", ".."):
+        return "it names no folder of its own"
+    if not name.isprintable():
+        return "it has characters that cannot be seen"
+    if "/" in name or "\\" in name:
+        return "it has a separator of folders in it"
+    if name[-1] in " .":
+        return "it ends with a blank or a dot"
+    size = len(name.encode())
+    return f"it has {size} bytes, more than {NAME_BYTES}" if size > NAME_BYTES else ""
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, for their owner only; what exists keeps its mode.
+
+    Raises:
+        StoreError: If it cannot be made, or is a file.
+        StoreFullError: If the disk is full.
+    """
+    with telling_full(folder):
+        try:
+            for one in (*reversed(folder.parents), folder):
+                if not one.is_dir():
+                    one.mkdir(OWNER, exist_ok=True)
+        except OSError as error:
+            if is_full(error):
+                raise
+            raise StoreError(f"the folder {folder} cannot be made: {error}") from error
+
+
+def private_file(path: Path) -> None:
+    """Make an empty file for its owner only, in the place of an old one or of a link.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
+    os.close(os.open(path, flags, OWNER_FILE))
+
+
+def check_vacant(folder: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Refuse a folder for a new collection in which anything lies that is not ours.
+
+    Args:
+        folder: It exists.
+        is_ours: Whether an entry is what a killed `create` or `drop` of ours left.
+
+    Raises:
+        StoreError: If there is something else.
+    """
+    others = sorted(entry.name for entry in folder.iterdir() if not is_ours(entry))
+    if others:
+        some = ", ".join(map(repr, others[:3])) + (" and more" if len(others) > 3 else "")
+        raise StoreError(
+            f"the folder {folder} is not empty, and holds no collection of this kind: {some}. "
+            "Give the new collection another name, or another folder"
+        )
+
+
+def check_not_linked(folder: Path, name: str) -> None:
+    """Refuse to delete a collection through a link, which may lead anywhere.
+
+    Raises:
+        StoreError: If the folder is a symbolic link.
+    """
+    if folder.is_symlink():
+        raise StoreError(
+            f"collection {name!r} is not dropped: {folder} is a link to {folder.resolve()}; open "
+            "it by that path to drop it, and remove the link yourself"
+        )
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Delete files and links, and no folders; what is not there is no error.
+
+    Raises:
+        OSError: If one cannot be deleted.
+    """
+    for path in paths:
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+
+
+def check_free(folder: Path, needed: int, what: str) -> None:
+    """Refuse to begin what would fill the disk.
+
+    Args:
+        folder: Where it would be written.
+        needed: Bytes that it takes, with a margin.
+        what: What would be done, such as "writing to 'articles'".
+
+    Raises:
+        StoreFullError: If less is free.
+    """
+    free = free_bytes(folder)
+    if free < needed:
+        raise StoreFullError(
+            f"the disk of {folder} is nearly full: {what} needs {told_size(needed)}, and "
+            f"{told_size(free)} are free; {_ADVICE}"
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes this user can still write on the disk of a folder."""
+    there = next(one for one in (folder, *folder.parents) if one.is_dir())
+    return shutil.disk_usage(there).free
+
+
+def told_size(size: int) -> str:
+    """Return a size as people say it.
+
+    >>> told_size(3 * 1024 * 1024), told_size(1536)
+    ('3.0 MiB', '1.5 KiB')
+    """
+    for unit, divisor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= divisor:
+            return f"{size / divisor:.1f} {unit}"
+    return f"{size} bytes"
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error says that the disk, a quota or the size of a file is used up."""
+    if isinstance(error, OSError) and error.errno in _FULL_ERRNOS:
+        return True
+    return _FULL.search(str(error)) is not None
+
+
+@contextmanager
+def telling_full(folder: Path) -> Iterator[None]:
+    """Raise what says that the disk is full as `StoreFullError`."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        if not is_full(error):
+            raise
+        raise StoreFullError(f"the disk of {folder} is full ({error}); {_ADVICE}") from error
