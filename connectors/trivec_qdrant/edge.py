@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,9 +14,10 @@ from typing_extensions import override
 
 from trivec.collection import Collection
 from trivec.document import Document
-from trivec.errors import CollectionNotFoundError, StoreError, StoreFullError, TrivecError
+from trivec.errors import CollectionNotFoundError, StoreError, TrivecError
 from trivec.rows import spans
 from trivec.search import RRF_K, Part
+from trivec.stores.folder import check_not_linked, telling_full
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
 from trivec_qdrant.edge_filters import render
@@ -37,6 +39,7 @@ from trivec_qdrant.schema import (
     VectorColumn,
     own_metadata,
     payload_indexes,
+    read_metadata,
 )
 from trivec_qdrant.shard import Shard
 
@@ -46,6 +49,9 @@ TINY = float(np.finfo(np.float32).tiny)  # a lexical score above 0
 PIECE_BYTES = 4 * 1024 * 1024
 """The most bytes of one update: the engine (0.9.0) holds Python's lock meanwhile, 6 ms for each
 MiB, and all other threads wait, that of the event loop too."""
+
+POINT_BYTES = 100
+"""What one deletion takes in the log, the list of points and the indexes, about."""
 
 _PRECISIONS = {
     "float32": edge.VectorStorageDatatype.Float32,
@@ -83,14 +89,16 @@ class EdgeEngine(Engine):
         shard: The folder, which other engines of this process may share.
         name: The collection.
         names: What vectors and payload keys are called.
+        path: The folder as the user named it, which may be a link to the shard's.
         on_close: What to do when the engine is closed.
     """
 
     def __init__(
-        self, shard: Shard, name: str, names: Names, *, on_close: Callable[[], None]
+        self, shard: Shard, name: str, names: Names, *, path: Path, on_close: Callable[[], None]
     ) -> None:
         super().__init__(name, names)
         self._folder = shard
+        self._path = path
         self._on_close = on_close
 
     @property
@@ -100,19 +108,24 @@ class EdgeEngine(Engine):
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
+        folder = self._folder.folder
         try:
-            yield
+            with telling_full(folder):
+                yield
         except TrivecError:
             raise
-        except Exception as error:  # the engine raises nothing more precise
+        except BaseException as error:  # the engine raises nothing more precise
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             if "WouldBlock" in str(error):
                 raise StoreError(
-                    f"{self._folder.folder} is open in another process; close it there, or use a "
-                    f"server for several processes ({error})"
+                    f"{folder} is open in another process; close it there, or use a server for "
+                    f"several processes ({error})"
                 ) from error
-            if "No space left on device" in str(error):
-                raise StoreFullError(f"{self.name!r}: {error}") from error
-            raise StoreError(f"{self.name!r}: {error}") from error
+            raise StoreError(
+                f"collection {self.name!r} in {folder} failed: {error}. If it is damaged, put the "
+                "files of a copy back, or drop it and write it again"
+            ) from error
 
     @contextmanager
     def _opened(self) -> Iterator[edge.EdgeShard]:
@@ -133,15 +146,16 @@ class EdgeEngine(Engine):
                 for key, index in shard.info().payload_schema.items()
             }
             config, metadata = self._folder.config(), self._folder.metadata()
-        return Description(
-            vectors={name: _column(v) for name, v in (config.get("vectors") or {}).items()},
-            sparse={
-                name: vector.get("modifier")
-                for name, vector in (config.get("sparse_vectors") or {}).items()
-            },
-            indexes=indexes,
-            metadata=metadata,
-        )
+            read_metadata(metadata)  # says where it is damaged
+            return Description(
+                vectors={name: _column(v) for name, v in (config.get("vectors") or {}).items()},
+                sparse={
+                    name: vector.get("modifier")
+                    for name, vector in (config.get("sparse_vectors") or {}).items()
+                },
+                indexes=indexes,
+                metadata=metadata,
+            )
 
     @override
     def create(self, collection: Collection, storage: Storage) -> None:
@@ -178,14 +192,20 @@ class EdgeEngine(Engine):
             sparse_vectors={names.sparse: sparse} if schema.sparse else None,
         )
         with self._translating():
-            shard = self._folder.create(config)
-            for key, kind in payload_indexes(collection, names).items():
-                shard.update(edge.UpdateOperation.create_field_index(key, _INDEXES[kind]))
-            self._folder.write_metadata(own_metadata(collection))
+            try:
+                shard = self._folder.create(config)
+                for key, kind in payload_indexes(collection, names).items():
+                    shard.update(edge.UpdateOperation.create_field_index(key, _INDEXES[kind]))
+                self._folder.finish(own_metadata(collection))
+            except BaseException:
+                self._folder.abandon()
+                raise
 
     @override
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         rows = zip(documents, mapping.point_vectors(vectors), strict=True)
+        texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
+        sizes = vectors.row_bytes() + texts
         for start, stop in spans(vectors.row_bytes(), PIECE_BYTES):
             points = [
                 edge.Point(
@@ -195,11 +215,13 @@ class EdgeEngine(Engine):
                 )
                 for document, row in islice(rows, stop - start)
             ]
-            self._update(points)
+            self._update(points, int(sizes[start:stop].sum()))
 
-    def _update(self, points: list[edge.Point]) -> None:
+    def _update(self, points: list[edge.Point], size: int) -> None:
         with self._opened() as shard:
+            self._folder.check_room(size)
             shard.update(edge.UpdateOperation.upsert_points(points))
+            self._folder.wrote(size)
 
     def _vectors(self, row: PointVectors) -> dict[str, Any]:
         vectors: dict[str, Any] = {}
@@ -329,13 +351,18 @@ class EdgeEngine(Engine):
 
     @override
     def delete(self, ids: Sequence[str | int]) -> None:
+        size = POINT_BYTES * len(ids)
         with self._opened() as shard:
+            self._folder.check_room(size, deleting=True)
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
+            self._folder.wrote(size)
 
     @override
     def delete_where(self, where: Condition) -> None:
         with self._opened() as shard:
+            self._folder.check_room(POINT_BYTES * shard.info().points_count, deleting=True)
             shard.update(edge.UpdateOperation.delete_points_by_filter(render(where)))
+            self._folder.wrote(POINT_BYTES)
 
     @override
     def count(self, where: Condition | None) -> int:
@@ -346,6 +373,7 @@ class EdgeEngine(Engine):
     @override
     def drop(self) -> None:
         with self._translating():
+            check_not_linked(self._path, self.name)
             self._folder.drop()
 
     @override
@@ -354,9 +382,9 @@ class EdgeEngine(Engine):
             self._on_close()
 
     @override
-    def optimize(self) -> None:
-        with self._opened() as shard:
-            shard.optimize()
+    def optimize(self) -> tuple[int, int]:
+        with self._opened():
+            return self._folder.optimize()
 
 
 def _column(vector: dict[str, Any]) -> VectorColumn:

@@ -159,6 +159,9 @@ class Engine(ABC):
     def close(self) -> None:
         """Release what belongs to this engine."""
 
-    def optimize(self) -> None:
-        """Build the indexes now; servers do so by themselves."""
-        return
+    def optimize(self) -> tuple[int, int] | None:
+        """Build the indexes and give back disk; return the bytes before and after.
+
+        None is for what does so by itself, as servers do.
+        """
+        return None

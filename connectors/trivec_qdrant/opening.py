@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
+from trivec.stores.folder import check_name
 from trivec.stores.url import StoreUrl
 from trivec_qdrant.engine import Engine
 from trivec_qdrant.schema import Names
@@ -39,7 +40,10 @@ class _Shared(Generic[T]):
 
     def take(self, path: Path, make: Callable[[Path], T]) -> tuple[T, Callable[[], None]]:
         """Return what is open at a path, and how to give it back, once."""
-        path = path.resolve()
+        try:
+            path = path.resolve()
+        except (OSError, RuntimeError) as error:
+            raise StoreError(f"the folder {path} cannot be opened: {error}") from error
         with self._lock:
             thing, users = self._open.get(path) or (make(path), 0)
             self._open[path] = thing, users + 1
@@ -85,6 +89,7 @@ def open_engine(
         StoreError: If a folder is open in another process.
     """
     if url.scheme == "qdrant+memory":
+        check_name(url.name)
         return _local_engine(*_memory_client(), None, url.name, names)
     if url.scheme in ("qdrant+local", "qdrant+edge"):
         if url.path is None:
@@ -92,6 +97,7 @@ def open_engine(
                 f"{url.scheme}:{url.name} names no folder; expected {url.scheme}:FOLDER/name, "
                 f"such as '{url.scheme}:./{url.name}'"
             )
+        check_name(url.name)
         if url.scheme == "qdrant+edge":
             return _edge_engine(url.path / url.name, url.name, names)
         (client, lock), give_back = _clients.take(url.path, _local_client)
@@ -128,6 +134,8 @@ def engine_of_client(
             f"a {type_name(client)} is no QdrantClient; the store's own asynchronous methods "
             "run a QdrantClient in threads"
         )
+    if is_local(client):
+        check_name(name)
     grpc = not is_local(client) and client.init_options.get("prefer_grpc")
     kind = PackedEngine if grpc and can_pack() else ClientEngine
     return kind(client, name, names, on_close=on_close)
@@ -221,4 +229,4 @@ def _edge_engine(folder: Path, name: str, names: Names) -> Engine:
             "run: pip install 'trivec[qdrant]', or use qdrant+local:"
         ) from error
     shard, give_back = _shards.take(folder, Shard)
-    return EdgeEngine(shard, name, names, on_close=give_back)
+    return EdgeEngine(shard, name, names, path=folder, on_close=give_back)

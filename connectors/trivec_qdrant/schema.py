@@ -25,6 +25,7 @@ __all__ = [
     "max_colbert_rows",
     "own_metadata",
     "payload_indexes",
+    "read_metadata",
 ]
 
 MAX_MULTIVECTOR_FLOATS = 2**20 - 1
@@ -208,16 +209,19 @@ class Description:
                 f"the collection does not fit: {'; '.join(problems)}. "
                 "Name other vectors with `names`, or use another collection"
             )
-        ours = self.metadata.get(METADATA) or {}
+        try:
+            model, fields = read_metadata(self.metadata)
+        except ValueError as error:
+            raise SchemaMismatchError(
+                f"the collection's own metadata is damaged: {error}"
+            ) from error
         schema = Schema(
             dense=None if dense is None else dense.size,
             sparse=names.sparse in self.sparse,
             colbert=None if colbert is None else colbert.size,
-            model=str(ours.get("model", "")),
+            model=model,
         )
-        if "fields" in ours:
-            return Collection(schema, {k: FieldType(v) for k, v in ours["fields"].items()})
-        return Collection(schema, self._fields(names, lists))
+        return Collection(schema, self._fields(names, lists) if fields is None else fields)
 
     def _problems(self, name: str, *, multivector: bool) -> list[str]:
         column = self.vectors.get(name)
@@ -265,6 +269,26 @@ def payload_indexes(collection: Collection, names: Names) -> dict[str, str]:
         if kind is FieldType.DATETIME:
             indexes[f"{INSTANTS}.{path}"] = INDEX_OF[kind]
     return indexes
+
+
+def read_metadata(metadata: Mapping[str, Any]) -> tuple[str, dict[str, FieldType] | None]:
+    """Return the model and the declared fields that `own_metadata` wrote; None if it did not.
+
+    Raises:
+        ValueError: If it is damaged.
+
+    Example:
+        >>> read_metadata({"trivec": {"model": "m", "fields": {"n": "int"}}, "other": 1})
+        ('m', {'n': <FieldType.INT: 'int'>})
+    """
+    ours = metadata.get(METADATA) or {}
+    if not isinstance(ours, Mapping):
+        raise ValueError(f"{METADATA!r} is {str(ours)[:80]!r}")
+    if "fields" not in ours:
+        return str(ours.get("model", "")), None
+    if not isinstance(ours["fields"], Mapping):
+        raise ValueError(f"fields are {str(ours['fields'])[:80]!r}")
+    return str(ours.get("model", "")), {k: FieldType(v) for k, v in ours["fields"].items()}
 
 
 def own_metadata(collection: Collection) -> dict[str, Any]:

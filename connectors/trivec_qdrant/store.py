@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.collection import Capability, Collection, Page
+from trivec.collection import Capability, Collection, OptimizeReport, Page
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType, field_types
@@ -181,14 +181,14 @@ class QdrantStore(Store):
             Capability("write", self._engine.route, "chosen when the store was opened"),
         )
 
-    def optimize(self) -> None:
-        """Build the indexes of an embedded collection now.
+    def _optimize(self) -> OptimizeReport:
+        """Let the embedded engine, which does neither, build its indexes and give back disk.
 
-        The embedded engine builds none by itself and reads every vector for every query, which
-        is fast up to some ten thousand documents. Servers do it by themselves.
+        It reads every vector for every query until then, which is fast up to some ten thousand
+        documents. Servers do both by themselves.
         """
-        self._known()
-        self._engine.optimize()
+        sizes = self._engine.optimize()
+        return OptimizeReport() if sizes is None else OptimizeReport(*sizes)
 
     def create(
         self,

@@ -11,7 +11,7 @@ from trivec.fields import FieldType
 from trivec.schema import Schema
 from trivec.vectors import Vectors
 
-__all__ = ["Capability", "Collection", "Page", "UpsertReport"]
+__all__ = ["Capability", "Collection", "OptimizeReport", "Page", "UpsertReport"]
 
 
 class Page(NamedTuple):
@@ -69,3 +69,21 @@ class UpsertReport:
     requests: int
     bytes: int
     overflowed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizeReport:
+    """What one `optimize` did.
+
+    Args:
+        bytes_before: What the collection took on the disk; None where the store has nothing to do.
+        bytes_after: What it takes now, or None.
+    """
+
+    bytes_before: int | None = None
+    bytes_after: int | None = None
+
+    @property
+    def needed(self) -> bool:
+        """Whether there was anything to do; most databases optimise by themselves."""
+        return self.bytes_after is not None

@@ -63,9 +63,9 @@ def test_a_batch_goes_in_pieces_that_hold_the_lock_of_python_for_a_short_time(
     pieces: list[int] = []
     real = EdgeEngine._update
 
-    def counted(engine: EdgeEngine, points: list[edge.Point]) -> None:
+    def counted(engine: EdgeEngine, points: list[edge.Point], size: int) -> None:
         pieces.append(len(points))
-        real(engine, points)
+        real(engine, points, size)
 
     monkeypatch.setattr(EdgeEngine, "_update", counted)
     with open_store(f"qdrant+edge:{tmp_path}/pieces") as store:

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from trivec.arguments import at_least_one, described, expect
-from trivec.collection import Collection, Page, UpsertReport
+from trivec.collection import Collection, OptimizeReport, Page, UpsertReport
 from trivec.document import PRIVATE_KEY, Document, check_id
 from trivec.errors import (
     InvalidDocumentError,
@@ -106,6 +106,19 @@ class BlockingStore(Handle):
         """Delete the collection and everything in it; one that is not there is no error."""
         self._retrying(self._drop)
         self._forget()
+
+    def optimize(self) -> OptimizeReport:
+        """Build the indexes now, and give back the disk that deleted documents take.
+
+        Only `qdrant+edge:` has anything to do; all others do it by themselves. It may take long,
+        and needs room for a second copy meanwhile.
+
+        Raises:
+            CollectionNotFoundError: If the collection is not there.
+            StoreFullError: If there is too little room on the disk.
+        """
+        self._known(anew=True)
+        return self._retrying(self._optimize)
 
     def close(self) -> None:
         """Release connections; see `Store.close`."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import at_least_one
-from trivec.collection import Capability, Collection, Page
+from trivec.collection import Capability, Collection, OptimizeReport, Page
 from trivec.document import Document
 from trivec.errors import (
     AuthenticationError,
@@ -144,6 +144,10 @@ class Handle(ABC):
     @abstractmethod
     def _close(self) -> None:
         """Release what this store opened itself."""
+
+    def _optimize(self) -> OptimizeReport:
+        """Build indexes and give back disk, in stores that do not do so by themselves."""
+        return OptimizeReport()
 
     @property
     def capabilities(self) -> tuple[Capability, ...]:

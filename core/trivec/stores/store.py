@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
-from trivec.collection import Collection, Page, UpsertReport
+from trivec.collection import Collection, OptimizeReport, Page, UpsertReport
 from trivec.document import Document
 from trivec.fields import FieldType
 from trivec.filters import NEVER, Filter
@@ -138,6 +138,10 @@ class Store(BlockingStore):
     async def adrop(self) -> None:
         """Delete the collection; see `drop`."""
         await self._in_thread(self.drop)
+
+    async def aoptimize(self) -> OptimizeReport:
+        """Build indexes and give back disk; see `optimize`."""
+        return await self._in_thread(self.optimize)
 
     async def aclose(self) -> None:
         """Release connections and threads; see `close`."""

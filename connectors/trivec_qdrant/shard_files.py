@@ -1,0 +1,188 @@
+"""The files of an embedded shard: which of them the engine and we write, and nobody else."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from trivec.errors import StoreError
+from trivec.stores.folder import OWNER, OWNER_FILE
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that somebody has open cannot be deleted
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = [
+    "CONFIG",
+    "OURS",
+    "UNFINISHED",
+    "allocated_bytes",
+    "bytes_to_open",
+    "check_unlocked",
+    "is_known",
+    "make_private",
+    "points_of_all_times",
+    "remove_shard",
+]
+
+CONFIG = "edge_config.json"  # the engine's own description
+OURS = "trivec.json"  # what the engine has no place for: the model and the declared fields
+UNFINISHED = "trivec.json.part"  # there while a collection is made or dropped, and has no OURS
+
+_FILES = frozenset({CONFIG, "payload_index.json", "applied_seq.json", OURS, UNFINISHED})
+_FOLDERS = ("wal", "segments", "temp_segments")
+_WAL = re.compile(r"first-index|(?:open|closed)-[0-9]+|tmp-[\w-]+")
+_SEGMENT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:\.deleted)?")
+# All that qdrant-edge-py 0.9.0 names in a segment: the strings of its library.
+_IN_SEGMENT = re.compile(
+    r"""(?:version\.info|(?:segment|config|segment_manifest|applied_seq|histogram_config)\.json
+    |(?:mutable_)?id_tracker\.(?:mappings|versions|deleted)
+    |(?:chunk|page|log_page)_[0-9]+\.(?:mmap|dat)
+    |(?:flags_[ab]|compact_flags|status|bitmask|gaps|(?:log_|compacted_)?tracker|tracker_journal
+      |matrix|deleted|deleted_points|vocab|postings|inverted_index|term_frequencies
+      |point_to_(?:tokens_count|doc_len)|tq_vectors)\.dat
+    |(?:links|links_compressed|links_comp_vec|graph|points_map|points_map_ids
+      |points_map_block_index|point_to_values|values_to_points|prefix_index|data|data_block_index
+      |counts_per_hash|counts_per_hash_block_index|histogram_borders|deleted|deleted_mask)\.bin
+    |(?:quantized(?:\.offsets)?|offsets|inverted_index|tq_vectors)\.data
+    |(?:quantized\.meta|quantized\.config|hnsw_config|sparse_index_config|inverted_index_config
+      |indices_tracker|mmap_field_index_config|mmap_field_index_stats|meta|quantized_meta)\.json
+    |quantized_offsets_data)""",
+    re.VERBOSE,
+)
+
+
+def is_known(entry: Path) -> bool:
+    """Return whether an entry of a collection's folder has a name of the engine's or of ours."""
+    if entry.is_dir() and not entry.is_symlink():
+        return entry.name in _FOLDERS
+    return entry.name in _FILES
+
+
+def remove_shard(folder: Path) -> None:
+    """Delete a shard: its own files by their names, and the folders that are empty then.
+
+    What else lies there stays, and links are not followed. The shard's description goes first: if
+    the process dies, what is left is no collection, and `create` and `drop` go on.
+
+    Raises:
+        OSError: If a file cannot be deleted.
+    """
+    (folder / UNFINISHED).touch(OWNER_FILE)
+    for name in (OURS, CONFIG, *_FILES - {OURS, CONFIG, UNFINISHED}):
+        _remove_file(folder / name)
+    _remove_tree(folder / "wal", _WAL)
+    for segments in ("segments", "temp_segments"):
+        for segment in _folders_in(folder / segments):
+            if _SEGMENT.fullmatch(segment.name):
+                _remove_tree(segment, _IN_SEGMENT)
+        _remove_tree(folder / segments, re.compile(r"manifest\.json"))
+    _remove_file(folder / UNFINISHED)
+    _remove_empty(folder)
+
+
+def _remove_tree(folder: Path, known: re.Pattern[str]) -> None:
+    """Delete the files of known names in a folder and below it, and then empty folders."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for entry in list(folder.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            if known is _IN_SEGMENT:
+                _remove_tree(entry, known)
+        elif known.fullmatch(entry.name):
+            _remove_file(entry)
+    _remove_empty(folder)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return [entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink()]
+
+
+def _remove_file(file: Path) -> None:
+    if not file.is_symlink() and file.is_file():
+        file.unlink()
+
+
+def _remove_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def make_private(folder: Path) -> None:
+    """Let nobody but the owner read what the engine made in a folder, whoever may enter that."""
+    for name in ("wal", "segments"):
+        (folder / name).chmod(OWNER)
+    for name in (CONFIG, "payload_index.json"):
+        if (folder / name).is_file():
+            (folder / name).chmod(OWNER_FILE)
+
+
+def check_unlocked(folder: Path) -> None:
+    """Refuse to touch a shard that another process has open.
+
+    Raises:
+        StoreError: If the engine's lock, which lies on the folder of its log, is held.
+    """
+    if fcntl is None or not (folder / "wal").is_dir():
+        return
+    descriptor = os.open(folder / "wal", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StoreError(f"{folder} is open in another process; close it there") from error
+    finally:
+        os.close(descriptor)
+
+
+def allocated_bytes(folder: Path) -> int:
+    """Return what the files of a folder take on the disk; the engine's have holes."""
+    return sum(status.st_blocks * 512 for _, status in _files(folder))
+
+
+def bytes_to_open(folder: Path) -> int:
+    """Return what opening a shard takes: nothing, but in a file system in memory.
+
+    The engine reads its whole log, and there a hole that is read takes memory from then on.
+    """
+    if not _is_in_memory(folder):
+        return 0
+    return sum(
+        max(0, status.st_size - status.st_blocks * 512) for _, status in _files(folder / "wal")
+    )
+
+
+def _is_in_memory(folder: Path) -> bool:
+    device = folder.stat().st_dev
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:  # no Linux
+        return False
+    number = f"{os.major(device)}:{os.minor(device)}"
+    return any(line.split()[2] == number and " - tmpfs " in line for line in mounts)
+
+
+def points_of_all_times(folder: Path) -> int:
+    """Return how many points the segments have room for, those that were deleted too.
+
+    The engine keeps a version of 8 bytes for each.
+    """
+    return sum(
+        status.st_size // 8
+        for file, status in _files(folder / "segments")
+        if file.name in ("mutable_id_tracker.versions", "id_tracker.versions")
+    )
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for path, _, names in os.walk(folder):
+        for name in names:
+            file = Path(path) / name
+            try:
+                yield file, file.lstat()
+            except FileNotFoundError:  # the engine has just deleted it
+                continue
