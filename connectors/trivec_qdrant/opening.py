@@ -18,6 +18,7 @@ from trivec_qdrant.schema import Names
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
+    from trivec_qdrant.local import Guard
     from trivec_qdrant.shard import Shard
 
 __all__ = ["API_KEY", "engine_of_client", "open_engine"]
@@ -65,7 +66,7 @@ class _Shared(Generic[T]):
         return thing, give_back
 
 
-_clients: _Shared[tuple[QdrantClient, threading.RLock]] = _Shared(lambda pair: pair[0].close())
+_clients: _Shared[tuple[QdrantClient, Guard]] = _Shared(lambda pair: pair[0].close())
 _shards: _Shared[Shard] = _Shared(lambda shard: shard.close())
 _memory: list[tuple[QdrantClient, threading.RLock]] = []
 _memory_lock = threading.Lock()
@@ -90,7 +91,7 @@ def open_engine(
     """
     if url.scheme == "qdrant+memory":
         check_name(url.name)
-        return _local_engine(*_memory_client(), None, url.name, names)
+        return _memory_engine(url.name, names)
     if url.scheme in ("qdrant+local", "qdrant+edge"):
         if url.path is None:
             raise InvalidOptionError(
@@ -100,8 +101,7 @@ def open_engine(
         check_name(url.name)
         if url.scheme == "qdrant+edge":
             return _edge_engine(url.path / url.name, url.name, names)
-        (client, lock), give_back = _clients.take(url.path, _local_client)
-        return _local_engine(client, lock, give_back, url.name, names)
+        return _local_engine(url.path, url.name, names)
     if url.host is None:
         raise InvalidOptionError(
             f"{url.scheme} needs a server: expected {url.scheme}://host:port/{url.name}, or "
@@ -175,30 +175,19 @@ def _server_engine(
     return engine_of_client(client, url.name, names, on_close=client.close)
 
 
-def _local_engine(
-    client: QdrantClient,
-    lock: threading.RLock,
-    on_close: Callable[[], None] | None,
-    name: str,
-    names: Names,
-) -> Engine:
+def _memory_engine(name: str, names: Names) -> Engine:
+    client, lock = _memory_client()
     from trivec_qdrant.client import ClientEngine
 
-    return ClientEngine(client, name, names, on_close=on_close, lock=lock)
+    return ClientEngine(client, name, names, lock=lock)
 
 
-def _local_client(folder: Path) -> tuple[QdrantClient, threading.RLock]:
-    try:
-        # One lock serves all threads, so SQLite need not watch over them.
-        client = _client_class()(path=str(folder), force_disable_check_same_thread=True)
-    except OSError as error:
-        raise StoreError(f"the folder {folder} cannot be opened: {error}") from error
-    except RuntimeError as error:
-        raise StoreError(
-            f"{folder} is open in another process; close it there, or use a server for several "
-            f"processes ({error})"
-        ) from error
-    return client, threading.RLock()
+def _local_engine(folder: Path, name: str, names: Names) -> Engine:
+    _client_class()
+    from trivec_qdrant.local import LocalEngine, open_client
+
+    (client, guard), give_back = _clients.take(folder, open_client)
+    return LocalEngine(client, name, names, guard=guard, on_close=give_back)
 
 
 def _memory_client() -> tuple[QdrantClient, threading.RLock]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -14,7 +15,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from trivec import Document, Hit, Vectors, open_store
+from trivec import Document, Hit, Schema, Vectors, open_store
 from trivec.cli.app import app
 from trivec.cli.options import fields_of, weights_of
 from trivec.cli.search import hits_table
@@ -299,6 +300,21 @@ def test_every_command_has_help() -> None:
         done = run(command, "--help")
         assert done.exit_code == 0
         assert "--json" in done.output
+
+
+def test_optimize_says_what_it_gave_back(tmp_path: Path) -> None:
+    url = f"qdrant+edge:{tmp_path}/articles"
+    with open_store(url) as store:
+        store.create(Schema(dense=2, sparse=False, colbert=None))
+    assert re.fullmatch(r"\d.* on the disk before, \d.* now\n", run("optimize", url).stdout)
+    report = json.loads(run("optimize", url, "--json").stdout)
+    assert report["bytes_before"] > 0
+    with open_store("memory:/optimized") as store:
+        store.create(Schema(dense=2, sparse=False, colbert=None))
+        done = run("optimize", "memory:/optimized")
+        assert done.stdout == "nothing to do: this database optimises by itself\n"
+        store.drop()
+    assert run("optimize", "memory:/optimized").exit_code == 1
 
 
 def test_doctor_looks_at_the_machine_and_at_stores(url: str) -> None:

@@ -12,7 +12,19 @@ import typer
 from typer.core import TyperGroup
 
 from trivec import __version__
-from trivec.cli import copy, demo, doctor, encode, evaluate, explain, ingest, plan, search, tune
+from trivec.cli import (
+    copy,
+    demo,
+    doctor,
+    encode,
+    evaluate,
+    explain,
+    ingest,
+    optimize,
+    plan,
+    search,
+    tune,
+)
 from trivec.cli.options import notes
 from trivec.errors import MissingDependencyError, TrivecError
 from trivec.terminal import make_safe, one_line, printable
@@ -107,6 +119,7 @@ for command in (
     evaluate.evaluate,
     tune.tune,
     plan.plan,
+    optimize.optimize,
     doctor.doctor,
 ):
     app.command()(command)
