@@ -1,4 +1,4 @@
-"""Sixteen threads read and write one collection for a while; `TRIVEC_SOAK_SECONDS` says how long."""
+"""Sixteen threads read and write one collection; `TRIVEC_SOAK_SECONDS` says how long."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError
 
 from trivec.collection import Collection
-from trivec.document import Document
+from trivec.document import Document, Json
 from trivec.errors import StoreError
 from trivec.fields import FieldType
 from trivec.rows import SparseRows, TokenRows
@@ -168,7 +168,7 @@ class ArchiveFolder:
                 raise self.damaged(f"document {str(one)[:80]!r}: {error}") from error
         return sorted(places, key=lambda place: place[1:])
 
-    def metadata(self, text: object) -> dict[str, object]:
+    def metadata(self, text: object) -> dict[str, Json]:
         """Return the metadata that a row of the database holds.
 
         Raises:
