@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trivec.errors import StoreError
-from trivec.stores.folder import OWNER, OWNER_FILE
+from trivec.outputs import PRIVATE_FILE, PRIVATE_FOLDER
 
 try:
     import fcntl
@@ -71,7 +71,7 @@ def remove_shard(folder: Path) -> None:
     Raises:
         OSError: If a file cannot be deleted.
     """
-    (folder / UNFINISHED).touch(OWNER_FILE)
+    (folder / UNFINISHED).touch(PRIVATE_FILE)
     for name in (OURS, CONFIG, *_FILES - {OURS, CONFIG, UNFINISHED}):
         _remove_file(folder / name)
     _remove_tree(folder / "wal", _WAL)
@@ -116,10 +116,10 @@ def _remove_empty(folder: Path) -> None:
 def make_private(folder: Path) -> None:
     """Let nobody but the owner read what the engine made in a folder, whoever may enter that."""
     for name in ("wal", "segments"):
-        (folder / name).chmod(OWNER)
+        (folder / name).chmod(PRIVATE_FOLDER)
     for name in (CONFIG, "payload_index.json"):
         if (folder / name).is_file():
-            (folder / name).chmod(OWNER_FILE)
+            (folder / name).chmod(PRIVATE_FILE)
 
 
 def check_unlocked(folder: Path) -> None:

@@ -124,10 +124,10 @@ class ArchiveFolder:
         with self.failing():
             try:
                 private_file(new)
-                vectors.save(new)
-                with new.open("rb+") as file:
+                with new.open("wb") as file:
+                    vectors.write_to(file)
+                    file.flush()
                     os.fsync(file.fileno())
-                new.chmod(0o600)
                 new.replace(self.part(number))
             except BaseException:
                 new.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trivec import outputs
 from trivec.errors import InvalidOptionError, StoreError, StoreFullError
 
 __all__ = [
@@ -25,8 +26,6 @@ __all__ = [
     "told_size",
 ]
 
-OWNER = 0o700  # a folder that its owner alone may enter
-OWNER_FILE = 0o600
 NAME_BYTES = 255  # of one name, in every common file system
 
 _FULL_ERRNOS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -85,9 +84,7 @@ def make_folder(folder: Path) -> None:
     """
     with telling_full(folder):
         try:
-            for one in (*reversed(folder.parents), folder):
-                if not one.is_dir():
-                    one.mkdir(OWNER, exist_ok=True)
+            outputs.make_folder(folder)
         except OSError as error:
             if is_full(error):
                 raise
@@ -102,7 +99,7 @@ def private_file(path: Path) -> None:
     """
     path.unlink(missing_ok=True)
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-    os.close(os.open(path, flags, OWNER_FILE))
+    os.close(os.open(path, flags, outputs.PRIVATE_FILE))
 
 
 def check_vacant(folder: Path, is_ours: Callable[[Path], bool]) -> None:

@@ -17,6 +17,7 @@ from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.scores import PartScores, Weights, score_many
 from trivec.search import RRF_K, Search
+from trivec.stores.deadline import DEADLINE_SECONDS
 from trivec.stores.folder import check_name
 from trivec.stores.overflow import Overflow
 from trivec.stores.store import BATCH_BYTES, Store
@@ -65,13 +66,22 @@ class MemoryStore(Store):
         name: The collection.
         colbert_overflow: Has no effect here, since any number of token vectors fits.
         batch_bytes: The most bytes of one write; 32 MiB by default.
+        deadline: Seconds that one call may take in all; see `Store`.
     """
 
     def __init__(
-        self, name: str, *, colbert_overflow: Overflow = "pool", batch_bytes: int = BATCH_BYTES
+        self,
+        name: str,
+        *,
+        colbert_overflow: Overflow = "pool",
+        batch_bytes: int = BATCH_BYTES,
+        deadline: float = DEADLINE_SECONDS,
     ) -> None:
         super().__init__(
-            check_name(name), colbert_overflow=colbert_overflow, batch_bytes=batch_bytes
+            check_name(name),
+            colbert_overflow=colbert_overflow,
+            batch_bytes=batch_bytes,
+            deadline=deadline,
         )
 
     @classmethod
