@@ -208,16 +208,28 @@ class Description:
                 f"the collection does not fit: {'; '.join(problems)}. "
                 "Name other vectors with `names`, or use another collection"
             )
-        ours = self.metadata.get(METADATA) or {}
+        ours, declared = self._ours()
         schema = Schema(
             dense=None if dense is None else dense.size,
             sparse=names.sparse in self.sparse,
             colbert=None if colbert is None else colbert.size,
             model=str(ours.get("model", "")),
         )
-        if "fields" in ours:
-            return Collection(schema, {k: FieldType(v) for k, v in ours["fields"].items()})
-        return Collection(schema, self._fields(names, lists))
+        return Collection(schema, self._fields(names, lists) if declared is None else declared)
+
+    def _ours(self) -> tuple[Mapping[str, Any], dict[str, FieldType] | None]:
+        """Return what the collection keeps of itself, and the fields, where it keeps them."""
+        ours = self.metadata.get(METADATA) or {}
+        try:
+            fields = ours.get("fields")
+            if fields is None:
+                return ours, None
+            return ours, {split_path(k) and k: FieldType(v) for k, v in fields.items()}
+        except (AttributeError, ValueError, TypeError) as error:
+            raise SchemaMismatchError(
+                f"the collection's metadata {METADATA!r} are not those that trivec writes "
+                f"({error}); use another collection, or make this one anew"
+            ) from error
 
     def _problems(self, name: str, *, multivector: bool) -> list[str]:
         column = self.vectors.get(name)

@@ -118,7 +118,7 @@ class QdrantStore(Store):
         api_key: str | None = None,
         prefer_grpc: bool = True,
         grpc_port: int | None = None,
-        timeout: int = 60,
+        timeout: float = 60,
         compression: bool = False,
         precision: Precision = "float16",
         quantization: Quantization | None = None,
@@ -135,7 +135,7 @@ class QdrantStore(Store):
             api_key: For servers; by default the environment variable QDRANT_API_KEY.
             prefer_grpc: Whether to use gRPC, or REST.
             grpc_port: By default the one after the URL's.
-            timeout: Seconds until a request is given up.
+            timeout: Seconds until a request is given up, however slowly bytes come.
             compression: Whether the server may compress its answers, for slow networks.
             precision: See the class.
             quantization: See the class.
