@@ -71,7 +71,7 @@ class ClientEngine(Engine):
         super().__init__(name, names)
         self._client = client
         self._timeout = float(timeout or client.init_options.get("timeout") or TIMEOUT)
-        self._secret = secret
+        self._secret = secret or str(client.init_options.get("api_key") or "")
         self._on_close = on_close
         self._local = is_local(client)
         if not self._local:

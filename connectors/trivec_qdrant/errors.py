@@ -45,6 +45,7 @@ _UNREACHABLE = re.compile(
 _UNTRUSTED = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|is not in peer certificate|Hostname Verification Check failed"
 )
+_NO_GRPC = "Failed parsing HTTP/2"
 _NO_TLS = re.compile(r"WRONG_VERSION_NUMBER|wrong version number")
 # What the client calls a Retry-After that is no whole number.
 _ODD_RETRY_AFTER = "Retry-After header value is not a valid integer: "
@@ -171,6 +172,11 @@ def _from_grpc(error: grpc.RpcError, name: str, text: str) -> StoreError:
         return _no_tls(what)
     if code is grpc.StatusCode.INTERNAL and _TIMED_OUT in text:
         return _slow(what)
+    if _NO_GRPC in text:
+        return StoreUnavailableError(
+            f"{what}. What answers there does not speak gRPC: give the right `grpc_port`, or "
+            "prefer_grpc=False for REST"
+        )
     if code is None or code in _UNAVAILABLE or code is grpc.StatusCode.INTERNAL:
         return StoreUnavailableError(
             what,
@@ -215,7 +221,7 @@ def _from_transport(error: ResponseHandlingException, name: str, text: str) -> S
             return _untrusted(what, "SSL_CERT_FILE")
         if _NO_TLS.search(text):
             return _no_tls(what)
-        nobody = isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout)
+        nobody = isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout) and "SSL" not in text
         if isinstance(cause, httpx.TimeoutException):
             what = f"{name!r}: no answer in time ({text or 'timed out'})"
         return StoreUnavailableError(what, unreachable=nobody)

@@ -247,6 +247,11 @@ def _columns(rows: Sequence[PointVectors], schema: Schema) -> Vectors:
         sparse = _sparse_columns(rows)
     if schema.colbert is not None:
         none = np.zeros((0, schema.colbert), np.float32)
+        for row in rows:
+            if row.colbert is not None and row.colbert.shape[1:] != (schema.colbert,):
+                raise ValueError(
+                    f"{row.colbert.shape} numbers of tokens, not {schema.colbert} each"
+                )
         colbert = TokenRows.from_arrays(
             [none if row.colbert is None else row.colbert for row in rows], dim=schema.colbert
         )
