@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import httpx
@@ -188,7 +189,7 @@ def _from_grpc(error: grpc.RpcError, name: str, text: str) -> StoreError:
 
 def _trailing_retry_after(error: grpc.RpcError) -> float | None:
     """Return the seconds that a gRPC server asked to wait, where it said so."""
-    trailing = error.trailing_metadata() if isinstance(error, grpc.Call) else None
+    trailing: Any = error.trailing_metadata() if isinstance(error, grpc.Call) else None
     values = (value for key, value in trailing or () if key == "retry-after")
     return retry_after(next((value for value in values if isinstance(value, str)), None))
 

@@ -260,7 +260,8 @@ def _columns(rows: Sequence[PointVectors], schema: Schema) -> Vectors:
 
 def _sparse_columns(rows: Sequence[PointVectors]) -> SparseRows:
     for row in rows:
-        if np.shape(row.indices) != np.shape(row.weights):
+        shapes = [None if one is None else one.shape for one in (row.indices, row.weights)]
+        if shapes[0] != shapes[1]:
             raise ValueError("lexical weights without an index each")
     indices = _join((row.indices for row in rows), np.uint32)
     weights = _join((row.weights for row in rows), np.float32)

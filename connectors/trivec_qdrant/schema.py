@@ -224,7 +224,9 @@ class Description:
             fields = ours.get("fields")
             if fields is None:
                 return ours, None
-            return ours, {split_path(k) and k: FieldType(v) for k, v in fields.items()}
+            for path in fields:
+                split_path(path)
+            return ours, {path: FieldType(kind) for path, kind in fields.items()}
         except (AttributeError, ValueError, TypeError) as error:
             raise SchemaMismatchError(
                 f"the collection's metadata {METADATA!r} are not those that trivec writes "

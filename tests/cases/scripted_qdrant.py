@@ -140,7 +140,7 @@ def described(info: dict[str, Any]) -> messages.GetCollectionInfoResponse:
 
 def over_grpc(call: Call) -> bytes:
     """Answer a call as a server does."""
-    message: Any
+    message: Any = updated()
     match call.method:
         case "HealthCheck":
             message = messages.HealthCheckReply(title="qdrant", version="1.19.0")
@@ -163,5 +163,5 @@ def over_grpc(call: Call) -> bytes:
         case "Delete" if "Collections" in call.service:
             message = messages.CollectionOperationResponse(result=True, time=0.001)
         case _:
-            message = updated()
+            pass
     return bytes(message.SerializeToString())
