@@ -50,8 +50,6 @@ _NO_GRPC = "Failed parsing HTTP/2"
 _NO_TLS = re.compile(r"WRONG_VERSION_NUMBER|wrong version number")
 # What the client calls a Retry-After that is no whole number.
 _ODD_RETRY_AFTER = "Retry-After header value is not a valid integer: "
-# Faults of what was asked, or of a closed client, among the many classes of the client.
-_OURS = (UnicodeEncodeError, httpx.InvalidURL)
 
 _UNAVAILABLE = {
     grpc.StatusCode.UNKNOWN,
@@ -119,7 +117,7 @@ def translated(
         return StoreUnavailableError(f"{name!r}: the connection failed: {text}")
     if _NO_COLLECTION.search(text):
         return CollectionNotFoundError(f"collection {name!r} does not exist")
-    if embedded or isinstance(error, _OURS) or type(error) in (ValueError, RuntimeError):
+    if embedded or _is_ours(error):
         return StoreError(f"{name!r}: {text}")
     return unreadable(name, f"{type(error).__name__}: {text[:500] or 'no reason'}")
 
@@ -226,11 +224,20 @@ def _from_transport(error: ResponseHandlingException, name: str, text: str) -> S
         if isinstance(cause, httpx.TimeoutException):
             what = f"{name!r}: no answer in time ({text or 'timed out'})"
         return StoreUnavailableError(what, unreachable=nobody)
-    if (
-        isinstance(cause, _OURS) or type(cause) is RuntimeError
-    ):  # a closed client, a header that cannot be sent
+    if _is_ours(cause):
         return StoreError(what)
     return unreadable(name, f"the answer could not be read ({text[:500]})")
+
+
+def _is_ours(error: Exception) -> bool:
+    """Return whether it is not the answer that was at fault.
+
+    That is a host or a header that cannot be written, a client that was closed, and what the
+    client refuses itself.
+    """
+    if isinstance(error, UnicodeError):
+        return not isinstance(error, UnicodeDecodeError)
+    return isinstance(error, httpx.InvalidURL) or type(error) in (ValueError, RuntimeError)
 
 
 def _untrusted(what: str, variable: str) -> StoreError:

@@ -180,15 +180,22 @@ def _server_engine(
         else:
             headers["Accept-Encoding"] = "identity"
     host = f"[{url.host}]" if ":" in (url.host or "") else url.host
-    client = client_class(
-        url=f"{scheme}://{host}:{port}",
-        grpc_port=grpc_port,
-        prefer_grpc=prefer_grpc,
-        headers=headers or None,
-        timeout=math.ceil(seconds),
-        check_compatibility=False,
-        **options,
-    )
+    try:
+        client = client_class(
+            url=f"{scheme}://{host}:{port}",
+            grpc_port=grpc_port,
+            prefer_grpc=prefer_grpc,
+            headers=headers or None,
+            timeout=math.ceil(seconds),
+            check_compatibility=False,
+            **options,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise InvalidOptionError(
+            f"no client for {scheme}://{host}:{port} can be made: {error}; look at the host, and "
+            "at the environment variables SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY and "
+            "ALL_PROXY, which name a file with certificates and a proxy"
+        ) from error
     return engine_of_client(
         client,
         url.name,

@@ -778,3 +778,43 @@ def test_nobody_listens() -> None:
         with store:
             for operation in OPERATIONS:
                 _fails(operation, store, StoreUnavailableError)
+
+
+@pytest.mark.parametrize("prefer_grpc", [True, False])
+def test_a_server_that_reads_nothing(prefer_grpc: bool) -> None:
+    documents = [Document(str(i), "x" * 1_000_000) for i in range(20)]
+    with RawServer(hostile_grpc.HANGING_BELOW["silent"]) as server:
+        options: dict[str, Any] = {"prefer_grpc": prefer_grpc, "grpc_port": server.port}
+        for scheme in ("qdrant", "qdrants"):  # here in the handshake
+            url = f"{scheme}://127.0.0.1:{server.port}/c"
+            with open_store(url, timeout=TIMEOUT, deadline=0.45, **options) as store:
+                started = time.monotonic()
+                with pytest.raises(StoreUnavailableError):
+                    store._write(documents, good.VECTORS.take([0] * 20))
+                assert time.monotonic() - started < IN_TIME
+
+
+@pytest.mark.parametrize("host", ["a..b", "xn--", "a" * 70, "%41", "a;b"])
+def test_a_host_that_cannot_be(host: str) -> None:
+    for prefer_grpc in (True, False):
+        url = f"qdrant://{host}.invalid:{closed_port()}/c"
+        with open_store(url, prefer_grpc=prefer_grpc, timeout=TIMEOUT, deadline=0.45) as store:
+            _fails("count", store)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SSL_CERT_FILE", "nowhere"),
+        ("SSL_CERT_FILE", "empty"),
+        ("HTTP_PROXY", "ftp://proxy"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1"),
+    ],
+)
+def test_an_environment_that_cannot_be(
+    variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").write_text("")
+    monkeypatch.setenv(variable, str(tmp_path / value) if "CERT" in variable else value)
+    with pytest.raises(InvalidOptionError, match=variable):
+        open_store("qdrants://127.0.0.1/c")
