@@ -2,65 +2,38 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-import numpy as np
 from qdrant_client import QdrantClient, models
 from typing_extensions import override
 
 from trivec.collection import Collection
 from trivec.document import Document
-from trivec.errors import CollectionNotFoundError, StoreError, StoreUnavailableError
-from trivec.search import RRF_K, Part, level
+from trivec.errors import CollectionNotFoundError, StoreError
+from trivec.search import Part, level
+from trivec.stores.deadline import limited, request_seconds
 from trivec.vectors import Vectors
-from trivec_qdrant import mapping
+from trivec_qdrant import mapping, replies
+from trivec_qdrant.bounded import bound
 from trivec_qdrant.client_filters import render
-from trivec_qdrant.engine import (
-    Engine,
-    Found,
-    Fused,
-    Nearest,
-    PayloadKeys,
-    Request,
-    Weighted,
-)
-from trivec_qdrant.errors import translating
+from trivec_qdrant.columns import described, sparse_params, vector_params
+from trivec_qdrant.engine import Engine, Found, PayloadKeys, Request
+from trivec_qdrant.errors import translating, unreadable
 from trivec_qdrant.filters import Condition
 from trivec_qdrant.mapping import PointVectors, Row
-from trivec_qdrant.schema import (
-    Description,
-    Names,
-    Storage,
-    VectorColumn,
-    own_metadata,
-    payload_indexes,
-)
+from trivec_qdrant.queries import query_request
+from trivec_qdrant.schema import Description, Names, Storage, own_metadata, payload_indexes
 
-__all__ = ["ClientEngine", "is_local"]
+__all__ = ["TIMEOUT", "ClientEngine", "is_local"]
 
-TINY = float(np.finfo(np.float32).tiny)  # a lexical score above 0
-
-_TURBO = {"turbo4": "bits4", "turbo2": "bits2", "turbo1": "bits1"}
-
-
-def _quantization(name: str | None) -> models.QuantizationConfig | None:
-    if name is None:
-        return None
-    if name == "int8":
-        int8 = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
-        return models.ScalarQuantization(scalar=int8)
-    if name == "binary":
-        return models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))
-    bits = models.TurboQuantBitSize(_TURBO[name])
-    return models.TurboQuantization(
-        turbo=models.TurboQuantQuantizationConfig(always_ram=True, bits=bits)
-    )
+TIMEOUT = 60.0
+"""Seconds of one request, where nobody says otherwise; the client's own 5 over gRPC cut large
+writes off."""
 
 
 def is_local(client: QdrantClient) -> bool:
@@ -76,6 +49,8 @@ class ClientEngine(Engine):
         client: The client.
         name: The collection.
         names: What vectors and payload keys are called.
+        timeout: Seconds that one request may take in all; by default the client's, or a minute.
+        secret: What no message shows.
         on_close: What to do when the engine is closed; nothing for a client of someone else.
         lock: Held during every call: the pure-Python mode is not made for several threads.
     """
@@ -88,13 +63,19 @@ class ClientEngine(Engine):
         name: str,
         names: Names,
         *,
+        timeout: float | None = None,
+        secret: str = "",
         on_close: Callable[[], None] | None = None,
         lock: AbstractContextManager[Any] | None = None,
     ) -> None:
         super().__init__(name, names)
         self._client = client
+        self._timeout = float(timeout or client.init_options.get("timeout") or TIMEOUT)
+        self._secret = secret or str(client.init_options.get("api_key") or "")
         self._on_close = on_close
         self._local = is_local(client)
+        if not self._local:
+            bound(client)
         self._lock = lock or (threading.RLock() if self._local else nullcontext())
 
     @property
@@ -113,78 +94,88 @@ class ClientEngine(Engine):
         port = urlsplit(str(options.get("url") or "")).port or options.get("port") or 6333
         return f"REST on port {port}"
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Hold for one request: its time, and the errors of the client and of its answer."""
+        if self._local:
+            with self._lock, translating(self.name, embedded=True):
+                yield
+            return
+        with limited(request_seconds(self._timeout)), translating(self.name, secret=self._secret):
+            yield
+
+    # --- the requests, which gRPC makes in its own way -------------------------------------------
+
+    def _info(self) -> models.CollectionInfo:
+        return self._client.get_collection(self.name)
+
+    def _create_collection(
+        self,
+        vectors: Mapping[str, models.VectorParams],
+        sparse: Mapping[str, models.SparseVectorParams] | None,
+        metadata: dict[str, Any],
+    ) -> bool:
+        return self._client.create_collection(
+            self.name, vectors_config=vectors, sparse_vectors_config=sparse, metadata=metadata
+        )
+
+    def _create_index(self, key: str, kind: models.PayloadSchemaType) -> object:
+        index = self._client.create_payload_index(self.name, key, field_schema=kind, wait=True)
+        return index.status.value
+
+    def _query_batch(
+        self, requests: Sequence[Request], batch: Sequence[models.QueryRequest]
+    ) -> list[list[Found]]:
+        answers = self._client.query_batch_points(self.name, batch)
+        replies.check_number(self.name, requests, answers)
+        return [
+            self._found(request, answer.points)
+            for request, answer in zip(requests, answers, strict=True)
+        ]
+
+    def _delete_points(self, selector: models.PointIdsList | models.FilterSelector) -> object:
+        return self._client.delete(self.name, selector, wait=True).status.value
+
+    def _count_points(self, flt: models.Filter | None) -> object:
+        return self._client.count(self.name, count_filter=flt, exact=True).count
+
+    def _delete_collection(self) -> None:
+        self._client.delete_collection(self.name)
+
+    def _version(self) -> str:
+        return self._client.info().version
+
+    # --- the engine ------------------------------------------------------------------------------
+
     @override
     def describe(self) -> Description | None:
         try:
-            with self._lock, translating(self.name):
-                info = self._client.get_collection(self.name)
+            with self._asking():
+                description = described(self._info())
         except CollectionNotFoundError:
             return None
-        params = info.config.params
-        vectors = params.vectors or {}
-        if isinstance(vectors, models.VectorParams):
-            vectors = {"": vectors}
-        return Description(
-            vectors={name: _column(vector) for name, vector in vectors.items()},
-            sparse={
-                name: None if vector.modifier is None else vector.modifier.value
-                for name, vector in (params.sparse_vectors or {}).items()
-            },
-            indexes={key: index.data_type.value for key, index in info.payload_schema.items()},
-            metadata=info.config.metadata or {},
-        )
+        return replies.check_description(self.name, description)
 
     @override
     def create(self, collection: Collection, storage: Storage) -> None:
-        schema, names = collection.schema, self.names
-        vectors: dict[str, models.VectorParams] = {}
-        if schema.dense is not None:
-            vectors[names.dense] = models.VectorParams(
-                size=schema.dense,
-                # Exactly the definition of the score; the cosine would rescale what is stored.
-                distance=models.Distance.DOT,
-                quantization_config=_quantization(storage.quantization),
-            )
-        if schema.colbert is not None:
-            vectors[names.colbert] = models.VectorParams(
-                size=schema.colbert,
-                distance=models.Distance.DOT,
-                multivector_config=models.MultiVectorConfig(
-                    comparator=models.MultiVectorComparator.MAX_SIM
-                ),
-                # No index: these only rescore. Building one took 150 s instead of 0.8 s for 200
-                # documents of 200 tokens; payload_m would be inherited from the collection.
-                hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
-                datatype=models.Datatype(storage.precision),
-                on_disk=True,
-            )
-        sparse = {
-            names.sparse: models.SparseVectorParams(
-                index=models.SparseIndexParams(
-                    on_disk=False, datatype=models.Datatype(storage.sparse_precision)
-                )
-            )
-        }
+        vectors = vector_params(collection.schema, self.names, storage)
+        sparse = sparse_params(collection.schema, self.names, storage)
         with self._lock:
             try:
-                with translating(self.name):
-                    self._client.create_collection(
-                        self.name,
-                        vectors_config=vectors,
-                        sparse_vectors_config=sparse if schema.sparse else None,
-                        metadata=own_metadata(collection),
-                    )
+                with self._asking():
+                    created = self._create_collection(vectors, sparse, own_metadata(collection))
+                if created is not True:
+                    raise unreadable(self.name, f"the server answered {created!r} to its creation")
             except StoreError as error:
                 # A first attempt may have got through although its answer did not.
                 if "already exists" not in str(error) or not self._is_ours(collection):
                     raise
         if self._local:
             return  # payload indexes have no effect there
-        with translating(self.name):
-            for key, kind in payload_indexes(collection, names).items():
-                self._client.create_payload_index(
-                    self.name, key, field_schema=models.PayloadSchemaType(kind), wait=True
-                )
+        for key, kind in payload_indexes(collection, self.names).items():
+            with self._asking():
+                status = self._create_index(key, models.PayloadSchemaType(kind))
+            replies.check_done(self.name, status)
 
     def _is_ours(self, collection: Collection) -> bool:
         """Return whether the collection that is there says the same of itself."""
@@ -201,8 +192,9 @@ class ClientEngine(Engine):
             )
             for document, row in zip(documents, mapping.point_vectors(vectors), strict=True)
         ]
-        with self._lock, translating(self.name):
-            self._completed(self._client.upsert(self.name, points, wait=True))
+        with self._asking():
+            status = self._client.upsert(self.name, points, wait=True).status.value
+        replies.check_done(self.name, status)
 
     def _vectors(self, row: PointVectors) -> dict[str, Any]:
         vectors: dict[str, Any] = {}
@@ -219,82 +211,33 @@ class ClientEngine(Engine):
     @override
     def query(self, requests: Sequence[Request], where: Condition | None) -> list[list[Found]]:
         flt = self._filter(where)
-        batch = [self._request(request, flt) for request in requests]
-        with self._lock, translating(self.name):
-            answers = self._client.query_batch_points(self.name, batch)
-        return [self._found(answer.points) for answer in answers]
+        batch = [query_request(r, flt, self.names, embedded=self._local) for r in requests]
+        with self._asking():
+            answers = self._query_batch(requests, batch)
+        if not self._local:
+            replies.check_answers(self.name, requests, answers)
+        return answers
 
-    def _found(self, points: Sequence[models.ScoredPoint]) -> list[Found]:
-        scores = [point.score for point in points]
+    def _found(self, request: Request, points: Sequence[models.ScoredPoint]) -> list[Found]:
+        scores = [float(point.score) for point in points]
         if self._local:  # numpy's products; servers compute each score by itself
             scores = level(scores)
-        return [
-            Found(
-                score, Row(str(p.id), p.payload or {}, mapping.read_vectors(p.vector, self.names))
-            )
-            for score, p in zip(scores, points, strict=True)
-        ]
-
-    def _request(self, request: Request, flt: models.Filter | None) -> models.QueryRequest:
-        root = request.root
-        shared: dict[str, Any] = {
-            "limit": request.limit,
-            "with_payload": (
-                request.payload if isinstance(request.payload, bool) else list(request.payload)
-            ),
-            "with_vector": [self.names.vector(part) for part in request.vectors] or False,
-        }
-        if isinstance(root, Nearest):
-            leaf = self._prefetch(root, flt)
-            return models.QueryRequest(
-                prefetch=leaf.prefetch,
-                query=leaf.query,
-                using=leaf.using,
-                filter=leaf.filter,
-                params=leaf.params,
-                score_threshold=leaf.score_threshold,
-                **shared,
-            )
-        prefetch = [self._prefetch(stage, flt) for stage in root.stages]
-        query: models.Query
-        match root:
-            case Weighted():
-                query = models.FormulaQuery(
-                    formula=models.SumExpression(
-                        sum=[
-                            models.MultExpression(mult=[factor, f"$score[{i}]"])
-                            for i, factor in enumerate(root.factors)
-                        ]
-                    ),
-                    defaults={f"$score[{i}]": 0.0 for i in range(len(root.factors))},
-                )
-            case Fused():
-                # The server's ranks begin at 0.
-                query = models.RrfQuery(rrf=models.Rrf(k=RRF_K + 1))
-        return models.QueryRequest(prefetch=prefetch, query=query, **shared)
-
-    def _prefetch(self, stage: Nearest, flt: models.Filter | None) -> models.Prefetch:
-        """Return one stage; its leaves carry the filter."""
-        exact = models.QuantizationSearchParams(
-            ignore=True if stage.over else None, rescore=None if stage.over else True
-        )
-        return models.Prefetch(
-            prefetch=[self._prefetch(leaf, flt) for leaf in stage.over] or None,
-            query=_query_vector(stage.query),
-            using=self.names.vector(stage.part) or None,
-            filter=None if stage.over else _only(stage.among) or flt,
-            params=None if self._local else models.SearchParams(quantization=exact),
-            score_threshold=TINY if stage.part == "sparse" and not stage.over else None,
-            limit=stage.limit,
-        )
+        rows = self._rows(points, payload=bool(request.payload), parts=request.vectors)
+        return [Found(score, row) for score, row in zip(scores, rows, strict=True)]
 
     @override
     def read(self, ids: Sequence[str | int], parts: Sequence[Part]) -> list[Row]:
-        with self._lock, translating(self.name):
-            records = self._client.retrieve(
-                self.name, list(ids), with_payload=True, with_vectors=self._names_of(parts)
-            )
-        return [self._row(record) for record in records]
+        with self._asking():
+            rows = self._retrieve(ids, parts)
+        if not self._local:
+            replies.check_rows(self.name, ids, rows)
+        return rows
+
+    def _retrieve(self, ids: Sequence[str | int], parts: Sequence[Part]) -> list[Row]:
+        records = self._client.retrieve(
+            self.name, list(ids), with_payload=True, with_vectors=self._names_of(parts)
+        )
+        return self._rows(records, payload=True, parts=parts)
 
     @override
     def scroll(
@@ -306,48 +249,76 @@ class ClientEngine(Engine):
         *,
         payload: PayloadKeys = True,
     ) -> tuple[list[Row], object]:
-        with self._lock, translating(self.name):
-            records, following = self._client.scroll(
-                self.name,
-                scroll_filter=self._filter(where),
-                limit=limit,
-                offset=cast(Any, offset),
-                with_payload=payload if isinstance(payload, bool) else list(payload),
-                with_vectors=self._names_of(parts),
-            )
-        return [self._row(record) for record in records], following
+        flt = self._filter(where)
+        with self._asking():
+            rows, following = self._scroll(offset, limit, parts, flt, payload)
+        if not self._local:
+            replies.check_page(self.name, offset, limit, rows, following)
+        return rows, following
+
+    def _scroll(
+        self,
+        offset: object,
+        limit: int,
+        parts: Sequence[Part],
+        flt: models.Filter | None,
+        payload: PayloadKeys,
+    ) -> tuple[list[Row], object]:
+        records, following = self._client.scroll(
+            self.name,
+            scroll_filter=flt,
+            limit=limit,
+            offset=cast(Any, offset),
+            with_payload=payload if isinstance(payload, bool) else list(payload),
+            with_vectors=self._names_of(parts),
+        )
+        return self._rows(records, payload=bool(payload), parts=parts), following
 
     def _names_of(self, parts: Sequence[Part]) -> list[str] | bool:
         return [self.names.vector(part) for part in parts] or False
 
-    def _row(self, record: models.Record) -> Row:
+    def _rows(
+        self,
+        records: Sequence[models.Record] | Sequence[models.ScoredPoint],
+        *,
+        payload: bool,
+        parts: Sequence[Part],
+    ) -> list[Row]:
+        if not self._local:
+            replies.check_whole(self.name, records, payload=payload, vectors=bool(parts))
+        return [self._row(record) for record in records]
+
+    def _row(self, record: models.Record | models.ScoredPoint) -> Row:
         return Row(
             str(record.id), record.payload or {}, mapping.read_vectors(record.vector, self.names)
         )
 
     @override
     def delete(self, ids: Sequence[str | int]) -> None:
-        with self._lock, translating(self.name):
-            selector = models.PointIdsList(points=list(ids))
-            self._completed(self._client.delete(self.name, selector, wait=True))
+        self._delete(models.PointIdsList(points=list(ids)))
 
     @override
     def delete_where(self, where: Condition) -> None:
         flt = self._filter(where)
         assert flt is not None
-        with self._lock, translating(self.name):
-            selector = models.FilterSelector(filter=flt)
-            self._completed(self._client.delete(self.name, selector, wait=True))
+        self._delete(models.FilterSelector(filter=flt))
+
+    def _delete(self, selector: models.PointIdsList | models.FilterSelector) -> None:
+        with self._asking():
+            status = self._delete_points(selector)
+        replies.check_done(self.name, status)
 
     @override
     def count(self, where: Condition | None) -> int:
-        with self._lock, translating(self.name):
-            return self._client.count(self.name, count_filter=self._filter(where), exact=True).count
+        flt = self._filter(where)
+        with self._asking():
+            count = self._count_points(flt)
+        return replies.check_count(self.name, count)
 
     @override
     def drop(self) -> None:
-        with self._lock, translating(self.name):
-            self._client.delete_collection(self.name)
+        with self._asking():
+            self._delete_collection()
         if self.describe() is not None:  # servers delete nothing by an alias, and say nothing
             raise StoreError(
                 f"{self.name!r} is still there after it was deleted: it is an alias; drop the "
@@ -358,14 +329,6 @@ class ClientEngine(Engine):
     def close(self) -> None:
         if self._on_close is not None:
             self._on_close()
-
-    def _completed(self, result: models.UpdateResult) -> None:
-        """Check that a write can be found, not only that it will be."""
-        if result.status is not models.UpdateStatus.COMPLETED:
-            raise StoreUnavailableError(
-                f"{self.name!r}: the server answered {result.status.value!r} before the write was "
-                "done; it may be applied later"
-            )
 
     def _filter(self, where: Condition | None) -> models.Filter | None:
         return None if where is None else render(where, substring=lambda: self._substring)
@@ -378,31 +341,6 @@ class ClientEngine(Engine):
         """
         if self._local:
             return True
-        with translating(self.name):
-            version = re.match(r"(\d+)\.(\d+)", self._client.info().version)
-        return version is not None and (int(version[1]), int(version[2])) >= (1, 20)
-
-
-def _column(vector: models.VectorParams) -> VectorColumn:
-    return VectorColumn(
-        size=vector.size,
-        distance=vector.distance.value,
-        multivector=vector.multivector_config is not None,
-        datatype=vector.datatype.value if vector.datatype is not None else "float32",
-    )
-
-
-def _only(ids: Sequence[str | int]) -> models.Filter | None:
-    return models.Filter(must=[models.HasIdCondition(has_id=list(ids))]) if ids else None
-
-
-def _query_vector(query: PointVectors) -> models.VectorInput:
-    if query.dense is not None:
-        dense: list[float] = query.dense.tolist()
-        return dense
-    if query.colbert is not None:
-        tokens: list[list[float]] = query.colbert.tolist()
-        return tokens
-    assert query.indices is not None
-    assert query.weights is not None
-    return models.SparseVector(indices=query.indices.tolist(), values=query.weights.tolist())
+        with self._asking():
+            version = self._version()
+        return replies.version_of(self.name, version) >= (1, 20)

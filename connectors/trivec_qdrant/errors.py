@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import httpx
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from trivec.errors import (
@@ -21,8 +21,9 @@ from trivec.errors import (
     StoreUnavailableError,
     TrivecError,
 )
+from trivec.stores.retry import retry_after
 
-__all__ = ["translated", "translating"]
+__all__ = ["translated", "translating", "unreadable"]
 
 # Texts of server 1.19 for requests that would pass in smaller parts.
 _TOO_LARGE = re.compile(
@@ -42,7 +43,17 @@ _UNREACHABLE = re.compile(
     r"failed to connect to all addresses|(?:name|DNS) resolution|errors resolving", re.IGNORECASE
 )
 
+_UNTRUSTED = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|is not in peer certificate|Hostname Verification Check failed"
+)
+_NO_GRPC = "Failed parsing HTTP/2"
+_NO_TLS = re.compile(r"WRONG_VERSION_NUMBER|wrong version number")
+# What the client calls a Retry-After that is no whole number.
+_ODD_RETRY_AFTER = "Retry-After header value is not a valid integer: "
+
 _UNAVAILABLE = {
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DATA_LOSS,
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -53,107 +64,194 @@ _REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
 @contextmanager
-def translating(name: str) -> Iterator[None]:
-    """Raise the client's errors as trivec's.
+def translating(name: str, *, secret: str = "", embedded: bool = False) -> Iterator[None]:
+    """Raise as trivec's errors whatever a client raises, also over an answer it cannot read.
 
     Args:
         name: The collection, for the message.
+        secret: What no message shows, even if a server sends it back.
+        embedded: Whether there is no server; then only the client's own refusals are translated.
     """
     try:
         yield
-    except TrivecError:
+    except (TrivecError, MemoryError):
         raise
-    except (
-        grpc.RpcError,
-        UnexpectedResponse,
-        ResponseHandlingException,
-        ResourceExhaustedResponse,
-        httpx.TransportError,
+    except Exception as error:
         # The pure-Python mode has nothing but ValueError and RuntimeError.
-        ValueError,
-        RuntimeError,
-    ) as error:
-        raise translated(error, name) from error
+        if embedded and not isinstance(error, ValueError | RuntimeError):
+            raise
+        told = translated(error, name, secret=secret, embedded=embedded)
+        raise told from (None if secret and secret in _text(error) else error)
 
 
-def translated(error: Exception, name: str) -> StoreError:
+def unreadable(name: str, why: str) -> StoreUnavailableError:
+    """Return the error for an answer that is not what the operation documents.
+
+    What was asked may have been done or not, and another try may have another outcome: such
+    answers come from proxies, from servers that are being started, and from other servers.
+
+    Args:
+        name: The collection.
+        why: What the server did.
+    """
+    return StoreUnavailableError(
+        f"{name!r}: {why}; this is no answer of Qdrant to what was asked: is there a proxy in "
+        "between, or a server of another version?"
+    )
+
+
+def translated(
+    error: Exception, name: str, *, secret: str = "", embedded: bool = False
+) -> StoreError:
     """Return an error of the client as the one of trivec that says whether to try again."""
-    if isinstance(error, ResourceExhaustedResponse):
-        return StoreUnavailableError(f"{name!r}: {error}", retry_after=float(error.retry_after_s))
-    if isinstance(error, grpc.RpcError):
-        return _from_grpc(error, name)
-    if isinstance(error, UnexpectedResponse):
-        return _from_rest(error, name)
+    text = _shown(_text(error), secret)
     if isinstance(error, ResponseHandlingException):
-        return _from_transport(error, name)
+        return _from_transport(error, name, text)
+    if isinstance(error, QdrantException):
+        return _from_busy(error, name, text)
+    if isinstance(error, grpc.RpcError):
+        return _from_grpc(error, name, text)
+    if isinstance(error, UnexpectedResponse):
+        return _from_rest(error, name, text)
     if isinstance(error, httpx.TransportError):
-        return StoreUnavailableError(f"{name!r}: the connection failed: {error}")
-    if _NO_COLLECTION.search(str(error)):
+        return StoreUnavailableError(f"{name!r}: the connection failed: {text}")
+    if _NO_COLLECTION.search(text):
         return CollectionNotFoundError(f"collection {name!r} does not exist")
-    return StoreError(f"{name!r}: {error}")
+    if embedded or _is_ours(error):
+        return StoreError(f"{name!r}: {text}")
+    return unreadable(name, f"{type(error).__name__}: {text[:500] or 'no reason'}")
 
 
-def _from_grpc(error: grpc.RpcError, name: str) -> StoreError:
+def _text(error: Exception) -> str:
+    """Return what an error says; some of the client's cannot say it."""
+    if isinstance(error, UnexpectedResponse):
+        return (error.content or b"").decode("utf-8", "replace") or str(error.reason_phrase)
+    if isinstance(error, ResponseHandlingException):
+        return str(error.source)
+    if isinstance(error, ResourceExhaustedResponse):
+        return str(error.message)
+    if isinstance(error, grpc.RpcError):
+        return (error.details() if isinstance(error, grpc.Call) else None) or str(error)
+    return str(error)
+
+
+def _shown(text: str, secret: str) -> str:
+    """Return what a server said on one line, without control characters and secrets."""
+    if secret:
+        text = text.replace(secret, "***")
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
+
+
+def _from_busy(error: QdrantException, name: str, text: str) -> StoreError:
+    """Return the error for a server that says when to come again."""
+    if _TOO_LARGE.search(text):
+        return RequestTooLargeError(f"{name!r}: {text}")
+    if isinstance(error, ResourceExhaustedResponse):
+        return StoreUnavailableError(
+            f"{name!r}: {text}", retry_after=retry_after(error.retry_after_s)
+        )
+    asked = retry_after(text.removeprefix(_ODD_RETRY_AFTER)) if _ODD_RETRY_AFTER in text else None
+    return StoreUnavailableError(f"{name!r}: the server is busy ({text})", retry_after=asked)
+
+
+def _from_grpc(error: grpc.RpcError, name: str, text: str) -> StoreError:
     code: grpc.StatusCode | None = error.code() if isinstance(error, grpc.Call) else None
-    details = (error.details() if isinstance(error, grpc.Call) else None) or str(error)
-    what = f"{name!r}: {details}"
-    if _TOO_LARGE.search(details):
+    what = f"{name!r}: {text[:500]}"
+    if _TOO_LARGE.search(text):
         return RequestTooLargeError(what)
-    if _FULL.search(details):
+    if _FULL.search(text):
         return StoreFullError(what)
     if code in _REFUSED:
         return AuthenticationError(what)
-    if code is grpc.StatusCode.NOT_FOUND and _NO_COLLECTION.search(details):
+    if code is grpc.StatusCode.NOT_FOUND and _NO_COLLECTION.search(text):
         return CollectionNotFoundError(what)
-    if "CERTIFICATE_VERIFY_FAILED" in details:
-        return StoreError(
-            f"{what}. For a private certificate authority set the environment variable "
-            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH before the process starts"
-        )
-    if code is grpc.StatusCode.INTERNAL and _TIMED_OUT in details:
+    if _UNTRUSTED.search(text):
+        return _untrusted(what, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH before the process starts")
+    if _NO_TLS.search(text):
+        return _no_tls(what)
+    if code is grpc.StatusCode.INTERNAL and _TIMED_OUT in text:
         return _slow(what)
-    if code in _UNAVAILABLE or code is grpc.StatusCode.INTERNAL:
-        return StoreUnavailableError(what, unreachable=_UNREACHABLE.search(details) is not None)
+    if _NO_GRPC in text:
+        return StoreUnavailableError(
+            f"{what}. What answers there does not speak gRPC: give the right `grpc_port`, or "
+            "prefer_grpc=False for REST"
+        )
+    if code is None or code in _UNAVAILABLE or code is grpc.StatusCode.INTERNAL:
+        return StoreUnavailableError(
+            what,
+            retry_after=_trailing_retry_after(error),
+            unreachable=_UNREACHABLE.search(text) is not None,
+        )
     return StoreError(what)
 
 
-def _from_rest(error: UnexpectedResponse, name: str) -> StoreError:
-    content = error.content.decode("utf-8", "replace") if error.content else ""
+def _trailing_retry_after(error: grpc.RpcError) -> float | None:
+    """Return the seconds that a gRPC server asked to wait, where it said so."""
+    trailing: Any = error.trailing_metadata() if isinstance(error, grpc.Call) else None
+    values = (value for key, value in trailing or () if key == "retry-after")
+    return retry_after(next((value for value in values if isinstance(value, str)), None))
+
+
+def _from_rest(error: UnexpectedResponse, name: str, text: str) -> StoreError:
     status = error.status_code or 0
-    what = f"{name!r}: status {status}: {content[:500] or error.reason_phrase}"
-    if status == 413 or _TOO_LARGE.search(content):
+    what = f"{name!r}: status {status}: {text[:500]}"
+    if status == 413 or _TOO_LARGE.search(text):
         return RequestTooLargeError(what)
-    if status == 507 or _FULL.search(content):
+    if status == 507 or _FULL.search(text):
         return StoreFullError(what)
     if status in (401, 403):
         return AuthenticationError(what)
-    if status == 404 and _NO_COLLECTION.search(content):
+    if status == 404 and _NO_COLLECTION.search(text):
         return CollectionNotFoundError(what)
-    if status == 500 and _TIMED_OUT in content:
+    if status == 500 and _TIMED_OUT in text:
         return _slow(what)
     if status == 429 or status >= 500:
-        return StoreUnavailableError(what, retry_after=_retry_after(error))
+        return StoreUnavailableError(
+            what, retry_after=retry_after(error.headers.get("retry-after"))
+        )
     return StoreError(what)
 
 
-def _from_transport(error: ResponseHandlingException, name: str) -> StoreError:
+def _from_transport(error: ResponseHandlingException, name: str, text: str) -> StoreError:
     cause = error.source
-    what = f"{name!r}: {cause}"
+    what = f"{name!r}: {text[:500]}"
     if isinstance(cause, httpx.TransportError):
-        if "CERTIFICATE_VERIFY_FAILED" in str(cause):
-            return StoreError(f"{what}. For a private certificate authority set SSL_CERT_FILE")
-        nobody = isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout)
+        if _UNTRUSTED.search(text):
+            return _untrusted(what, "SSL_CERT_FILE")
+        if _NO_TLS.search(text):
+            return _no_tls(what)
+        nobody = isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout) and "SSL" not in text
+        if isinstance(cause, httpx.TimeoutException):
+            what = f"{name!r}: no answer in time ({text or 'timed out'})"
         return StoreUnavailableError(what, unreachable=nobody)
-    return StoreError(f"{what} (the answer could not be read)")
+    if _is_ours(cause):
+        return StoreError(what)
+    return unreadable(name, f"the answer could not be read ({text[:500]})")
 
 
-def _retry_after(error: UnexpectedResponse) -> float | None:
-    """Return the seconds that the server asked to wait, where it said so."""
-    try:
-        seconds = float(error.headers.get("retry-after", ""))
-    except (ValueError, AttributeError):
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+def _is_ours(error: Exception) -> bool:
+    """Return whether it is not the answer that was at fault.
+
+    That is a host or a header that cannot be written, a client that was closed, and what the
+    client refuses itself.
+    """
+    if isinstance(error, UnicodeError):
+        return not isinstance(error, UnicodeDecodeError)
+    return isinstance(error, httpx.InvalidURL) or type(error) in (ValueError, RuntimeError)
+
+
+def _untrusted(what: str, variable: str) -> StoreError:
+    return StoreError(
+        f"{what}. The server's certificate is not trusted. For a private certificate authority "
+        f"set the environment variable {variable}"
+    )
+
+
+def _no_tls(what: str) -> StoreError:
+    return StoreError(
+        f"{what}. What answers there does not speak TLS: use qdrant:// instead of qdrants://, or "
+        "another port"
+    )
 
 
 def _slow(what: str) -> StoreError:

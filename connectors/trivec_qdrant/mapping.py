@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trivec.collection import Page
 from trivec.document import Document, Json, metadata_json
-from trivec.errors import InvalidDocumentError
+from trivec.errors import InvalidDocumentError, InvalidVectorsError, StoreError
 from trivec.filters import parse_datetime
 from trivec.filters.values import values_of
 from trivec.rows import SparseRows, TokenRows
@@ -223,17 +223,35 @@ def page(rows: Sequence[Row], names: Names, schema: Schema | None) -> Page:
 
 
 def columns(rows: Sequence[PointVectors], schema: Schema) -> Vectors:
-    """Return vectors of single points as columns."""
+    """Return vectors of single points as columns.
+
+    Raises:
+        StoreError: If a point has other dimensions than the collection, or no vectors can be so.
+    """
+    try:
+        return _columns(rows, schema)
+    except (InvalidVectorsError, ValueError, IndexError) as error:
+        raise StoreError(f"the database gave vectors that cannot be: {error}") from error
+
+
+def _columns(rows: Sequence[PointVectors], schema: Schema) -> Vectors:
     dense = sparse = colbert = None
     if schema.dense is not None:
         dense = np.zeros((len(rows), schema.dense), np.float32)
         for i, row in enumerate(rows):
             if row.dense is not None:
+                if row.dense.shape != (schema.dense,):
+                    raise ValueError(f"{row.dense.shape} numbers, expected {schema.dense}")
                 dense[i] = row.dense
     if schema.sparse:
         sparse = _sparse_columns(rows)
     if schema.colbert is not None:
         none = np.zeros((0, schema.colbert), np.float32)
+        for row in rows:
+            if row.colbert is not None and row.colbert.shape[1:] != (schema.colbert,):
+                raise ValueError(
+                    f"{row.colbert.shape} numbers of tokens, not {schema.colbert} each"
+                )
         colbert = TokenRows.from_arrays(
             [none if row.colbert is None else row.colbert for row in rows], dim=schema.colbert
         )
@@ -241,6 +259,10 @@ def columns(rows: Sequence[PointVectors], schema: Schema) -> Vectors:
 
 
 def _sparse_columns(rows: Sequence[PointVectors]) -> SparseRows:
+    for row in rows:
+        shapes = [None if one is None else one.shape for one in (row.indices, row.weights)]
+        if shapes[0] != shapes[1]:
+            raise ValueError("lexical weights without an index each")
     indices = _join((row.indices for row in rows), np.uint32)
     weights = _join((row.weights for row in rows), np.float32)
     lengths = [0 if row.indices is None else len(row.indices) for row in rows]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
+import logging
+import math
 import os
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
+from trivec.stores.deadline import check_seconds
 from trivec.stores.folder import check_name
 from trivec.stores.url import StoreUrl
 from trivec_qdrant.engine import Engine
@@ -27,6 +32,9 @@ API_KEY = "QDRANT_API_KEY"
 """The environment variable that is read where no `api_key` is given."""
 
 REST_PORT = 6333
+MAX_PORT = 65_535
+
+_log = logging.getLogger("trivec")
 
 T = TypeVar("T")
 
@@ -79,7 +87,7 @@ def open_engine(
     api_key: str | None,
     prefer_grpc: bool,
     grpc_port: int | None,
-    timeout: int,
+    timeout: float,
     compression: bool,
 ) -> Engine:
     """Return the engine of a URL; nothing is sent to a server yet.
@@ -123,11 +131,22 @@ def engine_of_client(
     name: str,
     names: Names,
     *,
+    timeout: float | None = None,
+    secret: str = "",
     on_close: Callable[[], None] | None = None,
 ) -> Engine:
-    """Return the engine of a client, which stays its owner's unless `on_close` closes it."""
+    """Return the engine of a client, which stays its owner's unless `on_close` closes it.
+
+    Args:
+        client: The client.
+        name: The collection.
+        names: What vectors and payload keys are called.
+        timeout: Seconds that one request may take in all; by default the client's, or a minute.
+        secret: What no message shows.
+        on_close: What to do when the engine is closed.
+    """
     from trivec_qdrant.client import ClientEngine, is_local
-    from trivec_qdrant.packed import PackedEngine, can_pack
+    from trivec_qdrant.grpc_engine import GrpcEngine
 
     if not isinstance(client, _client_class()):
         raise InvalidOptionError(
@@ -137,8 +156,8 @@ def engine_of_client(
     if is_local(client):
         check_name(name)
     grpc = not is_local(client) and client.init_options.get("prefer_grpc")
-    kind = PackedEngine if grpc and can_pack() else ClientEngine
-    return kind(client, name, names, on_close=on_close)
+    kind = GrpcEngine if grpc else ClientEngine
+    return kind(client, name, names, timeout=timeout, secret=secret, on_close=on_close)
 
 
 def _server_engine(
@@ -148,12 +167,18 @@ def _server_engine(
     api_key: str | None,
     prefer_grpc: bool,
     grpc_port: int | None,
-    timeout: int,
+    timeout: float,
     compression: bool,
 ) -> Engine:
     client_class = _client_class()
     scheme = "https" if url.scheme == "qdrants" else "http"
-    port = url.port or REST_PORT
+    port = _port(url.port if url.port is not None else REST_PORT, "the URL's port")
+    grpc_port = _port(port + 1 if grpc_port is None else grpc_port, "grpc_port")
+    seconds = check_seconds(timeout, "timeout")
+    # As a header, since the client's own option for it warns of every connection without TLS.
+    headers = {} if api_key is None else {"api-key": _sendable(api_key)}
+    if api_key is not None and scheme == "http" and not _is_here(url.host or ""):
+        _warn_of_plain_key(url.host or "")
     options: dict[str, Any] = {}
     # The server compresses answers for any client that accepts it: 16.8 s instead of 0.8 s for
     # 82 MB of vectors.
@@ -161,18 +186,66 @@ def _server_engine(
         if prefer_grpc:
             options["grpc_options"] = {"grpc.compression_enabled_algorithms_bitset": 1}
         else:
-            options["headers"] = {"Accept-Encoding": "identity"}
+            headers["Accept-Encoding"] = "identity"
     host = f"[{url.host}]" if ":" in (url.host or "") else url.host
-    client = client_class(
-        url=f"{scheme}://{host}:{port}",
-        grpc_port=grpc_port or port + 1,
-        prefer_grpc=prefer_grpc,
-        api_key=api_key,
-        timeout=timeout,
-        check_compatibility=False,
-        **options,
+    try:
+        client = client_class(
+            url=f"{scheme}://{host}:{port}",
+            grpc_port=grpc_port,
+            prefer_grpc=prefer_grpc,
+            headers=headers or None,
+            timeout=math.ceil(seconds),
+            check_compatibility=False,
+            **options,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise InvalidOptionError(
+            f"no client for {scheme}://{host}:{port} can be made: {error}; look at the host, and "
+            "at the environment variables SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY and "
+            "ALL_PROXY, which name a file with certificates and a proxy"
+        ) from error
+    return engine_of_client(
+        client,
+        url.name,
+        names,
+        timeout=seconds,
+        secret=api_key or "",
+        on_close=client.close,
     )
-    return engine_of_client(client, url.name, names, on_close=client.close)
+
+
+def _port(port: object, what: str) -> int:
+    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= MAX_PORT:
+        raise InvalidOptionError(f"{what} is {port!r}; expected a number from 1 to {MAX_PORT}")
+    return port
+
+
+def _sendable(api_key: str) -> str:
+    """Return a key that can be sent; what refuses others would show it."""
+    if not isinstance(api_key, str) or not api_key.isascii() or not api_key.isprintable():
+        raise InvalidOptionError(
+            f"api_key, or {API_KEY}: expected a text of printable ASCII characters, without a line "
+            "break at its end"
+        )
+    return api_key
+
+
+def _is_here(host: str) -> bool:
+    """Return whether what is sent to a host stays on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+@lru_cache
+def _warn_of_plain_key(host: str) -> None:
+    """Say once of each host that the key can be read on the way."""
+    _log.warning(
+        "the api_key goes to %s without TLS, where others can read it; use qdrants:// if the "
+        "server speaks TLS",
+        host,
+    )
 
 
 def _memory_engine(name: str, names: Names) -> Engine:

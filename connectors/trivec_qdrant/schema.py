@@ -213,7 +213,8 @@ class Description:
             model, fields = read_metadata(self.metadata)
         except ValueError as error:
             raise SchemaMismatchError(
-                f"the collection's own metadata is damaged: {error}"
+                f"the collection's own metadata is not what trivec writes: {error}. Use another "
+                "collection, or make this one anew"
             ) from error
         schema = Schema(
             dense=None if dense is None else dense.size,
@@ -284,11 +285,14 @@ def read_metadata(metadata: Mapping[str, Any]) -> tuple[str, dict[str, FieldType
     ours = metadata.get(METADATA) or {}
     if not isinstance(ours, Mapping):
         raise ValueError(f"{METADATA!r} is {str(ours)[:80]!r}")
-    if "fields" not in ours:
-        return str(ours.get("model", "")), None
-    if not isinstance(ours["fields"], Mapping):
-        raise ValueError(f"fields are {str(ours['fields'])[:80]!r}")
-    return str(ours.get("model", "")), {k: FieldType(v) for k, v in ours["fields"].items()}
+    model, fields = str(ours.get("model", "")), ours.get("fields")
+    if fields is None:
+        return model, None
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"fields are {str(fields)[:80]!r}")
+    for path in fields:
+        split_path(path)
+    return model, {path: FieldType(kind) for path, kind in fields.items()}
 
 
 def own_metadata(collection: Collection) -> dict[str, Any]:

@@ -118,7 +118,7 @@ class QdrantStore(Store):
         api_key: str | None = None,
         prefer_grpc: bool = True,
         grpc_port: int | None = None,
-        timeout: int = 60,
+        timeout: float = 60,
         compression: bool = False,
         precision: Precision = "float16",
         quantization: Quantization | None = None,
@@ -129,13 +129,17 @@ class QdrantStore(Store):
     ) -> Self:
         """Open `qdrant://host:port/name` (`qdrants` for TLS) or an embedded collection.
 
+        A certificate of a private authority is trusted where the environment variable
+        GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, or SSL_CERT_FILE for REST, names the authority's file.
+
         Args:
             url: With one of the schemes `qdrant`, `qdrants`, `qdrant+edge`, `qdrant+local` and
                 `qdrant+memory`.
-            api_key: For servers; by default the environment variable QDRANT_API_KEY.
+            api_key: For servers; by default the environment variable QDRANT_API_KEY. Without TLS
+                it can be read on the way, which the log says once of each host.
             prefer_grpc: Whether to use gRPC, or REST.
             grpc_port: By default the one after the URL's.
-            timeout: Seconds until a request is given up.
+            timeout: Seconds until a request is given up, however slowly bytes come.
             compression: Whether the server may compress its answers, for slow networks.
             precision: See the class.
             quantization: See the class.

@@ -16,7 +16,7 @@ from trivec import Document, Vectors
 from trivec.rows import SparseRows, TokenRows
 from trivec_qdrant import Names
 from trivec_qdrant.client import ClientEngine
-from trivec_qdrant.packed import PackedEngine
+from trivec_qdrant.grpc_engine import GrpcEngine
 
 pytestmark = pytest.mark.benchmark
 
@@ -106,7 +106,7 @@ def test_client_cpu_of_an_upload(stub: tuple[int, int], capsys: pytest.CaptureFi
         )
 
     routes = {
-        "packed messages over gRPC": PackedEngine(client(prefer_grpc=True), "c", Names()),
+        "packed messages over gRPC": GrpcEngine(client(prefer_grpc=True), "c", Names()),
         "the client's PointStruct over gRPC": ClientEngine(client(prefer_grpc=True), "c", Names()),
         "the client's PointStruct over REST": ClientEngine(client(prefer_grpc=False), "c", Names()),
     }

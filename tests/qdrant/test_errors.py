@@ -205,7 +205,6 @@ def test_a_grpc_write_that_is_not_done_is_retried(
     assert grpc_server.requests[0] == grpc_server.requests[1]
 
 
-@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 def test_keys_reach_the_server_and_nothing_else(
     http_server: Any, grpc_server: Any, make_vectors: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

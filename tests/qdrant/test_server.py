@@ -122,6 +122,7 @@ def test_hybrid_is_one_request_over_filtered_candidates(
     hit = messages.ScoredPoint(
         id=RestToGrpc.convert_extended_point_id(point_id("a", Names())),
         payload=payload_to_grpc(payload(one, Names())),
+        vectors=messages.VectorsOutput(vectors=messages.NamedVectorsOutput()),  # it has none
         score=0.5,
     )
     none = messages.BatchResult()
