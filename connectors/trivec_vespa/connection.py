@@ -106,7 +106,9 @@ class Connection:
         told = {"model.restrict": name, "timeout": _vespa_seconds(self._timeout)}
 
         def reply(answer: object, path: str) -> Result:
-            return check_answer(answer, allow_partial=allow_partial)
+            return check_answer(
+                answer, allow_partial=allow_partial, limit=int(body.get("hits", 10))
+            )
 
         content = json.dumps({**body, **told}).encode()
         return self.request("POST", "/search/", reply, body=content)
@@ -176,12 +178,13 @@ class Connection:
         return answer
 
 
-def check_answer(answer: object, *, allow_partial: bool) -> Result:
+def check_answer(answer: object, *, allow_partial: bool, limit: int) -> Result:
     """Return the result of a query, whose status may be 200 although it failed.
 
     Args:
         answer: The whole answer.
         allow_partial: Whether it may stem from a part of the documents.
+        limit: How many hits were asked for.
 
     Raises:
         StoreUnavailableError: If Vespa timed out or found no node.
@@ -195,7 +198,7 @@ def check_answer(answer: object, *, allow_partial: bool) -> Result:
         if codes <= {_TIMEOUT_CODE, *_NO_BACKEND_CODES}:
             raise StoreUnavailableError(message)
         raise StoreError(message)
-    result = query_result(answer)
+    result = query_result(answer, limit=limit)
     if not result.coverage["full"] and not allow_partial:
         degraded = json.dumps(result.coverage.get("degraded", {}))[:300]
         raise IncompleteResultError(

@@ -16,7 +16,7 @@ from trivec_vespa.connection import Connection, NotFoundError, RefusedError
 from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy
 from trivec_vespa.mapping import describe, read_description
 from trivec_vespa.ranking import probe
-from trivec_vespa.replies import acknowledged, go_on, reading, stored_fields, visited
+from trivec_vespa.replies import acknowledged, emptied, go_on, reading, stored_fields
 from trivec_vespa.schema import application_package
 
 __all__ = ["Lifecycle"]
@@ -128,7 +128,7 @@ class Lifecycle:
 
     def _delete_page(self, path: str, parameters: dict[str, str | int]) -> bool:
         """Delete one page of documents; return whether it was the last, else note the next one."""
-        reply = self._vespa.request("DELETE", path, visited, parameters=parameters)
+        reply = self._vespa.request("DELETE", path, emptied, parameters=parameters)
         return not go_on(reply, parameters)
 
     def _is_ours(self) -> bool:

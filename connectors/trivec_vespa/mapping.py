@@ -35,6 +35,7 @@ __all__ = [
     "cleaned_text",
     "describe",
     "document_from",
+    "document_key",
     "document_path",
     "feed_fields",
     "float_hex",
@@ -142,10 +143,11 @@ def document_path(name: str, id: str) -> str:
     >>> document_path("articles", "a/b?")
     '/document/v1/articles/articles/docid/a%2Fb%3F'
     """
-    return f"/document/v1/{name}/{name}/docid/{quote(_key(id), safe='')}"
+    return f"/document/v1/{name}/{name}/docid/{quote(document_key(id), safe='')}"
 
 
-def _key(id: str) -> str:
+def document_key(id: str) -> str:
+    """Return the last part of the id that a document has in Vespa."""
     return id + "~" if _DOTS.fullmatch(id) else id
 
 
@@ -429,7 +431,7 @@ def write_feed(
                 check_text(document, collection.fields, text_errors)
                 check_numbers(document, collection.fields)
                 fields = feed_fields(document, vectors, row, collection, binary=binary_colbert)
-                put = {"put": f"id:{name}:{name}::{_key(document.id)}", "fields": fields}
+                put = {"put": f"id:{name}:{name}::{document_key(document.id)}", "fields": fields}
                 file.write(f"{json.dumps(put, ensure_ascii=False)}\n".encode())
                 count += 1
     return count

@@ -27,6 +27,7 @@ __all__ = [
     "WrongReplyError",
     "acknowledged",
     "deployed",
+    "emptied",
     "error_codes",
     "file_paths",
     "finite",
@@ -47,7 +48,7 @@ Fields = Mapping[str, Any]
 """The fields of a document or of a hit."""
 
 _MOST_CHARACTERS = 1000  # of a message of Vespa's
-_DOCUMENT = re.compile(r"/document/v1/([^/]+)/([^/]+)/docid/([^/]+)")
+_FOLDER = re.compile(r"/document/v1/([^/]+)/([^/]+)/docid")
 _SCHEMA = re.compile(r"^\s*(?:schema|search)\s+\w+", re.MULTILINE)
 
 
@@ -57,9 +58,14 @@ class WrongReplyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One page of a visit: the documents' fields, and where the next one starts, if it does."""
+    """One page of a visit.
 
-    documents: Sequence[Fields]
+    Args:
+        documents: The last part of each document's id, and its fields.
+        continuation: Where the next page starts, if there is one.
+    """
+
+    documents: Sequence[tuple[str, Fields]]
     continuation: str | None
 
 
@@ -166,9 +172,9 @@ def acknowledged(answer: object, path: str) -> None:
     trivec_vespa.replies.WrongReplyError: its 'pathId' is no str
     """
     _check_path(answer, path)
-    parts = _DOCUMENT.fullmatch(path)
-    assert parts is not None
-    expected = f"id:{parts[1]}:{parts[2]}::{unquote(parts[3])}"
+    folder, _, key = path.rpartition("/")
+    parts = _FOLDER.fullmatch(folder)
+    expected = "" if parts is None else f"id:{parts[1]}:{parts[2]}::{unquote(key)}"
     if _member(answer, "id", str) != expected:
         raise WrongReplyError(f"its 'id' is not {expected!r}")
 
@@ -180,20 +186,31 @@ def stored_fields(answer: object, path: str) -> Fields:
 
 
 def visited(answer: object, path: str) -> Visit:
-    """Return a page of a visit, or what a removal by a visit answers, which has no documents."""
+    """Return one page of a visit."""
+    page = emptied(answer, path)
+    parts = _FOLDER.fullmatch(path)
+    prefix = f"id:{parts[1]}:{parts[2]}::" if parts is not None else ""
+    documents: list[tuple[str, Fields]] = []
+    for found in _member(answer, "documents", list):
+        id = _member(found, "id", str)
+        if not id.startswith(prefix):
+            raise WrongReplyError(f"it holds {id[:300]!r}, which does not lie there")
+        documents.append((id.removeprefix(prefix), _fields(found)))
+    if len(documents) != _whole_number(answer, "documentCount"):
+        raise WrongReplyError("it holds more or fewer documents than its 'documentCount'")
+    return Visit(documents, page.continuation)
+
+
+def emptied(answer: object, path: str) -> Visit:
+    """Return what one page of a removal by a visit answers, which has no documents."""
     _check_path(answer, path)
-    count = _whole_number(answer, "documentCount")
-    documents: list[Fields] = []
-    if isinstance(answer, dict) and "documents" in answer:
-        documents = [_fields(found) for found in _member(answer, "documents", list)]
-        if len(documents) != count:
-            raise WrongReplyError(f"it holds {len(documents)} documents and counts {count}")
-    continuation = None
-    if isinstance(answer, dict) and "continuation" in answer:
-        continuation = _member(answer, "continuation", str)
-        if not continuation:
-            raise WrongReplyError("its 'continuation' is empty")
-    return Visit(documents, continuation)
+    _whole_number(answer, "documentCount")
+    if not isinstance(answer, dict) or "continuation" not in answer:
+        return Visit((), None)
+    continuation = _member(answer, "continuation", str)
+    if not continuation:
+        raise WrongReplyError("its 'continuation' is empty")
+    return Visit((), continuation)
 
 
 def go_on(page: Visit, parameters: dict[str, str | int]) -> bool:
@@ -224,8 +241,13 @@ def _fields(answer: object) -> Fields:
 # --- queries -----------------------------------------------------------------------------------
 
 
-def query_result(answer: object) -> Result:
-    """Return what a query's answer without errors holds."""
+def query_result(answer: object, *, limit: int) -> Result:
+    """Return what a query's answer without errors holds.
+
+    Args:
+        answer: The answer.
+        limit: How many hits were asked for.
+    """
     root: object = _member(answer, "root", dict)
     total = _whole_number(_member(root, "fields", dict), "totalCount")
     coverage: Mapping[str, Any] = _member(root, "coverage", dict)
@@ -240,6 +262,8 @@ def query_result(answer: object) -> Result:
             # A hit whose document is deleted between the two phases of a query has no fields.
             if "fields" in hit:
                 hits.append(_fields(hit))
+    if limit and total and not hits:  # also if all were deleted between the two phases
+        raise WrongReplyError(f"it counts {total} documents and holds none")
     return Result(total, hits, coverage)
 
 

@@ -53,13 +53,22 @@ from trivec_vespa.mapping import (
     check_text,
     cleaned_text,
     document_from,
+    document_key,
     document_path,
     feed_fields,
     read_page,
     storable_ids,
 )
 from trivec_vespa.ranking import Request, answer, needs_more, read_candidates, request
-from trivec_vespa.replies import Fields, Result, acknowledged, go_on, stored_fields, visited
+from trivec_vespa.replies import (
+    Fields,
+    Result,
+    acknowledged,
+    go_on,
+    reading,
+    stored_fields,
+    visited,
+)
 from trivec_vespa.schema import APPLICATION, check_name
 
 __all__ = ["VespaStore"]
@@ -408,12 +417,7 @@ class VespaStore(Store):
                 fields = self._vespa.request("GET", path, stored_fields, parameters=parameters)
             except NotFoundError:
                 return None
-            if fields.get("id") != id:
-                raise StoreError(
-                    f"the document {id!r} holds another id, {str(fields.get('id'))[:300]!r}: "
-                    "it was not written by trivec; write it again"
-                )
-            return fields
+            return _checked(fields, document_key(id))
 
         found = self._each(read, storable_ids(ids))
         stored = [fields for fields in found if fields is not None]
@@ -463,7 +467,7 @@ class VespaStore(Store):
                 page = self._retrying(
                     self._vespa.request, "GET", path, visited, parameters=parameters
                 )
-            yield [document_from(fields) for fields in page.documents]
+            yield [document_from(_checked(fields, key)) for key, fields in page.documents]
             more = go_on(page, parameters)
 
     def _paged(self, page: Callable[[], bool]) -> None:
@@ -487,8 +491,9 @@ class VespaStore(Store):
 
         def page() -> bool:
             found = self._query(body)
-            ids = {str(fields["id"]) for fields in found.hits if "id" in fields}
-            if not ids and found.total:
+            with reading("a document that was found"):
+                ids = {Document(fields["id"], "").id for fields in found.hits if "id" in fields}
+            if found.total and not ids:
                 raise StoreUnavailableError(f"Vespa found {found.total} documents and names none")
             if ids and ids <= before:
                 raise StoreError(f"{len(ids)} documents were deleted but are found again")
@@ -551,3 +556,11 @@ class VespaStore(Store):
         finally:
             for future in futures:
                 future.cancel()
+
+
+def _checked(fields: Fields, key: str) -> Fields:
+    """Return a document's fields, which hold the id under which it is stored."""
+    with reading(f"the document {key[:300]!r}"):
+        if document_key(fields["id"]) != key:
+            raise ValueError(f"it holds the id {fields['id']!r:.300}")
+    return fields

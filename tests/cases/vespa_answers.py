@@ -25,9 +25,11 @@ def visit(
 ) -> dict[str, object]:
     """Return one page of a visit to a folder."""
     plain = path.partition("?")[0]
+    _, _, _, namespace, kind, _ = plain.split("/")
+    prefix = f"id:{namespace}:{kind}::"
     page: dict[str, object] = {
         "pathId": plain,
-        "documents": [{"id": f"id:x:x::{i}", "fields": dict(f)} for i, f in enumerate(documents)],
+        "documents": [{"id": f"{prefix}{one['id']}", "fields": dict(one)} for one in documents],
         "documentCount": len(documents),
     }
     return page if continuation is None else {**page, "continuation": continuation}

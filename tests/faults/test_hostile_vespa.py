@@ -8,90 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import hostile_http
 import numpy as np
 import pytest
-import vespa_answers
 from hostile_http import Behaviour, HostileServer, Request, answer
 
-from trivec import Document, F, Schema, Store, Vector, Vectors, open_store
-from trivec.collection import Collection
+from trivec import Document, Store, Vectors, open_store
 from trivec.errors import StoreError, StoreUnavailableError, TrivecError
-from trivec.fields import FieldType
-from trivec.rows import SparseRows, TokenRows
 
 pytest.importorskip("vespa.application", reason="the [vespa] extra is not installed")
-from trivec_vespa.mapping import describe, feed_fields
+from two_documents import DOCUMENTS, EXPECTED, OPERATIONS, QUERY, SCHEMA, VECTORS, TwoDocuments
 
-SCHEMA = Schema(dense=4, sparse=True, colbert=4)
-COLLECTION = Collection(SCHEMA, {"n": FieldType.INT})
-DOCUMENTS = [Document(one, f"text {one}", {"n": 1}) for one in ("a", "b/ü")]
-VECTORS = Vectors(
-    dense=np.eye(2, 4),
-    sparse=SparseRows.from_dicts([{7: 0.5}, {7: 0.25}]),
-    colbert=TokenRows.from_arrays([np.eye(2, 4), np.eye(1, 4)]),
-)
-QUERY = Vector(dense=np.eye(1, 4)[0], sparse={7: 1.0}, colbert=np.eye(2, 4))
 DEADLINE = 0.5
 MARGIN = 0.6  # for a machine with other things to do; far below any time of the server's
-
-
-def _stored(row: int) -> dict[str, Any]:
-    """Return the fields of a document as Vespa gives them back in hex."""
-    fields = feed_fields(DOCUMENTS[row], VECTORS, row, COLLECTION, binary=False)
-    kept = {name: fields[name] for name in ("id", "text", "metadata", "dense_rep", "colbert_rep")}
-    return {**kept, "lexical_rep": {"cells": fields["lexical_rep"]}}
-
-
-def _hit(row: int) -> dict[str, Any]:
-    features = {"attribute(parts)": 7.0, "dense": 1.0, "sparse": 0.5, "colbert": 1.0}
-    kept = {name: _stored(row)[name] for name in ("id", "text", "metadata")}
-    return {**kept, "matchfeatures": features}
-
-
-@dataclass
-class Good:
-    """Vespa with two documents, as far as the calls here ask."""
-
-    there: set[str] = field(default_factory=lambda: {one.id for one in DOCUMENTS})
-
-    def __call__(self, request: Request) -> Behaviour:
-        path = request.path.partition("?")[0]
-        if path == "/search/":
-            rows = [row for row, one in enumerate(DOCUMENTS) if one.id in self.there]
-            return answer(200, vespa_answers.found(len(rows), [_hit(row) for row in rows]))
-        if path.endswith("/docid/collection"):
-            fields = describe(COLLECTION, binary=False)
-            return answer(200, vespa_answers.document(path, fields))
-        if path.endswith("/docid"):
-            return answer(200, vespa_answers.visit(path, [_stored(0), _stored(1)]))
-        told = vespa_answers.acknowledgement(path)
-        id = str(told["id"]).rpartition("::")[2]
-        if request.method == "GET":
-            row = next((row for row, one in enumerate(DOCUMENTS) if one.id == id), None)
-            return (
-                answer(404, told) if row is None else answer(200, {**told, "fields": _stored(row)})
-            )
-        if request.method == "DELETE":
-            self.there.discard(id)
-        return answer(200, told)
-
-
-OPERATIONS: dict[str, Callable[[Store], object]] = {
-    "describe": lambda store: store.describe(),
-    "create": lambda store: store.create(SCHEMA, fields={"n": int}, exist_ok=True),
-    "upsert": lambda store: store.upsert(DOCUMENTS, VECTORS).documents,
-    "get": lambda store: store.get(["a", "zz"], with_vectors=True).documents,
-    "search": lambda store: [hit.document.id for hit in store.search(QUERY)],
-    "count": lambda store: store.count(),
-    "delete": lambda store: store.delete(["a"]),
-    "delete_where": lambda store: store.delete_where(F("n") == 1),
-    "scan": lambda store: [page.documents for page in store.scan(with_vectors=True)],
-    "drop": lambda store: store.drop(),
-}
 
 
 def _is_own(operation: str) -> Callable[[Request], bool]:
@@ -112,7 +44,12 @@ def shared() -> Iterator[HostileServer]:
 @pytest.fixture
 def server(shared: HostileServer) -> HostileServer:
     """Return a server that answers like Vespa until a test says otherwise."""
-    shared.good, shared.always, shared.when = Good(), None, lambda request: True
+    vespa = TwoDocuments()
+
+    def good(request: Request) -> Behaviour:
+        return answer(*vespa.answer(request.method, request.path))
+
+    shared.good, shared.always, shared.when = good, None, lambda request: True
     return shared
 
 
@@ -153,9 +90,7 @@ def _error(call: Callable[[], object]) -> TrivecError:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_good_answers_are_taken(operation: str, store: Store) -> None:
-    expected = {"upsert": 2, "get": DOCUMENTS[:1], "search": ["a", "b/ü"], "count": 2,
-                "scan": [DOCUMENTS], "describe": COLLECTION}  # fmt: skip
-    assert OPERATIONS[operation](store) == expected.get(operation)
+    assert OPERATIONS[operation](store) == EXPECTED[operation]
 
 
 @pytest.mark.parametrize("behaviour", hostile_http.HANGING)
@@ -206,22 +141,13 @@ def test_a_retry_after_does_not_hold_a_call(
 
 
 def test_what_is_not_taken_in_time_is_told(server: HostileServer, store: Store) -> None:
-    # One more is taken each time: progress does not prolong the call.
+    # One of five is taken each time: progress does not prolong the call.
     documents = [Document(str(i), "") for i in range(200)]
-    vectors = Vectors(dense=np.ones((200, 4)))
-    refused: set[str] = set()
-
-    def busy_at_first(request: Request) -> bool:
-        is_write = request.method == "POST" and request.path.startswith("/document/")
-        if is_write and len(server.requests) % 5 and len(refused) < 10_000:
-            refused.add(f"{request.path} {len(server.requests)}")
-            return True
-        return False
-
-    server.when, server.always = busy_at_first, hostile_http.busy("0.3")
-    error = _error(lambda: store.upsert(documents, vectors))
+    server.when = lambda request: request.method == "POST" and len(server.requests) % 5 != 0
+    server.always = hostile_http.busy("0.3")
+    error = _error(lambda: store.upsert(documents, Vectors(dense=np.ones((200, 4)))))
     assert isinstance(error, StoreUnavailableError)
-    assert "documents were not taken, and the call's deadline leaves no time" in str(error)
+    assert "deadline" in str(error)
 
 
 async def test_the_asynchronous_twins_end_in_time_too(server: HostileServer, store: Store) -> None:
@@ -237,3 +163,104 @@ async def test_the_asynchronous_twins_end_in_time_too(server: HostileServer, sto
         with pytest.raises(StoreUnavailableError):
             await call()
         assert time.monotonic() - started < DEADLINE + MARGIN
+
+
+# --- the way to the server ------------------------------------------------------------------------
+
+
+def test_a_redirect_elsewhere_is_no_answer(server: HostileServer, store: Store) -> None:
+    # Even if there is a Vespa that answers well: it is not the one that was asked.
+    with HostileServer(server.good) as elsewhere:
+
+        def away(connection: hostile_http.Connection, request: Request) -> bool:
+            place = f"http://127.0.0.1:{elsewhere.port}{request.path}"
+            return answer(307, b"", {"Location": place})(connection, request)
+
+        server.always = away
+        for operation, call in OPERATIONS.items():
+            error = _error(lambda call=call: call(store))
+            assert "redirects" in str(error), operation
+            assert not isinstance(error, StoreUnavailableError)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return hostile_http.self_signed(tmp_path_factory.mktemp("tls"))
+
+
+def _secure(port: int) -> Store:
+    return open_store(f"vespas://127.0.0.1:{port}/c", timeout=1, deadline=2)
+
+
+def test_a_certificate_that_nobody_vouches_for(certificate: tuple[Path, Path]) -> None:
+    with HostileServer(certificate=certificate) as server, _secure(server.port) as store:
+        with pytest.raises(StoreError, match=r"certificate is not trusted: .*HTTPR_CA_BUNDLE") as e:
+            store.count()
+        assert not isinstance(e.value, StoreUnavailableError)
+        assert server.requests == []
+
+
+def test_the_certificate_of_an_authority_of_ones_own(
+    certificate: tuple[Path, Path], server: HostileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPR_CA_BUNDLE", str(certificate[0]))
+    with HostileServer(server.good, certificate=certificate) as tls, _secure(tls.port) as store:
+        assert store.count() == 2
+
+
+def test_a_server_that_speaks_no_tls(server: HostileServer) -> None:
+    with _secure(server.port) as store, pytest.raises(TrivecError):
+        store.count()
+
+
+@pytest.mark.parametrize("scheme", ["vespa", "vespas"])
+def test_a_closed_port_is_told_at_once(scheme: str) -> None:
+    started = time.monotonic()
+    url = f"{scheme}://127.0.0.1:{hostile_http.closed_port()}/c"
+    with (
+        open_store(url, deploy=False) as store,
+        pytest.raises(StoreUnavailableError, match="nothing answers at"),
+    ):
+        store.count()
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("behaviour", ["deaf", "drip-body", "drip-headers"])
+def test_a_config_server_holds_no_call(behaviour: str, server: HostileServer) -> None:
+    # Nobody listens where Vespa should: its config server is asked whether there is one.
+    server.always = hostile_http.HANGING[behaviour]
+    url = f"vespa://127.0.0.1:{hostile_http.closed_port()}/c"
+    config = f"http://127.0.0.1:{server.port}"
+    with open_store(url, config_server=config, deadline=DEADLINE) as store:
+        error = _error(lambda: store.create(SCHEMA))
+    assert isinstance(error, StoreUnavailableError)
+
+
+@pytest.mark.parametrize("behaviour", [*hostile_http.BROKEN, *hostile_http.EMPTY])
+@pytest.mark.usefixtures("no_waits")
+def test_nothing_is_deployed_over_what_cannot_be_read(
+    behaviour: str, server: HostileServer
+) -> None:
+    server.always = (hostile_http.BROKEN | hostile_http.EMPTY)[behaviour]
+    server.requests.clear()
+    url = f"vespa://127.0.0.1:{hostile_http.closed_port()}/c"
+    config = f"http://127.0.0.1:{server.port}"
+    with open_store(url, config_server=config, deadline=DEADLINE) as store:
+        _error(lambda: store.create(SCHEMA))
+    assert {request.method for request in server.requests} == {"GET"}
+
+
+def test_a_deployment_has_its_own_time(server: HostileServer) -> None:
+    server.when = lambda request: request.method == "POST"
+    server.always = hostile_http.drip_body
+
+    def config(request: Request) -> Behaviour:
+        return answer(404, {"error-code": "NOT_FOUND", "message": "no application"})
+
+    server.good = config
+    url = f"vespa://127.0.0.1:{hostile_http.closed_port()}/c"
+    options = {"config_server": f"http://127.0.0.1:{server.port}", "deploy_timeout": 0.8}
+    started = time.monotonic()
+    with open_store(url, deadline=0.2, **options) as store, pytest.raises(StoreUnavailableError):
+        store.create(SCHEMA)
+    assert 0.8 <= time.monotonic() - started < 0.8 + MARGIN
