@@ -198,13 +198,17 @@ def check_answer(answer: object, *, allow_partial: bool, limit: int) -> Result:
         if codes <= {_TIMEOUT_CODE, *_NO_BACKEND_CODES}:
             raise StoreUnavailableError(message)
         raise StoreError(message)
-    result = query_result(answer, limit=limit)
-    if not result.coverage["full"] and not allow_partial:
+    result = query_result(answer)
+    if not result.coverage["full"]:
+        if allow_partial:
+            return result
         degraded = json.dumps(result.coverage.get("degraded", {}))[:300]
         raise IncompleteResultError(
             f"Vespa searched {str(result.coverage.get('coverage'))[:20]} % of the documents "
             f"({degraded}); raise `timeout`, or pass allow_partial=True to take such answers"
         )
+    if limit and result.total and not result.hits:  # or all were deleted between the two phases
+        raise WrongReplyError(f"it counts {result.total} documents and holds none")
     return result
 
 

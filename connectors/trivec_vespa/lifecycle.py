@@ -14,10 +14,11 @@ from trivec.errors import SchemaMismatchError, StoreError, StoreUnavailableError
 from trivec.stores.deadline import limited, pause, seconds_left
 from trivec_vespa.connection import Connection, NotFoundError, RefusedError
 from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy
-from trivec_vespa.mapping import describe, read_description
+from trivec_vespa.mapping import describe
 from trivec_vespa.ranking import probe
 from trivec_vespa.replies import acknowledged, emptied, go_on, reading, stored_fields
 from trivec_vespa.schema import application_package
+from trivec_vespa.stored import read_description
 
 __all__ = ["Lifecycle"]
 

@@ -22,13 +22,13 @@ from trivec_vespa.filters import render
 from trivec_vespa.mapping import (
     PART_COLBERT,
     PART_DENSE,
-    document_from,
     float_hex,
     signed_ids,
     wand_weights,
 )
 from trivec_vespa.replies import Fields, finite, reading
 from trivec_vespa.schema import HYBRID, HYBRID_BINARY, MAX_HITS, UNION
+from trivec_vespa.stored import document_from
 
 __all__ = ["Candidate", "Request", "answer", "needs_more", "probe", "read_candidates", "request"]
 

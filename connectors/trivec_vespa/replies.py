@@ -241,13 +241,8 @@ def _fields(answer: object) -> Fields:
 # --- queries -----------------------------------------------------------------------------------
 
 
-def query_result(answer: object, *, limit: int) -> Result:
-    """Return what a query's answer without errors holds.
-
-    Args:
-        answer: The answer.
-        limit: How many hits were asked for.
-    """
+def query_result(answer: object) -> Result:
+    """Return what a query's answer without errors holds."""
     root: object = _member(answer, "root", dict)
     total = _whole_number(_member(root, "fields", dict), "totalCount")
     coverage: Mapping[str, Any] = _member(root, "coverage", dict)
@@ -262,8 +257,6 @@ def query_result(answer: object, *, limit: int) -> Result:
             # A hit whose document is deleted between the two phases of a query has no fields.
             if "fields" in hit:
                 hits.append(_fields(hit))
-    if limit and total and not hits:  # also if all were deleted between the two phases
-        raise WrongReplyError(f"it counts {total} documents and holds none")
     return Result(total, hits, coverage)
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -37,8 +34,6 @@ from trivec.stores.deadline import (
     DEADLINE_SECONDS,
     check_seconds,
     limited,
-    pause,
-    seconds_left,
 )
 from trivec.stores.overflow import Overflow
 from trivec.stores.store import BATCH_BYTES, Store
@@ -52,11 +47,9 @@ from trivec_vespa.mapping import (
     check_numbers,
     check_text,
     cleaned_text,
-    document_from,
     document_key,
     document_path,
     feed_fields,
-    read_page,
     storable_ids,
 )
 from trivec_vespa.ranking import Request, answer, needs_more, read_candidates, request
@@ -69,7 +62,9 @@ from trivec_vespa.replies import (
     stored_fields,
     visited,
 )
+from trivec_vespa.requests import Requests
 from trivec_vespa.schema import APPLICATION, check_name
+from trivec_vespa.stored import document_from, read_page
 
 __all__ = ["VespaStore"]
 
@@ -78,7 +73,6 @@ R = TypeVar("R")
 
 _PAGE = 1000  # ids that one query of `delete_where` finds
 _VISITED = 1024  # the most documents that one visit may ask for
-_WAIT_SECONDS = 0.5
 _TOKEN, _CERT, _KEY = (
     f"VESPA_CLI_DATA_PLANE_{name}" for name in ("TOKEN", "CERT_FILE", "KEY_FILE")
 )
@@ -155,7 +149,6 @@ class VespaStore(Store):
         self._adopts = False
         self._text_errors: TextErrors = text_errors
         self._allow_partial = allow_partial
-        self._connections = connections
         self._vespa = Connection(app, timeout=timeout, http2=http2)
         self._lifecycle = Lifecycle(
             app,
@@ -166,8 +159,7 @@ class VespaStore(Store):
             may_deploy=deploy,
             timeout=deploy_timeout,
         )
-        self._pool: ThreadPoolExecutor | None = None
-        self._lock = Lock()
+        self._requests = Requests(connections, name)
 
     @classmethod
     def from_url(
@@ -192,6 +184,9 @@ class VespaStore(Store):
         deadline: float = DEADLINE_SECONDS,
     ) -> Self:
         """Open `vespa://host:8080/name`, or `vespas://host:443/name` for TLS.
+
+        A server whose certificate comes from an authority of your own is trusted if the environment
+        variable `HTTPR_CA_BUNDLE` names the file of that authority (PEM).
 
         Args:
             url: The address of the container cluster, and the collection.
@@ -341,9 +336,7 @@ class VespaStore(Store):
             raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
 
     def _close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        self._requests.close()
         self._vespa.close()
 
     # --- documents -----------------------------------------------------------------------------
@@ -356,45 +349,8 @@ class VespaStore(Store):
             fields = feed_fields(document, vectors, row, collection, binary=self._stores_signs)
             self._send("POST", document.id, json.dumps({"fields": fields}).encode())
 
-        self._deliver(put, range(len(documents)))
+        self._requests.deliver(put, range(len(documents)))
         self._check_there()  # else another handle's drop() may have left these out
-
-    def _deliver(self, send: Callable[[T], None], items: Sequence[T]) -> None:
-        """Send many things at the same time; those that Vespa cannot take now again after a wait.
-
-        As long as some are taken, only the others are sent again. If none is, the whole call is
-        left to be repeated.
-
-        Raises:
-            StoreUnavailableError: If none of those that were sent was taken, or the call has no
-                time to send the others again.
-        """
-
-        def attempt(item: T) -> tuple[T, StoreUnavailableError] | None:
-            try:
-                send(item)
-            except StoreUnavailableError as error:
-                return item, error
-            return None
-
-        while items:
-            failures = [failure for failure in self._each(attempt, items) if failure is not None]
-            if not failures:
-                return
-            asked = max(failure[1].retry_after or 0.0 for failure in failures)
-            first = next(e for _, e in failures if (e.retry_after or 0.0) == asked)
-            if len(failures) == len(items):
-                raise first
-            wait = asked or _WAIT_SECONDS
-            left = seconds_left()
-            if left is not None and left <= wait:
-                raise StoreUnavailableError(
-                    f"{len(failures)} of {len(items)} documents were not taken, and the call's "
-                    f"deadline leaves no time to send them again: {first}",
-                    retry_after=first.retry_after,
-                )
-            pause(wait)
-            items = [item for item, _ in failures]
 
     def _send(self, method: Method, id: str, body: bytes | None = None) -> None:
         """Send one document, whose id errors name."""
@@ -419,7 +375,7 @@ class VespaStore(Store):
                 return None
             return _checked(fields, document_key(id))
 
-        found = self._each(read, storable_ids(ids))
+        found = self._requests.each(read, storable_ids(ids))
         stored = [fields for fields in found if fields is not None]
         if not stored:
             self._check_there()
@@ -482,7 +438,7 @@ class VespaStore(Store):
                 is_last = self._retrying(page)
 
     def _delete(self, ids: Sequence[str]) -> None:
-        self._deliver(partial(self._send, "DELETE"), storable_ids(ids))
+        self._requests.deliver(partial(self._send, "DELETE"), storable_ids(ids))
 
     def _delete_where(self, condition: Filter) -> None:
         yql = f"select id from sources * where {self._where(condition)}"
@@ -519,7 +475,7 @@ class VespaStore(Store):
     # --- search --------------------------------------------------------------------------------
 
     def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        found = list(self._each(lambda query: self._search_one(query, search), queries))
+        found = list(self._requests.each(lambda query: self._search_one(query, search), queries))
         if not all(found):
             self._check_there()
         return found
@@ -539,23 +495,6 @@ class VespaStore(Store):
 
     def _query(self, body: Mapping[str, Any]) -> Result:
         return self._vespa.query(body, self.name, allow_partial=self._allow_partial)
-
-    def _each(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-        """Apply a function to items at the same time; results come in the order of the items."""
-        if len(items) == 1:
-            yield function(items[0])
-            return
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._connections, f"vespa-{self.name}")
-            # A copy for each: a context cannot be entered twice at the same time.
-            futures = [self._pool.submit(copy_context().run, function, item) for item in items]
-        try:
-            for future in futures:
-                yield future.result()
-        finally:
-            for future in futures:
-                future.cancel()
 
 
 def _checked(fields: Fields, key: str) -> Fields:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def store(server: HostileServer, shared_store: Store) -> Store:
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat what failed at once."""
     monkeypatch.setattr("trivec.stores.retry._wait", lambda state: 0.0)
-    monkeypatch.setattr("trivec_vespa.store._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("trivec_vespa.requests._WAIT_SECONDS", 0.01)
 
 
 def _error(call: Callable[[], object]) -> TrivecError:
@@ -178,7 +179,7 @@ def test_a_redirect_elsewhere_is_no_answer(server: HostileServer, store: Store) 
 
         server.always = away
         for operation, call in OPERATIONS.items():
-            error = _error(lambda call=call: call(store))
+            error = _error(partial(call, store))
             assert "redirects" in str(error), operation
             assert not isinstance(error, StoreUnavailableError)
 

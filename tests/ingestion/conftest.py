@@ -273,5 +273,5 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
         return 0.0
 
     monkeypatch.setattr("trivec.stores.retry._wait", wait)
-    monkeypatch.setattr("trivec_vespa.store._WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("trivec_vespa.requests._WAIT_SECONDS", 0.0)
     return events

@@ -170,6 +170,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
         return 0.0
 
     monkeypatch.setattr("trivec.stores.retry._wait", no_wait)
-    monkeypatch.setattr("trivec_vespa.store.pause", asked.append)
+    monkeypatch.setattr("trivec_vespa.requests.pause", asked.append)
     monkeypatch.setattr("trivec_vespa.lifecycle.pause", asked.append)
     return asked

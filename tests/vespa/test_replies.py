@@ -66,7 +66,7 @@ def _changed(value: Any, path: Path) -> Iterator[tuple[str, Any]]:
 def reply(monkeypatch: pytest.MonkeyPatch) -> Callable[[Reply], None]:
     """Let a function answer all requests, each of which is made once only."""
     monkeypatch.setattr("trivec.stores.retry.ATTEMPTS", 1)
-    monkeypatch.setattr("trivec_vespa.store._WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("trivec_vespa.requests._WAIT_SECONDS", 0.0)
 
     def by(function: Reply) -> None:
         def send(self: Transport, method: str, path: str, **options: Any) -> Answer:
