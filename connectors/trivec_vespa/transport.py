@@ -7,21 +7,21 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import httpr
 from vespa.application import Vespa
 
 from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
+from trivec_vespa.workers import Workers
 
 __all__ = ["Answer", "Method", "Transport"]
 
 Method = Literal["GET", "POST", "DELETE"]
-T = TypeVar("T")
 
 _MOST_BYTES = 1 << 30  # of one answer; the largest that Vespa gives us have some MB
 _DIAGNOSIS_SECONDS = 5.0
@@ -54,6 +54,8 @@ class Transport:
 
     def __init__(self, app: Vespa, *, http2: bool) -> None:
         self.address = app.end_point.rstrip("/")
+        self._workers = Workers("trivec-vespa-request")
+        weakref.finalize(self, self._workers.close)  # of a store that nobody closes
         if http2 and self.address.startswith("http:"):
             headers = dict(app.base_headers)
             self._client = httpr.Client(headers=headers, http2_only=True)
@@ -62,6 +64,7 @@ class Transport:
 
     def close(self) -> None:
         """Close all connections."""
+        self._workers.close()
         self._client.close()
 
     def send(
@@ -77,8 +80,8 @@ class Transport:
         """Send one request and return the answer, of whatever status.
 
         The client's own timeout is for the next bytes: a server that sends one now and then holds
-        a request for ever. So the request runs in a thread of its own, which is left to itself
-        when its time is over, and which closes the connection when the next bytes come.
+        a request for ever. So the request runs in another thread, which is left to itself when its
+        time is over, and which closes the connection when the next bytes come.
 
         Args:
             method: GET, POST or DELETE.
@@ -128,38 +131,11 @@ class Transport:
             except httpr.InvalidURL as error:
                 raise InvalidOptionError(f"{self.address!r} is no address: {error}") from error
 
-        return _within(seconds, attempt, where)
-
-
-def _within(seconds: float, work: Callable[[threading.Event], T], where: str) -> T:
-    """Return what a function returns, if it does so in time.
-
-    Args:
-        seconds: How long to wait for it.
-        work: Gets an event, which tells it that nobody waits any more.
-        where: What it does, for messages.
-
-    Raises:
-        StoreUnavailableError: If it does not.
-    """
-    left = threading.Event()
-    outcome: Future[T] = Future()
-
-    def run() -> None:
         try:
-            outcome.set_result(work(left))
-        except BaseException as error:  # whoever waits raises it
-            outcome.set_exception(error)
-
-    # No thread of a pool, and none that the end of the process waits for.
-    threading.Thread(target=run, name="trivec-vespa-request", daemon=True).start()
-    try:
-        return outcome.result(seconds)
-    except TimeoutError as error:
-        message = f"{where}: Timeout: no whole answer in {seconds:.3g} s"
-        raise StoreUnavailableError(message) from error
-    finally:
-        left.set()
+            return self._workers.call(attempt, seconds)
+        except TimeoutError as error:
+            message = f"{where}: Timeout: no whole answer in {seconds:.3g} s"
+            raise StoreUnavailableError(message) from error
 
 
 def _whole(response: httpr.StreamingResponse, left: threading.Event, where: str) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +19,7 @@ from trivec_vespa.connection import Connection
 from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy
 from trivec_vespa.schema import application_package
 from trivec_vespa.transport import Answer, Transport
+from trivec_vespa.workers import Workers
 
 WRONG: tuple[Any, ...] = (None, True, 5, -1, 0.5, 1e999, "", "x", [], {}, [None], {"x": 1})
 CONTENT = {"text", "metadata", "matchfeatures", "totalCount"}
@@ -165,3 +168,34 @@ def test_a_deployment_is_acknowledged(wrong: Any, reply: Callable[[Reply], None]
         pytest.raises(StoreUnavailableError, match="the answer is not Vespa's"),
     ):
         deploy(server, package, changes=False)
+
+
+def test_threads_are_kept_and_end() -> None:
+    def threads() -> int:
+        return sum(thread.name == "kept" for thread in threading.enumerate())
+
+    def number(left: threading.Event) -> int:
+        return 5
+
+    told = threading.Event()
+
+    def slow(left: threading.Event) -> None:
+        if left.wait(5):
+            told.set()
+
+    def wrong(left: threading.Event) -> None:
+        raise KeyError
+
+    workers = Workers("kept")
+    assert [workers.call(number, 5) for _ in range(50)] == [5] * 50
+    assert 1 <= threads() <= 3
+    with pytest.raises(TimeoutError):
+        workers.call(slow, 0.05)
+    assert told.wait(5)
+    with pytest.raises(KeyError):
+        workers.call(wrong, 5)
+    workers.close()
+    end = time.monotonic() + 5
+    while threads() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threads() == 0
