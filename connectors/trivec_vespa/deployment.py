@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 from vespa.package import ApplicationPackage, Validation, ValidationID
 
 from trivec.errors import SchemaMismatchError
 from trivec_vespa.connection import Connection, NotFoundError
+from trivec_vespa.replies import deployed, file_paths, schema_text
 
 __all__ = ["active_schemas", "check_nothing_is_lost", "deploy"]
 
@@ -41,7 +41,7 @@ def active_schemas(server: Connection) -> dict[str, str] | None:
     except NotFoundError:
         return None
     return {
-        path.removeprefix("schemas/").removesuffix(".sd"): server.text(_CONTENT + path)
+        path.removeprefix("schemas/").removesuffix(".sd"): server.text(_CONTENT + path, schema_text)
         for path in paths
         if path.endswith(".sd")
     }
@@ -71,7 +71,7 @@ def check_nothing_is_lost(server: Connection, package: ApplicationPackage) -> bo
         if not path.startswith("schemas/") and path not in _OWN_FILES:
             lost.append(f"the file {path!r}")
     if not lost:
-        services = server.text(_CONTENT + "services.xml")
+        services = server.text(_CONTENT + "services.xml", str)
         if services.split() != package.services_to_text.split():
             lost.append("a services.xml of your own")
     if lost:
@@ -83,9 +83,7 @@ def check_nothing_is_lost(server: Connection, package: ApplicationPackage) -> bo
     return bool(active.keys() & ours.keys())
 
 
-def deploy(
-    server: Connection, package: ApplicationPackage, *, changes: bool, timeout: float
-) -> None:
+def deploy(server: Connection, package: ApplicationPackage, *, changes: bool) -> None:
     """Deploy a package as the application of the config server.
 
     Args:
@@ -93,7 +91,6 @@ def deploy(
         package: Of one collection.
         changes: Whether another version of its schema, without documents, is active: Vespa allows
             changes of types only to those who say that they mean it.
-        timeout: Seconds that the deployment may take.
     """
     if changes:
         until = (datetime.now(UTC) + timedelta(days=2)).strftime("%Y-%m-%d")
@@ -101,13 +98,12 @@ def deploy(
     server.request(
         "POST",
         _TENANT + "/prepareandactivate",
+        deployed,
         body=package.to_zip().getvalue(),
         content_type="application/zip",
-        timeout=timeout,
     )
 
 
 def _files(server: Connection) -> list[str]:
     """Return the paths of the active application's files, sorted."""
-    paths = [urlsplit(url).path.partition("/content/")[2] for url in server.names(_CONTENT)]
-    return sorted(path for path in paths if path and not path.endswith("/"))
+    return server.request("GET", _CONTENT, file_paths, parameters={"recursive": "true"})

@@ -1,4 +1,4 @@
-"""Documents and vectors as Vespa's JSON, and back."""
+"""Documents and vectors as Vespa's JSON."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import metadata_values, parse_datetime
 from trivec.outputs import written_beside
-from trivec.rows import Float, SparseRows, TokenRows, Tokens
-from trivec.schema import Schema
+from trivec.rows import Tokens
 from trivec.vectors import Vectors
 from trivec_vespa.schema import SPARSE_SCALE, attribute_name, check_name
 
@@ -33,14 +32,11 @@ __all__ = [
     "check_text",
     "cleaned_text",
     "describe",
-    "document_from",
+    "document_key",
     "document_path",
     "feed_fields",
     "float_hex",
-    "from_hex",
     "microseconds",
-    "read_description",
-    "read_page",
     "refused_text",
     "sign_hex",
     "signed_ids",
@@ -93,12 +89,6 @@ def to_bfloat16(values: NDArray[np.floating]) -> NDArray[np.uint16]:
     return nearest
 
 
-def from_hex(text: str) -> Float:
-    """Return the float32 values of bfloat16 hex, four digits each."""
-    bits = np.frombuffer(bytes.fromhex(text), ">u2").astype(np.uint32) << 16
-    return bits.view(np.float32)
-
-
 def float_hex(values: NDArray[np.floating]) -> str:
     """Return float32 values as hex, eight digits each, as query tensors take them."""
     return np.ascontiguousarray(values, ">f4").tobytes().hex()
@@ -141,10 +131,11 @@ def document_path(name: str, id: str) -> str:
     >>> document_path("articles", "a/b?")
     '/document/v1/articles/articles/docid/a%2Fb%3F'
     """
-    return f"/document/v1/{name}/{name}/docid/{quote(_key(id), safe='')}"
+    return f"/document/v1/{name}/{name}/docid/{quote(document_key(id), safe='')}"
 
 
-def _key(id: str) -> str:
+def document_key(id: str) -> str:
+    """Return the last part of the id that a document has in Vespa."""
     return id + "~" if _DOTS.fullmatch(id) else id
 
 
@@ -279,44 +270,6 @@ def _blocks(text: str, count: int) -> dict[str, str]:
     return {str(i): text[i * width : (i + 1) * width] for i in range(count)}
 
 
-def document_from(fields: Mapping[str, Any]) -> Document:
-    """Return the document of a hit or of a stored document; empty strings are left out there."""
-    metadata = json.loads(fields.get("metadata") or "{}")
-    return Document(fields["id"], fields.get("text", ""), metadata)
-
-
-def read_page(stored: Sequence[Mapping[str, Any]], schema: Schema, *, with_vectors: bool) -> Page:
-    """Return stored documents, read as `format.tensors=hex`, with their vectors.
-
-    Args:
-        stored: The fields of each document.
-        schema: Which vectors there are.
-        with_vectors: Whether they were read.
-    """
-    documents = [document_from(fields) for fields in stored]
-    if not with_vectors:
-        return Page(documents, None)
-    dense = sparse = colbert = None
-    if schema.dense is not None:
-        dense = np.zeros((len(stored), schema.dense), np.float32)
-        for row, fields in zip(dense, stored, strict=True):
-            if "dense_rep" in fields:
-                row[:] = from_hex(fields["dense_rep"]["values"])
-    if schema.sparse:
-        cells = [fields.get("lexical_rep", {"cells": {}})["cells"] for fields in stored]
-        sparse = SparseRows.from_dicts([{int(k): v for k, v in row.items()} for row in cells])
-    if schema.colbert is not None:
-        colbert = TokenRows.from_arrays([_tokens(fields, schema.colbert) for fields in stored],
-                                        dim=schema.colbert)  # fmt: skip
-    return Page(documents, Vectors(dense=dense, sparse=sparse, colbert=colbert))
-
-
-def _tokens(fields: Mapping[str, Any], dim: int) -> Float:
-    blocks = fields.get("colbert_rep", {"blocks": {}})["blocks"]
-    ordered = "".join(blocks[key] for key in sorted(blocks, key=int))
-    return from_hex(ordered).reshape(-1, dim)
-
-
 # --- what the collection says of itself ----------------------------------------------------------
 
 
@@ -337,16 +290,6 @@ def describe(collection: Collection, *, binary: bool) -> dict[str, object]:
         "fields": collection.fields,
     }
     return {"metadata": json.dumps(about)}
-
-
-def read_description(fields: Mapping[str, Any]) -> tuple[Collection, bool]:
-    """Return the collection that `describe` wrote, and whether it stores signs."""
-    about = json.loads(fields["metadata"])
-    schema = Schema(
-        dense=about["dense"], sparse=about["sparse"], colbert=about["colbert"], model=about["model"]
-    )
-    kinds = {path: FieldType(kind) for path, kind in about["fields"].items()}
-    return Collection(schema, kinds), about["binary_colbert"]
 
 
 # --- files -------------------------------------------------------------------------------------
@@ -389,7 +332,7 @@ def write_feed(
                 check_text(document, collection.fields, text_errors)
                 check_numbers(document, collection.fields)
                 fields = feed_fields(document, vectors, row, collection, binary=binary_colbert)
-                put = {"put": f"id:{name}:{name}::{_key(document.id)}", "fields": fields}
+                put = {"put": f"id:{name}:{name}::{document_key(document.id)}", "fields": fields}
                 file.write(f"{json.dumps(put, ensure_ascii=False)}\n".encode())
                 count += 1
     return count

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,12 +22,13 @@ from trivec_vespa.filters import render
 from trivec_vespa.mapping import (
     PART_COLBERT,
     PART_DENSE,
-    document_from,
     float_hex,
     signed_ids,
     wand_weights,
 )
+from trivec_vespa.replies import Fields, finite, reading
 from trivec_vespa.schema import HYBRID, HYBRID_BINARY, MAX_HITS, UNION
+from trivec_vespa.stored import document_from
 
 __all__ = ["Candidate", "Request", "answer", "needs_more", "probe", "read_candidates", "request"]
 
@@ -79,7 +80,7 @@ class Request:
 class Candidate:
     """A document that Vespa returned, with the scores that its content node computed."""
 
-    fields: Mapping[str, Any]
+    fields: Fields
     scores: Mapping[str, float]
     parts: int
 
@@ -175,15 +176,20 @@ def probe(collection: Collection, *, binary: bool) -> dict[str, Any]:
     return {**body, "hits": 0}
 
 
-def read_candidates(root: Mapping[str, Any]) -> list[Candidate]:
-    """Return the documents of a query's answer."""
-    found = []
-    for hit in root.get("children", []):
-        fields = hit.get("fields", {})
-        features = fields.get("matchfeatures")
-        if features is None or "id" not in fields:
+def read_candidates(hits: Iterable[Fields]) -> list[Candidate]:
+    """Return the documents of a query's answer.
+
+    Raises:
+        StoreError: If one lacks what was asked for.
+    """
+    found: list[Candidate] = []
+    for fields in hits:
+        if "matchfeatures" not in fields or "id" not in fields:
             continue  # deleted between the two phases of the query
-        found.append(Candidate(fields, features, int(features["attribute(parts)"])))
+        with reading(f"the hit {str(fields['id'])[:300]!r}"):
+            features = fields["matchfeatures"]
+            scores = {str(name): finite(value) for name, value in features.items()}
+            found.append(Candidate(fields, scores, int(scores["attribute(parts)"])))
     return found
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -32,9 +30,12 @@ from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.search import Search
-from trivec.stores.deadline import DEADLINE_SECONDS
+from trivec.stores.deadline import (
+    DEADLINE_SECONDS,
+    check_seconds,
+    limited,
+)
 from trivec.stores.overflow import Overflow
-from trivec.stores.retry import MAX_WAIT_SECONDS
 from trivec.stores.store import BATCH_BYTES, Store
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
@@ -46,14 +47,24 @@ from trivec_vespa.mapping import (
     check_numbers,
     check_text,
     cleaned_text,
-    document_from,
+    document_key,
     document_path,
     feed_fields,
-    read_page,
     storable_ids,
 )
 from trivec_vespa.ranking import Request, answer, needs_more, read_candidates, request
+from trivec_vespa.replies import (
+    Fields,
+    Result,
+    acknowledged,
+    go_on,
+    reading,
+    stored_fields,
+    visited,
+)
+from trivec_vespa.requests import Requests
 from trivec_vespa.schema import APPLICATION, check_name
+from trivec_vespa.stored import document_from, read_page
 
 __all__ = ["VespaStore"]
 
@@ -62,7 +73,6 @@ R = TypeVar("R")
 
 _PAGE = 1000  # ids that one query of `delete_where` finds
 _VISITED = 1024  # the most documents that one visit may ask for
-_WAIT_SECONDS = 0.5
 _TOKEN, _CERT, _KEY = (
     f"VESPA_CLI_DATA_PLANE_{name}" for name in ("TOKEN", "CERT_FILE", "KEY_FILE")
 )
@@ -129,16 +139,16 @@ class VespaStore(Store):
         )
         if text_errors not in ("error", "replace"):
             raise InvalidOptionError(f"text_errors={text_errors!r}; expected 'error' or 'replace'")
-        for option, value in (("timeout", timeout), ("connections", connections)):
-            if value <= 0:
-                raise InvalidOptionError(f"{option}={value} must be above 0")
+        if connections <= 0:
+            raise InvalidOptionError(f"connections={connections} must be above 0")
+        timeout = check_seconds(timeout, "timeout")
+        deploy_timeout = check_seconds(deploy_timeout, "deploy_timeout")
         self._cluster = content_cluster
         self._binary = binary_colbert
         self._stores_signs = False
         self._adopts = False
         self._text_errors: TextErrors = text_errors
         self._allow_partial = allow_partial
-        self._connections = connections
         self._vespa = Connection(app, timeout=timeout, http2=http2)
         self._lifecycle = Lifecycle(
             app,
@@ -149,8 +159,7 @@ class VespaStore(Store):
             may_deploy=deploy,
             timeout=deploy_timeout,
         )
-        self._pool: ThreadPoolExecutor | None = None
-        self._lock = Lock()
+        self._requests = Requests(connections, name)
 
     @classmethod
     def from_url(
@@ -175,6 +184,9 @@ class VespaStore(Store):
         deadline: float = DEADLINE_SECONDS,
     ) -> Self:
         """Open `vespa://host:8080/name`, or `vespas://host:443/name` for TLS.
+
+        A server whose certificate comes from an authority of your own is trusted if the environment
+        variable `HTTPR_CA_BUNDLE` names the file of that authority (PEM).
 
         Args:
             url: The address of the container cluster, and the collection.
@@ -313,7 +325,7 @@ class VespaStore(Store):
         self._stores_signs = self._binary
 
     def _drop(self) -> None:
-        self._lifecycle.drop(self._cluster)
+        self._lifecycle.drop(self._cluster, self._paged)
 
     def _check_there(self) -> None:
         """Raise `CollectionNotFoundError` if the collection was dropped, which Vespa does not tell.
@@ -324,47 +336,27 @@ class VespaStore(Store):
             raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
 
     def _close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        self._requests.close()
         self._vespa.close()
 
     # --- documents -----------------------------------------------------------------------------
 
     def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        """Write documents at the same time; those that Vespa cannot take now again after a wait.
-
-        As long as some are taken, only the others are sent again. If none is, the whole call is
-        left to be repeated.
-        """
         collection = self._known()
 
-        def put(row: int) -> StoreUnavailableError | None:
+        def put(row: int) -> None:
             document = documents[row]
             fields = feed_fields(document, vectors, row, collection, binary=self._stores_signs)
-            try:
-                self._send("POST", document.id, json.dumps({"fields": fields}).encode())
-            except StoreUnavailableError as error:
-                return error
-            return None
+            self._send("POST", document.id, json.dumps({"fields": fields}).encode())
 
-        pending = list(range(len(documents)))
-        while pending:
-            failures = [(row, e) for row, e in zip(pending, self._each(put, pending), strict=True)
-                        if e is not None]  # fmt: skip
-            if len(failures) == len(pending):
-                raise failures[0][1]
-            pending = [row for row, _ in failures]
-            if pending:
-                wait = max(e.retry_after or _WAIT_SECONDS for _, e in failures)
-                time.sleep(min(wait, MAX_WAIT_SECONDS))
+        self._requests.deliver(put, range(len(documents)))
         self._check_there()  # else another handle's drop() may have left these out
 
     def _send(self, method: Method, id: str, body: bytes | None = None) -> None:
         """Send one document, whose id errors name."""
         path = document_path(self.name, id)
         try:
-            self._vespa.request(method, path, body=body)
+            self._vespa.request(method, path, acknowledged, body=body)
         except (AuthenticationError, StoreFullError, StoreUnavailableError):
             raise
         except StoreError as error:
@@ -375,15 +367,15 @@ class VespaStore(Store):
     def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
         parameters = self._reading(with_vectors)
 
-        def read(id: str) -> Mapping[str, Any] | None:
+        def read(id: str) -> Fields | None:
+            path = document_path(self.name, id)
             try:
-                path = document_path(self.name, id)
-                answer = self._vespa.request("GET", path, parameters=parameters)
+                fields = self._vespa.request("GET", path, stored_fields, parameters=parameters)
             except NotFoundError:
                 return None
-            return answer["fields"]  # type: ignore[no-any-return]
+            return _checked(fields, document_key(id))
 
-        found = self._each(read, storable_ids(ids))
+        found = self._requests.each(read, storable_ids(ids))
         stored = [fields for fields in found if fields is not None]
         if not stored:
             self._check_there()
@@ -425,30 +417,48 @@ class VespaStore(Store):
     def _visit(self, count: int) -> Iterator[list[Document]]:
         path = f"/document/v1/{self.name}/{self.name}/docid"
         parameters = {**self._reading(False), "wantedDocumentCount": min(count, _VISITED)}
-        while True:
-            reply = self._retrying(self._vespa.request, "GET", path, parameters=parameters)
-            yield [document_from(found["fields"]) for found in reply.get("documents", [])]
-            if "continuation" not in reply:
-                return
-            parameters["continuation"] = reply["continuation"]
+        more = True
+        while more:
+            with limited(self.deadline):
+                page = self._retrying(
+                    self._vespa.request, "GET", path, visited, parameters=parameters
+                )
+            yield [document_from(_checked(fields, key)) for key, fields in page.documents]
+            more = go_on(page, parameters)
+
+    def _paged(self, page: Callable[[], bool]) -> None:
+        """Do something page by page until it returns that nothing is left.
+
+        The first page has the time and the repetitions of the call; each later one has its own,
+        since there is progress between them.
+        """
+        is_last = page()
+        while not is_last:
+            with limited(self.deadline):
+                is_last = self._retrying(page)
 
     def _delete(self, ids: Sequence[str]) -> None:
-        for _ in self._each(lambda id: self._send("DELETE", id), storable_ids(ids)):
-            pass
+        self._requests.deliver(partial(self._send, "DELETE"), storable_ids(ids))
 
     def _delete_where(self, condition: Filter) -> None:
-        where = self._where(condition)
+        yql = f"select id from sources * where {self._where(condition)}"
+        body = {"yql": yql, "hits": _PAGE, "ranking": "unranked"}
         before: set[str] = set()
-        while True:
-            yql = f"select id from sources * where {where}"
-            root = self._query({"yql": yql, "hits": _PAGE, "ranking": "unranked"})
-            ids = {hit["fields"]["id"] for hit in root.get("children", []) if "fields" in hit}
-            if not ids:
-                return
-            if ids <= before:
+
+        def page() -> bool:
+            found = self._query(body)
+            with reading("a document that was found"):
+                ids = {Document(fields["id"], "").id for fields in found.hits if "id" in fields}
+            if found.total and not ids:
+                raise StoreUnavailableError(f"Vespa found {found.total} documents and names none")
+            if ids and ids <= before:
                 raise StoreError(f"{len(ids)} documents were deleted but are found again")
             self._delete(sorted(ids))
-            before = ids
+            before.clear()
+            before.update(ids)
+            return not ids
+
+        self._paged(page)
 
     def _count(self, condition: Filter | None) -> int:
         return self._total(self._where(condition))
@@ -460,13 +470,12 @@ class VespaStore(Store):
 
     def _total(self, where: str) -> int:
         yql = f"select id from sources * where {where}"
-        root = self._query({"yql": yql, "hits": 0, "ranking": "unranked"})
-        return int(root["fields"]["totalCount"])
+        return self._query({"yql": yql, "hits": 0, "ranking": "unranked"}).total
 
     # --- search --------------------------------------------------------------------------------
 
     def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        found = list(self._each(lambda query: self._search_one(query, search), queries))
+        found = list(self._requests.each(lambda query: self._search_one(query, search), queries))
         if not all(found):
             self._check_there()
         return found
@@ -479,20 +488,18 @@ class VespaStore(Store):
             body = request(query, search, self.schema, size, condition, binary=self._binary)
             if body is None:
                 return []
-            root = self._query(body)
-            candidates = read_candidates(root)
-            total = int(root.get("fields", {}).get("totalCount", 0))
-            size = needs_more(query, search, size, total, candidates)
+            found = self._query(body)
+            candidates = read_candidates(found.hits)
+            size = needs_more(query, search, size, found.total, candidates)
         return answer(query, search, candidates)
 
-    def _query(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _query(self, body: Mapping[str, Any]) -> Result:
         return self._vespa.query(body, self.name, allow_partial=self._allow_partial)
 
-    def _each(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-        """Apply a function to items at the same time; results come in the order of the items."""
-        if len(items) == 1:
-            return iter([function(items[0])])
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._connections, f"vespa-{self.name}")
-        return self._pool.map(function, items)
+
+def _checked(fields: Fields, key: str) -> Fields:
+    """Return a document's fields, which hold the id under which it is stored."""
+    with reading(f"the document {key[:300]!r}"):
+        if document_key(fields["id"]) != key:
+            raise ValueError(f"it holds the id {fields['id']!r:.300}")
+    return fields

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pytest
+import vespa_answers
 
 import vespa_standin
 from trivec import Store, open_store
@@ -185,9 +186,11 @@ class FaultyServer(ABC):
         if fault is not None:
             # Each connector reads its own.
             return fault.status, {"status": {"error": "scripted"}, "message": "scripted"}
-        return 200, self.done
+        return 200, self.done(path)
 
-    done: ClassVar[object]
+    def done(self, path: str) -> object:
+        """Return the answer that acknowledges a write."""
+        return {"result": {"operation_id": 1, "status": "completed"}, "time": 0.0}
 
     @abstractmethod
     def written(self, method: str, path: str, body: Any) -> dict[str, dict[str, Any]] | None:
@@ -203,7 +206,6 @@ class QdrantServer(FaultyServer):
 
     url = "qdrant://127.0.0.1:{port}/c"
     options: ClassVar = {"prefer_grpc": False, "timeout": 10}
-    done: ClassVar = {"result": {"operation_id": 1, "status": "completed"}, "time": 0.0}
 
     def written(self, method: str, path: str, body: Any) -> dict[str, dict[str, Any]] | None:
         if (method, path) != ("PUT", "/collections/c/points"):
@@ -223,7 +225,9 @@ class VespaServer(FaultyServer):
 
     url = "vespa://127.0.0.1:{port}/c"
     options: ClassVar = {"deploy": False}
-    done: ClassVar[object] = {}
+
+    def done(self, path: str) -> object:
+        return vespa_answers.acknowledgement(path)
 
     def written(self, method: str, path: str, body: Any) -> dict[str, dict[str, Any]] | None:
         if method != "POST" or not path.startswith("/document/v1/"):
@@ -232,13 +236,16 @@ class VespaServer(FaultyServer):
 
     def read(self, method: str, path: str, body: Any) -> tuple[int, object]:
         if path == "/search/":
-            return 200, {"root": {"fields": {"totalCount": len(self.stored)}}}
+            return 200, vespa_answers.found(len(self.stored))
         if path.startswith("/document/v1/c-collection/"):
             from trivec_vespa.mapping import describe
 
-            return 200, {"fields": describe(Collection(SCHEMA), binary=False)}
-        fields = self.stored.get(unquote(path.rpartition("/")[2]))
-        return (404, {}) if fields is None else (200, {"fields": fields})
+            fields = describe(Collection(SCHEMA), binary=False)
+            return 200, vespa_answers.document(path, fields)
+        stored = self.stored.get(unquote(path.rpartition("/")[2]))
+        if stored is None:
+            return 404, vespa_answers.acknowledgement(path)
+        return 200, vespa_answers.document(path, stored)
 
 
 @pytest.fixture(params=[QdrantServer, VespaServer], ids=["qdrant", "vespa"])
@@ -266,5 +273,5 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
         return 0.0
 
     monkeypatch.setattr("trivec.stores.retry._wait", wait)
-    monkeypatch.setattr("trivec_vespa.store._WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("trivec_vespa.requests._WAIT_SECONDS", 0.0)
     return events

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import vespa_answers
 from vespa.application import Vespa
 
 import vespa_standin
@@ -76,10 +76,10 @@ def store(open_vespa: OpenStore) -> VespaStore:
 
 @dataclass
 class Reply:
-    """One scripted answer."""
+    """One scripted answer; without a body, one that acknowledges a write."""
 
     status: int = 200
-    body: Any = field(default_factory=dict)
+    body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     drop: bool = False
@@ -123,6 +123,8 @@ def script() -> Iterator[Script]:
             if reply.drop:
                 self.close_connection = True
                 return
+            if reply.body is None:
+                reply.body = vespa_answers.acknowledgement(self.path)
             content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body)
             content = content if isinstance(content, bytes) else content.encode()
             self.send_response(reply.status)
@@ -154,7 +156,8 @@ def reply() -> type[Reply]:
 @pytest.fixture
 def described(collection: Collection) -> dict[str, object]:
     """Return the answer that describes the collection."""
-    return {"fields": describe(collection, binary=False)}
+    path = "/document/v1/test-collection/test/docid/collection"
+    return vespa_answers.document(path, describe(collection, binary=False))
 
 
 @pytest.fixture
@@ -167,7 +170,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
         return 0.0
 
     monkeypatch.setattr("trivec.stores.retry._wait", no_wait)
-    clock = SimpleNamespace(sleep=asked.append, monotonic=time.monotonic)
-    monkeypatch.setattr("trivec_vespa.store.time", clock)
-    monkeypatch.setattr("trivec_vespa.lifecycle.time", clock)
+    monkeypatch.setattr("trivec_vespa.requests.pause", asked.append)
+    monkeypatch.setattr("trivec_vespa.lifecycle.pause", asked.append)
     return asked

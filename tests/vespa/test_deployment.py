@@ -13,6 +13,7 @@ from trivec import Document, Schema, Vectors, open_store
 from trivec.collection import Collection
 from trivec.errors import CollectionNotFoundError, SchemaMismatchError, StoreUnavailableError
 from trivec_vespa import VespaStore, write_application
+from trivec_vespa.replies import acknowledged
 
 
 def _files(folder: Any) -> dict[str, bytes]:
@@ -120,7 +121,9 @@ def test_documents_are_not_lost_to_another_schema(
     store: VespaStore, open_vespa: Any, schema: Schema, standin: vespa_standin.StandIn
 ) -> None:
     store.upsert([Document("a", "")], Vectors(dense=np.ones((1, 8))))
-    store._vespa.request("DELETE", store._lifecycle.description)  # as if fed by other means
+    store._vespa.request(
+        "DELETE", store._lifecycle.description, acknowledged
+    )  # as if fed by other means
     deployments = standin.deployments
     with pytest.raises(SchemaMismatchError, match="holds documents but does not fit"):
         open_vespa(binary_colbert=True).create(schema, fields={"other": str})

@@ -21,11 +21,9 @@ from trivec_vespa import write_application, write_feed
 from trivec_vespa.mapping import (
     check_numbers,
     check_text,
-    document_from,
     document_path,
     feed_fields,
     float_hex,
-    from_hex,
     microseconds,
     refused_text,
     sign_hex,
@@ -33,6 +31,7 @@ from trivec_vespa.mapping import (
     to_bfloat16,
     wand_weights,
 )
+from trivec_vespa.stored import document_from, from_hex
 
 Bits = np.ndarray[Any, np.dtype[np.uint16]]
 

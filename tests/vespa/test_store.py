@@ -24,6 +24,7 @@ from trivec.rows import SparseRows, TokenRows
 from trivec.search import Mode
 from trivec_vespa import VespaStore
 from trivec_vespa.mapping import document_path
+from trivec_vespa.replies import acknowledged
 
 
 def _vectors(count: int, seed: int = 0) -> Vectors:
@@ -39,9 +40,9 @@ def _vectors(count: int, seed: int = 0) -> Vectors:
     )
 
 
-def _put(store: VespaStore, id: str, fields: dict[str, Any]) -> dict[str, Any]:
+def _put(store: VespaStore, id: str, fields: dict[str, Any]) -> None:
     body = json.dumps({"fields": fields}).encode()
-    return store._vespa.request("POST", document_path("test", id), body=body)
+    store._vespa.request("POST", document_path("test", id), acknowledged, body=body)
 
 
 def test_short_tensors_are_refused_before_vespa_pads_them(store: VespaStore) -> None:
@@ -100,7 +101,7 @@ def test_a_schema_of_somebody_else_is_not_emptied(
     store: VespaStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.upsert([Document("a", "")], _vectors(1))
-    store._vespa.request("DELETE", store._lifecycle.description)
+    store._vespa.request("DELETE", store._lifecycle.description, acknowledged)
     query = store._vespa.query
 
     def without_parts(body: Any, name: str, **options: Any) -> Any:
@@ -126,7 +127,7 @@ def test_partial_coverage_is_an_error_unless_allowed(store: VespaStore, open_ves
     }
     with pytest.raises(IncompleteResultError, match=r"50 % .*timeout.*allow_partial"):
         store._query(half)
-    assert open_vespa(allow_partial=True)._query(half)["coverage"]["coverage"] == 50
+    assert open_vespa(allow_partial=True)._query(half).coverage["coverage"] == 50
 
 
 def test_errors_of_content_nodes_are_errors(store: VespaStore, open_vespa: Any) -> None:

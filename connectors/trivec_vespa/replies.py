@@ -1,0 +1,326 @@
+"""What Vespa's answers of status 200 hold, as its documentation says.
+
+A proxy or a load balancer in between may answer in Vespa's place, and its answer may be cut short.
+So an answer counts only if it is what the operation answers with; see
+https://docs.vespa.ai/en/reference/document-v1-api-reference.html,
+https://docs.vespa.ai/en/reference/default-result-format.html and
+https://docs.vespa.ai/en/reference/deploy-rest-api-v2.html.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from trivec.errors import StoreError
+
+__all__ = [
+    "Fields",
+    "Result",
+    "Visit",
+    "WrongReplyError",
+    "acknowledged",
+    "deployed",
+    "emptied",
+    "error_codes",
+    "file_paths",
+    "finite",
+    "go_on",
+    "is_about",
+    "is_error",
+    "json_of",
+    "message_of",
+    "query_result",
+    "reading",
+    "schema_text",
+    "stored_fields",
+    "visited",
+]
+
+T = TypeVar("T")
+Fields = Mapping[str, Any]
+"""The fields of a document or of a hit."""
+
+_MOST_CHARACTERS = 1000  # of a message of Vespa's
+_FOLDER = re.compile(r"/document/v1/([^/]+)/([^/]+)/docid")
+_SCHEMA = re.compile(r"^\s*(?:schema|search)\s+\w+", re.MULTILINE)
+
+
+class WrongReplyError(Exception):
+    """An answer is not what the operation answers with; the message says what it lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One page of a visit.
+
+    Args:
+        documents: The last part of each document's id, and its fields.
+        continuation: Where the next page starts, if there is one.
+    """
+
+    documents: Sequence[tuple[str, Fields]]
+    continuation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A query's answer: how many documents match, the fields of those asked for, the coverage."""
+
+    total: int
+    hits: Sequence[Fields]
+    coverage: Mapping[str, Any]
+
+
+# --- JSON --------------------------------------------------------------------------------------
+
+
+def json_of(content: str | bytes) -> Any:  # noqa: ANN401 - that is what JSON is
+    """Return the value of JSON in UTF-8.
+
+    Raises:
+        ValueError: If it is none, or one that Python cannot hold.
+
+    Example:
+        >>> json_of(b'{"a": [1.5, null]}')
+        {'a': [1.5, None]}
+    """
+    try:
+        return json.loads(content, parse_constant=_no_number)
+    except RecursionError as error:
+        raise ValueError("its brackets lie too deep in one another") from error
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _member(answer: object, name: str, kind: type[T]) -> T:
+    """Return one member of an object, which must be there and of a type."""
+    if not isinstance(answer, dict):
+        raise WrongReplyError("it is no JSON object")
+    value = answer.get(name)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise WrongReplyError(f"its {name!r} is no {kind.__name__}")
+    return value
+
+
+def _whole_number(answer: object, name: str) -> int:
+    value = _member(answer, name, int)
+    if value < 0:
+        raise WrongReplyError(f"its {name!r} is negative")
+    return value
+
+
+def finite(value: object) -> float:
+    """Return a number of Vespa's as a float.
+
+    Raises:
+        ValueError: If it is none, or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{str(value)[:40]!r} is no finite number")
+    return float(value)
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turn whatever goes wrong while something stored is read into an error that names it.
+
+    Args:
+        what: Whose content it is.
+
+    Raises:
+        StoreError: If the content is of another kind than what trivec stores.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except (
+        ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
+    ) as error:  # fmt: skip
+        raise StoreError(
+            f"{what} is not as trivec stores it ({type(error).__name__}: {str(error)[:200]}); "
+            "write it again"
+        ) from error
+
+
+# --- documents ---------------------------------------------------------------------------------
+
+
+def is_about(answer: object, path: str) -> bool:
+    """Return whether an answer of `/document/v1` is about this path."""
+    told = answer.get("pathId") if isinstance(answer, dict) else None
+    return isinstance(told, str) and unquote(told) == unquote(path)
+
+
+def acknowledged(answer: object, path: str) -> None:
+    """Check that a put or a removal of the document under a path is acknowledged.
+
+    >>> told = {"pathId": "/document/v1/n/t/docid/a%2Fb", "id": "id:n:t::a/b"}
+    >>> acknowledged(told, "/document/v1/n/t/docid/a%2Fb")
+    >>> acknowledged({}, "/document/v1/n/t/docid/a%2Fb")
+    Traceback (most recent call last):
+    ...
+    trivec_vespa.replies.WrongReplyError: its 'pathId' is no str
+    """
+    _check_path(answer, path)
+    folder, _, key = path.rpartition("/")
+    parts = _FOLDER.fullmatch(folder)
+    expected = "" if parts is None else f"id:{parts[1]}:{parts[2]}::{unquote(key)}"
+    if _member(answer, "id", str) != expected:
+        raise WrongReplyError(f"its 'id' is not {expected!r}")
+
+
+def stored_fields(answer: object, path: str) -> Fields:
+    """Return the fields of the document under a path."""
+    acknowledged(answer, path)
+    return _fields(answer)
+
+
+def visited(answer: object, path: str) -> Visit:
+    """Return one page of a visit."""
+    page = emptied(answer, path)
+    parts = _FOLDER.fullmatch(path)
+    prefix = f"id:{parts[1]}:{parts[2]}::" if parts is not None else ""
+    documents: list[tuple[str, Fields]] = []
+    for found in _member(answer, "documents", list):
+        id = _member(found, "id", str)
+        if not id.startswith(prefix):
+            raise WrongReplyError(f"it holds {id[:300]!r}, which does not lie there")
+        documents.append((id.removeprefix(prefix), _fields(found)))
+    if len(documents) != _whole_number(answer, "documentCount"):
+        raise WrongReplyError("it holds more or fewer documents than its 'documentCount'")
+    return Visit(documents, page.continuation)
+
+
+def emptied(answer: object, path: str) -> Visit:
+    """Return what one page of a removal by a visit answers, which has no documents."""
+    _check_path(answer, path)
+    _whole_number(answer, "documentCount")
+    if not isinstance(answer, dict) or "continuation" not in answer:
+        return Visit((), None)
+    continuation = _member(answer, "continuation", str)
+    if not continuation:
+        raise WrongReplyError("its 'continuation' is empty")
+    return Visit((), continuation)
+
+
+def go_on(page: Visit, parameters: dict[str, str | int]) -> bool:
+    """Note in a visit's parameters where its next page starts; return whether there is one.
+
+    Raises:
+        StoreError: If that is the place where this page started.
+    """
+    if page.continuation is None:
+        return False
+    if page.continuation == parameters.get("continuation"):
+        raise StoreError(f"Vespa's visit stays at one place: {page.continuation[:100]!r}")
+    parameters["continuation"] = page.continuation
+    return True
+
+
+def _check_path(answer: object, path: str) -> None:
+    told = _member(answer, "pathId", str)
+    if not is_about(answer, path):
+        raise WrongReplyError(f"its 'pathId' is {told[:300]!r}")
+
+
+def _fields(answer: object) -> Fields:
+    fields: Fields = _member(answer, "fields", dict)
+    return fields
+
+
+# --- queries -----------------------------------------------------------------------------------
+
+
+def query_result(answer: object) -> Result:
+    """Return what a query's answer without errors holds."""
+    root: object = _member(answer, "root", dict)
+    total = _whole_number(_member(root, "fields", dict), "totalCount")
+    coverage: Mapping[str, Any] = _member(root, "coverage", dict)
+    _member(coverage, "full", bool)
+    hits: list[Fields] = []
+    if isinstance(root, dict) and "children" in root:
+        for hit in _member(root, "children", list):
+            try:
+                finite(_member(hit, "relevance", object))
+            except ValueError as error:
+                raise WrongReplyError(f"the 'relevance' of a hit: {error}") from error
+            # A hit whose document is deleted between the two phases of a query has no fields.
+            if "fields" in hit:
+                hits.append(_fields(hit))
+    return Result(total, hits, coverage)
+
+
+def error_codes(answer: object) -> set[object]:
+    """Return the codes of the errors that a query's answer tells of."""
+    root = answer.get("root") if isinstance(answer, dict) else None
+    errors = root.get("errors") if isinstance(root, dict) else None
+    if not errors:
+        return set()
+    if not isinstance(errors, list):
+        raise WrongReplyError("its 'errors' are no JSON array")
+    codes = (error.get("code") if isinstance(error, dict) else None for error in errors)
+    return {code if isinstance(code, int) else None for code in codes}
+
+
+def is_error(answer: object) -> bool:
+    """Return whether an answer tells of an error as queries and config servers do."""
+    if not isinstance(answer, dict):
+        return False
+    root = answer.get("root")
+    errors = root.get("errors") if isinstance(root, dict) else None
+    return isinstance(errors, list) or isinstance(answer.get("error-code"), str)
+
+
+def message_of(answer: object) -> str:
+    """Return what an answer says went wrong, without the stack traces that Vespa adds."""
+    root = answer.get("root") if isinstance(answer, dict) else None
+    errors = root.get("errors") if isinstance(root, dict) else None
+    texts = [_told(error) for error in errors] if isinstance(errors, list) else []
+    if not texts and isinstance(answer, dict) and "message" in answer:
+        texts = [str(answer["message"])]
+    return ("; ".join(texts) or "no message")[:_MOST_CHARACTERS]
+
+
+def _told(error: object) -> str:
+    if not isinstance(error, dict):
+        return str(error)
+    return str(error.get("message") or error.get("summary") or error)
+
+
+# --- the config server -------------------------------------------------------------------------
+
+
+def deployed(answer: object, path: str) -> None:
+    """Check that a config server has activated what it was sent."""
+    _member(answer, "message", str)
+
+
+def file_paths(answer: object, path: str) -> list[str]:
+    """Return the paths of an active application's files, sorted, from the list of their URLs."""
+    if not isinstance(answer, list):
+        raise WrongReplyError("it is no JSON array")
+    paths: list[str] = []
+    for url in answer:
+        if not isinstance(url, str) or "/content/" not in url:
+            raise WrongReplyError("it holds something else than URLs of files")
+        paths.append(urlsplit(url).path.partition("/content/")[2])
+    if "services.xml" not in paths:
+        raise WrongReplyError("it lacks services.xml, which each application has")
+    return sorted(path for path in paths if path and not path.endswith("/"))
+
+
+def schema_text(text: str) -> str:
+    """Return a text that is one of a schema."""
+    if not _SCHEMA.search(text):
+        raise WrongReplyError("it is no schema")
+    return text
