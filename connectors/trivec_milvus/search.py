@@ -17,6 +17,7 @@ from trivec.scores import PartScores, Scores, Weights, score_many
 from trivec.search import RRF_K, Part, Search, level
 from trivec.vectors import Vector
 from trivec_milvus.mapping import Row, document, vectors_of
+from trivec_milvus.replies import scored
 from trivec_milvus.requests import (
     PARTS,
     Requests,
@@ -238,8 +239,7 @@ class _Plan:
     def _found(self, hits: Iterable[Any], *, positive: bool = False) -> list[_Found]:
         name = self._layout.names.id
         found = [
-            _Found(hit[name], float(hit["distance"]), {**hit["entity"], name: hit[name]})
-            for hit in hits
+            _Found(one, score, {**entity, name: one}) for one, score, entity in scored(hits, name)
         ]
         found = [one for one in found if one.score > 0] if positive else found
         found.sort(key=lambda one: -one.score)
