@@ -16,14 +16,15 @@ from typing import Any
 import grpc
 from pymilvus import MilvusClient
 from pymilvus.exceptions import ErrorCode
-from pymilvus.grpc_gen import common_pb2, milvus_pb2_grpc
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
 from trivec.errors import InvalidOptionError
 from trivec.stores.deadline import request_seconds
+from trivec.stores.retry import retry_after
 
 __all__ = ["CallFailed", "aio_channel", "channel", "once_each"]
 
-_OPTIONS: Mapping[str, Any] = {
+_OPTIONS: dict[str, Any] = {
     # Those of pymilvus, which it does not set on a channel that it is handed.
     "grpc.max_send_message_length": -1,
     "grpc.max_receive_message_length": -1,
@@ -38,25 +39,36 @@ _OPTIONS: Mapping[str, Any] = {
 }
 
 
+# Without a status they would acknowledge what nobody did, or be answers without a row.
+_WITH_STATUS = (
+    milvus_pb2.DescribeCollectionResponse,
+    milvus_pb2.MutationResult,
+    milvus_pb2.QueryResults,
+    milvus_pb2.SearchResults,
+)
+
+
 class CallFailed(Exception):
     """A call that failed, as nothing that pymilvus repeats.
 
     Args:
         code: The status of gRPC, or the number that Milvus has for the error.
         details: What was said.
+        seconds: How long the server asked to wait, if it did.
     """
 
-    def __init__(self, code: object, details: str) -> None:
+    def __init__(self, code: object, details: str, seconds: float | None = None) -> None:
         super().__init__(details)
         self.code = code
         self.details = details
+        self.seconds = seconds
 
     @classmethod
     def of(cls, error: grpc.RpcError) -> CallFailed:
         """Return the failure that an error of gRPC tells of."""
         code = error.code() if hasattr(error, "code") else None
         details = error.details() if hasattr(error, "details") else None
-        return cls(code, str(details or code or type(error).__name__))
+        return cls(code, str(details or code or type(error).__name__), _asked(error))
 
 
 class _Details(grpc.ClientCallDetails):  # type: ignore[misc]
@@ -90,7 +102,7 @@ class _Once(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
             raise CallFailed.of(error) from error
         if error is not None:
             raise error
-        _refuse_rate_limit(call.result())
+        _check(call.result())
         return call
 
 
@@ -113,7 +125,7 @@ class _AioOnce(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
             )
         except grpc.RpcError as error:
             raise CallFailed.of(error) from error
-        _refuse_rate_limit(response)
+        _check(response)
         return response
 
 
@@ -129,7 +141,7 @@ def channel(
         timeout: The seconds of each call, where the store's call leaves as many.
         options: Options of gRPC beside the usual ones.
     """
-    given = [*(_OPTIONS | options).items()]
+    given = [*{**_OPTIONS, **options}.items()]
     made = (
         grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), given)
         if secure
@@ -142,7 +154,7 @@ def aio_channel(
     target: str, roots: bytes | None, *, secure: bool, timeout: float, options: Mapping[str, Any]
 ) -> Any:  # noqa: ANN401 - grpc has no types
     """Return a channel of the running event loop; see `channel`."""
-    given = [*(_OPTIONS | options).items()]
+    given = [*{**_OPTIONS, **options}.items()]
     once = [_AioOnce(timeout)]
     if not secure:
         return grpc.aio.insecure_channel(target, given, interceptors=once)
@@ -177,8 +189,17 @@ def _seconds(given: float | None, timeout: float) -> float:
     return request_seconds(timeout if given is None else min(given, timeout))
 
 
-def _refuse_rate_limit(response: object) -> None:
-    """Raise for the one status that pymilvus repeats by itself."""
+def _asked(error: grpc.RpcError) -> float | None:
+    """Return the seconds that a server, or a proxy before it, asked to wait."""
+    trailing = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    said = [value for key, value in trailing or () if key == "retry-after"]
+    return retry_after(str(said[0])) if said else None
+
+
+def _check(response: Any) -> None:  # noqa: ANN401 - protobuf has no types
+    """Raise where an answer has no status, and for the one status that pymilvus repeats."""
+    if isinstance(response, _WITH_STATUS) and not response.HasField("status"):
+        raise CallFailed(None, "the answer has no status, so it is none of Milvus")
     status = getattr(response, "status", response)
     if not isinstance(status, common_pb2.Status):
         return

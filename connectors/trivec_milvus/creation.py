@@ -8,7 +8,7 @@ from typing import Any
 
 from pymilvus.client.types import LoadState
 
-from trivec.errors import InvalidOptionError, StoreError
+from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
 from trivec.stores.deadline import limited, pause, request_seconds
 from trivec_milvus.client import Connection
 from trivec_milvus.failures import reading
@@ -152,7 +152,10 @@ def _percent_above(reached: int, connection: Connection, name: str) -> int:
             seconds = request_seconds(connection.timeout)
             answer: Any = connection.client.get_load_state(name, timeout=seconds)
         with reading(name):
-            percent = 100 if answer["state"] == LoadState.Loaded else int(answer.get("progress", 0))
+            state = LoadState(answer["state"])
+            percent = 100 if state == LoadState.Loaded else int(answer.get("progress", 0))
+        if state not in (LoadState.Loaded, LoadState.Loading):
+            raise StoreUnavailableError(f"collection {name!r} was loaded and is not: {state.name}")
         if percent > reached:
             return percent
         pause(_POLL_SECONDS)

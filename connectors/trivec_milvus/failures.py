@@ -119,7 +119,10 @@ def _translate(error: Exception, name: str) -> TrivecError:
         if isinstance(cause, grpc.RpcError):
             cause = CallFailed.of(cause)
         if isinstance(cause, CallFailed):
-            return _classed(cause.code, cause.details, name)
+            ours = _classed(cause.code, cause.details, name)
+            if isinstance(ours, StoreUnavailableError):
+                ours.retry_after = cause.seconds
+            return ours
     if isinstance(error, MilvusException):
         return _classed(error.code, str(error.message), name, retriable=error.retriable is True)
     return StoreError(f"Milvus: {type(error).__name__}: {_short(error)}")

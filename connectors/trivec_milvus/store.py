@@ -252,13 +252,10 @@ class MilvusStore(Store):
     def _describe(self) -> Collection | None:
         client, names = self._connection.client, {"collection_name": self.name}
         with self._calls(), self._connection.reads():
-            there = client.has_collection(**names, timeout=self._seconds())
-            described = (
-                client.describe_collection(**names, timeout=self._seconds()) if there else {}
-            )
-        if not there:
-            self._layout = None
-            return None
+            if not client.has_collection(**names, timeout=self._seconds()):
+                self._layout = None
+                return None
+            described = client.describe_collection(**names, timeout=self._seconds())
         with reading(self.name):
             layout = Layout.read(described, self._names)
         if layout != self._layout:
@@ -488,7 +485,9 @@ class MilvusStore(Store):
         if self._version is None:
             with self._calls():
                 version = self._connection.client.get_server_version(timeout=self._seconds())
-            self._version = str(version)
+            if not isinstance(version, str) or not version:
+                raise StoreError(f"Milvus answered {version!r} where it was asked for its version")
+            self._version = version
         return self._version
 
     def _flush_lite(self, *, at_least: int) -> None:
