@@ -180,6 +180,8 @@ class MilvusStore(Store):
             StoreUnavailableError: If the server does not answer.
             StoreError: If another process has the file open.
         """
+        deadline = check_seconds(deadline, "deadline")
+        timeout_seconds = check_seconds(timeout_seconds, "timeout_seconds")
         lite = None
         if url.scheme == "milvus+lite":
             if url.path is None:
@@ -205,7 +207,7 @@ class MilvusStore(Store):
                 ca_file=ca_file,
             )
             address.warn_of_plain_secrets()
-        with unless_limited(check_seconds(deadline, "deadline")):
+        with unless_limited(deadline):
             connection = Connection(address=address, lite=lite, timeout=timeout_seconds)
         try:
             return cls(
