@@ -191,9 +191,9 @@ def _seconds(given: float | None, timeout: float) -> float:
 
 def _asked(error: grpc.RpcError) -> float | None:
     """Return the seconds that a server, or a proxy before it, asked to wait."""
-    trailing = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
-    said = [value for key, value in trailing or () if key == "retry-after"]
-    return retry_after(str(said[0])) if said else None
+    trailing: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
+    said = dict(trailing or ()).get("retry-after")
+    return None if said is None else retry_after(str(said))
 
 
 def _check(response: Any) -> None:  # noqa: ANN401 - protobuf has no types

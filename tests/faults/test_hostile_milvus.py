@@ -77,6 +77,10 @@ def _url(server: HostileGrpc | RawServer, name: str | None = None) -> str:
     return f"milvus://127.0.0.1:{server.port}/{name or f'h_{uuid4().hex[:12]}'}"
 
 
+def _only(*methods: str) -> Callable[[Call], bool]:
+    return lambda call: call.method in methods
+
+
 def _filled(store: Store) -> None:
     store.create(ENCODER.schema, fields={"n": int})
     documents = [Document(f"d{i}", text, {"n": i}) for i, text in enumerate(TEXTS)]
@@ -191,7 +195,7 @@ def test_wrong_answers_are_our_errors(
                 store._forget()
             else:
                 store.describe()
-            server.when = lambda call, method=method: call.method == method
+            server.when = _only(method)
             server.always = _TIMES[behaviour]
             try:
                 operation(store)
@@ -215,7 +219,7 @@ def test_a_deaf_server_is_waited_for_as_long_as_the_deadline(
     with open_store(_url(server, collection), deadline=SHORT) as store:
         if "load" not in operation:
             store.describe()
-        server.when = lambda call: call.method == method
+        server.when = _only(method)
         server.always = HANGING["deaf"]
         start = time.monotonic()
         with pytest.raises(StoreUnavailableError):
@@ -261,7 +265,7 @@ def test_a_call_is_made_as_often_as_the_store_repeats_it(
 ) -> None:
     method, call = OPERATIONS[operation]
     store.describe()
-    server.when = lambda call: call.method == method
+    server.when = _only(method)
     made = {}
     for behaviour in TIMES:
         server.calls.clear()
@@ -287,7 +291,7 @@ def test_a_server_that_comes_back_is_found(
     server: HostileGrpc, store: Store, no_waits: None
 ) -> None:
     store.describe()
-    server.when = lambda call: call.method == "Query"
+    server.when = _only("Query")
     server.script += [STATUSES["UNAVAILABLE"], MILVUS["rate-limit"], busy("0")]
     assert store.count() == len(TEXTS)
 
@@ -299,11 +303,11 @@ def test_a_client_that_was_handed_in_is_called_once_too(
 
     from trivec_milvus import MilvusStore
 
-    client = MilvusClient(f"http://127.0.0.1:{server.port}")
+    client: Any = MilvusClient(f"http://127.0.0.1:{server.port}")
     stub = client._handler._stub
     with MilvusStore(client, collection) as store:
         assert store.count() == len(TEXTS)
-        server.when = lambda call: call.method == "Query"
+        server.when = _only("Query")
         server.always = STATUSES["UNAVAILABLE"]
         server.calls.clear()
         with pytest.raises(StoreUnavailableError):
@@ -320,6 +324,11 @@ def test_a_client_that_was_handed_in_is_called_once_too(
 
 
 # --- what must not be acknowledged -------------------------------------------------------------
+
+
+def _state(number: int) -> Any:
+    """Return a state of loading, of those that do not exist too."""
+    return number
 
 
 def _columns(count: int, *, start: int = 0) -> Any:
@@ -389,7 +398,7 @@ ODD: dict[str, tuple[str, Behaviour]] = {
     ),
     "load-state-odd": (
         "load-state",
-        reply(milvus_pb2.GetLoadStateResponse(status=STATUS, state=77)),
+        reply(milvus_pb2.GetLoadStateResponse(status=STATUS, state=_state(77))),
     ),
 }
 
@@ -403,7 +412,7 @@ def test_answers_of_the_right_type_that_cannot_be(
     with open_store(_url(server, collection)) as store:
         if "load" not in operation:
             store.describe()
-        server.when = lambda call: call.method == method
+        server.when = _only(method)
         server.always = behaviour
         with pytest.raises(TrivecError) as caught:
             call(store)
@@ -417,7 +426,7 @@ def test_a_collection_whose_creation_fails_is_not_left_half_made(
     url = _url(server)
     for method in ("CreateCollection", "CreateIndex", "LoadCollection", "GetLoadState"):
         with open_store(url) as store:
-            server.when = lambda call, method=method: call.method == method
+            server.when = _only(method)
             server.always = STATUSES["INVALID_ARGUMENT"]
             with pytest.raises(StoreError):
                 store.create(ENCODER.schema)
@@ -430,7 +439,7 @@ def test_loading_has_time_while_it_moves(
     server: HostileGrpc, collection: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trivec_milvus.creation._POLL_SECONDS", 0.02)
-    loading = reply(milvus_pb2.GetLoadStateResponse(status=STATUS, state=2))
+    loading = reply(milvus_pb2.GetLoadStateResponse(status=STATUS, state=_state(2)))
     progress = 0
 
     def answer(call: Call) -> bytes:
@@ -443,7 +452,7 @@ def test_loading_has_time_while_it_moves(
     def behave(call: Call) -> bytes:
         return loading(call) if call.method == "GetLoadState" else answer(call)
 
-    server.when = lambda call: call.method in ("GetLoadState", "GetLoadingProgress")
+    server.when = _only("GetLoadState", "GetLoadingProgress")
     server.always = behave
     with open_store(_url(server, collection), deadline=SHORT) as store:
         start = time.monotonic()
@@ -488,7 +497,7 @@ def test_no_error_and_no_log_repeats_the_token(
         sent = {call.metadata.get("authorization") for call in server.calls}
         assert base64.b64encode(token.encode()).decode() in str(sent)
         store.describe()
-        server.when = lambda call: call.method in ("Query", "Search")
+        server.when = _only("Query", "Search")
         for behaviour in (
             refuse(grpc.StatusCode.UNAUTHENTICATED, says),
             refuse(grpc.StatusCode.UNAVAILABLE, says),
