@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import logging
 import os
@@ -12,6 +13,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -27,7 +29,7 @@ from trivec_milvus.failures import translated
 from trivec_milvus.lite import LiteFile, Turns, turns_of
 from trivec_milvus.requests import Request
 
-__all__ = ["Address", "Connection"]
+__all__ = ["Address", "Connection", "LoopClient"]
 
 CONNECT_SECONDS = 10.0
 # In one event loop, which parses their answers: 50 answers that come together would block it.
@@ -116,7 +118,7 @@ class Address:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no message may repeat."""
-        return tuple(text for text in (self.token, self.password) if text)
+        return _secrets(self.token, self.password)
 
     def warn_of_plain_secrets(self) -> None:
         """Say in the log that secrets go over the network as they are, except to this machine."""
@@ -152,12 +154,40 @@ class Address:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LoopClient:
-    """The client of one event loop, and how many searches use it at once."""
+    """The client of one event loop, and how many searches use it at once.
 
-    client: AsyncMilvusClient
-    turns: asyncio.Semaphore
+    Args:
+        options: The arguments of the client.
+        turns: Held by each search.
+        client: The client, once it has connected.
+        connecting: Held by who connects: a client that is called by two before it has connected
+            connects twice, and sends its headers twice from then on.
+    """
+
+    options: Callable[[], dict[str, Any]]
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SEARCHES_AT_ONCE))
+    client: AsyncMilvusClient | None = None
+    connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def call(self, request: Request, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """Connect if that has not been done, and send a request."""
+        async with self.connecting:
+            if self.client is None:
+                options = self.options()
+                try:
+                    self.client = await AsyncMilvusClient(**options).__aenter__()
+                except BaseException:
+                    await options["channel"].close()
+                    raise
+        return await getattr(self.client, request.method)(**common, **request.options)
+
+    async def close(self) -> None:
+        """Close the client."""
+        client, self.client = self.client, None
+        if client is not None:
+            await client.close()
 
 
 class Connection:
@@ -185,12 +215,14 @@ class Connection:
         self._client: Any = None
         self._channel_of_given: object = None
         self._turns: Turns | None = lite.turns if lite is not None else None
+        self._secrets = () if address is None else address.secrets
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClient] = (
             weakref.WeakKeyDictionary()
         )
         if client is not None:
             handler = getattr(client, "_handler", None)
             self._turns = turns_of(str(getattr(handler, "server_address", "")))
+            self._secrets = _secrets(str(getattr(getattr(client, "_config", None), "token", "")))
         elif address is not None:
             try:
                 self._client = self._open(address)
@@ -211,7 +243,7 @@ class Connection:
 
     def calls(self, name: str) -> AbstractContextManager[None]:
         """Raise what calls of pymilvus raise inside as errors of ours, without secrets."""
-        return translated(name, () if self._address is None else self._address.secrets)
+        return translated(name, self._secrets)
 
     def reads(self) -> AbstractContextManager[object]:
         """Return what a reader holds: milvus-lite takes no writers beside readers."""
@@ -227,8 +259,9 @@ class Connection:
             return None
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
-            client = AsyncMilvusClient(**self._address.options(aio_channel, self.timeout))
-            self._loops[loop] = LoopClient(client, asyncio.Semaphore(SEARCHES_AT_ONCE))
+            self._loops[loop] = LoopClient(
+                partial(self._address.options, aio_channel, self.timeout)
+            )
         return self._loops[loop]
 
     def call(self, request: Request, name: str, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
@@ -245,7 +278,7 @@ class Connection:
         mine = self._loops.pop(asyncio.get_running_loop(), None)
         if mine is not None:
             with self.calls(""):
-                await mine.client.close()
+                await mine.close()
 
     def close(self) -> None:
         """Close what was opened here, all of it, whatever fails.
@@ -268,6 +301,16 @@ class Connection:
         _check_listens(address)
         with self.calls(""):
             return MilvusClient(**address.options(channel, self.timeout))
+
+
+def _secrets(*given: str) -> tuple[str, ...]:
+    """Return secrets, the password in a token `user:password`, and all as they are sent.
+
+    Those of three characters and less are left out, since they are in many words.
+    """
+    parts = [*given, *(token.partition(":")[2] for token in given)]
+    sent = [base64.b64encode(token.encode()).decode() for token in given]
+    return tuple(text for text in [*parts, *sent] if len(text) > 3)
 
 
 def _flag(variable: str) -> bool:

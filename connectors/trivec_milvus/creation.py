@@ -148,7 +148,7 @@ def load(connection: Connection, name: str, deadline: float) -> None:
 
 def _percent_above(reached: int, connection: Connection, name: str) -> int:
     while True:
-        with connection.calls(name):
+        with connection.calls(name), connection.reads():
             seconds = request_seconds(connection.timeout)
             answer: Any = connection.client.get_load_state(name, timeout=seconds)
         with reading(name):

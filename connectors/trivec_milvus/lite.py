@@ -125,8 +125,8 @@ class LiteFile:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"the folder {path.parent} cannot be made: {error}") from error
-        place = os.path.abspath(path)
         with _lock:
+            place = _place(path)
             file = _files.get(place)
             if file is None:
                 uri = f"http://{HOST}:{_start(place)}"
@@ -172,6 +172,15 @@ def turns_of(address: str) -> Turns | None:
             with _lock:
                 return _turns.setdefault(path, Turns())
     return None
+
+
+def _place(path: Path) -> str:
+    """Return the path of a file as it was first opened in this process, by whatever link."""
+    from milvus_lite.server_manager import server_manager_instance as manager
+
+    real = os.path.realpath(path)
+    known = (one for one in [*_files, *manager._servers] if os.path.realpath(one) == real)
+    return next(known, os.path.abspath(path))
 
 
 def _start(path: str) -> int:

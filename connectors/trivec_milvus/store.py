@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import AsyncMilvusClient, MilvusClient
+from pymilvus import MilvusClient
 
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
@@ -31,7 +31,7 @@ from trivec.stores.retry import aretrying
 from trivec.stores.store import BATCH_BYTES, Store
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
-from trivec_milvus.client import Address, Connection
+from trivec_milvus.client import Address, Connection, LoopClient
 from trivec_milvus.creation import Creation, load, why
 from trivec_milvus.failures import reading
 from trivec_milvus.filters import all_of, any_of_ids, literal, render
@@ -426,7 +426,7 @@ class MilvusStore(Store):
             return await super()._asearch(queries, search)
 
         async def once() -> list[list[Hit]]:
-            return await self._arun(answer(queries, search, self._opened()), mine.client)
+            return await self._arun(answer(queries, search, self._opened()), mine)
 
         async with mine.turns:
             return await aretrying()(once)
@@ -438,7 +438,7 @@ class MilvusStore(Store):
             requests, result = self._advance(steps, answers)
         return result[0]
 
-    async def _arun(self, steps: Steps[T], client: AsyncMilvusClient) -> T:
+    async def _arun(self, steps: Steps[T], client: LoopClient) -> T:
         """Run each step in a thread, and the requests between two of them all at once."""
         requests, result = await self._in_thread(advance, steps, None)
         while not result:
@@ -454,11 +454,11 @@ class MilvusStore(Store):
     def _call(self, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
         return self._connection.call(request, self.name, self._common())
 
-    async def _acall(self, client: AsyncMilvusClient, request: Request) -> Any:  # noqa: ANN401
+    async def _acall(self, client: LoopClient, request: Request) -> Any:  # noqa: ANN401
         if request.large:
             return await self._in_thread(self._call, request)
         with self._calls():
-            return await getattr(client, request.method)(**self._common(), **request.options)
+            return await client.call(request, self._common())
 
     def _common(self) -> dict[str, Any]:
         """Return the arguments that all reads have in common."""

@@ -61,6 +61,7 @@ class Call:
         metadata: What came with it.
         context: grpcio's, to answer in another way than with a message.
         closing: Set when the server ends.
+        service: The first part of the method's name, such as "qdrant.Points".
     """
 
     method: str
@@ -68,6 +69,7 @@ class Call:
     metadata: Mapping[str, str]
     context: Any
     closing: threading.Event
+    service: str = ""
 
 
 Behaviour = Callable[[Call], bytes]
@@ -206,8 +208,8 @@ class HostileGrpc(_Ends):
 
     def _answer(self, method: str, request: bytes, context: Any) -> bytes:
         metadata = {str(key): str(value) for key, value in context.invocation_metadata()}
-        name = method.rpartition("/")[2]
-        call = Call(name, request, metadata, context, self._closing)
+        service, _, name = method.strip("/").rpartition("/")
+        call = Call(name, request, metadata, context, self._closing, service)
         return self._behaviour(call)(call)
 
     def _behaviour(self, call: Call) -> Behaviour:

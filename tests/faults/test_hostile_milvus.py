@@ -323,6 +323,45 @@ def test_a_client_that_was_handed_in_is_called_once_too(
         MilvusStore(client, collection).count()
 
 
+def test_an_asynchronous_client_that_could_not_connect_is_made_anew(
+    server: HostileGrpc, collection: str, no_repetitions: None
+) -> None:
+    async def search(store: Any) -> None:
+        for behaviour in ("UNAVAILABLE", "UNAUTHENTICATED", "garbage"):
+            server.always = _TIMES[behaviour]
+            with pytest.raises(StoreError):
+                await store.asearch(QUERY)
+        server.always = None
+        server.calls.clear()
+        assert await store.asearch(QUERY)
+        await store._connection.aclose()
+
+    with open_store(_url(server, collection), token="root:s3cret") as store:
+        store.describe()
+        server.when = _only("Connect")
+        asyncio.run(search(store))
+    for call in server.calls:
+        keys = [key for key, _ in call.context.invocation_metadata()]
+        assert keys.count("authorization") == 1
+
+
+async def test_many_searches_of_a_deaf_server_end_together(
+    server: HostileGrpc, collection: str
+) -> None:
+    with open_store(_url(server, collection), deadline=1.0) as store:
+        await store.adescribe()
+        for method in ("Connect", "Search"):
+            server.when = _only(method)
+            server.always = HANGING["deaf"]
+            start = time.monotonic()
+            searches = (store.asearch(QUERY, mode="dense") for _ in range(30))
+            found = await asyncio.gather(*searches, return_exceptions=True)
+            assert all(isinstance(one, StoreUnavailableError) for one in found), found
+            assert time.monotonic() - start < 3
+        connection: Any = store
+        await connection._connection.aclose()
+
+
 # --- what must not be acknowledged -------------------------------------------------------------
 
 

@@ -261,6 +261,15 @@ async def test_a_search_that_waits_for_its_turn_does_not_block_the_loop(
     await store.aclose()
 
 
+def test_one_file_by_two_paths_is_one_file(tmp_path: Path, encoder: HashEncoder) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with (
+        _filled(f"milvus+lite:{tmp_path}/a.db/docs", encoder),
+        open_store(f"milvus+lite:{tmp_path}/link/a.db/docs") as linked,
+    ):
+        assert linked.count() == len(TEXTS)
+
+
 def test_the_last_user_closes(tmp_path: Path) -> None:
     from milvus_lite.server_manager import server_manager_instance
 
