@@ -152,6 +152,8 @@ def _classed(code: object, message: str, name: str, *, retriable: bool = False) 
         )
     if code == grpc.StatusCode.UNIMPLEMENTED:
         return StoreError(f"{text}; is this the gRPC port of Milvus, usually 19530?")
+    if "failed to connect" in said and "socket closed" in said:
+        text += "; a server with TLS closes connections without it: pass tls=True (MILVUS_TLS=yes)"
     if retriable or code in _LATER or code in _LATER_STATUS or _is_timeout(said):
         return StoreUnavailableError(text)
     return StoreError(text)

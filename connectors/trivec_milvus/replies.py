@@ -8,7 +8,15 @@ from typing import Any
 
 from trivec.errors import StoreError, StoreUnavailableError
 
-__all__ = ["check_deleted", "check_written", "count_of", "ids_after", "rows_by_id", "scored"]
+__all__ = [
+    "check_among",
+    "check_deleted",
+    "check_written",
+    "count_of",
+    "ids_after",
+    "rows_by_id",
+    "scored",
+]
 
 
 def check_written(answer: object, sent: int) -> None:
@@ -67,10 +75,23 @@ def rows_by_id(
     found = {}
     for row in rows:
         one = row[name]
-        if not isinstance(one, str) or one not in asked:
-            raise StoreError(f"Milvus answered the row {one!r}, which was not asked for")
+        if one in found:
+            raise StoreError(f"Milvus answered the row {one!r} twice")
         found[one] = dict(row)
+    check_among(found, asked)
     return found
+
+
+def check_among(ids: Iterable[str], asked: Container[str]) -> None:
+    """Raise if Milvus found what it was told not to look at.
+
+    Args:
+        ids: The ids that it found.
+        asked: Those that it was asked for.
+    """
+    for one in ids:
+        if one not in asked:
+            raise StoreError(f"Milvus answered the hit {one!r}, which was not asked for")
 
 
 def ids_after(last: str, rows: Iterable[Mapping[str, Any]], name: str) -> list[str]:

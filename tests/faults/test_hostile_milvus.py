@@ -459,6 +459,80 @@ def test_answers_of_the_right_type_that_cannot_be(
         assert not isinstance(caught.value, ValueError)
 
 
+def test_scores_of_others_are_no_scores(
+    server: HostileGrpc, collection: str, good: Behaviour
+) -> None:
+    server.when = lambda call: b"MAX_SIM_IP" in call.request and call.method == "Search"
+    server.always = _hits(["d0", "x0"], [0.5, 0.4])
+    with open_store(_url(server, collection)) as store:
+        for mode in ("colbert", "hybrid"):
+            with pytest.raises(StoreError, match="not asked for"):
+                store.search(QUERY, mode=mode)
+
+
+ABOUT = [
+    "[]",
+    "null",
+    "{",
+    '{"fields": []}',
+    '{"fields": {"n": "decimal"}}',
+    '{"fields": {"n": 3}}',
+    '{"fields": {"n": "int", "": "int"}}',
+    '{"fields": {"other": "int"}}',
+    '{"model": {"a": 1}, "fields": null}',
+    "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("about", ABOUT, ids=lambda about: about[:20])
+def test_a_description_that_others_wrote(
+    server: HostileGrpc, collection: str, good: Behaviour, about: str
+) -> None:
+    def described(call: Call) -> bytes:
+        answer = milvus_pb2.DescribeCollectionResponse.FromString(good(call))
+        answer.schema.description = about
+        for pair in answer.properties:
+            pair.value = about
+        return bytes(answer.SerializeToString())
+
+    server.when = _only("DescribeCollection")
+    server.always = described
+    readable = about in ("[]", "null", "{")  # as that of a program which keeps nothing there
+    with open_store(_url(server, collection)) as store:
+        if readable:
+            assert store.describe().fields == {}
+        else:
+            with pytest.raises((StoreError, SchemaMismatchError)):
+                store.describe()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("dim", "0"), ("dim", "-4"), ("dim", "x"), ("dim", None), ("max_length", "x")],
+)
+def test_a_description_with_odd_parameters(
+    server: HostileGrpc, collection: str, good: Behaviour, key: str, value: str | None
+) -> None:
+    def described(call: Call) -> bytes:
+        answer = milvus_pb2.DescribeCollectionResponse.FromString(good(call))
+        for described in answer.schema.fields:
+            kept = [pair for pair in described.type_params if pair.key != key]
+            changed = len(kept) < len(described.type_params)
+            del described.type_params[:]
+            described.type_params.extend(kept)
+            if changed and value is not None:
+                described.type_params.add(key=key, value=value)
+        return bytes(answer.SerializeToString())
+
+    server.when = _only("DescribeCollection")
+    server.always = described
+    with (
+        open_store(_url(server, collection)) as store,
+        pytest.raises((StoreError, SchemaMismatchError)),
+    ):
+        store.describe()
+
+
 def test_a_collection_whose_creation_fails_is_not_left_half_made(
     server: HostileGrpc, no_waits: None
 ) -> None:
@@ -562,6 +636,8 @@ def test_a_certificate_that_is_not_trusted(
             open_store(_url(server, collection), tls=True)
         assert not isinstance(caught.value, StoreUnavailableError)
         assert time.monotonic() - start < 5
+        with pytest.raises(StoreUnavailableError, match=r"tls=True \(MILVUS_TLS=yes\)"):
+            open_store(_url(server, collection))
         monkeypatch.setenv("MILVUS_CA_FILE", str(certificate[0]))
         with open_store(_url(server, collection)) as store:
             assert store.count() == len(TEXTS)
