@@ -112,11 +112,11 @@ def to_filter(condition: LangChainFilter | None) -> Filter | None:
 
 def _check_depth(operation: Operation) -> None:
     """Refuse an operation that is deeper than any filter, before its parts are visited."""
-    level: list[FilterDirective] = [operation]
-    depth = 0
-    while level := [one for one in level if isinstance(one, Operation)]:
+    level, depth = [operation], 0
+    while level:
         depth = check_depth(depth + 1)
-        level = [part for one in level for part in one.arguments]
+        parts = [part for one in level for part in one.arguments]
+        level = [part for part in parts if isinstance(part, Operation)]
 
 
 def _value(value: Any) -> Any:  # noqa: ANN401

@@ -1,161 +1,72 @@
-"""The clients of pymilvus: opening and closing them, and their errors as ours."""
+"""The clients of pymilvus: opening and closing them, and calling them."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import ipaddress
+import logging
 import os
 import socket
-import threading
+import ssl
 import weakref
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import grpc
 from pymilvus import AsyncMilvusClient, MilvusClient
-from pymilvus.exceptions import ConnectionConfigException, ErrorCode, MilvusException
 
-from trivec.errors import (
-    AuthenticationError,
-    CollectionNotFoundError,
-    InvalidOptionError,
-    MissingDependencyError,
-    RequestTooLargeError,
-    StoreError,
-    StoreFullError,
-    StoreUnavailableError,
-)
+from trivec.arguments import expect
+from trivec.errors import InvalidOptionError, StoreUnavailableError
+from trivec.stores.deadline import request_seconds
 from trivec.stores.url import StoreUrl
+from trivec_milvus.channel import aio_channel, channel, once_each
+from trivec_milvus.failures import translated
+from trivec_milvus.lite import LiteFile, Turns, turns_of
 from trivec_milvus.requests import Request
 
-__all__ = ["Address", "Connection", "LiteFile", "translated"]
+__all__ = ["Address", "Connection", "LoopClient"]
 
 CONNECT_SECONDS = 10.0
 # In one event loop, which parses their answers: 50 answers that come together would block it.
 SEARCHES_AT_ONCE = 8
 
-# pkg/util/merr of the server: 1400 to 1402 are its privilege errors; 2 unavailable, 4 too many
-# requests, 8 rate limit; 3 memory, 7 disk, 9 quota exceeded, which deny all writes.
-_REFUSED = {1400, 1401, 1402}
-_FULL = {3, 7, 9}
-_LATER = {2, 4, int(ErrorCode.RATE_LIMIT)}
-_LATER_STATUS = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
 _PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # by which gRPC would connect
 # pymilvus asks every ten seconds whether the server is alive. That of milvus-lite allows one such
 # ping in five minutes, and after about 80 s without a call it cut the connection off: the next
 # client of the file could not connect.
-_NO_PINGS = {"grpc.keepalive_time_ms": 2**31 - 1}
-_REFUSED_STATUS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
-
-
-@contextmanager
-def translated(name: str) -> Iterator[None]:
-    """Raise what pymilvus raises inside as the error of ours that says what to do."""
-    try:
-        yield
-    except (MilvusException, grpc.RpcError) as error:
-        raise _translate(error, name) from error
-
-
-def _translate(error: MilvusException | grpc.RpcError, name: str) -> StoreError:
-    if isinstance(error, grpc.RpcError):
-        code: object = error.code() if hasattr(error, "code") else None
-        message = str(error.details() if hasattr(error, "details") else error)
-        retriable = False
-    else:
-        code, message, retriable = error.code, str(error.message), error.retriable
-    said = message.lower()
-    text = f"Milvus: {message}"
-    if code == ErrorCode.COLLECTION_NOT_FOUND:
-        return CollectionNotFoundError(f"collection {name!r} does not exist: {message}")
-    if code in _REFUSED or code in _REFUSED_STATUS or "auth check failure" in said:
-        return AuthenticationError(f"{text}; check token, user, password and database")
-    if "larger than max" in said or "message size" in said:
-        return RequestTooLargeError(text)
-    if code in _FULL or "no space left on device" in said:
-        return StoreFullError(text)
-    exhausted = code == grpc.StatusCode.RESOURCE_EXHAUSTED
-    if retriable or code in _LATER or code in _LATER_STATUS or exhausted or _is_timeout(said):
-        return StoreUnavailableError(text)
-    return StoreError(text)
-
-
-def _is_timeout(message: str) -> bool:
-    return "retry timeout" in message or "fail connecting to server" in message
-
-
-@dataclass(eq=False)
-class LiteFile:
-    """One file of milvus-lite, whose server lives in this process and is stopped by its last user.
-
-    Its engine takes one writer at a time, so writers hold the lock. It also computes in Python:
-    50 searches at once kept the event loop waiting for the interpreter for 132 ms, and were no
-    faster than one after the other in `searcher`, which let it wait for 33 ms.
-    """
-
-    path: str
-    users: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    searcher: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(1, "trivec-milvus-lite")
-    )
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Return the file at a path, shared by all stores of this process.
-
-        Raises:
-            MissingDependencyError: If milvus-lite is not installed.
-            InvalidOptionError: If the name does not end in `.db`, by which pymilvus knows it.
-        """
-        try:
-            import milvus_lite  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(
-                "milvus+lite: needs milvus-lite, which is not installed; "
-                "run: pip install 'trivec[milvus]'"
-            ) from error
-        if path.suffix != ".db":
-            raise InvalidOptionError(f"milvus+lite:{path}: the file's name must end in '.db'")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"the folder {path.parent} cannot be made: {error}") from error
-        with _files_lock:
-            file = _files.setdefault(os.path.abspath(path), cls(os.path.abspath(path)))
-            file.users += 1
-        return file  # type: ignore[return-value]
-
-    def close(self) -> None:
-        """Stop the server if nobody else uses the file; `MilvusClient.close` would not."""
-        from milvus_lite.server_manager import server_manager_instance
-
-        with _files_lock:
-            self.users -= 1
-            if self.users == 0:
-                _files.pop(self.path, None)
-                self.searcher.shutdown(cancel_futures=True)
-                server_manager_instance.release_server(self.path)
-
-
-_files: dict[str, LiteFile] = {}
-_files_lock = threading.Lock()
+# A proxy of the environment is for other machines.
+_OF_LITE = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.enable_http_proxy": 0}
+_YES = {"1", "true", "yes", "on"}
+_NO = {"0", "false", "no", "off", ""}
+_log = logging.getLogger("trivec")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where Milvus is and how to enter; the secrets do not show."""
+    """Where Milvus is and how to enter; the secrets do not show.
+
+    Args:
+        uri: The server, or that of a file of milvus-lite in this process.
+        token: The token.
+        user: The user, where there is no token.
+        password: Their password.
+        database: The database.
+        roots: The certificates to trust, PEM.
+        lite: Whether it is the server of a file.
+    """
 
     uri: str
     token: str = field(default="", repr=False)
     user: str = ""
     password: str = field(default="", repr=False)
     database: str = ""
-    ca_file: str = ""
+    roots: bytes | None = field(default=None, repr=False)
+    lite: bool = False
 
     @classmethod
     def of(
@@ -169,12 +80,19 @@ class Address:
         tls: bool | None,
         ca_file: str | Path | None,
     ) -> Self:
-        """Complete the parts that are None from `MILVUS_TOKEN`, `MILVUS_USER` and so on."""
+        """Complete the parts that are None from `MILVUS_TOKEN`, `MILVUS_USER` and so on.
+
+        Raises:
+            InvalidOptionError: If `tls` or `MILVUS_TLS` is neither yes nor no, or the file with
+                certificates cannot be read.
+        """
 
         def known(value: str | None, variable: str) -> str:
             return os.environ.get(f"MILVUS_{variable}", "") if value is None else value
 
-        secure = known(None, "TLS") not in ("", "0", "false") if tls is None else tls
+        if tls is not None:
+            expect(tls, bool, "tls", "True or False")
+        secure = _flag("MILVUS_TLS") if tls is None else tls
         authority = known(None if ca_file is None else str(ca_file), "CA_FILE")
         scheme = "https" if secure or authority else "http"
         host = f"[{url.host}]" if url.host and ":" in url.host else url.host
@@ -184,30 +102,92 @@ class Address:
             known(user, "USER"),
             known(password, "PASSWORD"),
             known(database, "DATABASE"),
-            authority,
+            _certificates(authority) if authority else None,
         )
 
     @property
-    def options(self) -> dict[str, Any]:
-        """The arguments of both clients of pymilvus."""
+    def target(self) -> str:
+        """The host and the port."""
+        return urlsplit(self.uri).netloc
+
+    @property
+    def secure(self) -> bool:
+        """Whether what is sent is encrypted."""
+        return self.uri.startswith("https:")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may repeat."""
+        return _secrets(self.token, self.password)
+
+    def warn_of_plain_secrets(self) -> None:
+        """Say in the log that secrets go over the network as they are, except to this machine."""
+        if self.secrets and not self.secure and not _is_loopback(urlsplit(self.uri).hostname or ""):
+            _log.warning(
+                "milvus://%s: the token or the password is sent without encryption; pass tls=True "
+                "or set MILVUS_TLS=yes",
+                self.target,
+            )
+
+    def options(self, of_channel: Callable[..., Any], timeout: float) -> dict[str, Any]:
+        """Return the arguments of either client of pymilvus.
+
+        Args:
+            of_channel: What makes its channel.
+            timeout: The seconds of a call.
+        """
         return {
             "uri": self.uri,
             "token": self.token,
             "user": self.user,
             "password": self.password,
             "db_name": self.database,
-            "timeout": CONNECT_SECONDS,
-            **({"server_pem_path": self.ca_file} if self.ca_file else {}),
-            **({} if "://" in self.uri else {"grpc_options": _NO_PINGS}),
+            "timeout": request_seconds(CONNECT_SECONDS),
+            "dedicated": True,
+            "channel": of_channel(
+                self.target,
+                self.roots,
+                secure=self.secure,
+                timeout=timeout,
+                options=_OF_LITE if self.lite else {},
+            ),
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LoopClient:
-    """The client of one event loop, and how many searches use it at once."""
+    """The client of one event loop, and how many searches use it at once.
 
-    client: AsyncMilvusClient
-    turns: asyncio.Semaphore
+    Args:
+        options: The arguments of the client.
+        turns: Held by each search.
+        client: The client, once it has connected.
+        connecting: Held by who connects: a client that is called by two before it has connected
+            connects twice, and sends its headers twice from then on.
+    """
+
+    options: Callable[[], dict[str, Any]]
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SEARCHES_AT_ONCE))
+    client: AsyncMilvusClient | None = None
+    connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def call(self, request: Request, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """Connect if that has not been done, and send a request."""
+        async with self.connecting:
+            if self.client is None:
+                options = self.options()
+                try:
+                    self.client = await AsyncMilvusClient(**options).__aenter__()
+                except BaseException:
+                    await options["channel"].close()
+                    raise
+        return await getattr(self.client, request.method)(**common, **request.options)
+
+    async def close(self) -> None:
+        """Close the client."""
+        client, self.client = self.client, None
+        if client is not None:
+            await client.close()
 
 
 class Connection:
@@ -216,7 +196,8 @@ class Connection:
     Args:
         client: A client that somebody else closes; None to open one.
         address: Where to open clients; None leaves only the one that was handed in.
-        lite: The file behind the address, if it is one of milvus-lite.
+        lite: The file behind the address, if it is one of milvus-lite; closed with the client.
+        timeout: The seconds of a call, where the store's call leaves as many.
     """
 
     def __init__(
@@ -225,21 +206,52 @@ class Connection:
         *,
         address: Address | None = None,
         lite: LiteFile | None = None,
+        timeout: float = 30.0,
     ) -> None:
-        self._owned = client is None
-        self._address = address
+        self.timeout = timeout
         self.lite = lite
-        self.client: Any = client
-        if client is None and address is not None:
-            try:
-                self.client = _open(address)
-            except StoreError:
-                if lite is not None:
-                    lite.close()
-                raise
+        self._address = address
+        self._given = client
+        self._client: Any = None
+        self._channel_of_given: object = None
+        self._turns: Turns | None = lite.turns if lite is not None else None
+        self._secrets = () if address is None else address.secrets
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClient] = (
             weakref.WeakKeyDictionary()
         )
+        if client is not None:
+            handler = getattr(client, "_handler", None)
+            self._turns = turns_of(str(getattr(handler, "server_address", "")))
+            self._secrets = _secrets(str(getattr(getattr(client, "_config", None), "token", "")))
+        elif address is not None:
+            try:
+                self._client = self._open(address)
+            except BaseException:
+                if lite is not None:
+                    lite.close()
+                raise
+
+    @property
+    def client(self) -> Any:  # noqa: ANN401 - pymilvus has no types
+        """The client of blocking calls; None when it is closed."""
+        if self._given is not None:
+            channel_now = getattr(getattr(self._given, "_handler", None), "_final_channel", None)
+            if self._client is None or channel_now is not self._channel_of_given:
+                self._client = once_each(self._given, self.timeout)
+                self._channel_of_given = channel_now
+        return self._client
+
+    def calls(self, name: str) -> AbstractContextManager[None]:
+        """Raise what calls of pymilvus raise inside as errors of ours, without secrets."""
+        return translated(name, self._secrets)
+
+    def reads(self) -> AbstractContextManager[object]:
+        """Return what a reader holds: milvus-lite takes no writers beside readers."""
+        return nullcontext() if self._turns is None else self._turns.reading()
+
+    def writes(self) -> AbstractContextManager[object]:
+        """Return what a writer holds: milvus-lite takes one, and no readers beside it."""
+        return nullcontext() if self._turns is None else self._turns.writing()
 
     def of_loop(self) -> LoopClient | None:
         """Return the client of the running loop, made on its first use; None without an address."""
@@ -247,32 +259,93 @@ class Connection:
             return None
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
-            client = AsyncMilvusClient(**self._address.options, dedicated=True)
-            self._loops[loop] = LoopClient(client, asyncio.Semaphore(SEARCHES_AT_ONCE))
+            self._loops[loop] = LoopClient(
+                partial(self._address.options, aio_channel, self.timeout)
+            )
         return self._loops[loop]
 
     def call(self, request: Request, name: str, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
         """Send a request with the arguments that all have in common, and wait."""
-        with translated(name):
+        with self.calls(name), self.reads():
             return getattr(self.client, request.method)(**common, **request.options)
 
     async def aclose(self) -> None:
-        """Close the client of the running loop."""
+        """Close the client of the running loop.
+
+        Raises:
+            StoreError: If that fails.
+        """
         mine = self._loops.pop(asyncio.get_running_loop(), None)
         if mine is not None:
-            await mine.client.close()
+            with self.calls(""):
+                await mine.close()
 
     def close(self) -> None:
-        """Close what was opened here."""
-        if self._owned and self.client is not None:
-            self.client.close()
-            self.client = None
-            if self.lite is not None:
-                self.lite.close()
+        """Close what was opened here, all of it, whatever fails.
+
+        Raises:
+            StoreError: If something failed.
+        """
+        client, lite = self._client, self.lite
+        self._client = self.lite = None
+        try:
+            if client is not None and self._given is None:
+                with self.calls(""):
+                    client.close()
+        finally:
+            if lite is not None:
+                with self.calls(""):
+                    lite.close()
+
+    def _open(self, address: Address) -> MilvusClient:
+        _check_listens(address)
+        with self.calls(""):
+            return MilvusClient(**address.options(channel, self.timeout))
+
+
+def _secrets(*given: str) -> tuple[str, ...]:
+    """Return secrets, the password in a token `user:password`, and all as they are sent.
+
+    Those of three characters and less are left out, since they are in many words.
+    """
+    parts = [*given, *(token.partition(":")[2] for token in given)]
+    sent = [base64.b64encode(token.encode()).decode() for token in given]
+    return tuple(text for text in [*parts, *sent] if len(text) > 3)
+
+
+def _flag(variable: str) -> bool:
+    """Return what an environment variable says, yes or no; no where it is not set."""
+    said = os.environ.get(variable, "")
+    word = said.strip().lower()
+    if word in _YES or word in _NO:
+        return word in _YES
+    raise InvalidOptionError(
+        f"{variable}={said!r}; expected one of 1, true, yes, on, or 0, false, no, off"
+    )
+
+
+def _certificates(path: str) -> bytes:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise InvalidOptionError(
+            f"ca_file (MILVUS_CA_FILE) {path!r}: expected a file of certificates in PEM, and "
+            f"reading it failed: {error}"
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, section 6.3
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_listens(address: Address) -> None:
-    """Find out at once whether nobody listens, which takes pymilvus ten seconds.
+    """Find out at once whether nobody listens, and why.
 
     Raises:
         StoreUnavailableError: If there is no such host, or nobody listens there.
@@ -280,21 +353,10 @@ def _check_listens(address: Address) -> None:
     server = urlsplit(address.uri)
     if not server.hostname or any(os.environ.get(name) for name in _PROXIES):
         return
+    place = (server.hostname, server.port or 19530)
     try:
-        socket.create_connection((server.hostname, server.port or 19530), CONNECT_SECONDS).close()
-    except OSError as error:
+        socket.create_connection(place, request_seconds(CONNECT_SECONDS)).close()
+    except (OSError, UnicodeError) as error:
         raise StoreUnavailableError(
             f"nothing answers at milvus://{server.netloc}: {error}", unreachable=True
         ) from error
-
-
-def _open(address: Address) -> MilvusClient:
-    _check_listens(address)
-    try:
-        return MilvusClient(**address.options, dedicated=True)
-    except ConnectionConfigException as error:
-        raise StoreError(
-            f"{address.uri}: {error.message}; a file of milvus-lite can be open in one process only"
-        ) from error
-    except (MilvusException, grpc.RpcError) as error:
-        raise _translate(error, "") from error

@@ -1,16 +1,22 @@
-"""Creating a collection in the storage that the server turns out to have."""
+"""Creating a collection in the storage that the server turns out to have, and loading one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trivec.errors import InvalidOptionError, StoreError
-from trivec_milvus.client import translated
+from pymilvus.client.types import LoadState
+
+from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
+from trivec.stores.deadline import limited, pause, request_seconds
+from trivec_milvus.client import Connection
+from trivec_milvus.failures import reading
 from trivec_milvus.schema import Layout, is_lite, supports_struct_arrays
 
-__all__ = ["Creation", "why"]
+__all__ = ["Creation", "load", "why"]
+
+_POLL_SECONDS = 0.1  # between two questions how far the loading has come
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +24,18 @@ class Creation:
     """The server that a collection is created on.
 
     Args:
-        client: The `MilvusClient`.
+        connection: How to call it.
         name: The collection.
         version: What the server says of its version.
-        options: The timeout and the consistency level.
+        consistency: The consistency level.
+        deadline: The seconds that loading it may stand still.
     """
 
-    client: Any
+    connection: Connection
     name: str
     version: str
-    options: Mapping[str, Any]
+    consistency: str
+    deadline: float
 
     def run(self, wanted: Layout, *, half: bool) -> tuple[Layout, str]:
         """Create the collection with native ColBERT vectors if it comes out so, else with packed.
@@ -67,32 +75,90 @@ class Creation:
 
     def _problem(self, layout: Layout) -> str:
         """Create the collection; return why it did not come out like this, after undoing it."""
-        names = {"collection_name": self.name, "timeout": self.options["timeout"]}
+        client, names = self.connection.client, {"collection_name": self.name}
         schema = layout.milvus_schema()
         try:
-            with translated(self.name):
-                self.client.create_collection(
+            with self.connection.calls(self.name), self.connection.writes():
+                client.create_collection(
                     **names,
                     schema=schema,
                     properties=layout.properties,
-                    consistency_level=self.options["consistency_level"],
+                    consistency_level=self.consistency,
+                    timeout=self._seconds(),
                 )
         except StoreError as error:
             # Servers 2.6: "now only float vector is supported".
             if layout.half and "only float vector" in str(error):
                 return f"{self.version} takes only float32 in arrays of structs"
             raise
-        with translated(self.name):
+        try:
+            return self._completed(layout)
+        except BaseException:
+            # Without its indexes it could not be loaded, by whoever finds it.
+            with suppress(StoreError):
+                self._drop()
+            raise
+
+    def _completed(self, layout: Layout) -> str:
+        """Index and load what was created; return why that cannot be, after dropping it."""
+        client, names = self.connection.client, {"collection_name": self.name}
+        with self.connection.calls(self.name), self.connection.writes():
+            described = client.describe_collection(**names, timeout=self._seconds())
+        with reading(self.name):
             # Who does not know arrays of structs leaves the field out and says nothing.
-            there = {f["name"]: f for f in self.client.describe_collection(**names)["fields"]}
-            if layout.native and not there.get(layout.names.colbert, {}).get("struct_fields"):
-                self.client.drop_collection(**names)
-                return f"{self.version} drops arrays of structs"
+            there = {f["name"]: f for f in described["fields"]}
+            dropped = layout.native and not there.get(layout.names.colbert, {}).get("struct_fields")
+        if dropped:
+            self._drop()
+            return f"{self.version} drops arrays of structs"
+        indexes = layout.index_params(lite=is_lite(self.version))
+        with self.connection.calls(self.name), self.connection.writes():
             # Not waiting saves the half second that pymilvus sleeps for each index; load waits.
-            indexes = layout.index_params(lite=is_lite(self.version))
-            self.client.create_index(**names, index_params=indexes, sync=False)
-            self.client.load_collection(**names)
+            client.create_index(**names, index_params=indexes, sync=False, timeout=self._seconds())
+        load(self.connection, self.name, self.deadline)
         return ""
+
+    def _drop(self) -> None:
+        with self.connection.calls(self.name), self.connection.writes():
+            self.connection.client.drop_collection(self.name, timeout=self._seconds())
+
+    def _seconds(self) -> float:
+        return request_seconds(self.connection.timeout)
+
+
+def load(connection: Connection, name: str, deadline: float) -> None:
+    """Load a collection into the memory of Milvus, which may take many minutes.
+
+    Args:
+        connection: How to call it.
+        name: The collection.
+        deadline: The seconds that it may stand still: each percent has this time of its own.
+
+    Raises:
+        StoreUnavailableError: If it stands still for longer.
+    """
+    with connection.calls(name), connection.writes():
+        seconds = request_seconds(connection.timeout)
+        connection.client.load_collection(name, timeout=seconds, _async=True)
+    reached = -1
+    while reached < 100:
+        with limited(deadline):
+            reached = _percent_above(reached, connection, name)
+
+
+def _percent_above(reached: int, connection: Connection, name: str) -> int:
+    while True:
+        with connection.calls(name), connection.reads():
+            seconds = request_seconds(connection.timeout)
+            answer: Any = connection.client.get_load_state(name, timeout=seconds)
+        with reading(name):
+            state = LoadState(answer["state"])
+            percent = 100 if state == LoadState.Loaded else int(answer.get("progress", 0))
+        if state not in (LoadState.Loaded, LoadState.Loading):
+            raise StoreUnavailableError(f"collection {name!r} was loaded and is not: {state.name}")
+        if percent > reached:
+            return percent
+        pause(_POLL_SECONDS)
 
 
 def why(layout: Layout, version: str) -> str:

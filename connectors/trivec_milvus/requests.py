@@ -14,6 +14,7 @@ from trivec.search import Part, Search
 from trivec.vectors import Vector
 from trivec_milvus.filters import all_of, any_of_ids, render
 from trivec_milvus.mapping import Row, sparse_query, split_rows
+from trivec_milvus.replies import rows_by_id
 from trivec_milvus.schema import Layout
 
 __all__ = [
@@ -91,7 +92,7 @@ def fetch(
         )
         for ids in runs
     ]
-    return {row[names.id]: row for rows in answers for row in rows}
+    return rows_by_id((row for rows in answers for row in rows), names.id, tokens)
 
 
 def fields_of(layout: Layout, parts: Iterable[str], *, documents: bool = True) -> list[str]:

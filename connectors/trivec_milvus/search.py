@@ -17,6 +17,7 @@ from trivec.scores import PartScores, Scores, Weights, score_many
 from trivec.search import RRF_K, Part, Search, level
 from trivec.vectors import Vector
 from trivec_milvus.mapping import Row, document, vectors_of
+from trivec_milvus.replies import check_among, scored
 from trivec_milvus.requests import (
     PARTS,
     Requests,
@@ -176,6 +177,7 @@ class _Plan:
             again = {}
             for (place, limit), (found,) in zip(limits.items(), answers, strict=True):
                 hits = self._found(found)
+                check_among((one.id for one in hits), unions[place])
                 scores = [one.score for one in hits]
                 cut = len(found) == limit < len(unions[place]) and limit > k
                 if cut and scores[k - 1] - scores[-1] < _NEAR:
@@ -222,24 +224,25 @@ class _Plan:
         """
         if not asked:
             return {}
+        among = {place: list(ids) for place, ids in asked.items()}
         answers = yield [
             self._requests.ranked(
                 "colbert", [self._queries[place]], len(ids), [self._layout.names.id], ids
             )
-            for place, ids in ((place, list(ids)) for place, ids in asked.items())
+            for place, ids in among.items()
         ]
-        return {
-            place: {one.id: one.score for one in self._found(hits)}
-            for place, (hits,) in zip(asked, answers, strict=True)
-        }
+        scores = {}
+        for (place, ids), (hits,) in zip(among.items(), answers, strict=True):
+            scores[place] = {one.id: one.score for one in self._found(hits)}
+            check_among(scores[place], set(ids))
+        return scores
 
     # --- answers -------------------------------------------------------------------------------
 
     def _found(self, hits: Iterable[Any], *, positive: bool = False) -> list[_Found]:
         name = self._layout.names.id
         found = [
-            _Found(hit[name], float(hit["distance"]), {**hit["entity"], name: hit[name]})
-            for hit in hits
+            _Found(one, score, {**entity, name: one}) for one, score, entity in scored(hits, name)
         ]
         found = [one for one in found if one.score > 0] if positive else found
         found.sort(key=lambda one: -one.score)

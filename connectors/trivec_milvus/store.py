@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import AsyncMilvusClient, MilvusClient
+from pymilvus import MilvusClient
 
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
-from trivec.errors import CollectionNotFoundError, InvalidOptionError, StoreError, TrivecError
+from trivec.errors import CollectionNotFoundError, InvalidOptionError, StoreError
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.search import Search
-from trivec.stores.deadline import DEADLINE_SECONDS
+from trivec.stores.deadline import (
+    DEADLINE_SECONDS,
+    check_seconds,
+    request_seconds,
+    unless_limited,
+)
 from trivec.stores.overflow import Overflow
 from trivec.stores.retry import aretrying
 from trivec.stores.store import BATCH_BYTES, Store
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
-from trivec_milvus.client import Address, Connection, LiteFile, translated
-from trivec_milvus.creation import Creation, why
+from trivec_milvus.client import Address, Connection, LoopClient
+from trivec_milvus.creation import Creation, load, why
+from trivec_milvus.failures import reading
 from trivec_milvus.filters import all_of, any_of_ids, literal, render
+from trivec_milvus.lite import LiteFile
 from trivec_milvus.mapping import check_rows, document, row_bytes, rows, vectors_of
+from trivec_milvus.replies import check_deleted, check_written, count_of, ids_after
 from trivec_milvus.requests import Request, Steps, advance, fetch, fields_of
 from trivec_milvus.schema import LIMITS, MAX_TOKENS, FieldNames, Layout, is_lite
 from trivec_milvus.search import answer
@@ -83,7 +92,7 @@ class MilvusStore(Store):
         colbert_type: The type of native ColBERT vectors in a new collection, "float32" or
             "float16"; servers that do not take "float16" get "float32".
         field_names: The names of the fields.
-        timeout_seconds: How long one request may take, including the repetitions by the client.
+        timeout_seconds: How long one request may take, if the call has as long.
         colbert_overflow: What to do with more than 4,096 ColBERT vectors of one document.
         batch_bytes: The most bytes of one write; 32 MiB by default, half of what a server takes.
         deadline: Seconds that one call may take in all; see `Store`.
@@ -116,12 +125,12 @@ class MilvusStore(Store):
         ):
             if value not in known:
                 raise InvalidOptionError(f"{option}={value!r}; expected one of {known}")
-        self._connection = client if isinstance(client, Connection) else Connection(client)
-        self._common: dict[str, Any] = {
-            "collection_name": name,
-            "timeout": timeout_seconds,
-            "consistency_level": consistency,
-        }
+        timeout = check_seconds(timeout_seconds, "timeout_seconds")
+        self._connection = (
+            client if isinstance(client, Connection) else Connection(client, timeout=timeout)
+        )
+        self._consistency = consistency
+        self._timeout = timeout
         self._half = colbert_type == "float16"
         self._names = field_names or FieldNames()
         self._layout: Layout | None = None
@@ -156,7 +165,8 @@ class MilvusStore(Store):
             user: The user; by default `MILVUS_USER`.
             password: Their password; by default `MILVUS_PASSWORD`.
             database: The database; by default `MILVUS_DATABASE`.
-            tls: Whether to encrypt; by default `MILVUS_TLS`, and always with `ca_file`.
+            tls: Whether to encrypt; by default `MILVUS_TLS` (yes or no), and always with `ca_file`.
+                Without it, a token or a password that leaves this machine is warned of in the log.
             ca_file: A PEM file with the server's certificate; by default `MILVUS_CA_FILE`.
             consistency: See the class.
             colbert_type: See the class.
@@ -170,6 +180,8 @@ class MilvusStore(Store):
             StoreUnavailableError: If the server does not answer.
             StoreError: If another process has the file open.
         """
+        deadline = check_seconds(deadline, "deadline")
+        timeout_seconds = check_seconds(timeout_seconds, "timeout_seconds")
         lite = None
         if url.scheme == "milvus+lite":
             if url.path is None:
@@ -178,7 +190,7 @@ class MilvusStore(Store):
                     f"such as 'milvus+lite:./milvus.db/{url.name}'"
                 )
             lite = LiteFile.open(url.path)
-            address = Address(lite.path)
+            address = Address(lite.uri, lite=True)
         else:
             if url.host is None:
                 raise InvalidOptionError(
@@ -194,7 +206,9 @@ class MilvusStore(Store):
                 tls=tls,
                 ca_file=ca_file,
             )
-        connection = Connection(address=address, lite=lite)
+            address.warn_of_plain_secrets()
+        with unless_limited(deadline):
+            connection = Connection(address=address, lite=lite, timeout=timeout_seconds)
         try:
             return cls(
                 connection,
@@ -207,7 +221,7 @@ class MilvusStore(Store):
                 batch_bytes=batch_bytes,
                 deadline=deadline,
             )
-        except TrivecError:
+        except BaseException:
             connection.close()
             raise
 
@@ -238,26 +252,29 @@ class MilvusStore(Store):
         )
 
     def _describe(self) -> Collection | None:
-        names = {"collection_name": self.name, "timeout": self._common["timeout"]}
-        with translated(self.name):
-            client = self._connection.client
-            if not client.has_collection(**names):
+        client, names = self._connection.client, {"collection_name": self.name}
+        with self._calls(), self._connection.reads():
+            if not client.has_collection(**names, timeout=self._seconds()):
                 self._layout = None
                 return None
-            layout = Layout.read(client.describe_collection(**names), self._names)
-            if layout != self._layout:
-                client.load_collection(**names)
+            described = client.describe_collection(**names, timeout=self._seconds())
+        with reading(self.name):
+            layout = Layout.read(described, self._names)
+        if layout != self._layout:
+            load(self._connection, self.name, self._deadline)
         self._layout = layout
         return layout.collection
 
     def _create(self, collection: Collection) -> None:
-        creation = Creation(self._connection.client, self.name, self._server(), self._common)
+        creation = Creation(
+            self._connection, self.name, self._server(), self._consistency, self._deadline
+        )
         wanted = Layout(collection, self._names)
         self._layout, self._reason = creation.run(wanted, half=self._half)
 
     def _drop(self) -> None:
-        with translated(self.name), self._writing():
-            self._connection.client.drop_collection(self.name, timeout=self._common["timeout"])
+        with self._calls(), self._connection.writes():
+            self._connection.client.drop_collection(self.name, timeout=self._seconds())
 
     def _forget(self) -> None:
         super()._forget()
@@ -265,15 +282,21 @@ class MilvusStore(Store):
         self._unflushed = 0
 
     def _close(self) -> None:
-        if self._connection.client is not None:
-            with suppress(CollectionNotFoundError):  # which another handle may have dropped
-                self._flush_lite(at_least=_FLUSH_BEFORE_SEARCH)
-        self._connection.close()
+        try:
+            if self._connection.lite is not None:
+                # Another handle may have dropped the collection.
+                with suppress(CollectionNotFoundError), unless_limited(self._deadline):
+                    self._flush_lite(at_least=_FLUSH_BEFORE_SEARCH)
+        finally:
+            self._unflushed = 0
+            self._connection.close()
 
     async def aclose(self) -> None:
         """Release connections and threads; see `close`."""
-        await self._connection.aclose()
-        await super().aclose()
+        try:
+            await self._connection.aclose()
+        finally:
+            await super().aclose()
 
     # --- documents -----------------------------------------------------------------------------
 
@@ -293,8 +316,9 @@ class MilvusStore(Store):
             # milvus-lite's upsert leaves what the old row had in the dynamic field; its insert
             # replaces the row, which on a server would make a second one.
             write = client.insert if is_lite(self._server()) else client.upsert
-            with translated(self.name), self._writing():
-                write(self.name, made, timeout=self._common["timeout"])
+            with self._calls(), self._connection.writes():
+                answer = write(self.name, made, timeout=self._seconds())
+            check_written(answer, len(made))
             self._unflushed += len(made)
             self._flush_lite(at_least=_FLUSH_ROWS)
 
@@ -317,8 +341,9 @@ class MilvusStore(Store):
 
     def _page(self, found: Sequence[Mapping[str, Any]], with_vectors: bool) -> Page:
         layout = self._opened()
-        documents = [document(row, layout) for row in found]
-        return Page(documents, vectors_of(found, layout) if with_vectors else None)
+        with reading(self.name):
+            documents = [document(row, layout) for row in found]
+            return Page(documents, vectors_of(found, layout) if with_vectors else None)
 
     def _scan(
         self, batch_size: int, with_vectors: bool, condition: Filter | None
@@ -343,7 +368,8 @@ class MilvusStore(Store):
             found = self._retrying(self._call, request)
             if not found:
                 return
-            ids = [row[layout.names.id] for row in found]
+            with reading(self.name):
+                ids = ids_after(last, found, layout.names.id)
             last = max(ids)
             yield self._retrying(self._get, ids, True) if with_vectors else self._page(found, False)
 
@@ -360,16 +386,18 @@ class MilvusStore(Store):
     def _delete_matching(self, expression: str) -> None:
         if not expression:
             raise StoreError("an empty expression would delete everything")
-        with translated(self.name), self._writing():
-            self._connection.client.delete(
-                self.name, filter=expression, timeout=self._common["timeout"]
+        with self._calls(), self._connection.writes():
+            answer = self._connection.client.delete(
+                self.name, filter=expression, timeout=self._seconds()
             )
+        check_deleted(answer)
 
     def _count(self, condition: Filter | None) -> int:
         layout = self._opened()
         expression = render(condition, layout.columns, id_field=layout.names.id)
         found = self._call(Request("query", {"filter": expression, "output_fields": ["count(*)"]}))
-        return int(found[0]["count(*)"])
+        with reading(self.name):
+            return count_of(found)
 
     # --- search --------------------------------------------------------------------------------
 
@@ -384,19 +412,21 @@ class MilvusStore(Store):
         return self._run(answer(queries, search, self._opened()))
 
     async def _asearch(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+        self._check_open()
         lite = self._connection.lite
         if lite is not None:
+            context = contextvars.copy_context()
 
             def blocking() -> list[list[Hit]]:
                 return self._retrying(self._search, queries, search)
 
-            return await asyncio.wrap_future(lite.searcher.submit(blocking))
+            return await asyncio.wrap_future(lite.searcher.submit(context.run, blocking))
         mine = self._connection.of_loop()
         if mine is None:
             return await super()._asearch(queries, search)
 
         async def once() -> list[list[Hit]]:
-            return await self._arun(answer(queries, search, self._opened()), mine.client)
+            return await self._arun(answer(queries, search, self._opened()), mine)
 
         async with mine.turns:
             return await aretrying()(once)
@@ -404,25 +434,45 @@ class MilvusStore(Store):
     def _run(self, steps: Steps[T]) -> T:
         requests, result = advance(steps, None)
         while not result:
-            requests, result = advance(steps, [self._call(request) for request in requests])
+            answers = [self._call(request) for request in requests]
+            requests, result = self._advance(steps, answers)
         return result[0]
 
-    async def _arun(self, steps: Steps[T], client: AsyncMilvusClient) -> T:
+    async def _arun(self, steps: Steps[T], client: LoopClient) -> T:
         """Run each step in a thread, and the requests between two of them all at once."""
         requests, result = await self._in_thread(advance, steps, None)
         while not result:
             calls = (self._acall(client, request) for request in requests)
-            requests, result = await self._in_thread(advance, steps, await asyncio.gather(*calls))
+            answers = await asyncio.gather(*calls)
+            requests, result = await self._in_thread(self._advance, steps, answers)
         return result[0]
 
-    def _call(self, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
-        return self._connection.call(request, self.name, self._common)
+    def _advance(self, steps: Steps[T], answers: list[Any]) -> tuple[list[Request], tuple[T, ...]]:
+        with reading(self.name):
+            return advance(steps, answers)
 
-    async def _acall(self, client: AsyncMilvusClient, request: Request) -> Any:  # noqa: ANN401
+    def _call(self, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
+        return self._connection.call(request, self.name, self._common())
+
+    async def _acall(self, client: LoopClient, request: Request) -> Any:  # noqa: ANN401
         if request.large:
             return await self._in_thread(self._call, request)
-        with translated(self.name):
-            return await getattr(client, request.method)(**self._common, **request.options)
+        with self._calls():
+            return await client.call(request, self._common())
+
+    def _common(self) -> dict[str, Any]:
+        """Return the arguments that all reads have in common."""
+        return {
+            "collection_name": self.name,
+            "timeout": self._seconds(),
+            "consistency_level": self._consistency,
+        }
+
+    def _seconds(self) -> float:
+        return request_seconds(self._timeout)
+
+    def _calls(self) -> AbstractContextManager[None]:
+        return self._connection.calls(self.name)
 
     # --- the server ----------------------------------------------------------------------------
 
@@ -435,17 +485,15 @@ class MilvusStore(Store):
 
     def _server(self) -> str:
         if self._version is None:
-            with translated(self.name):
-                self._version = str(self._connection.client.get_server_version())
+            with self._calls():
+                version = self._connection.client.get_server_version(timeout=self._seconds())
+            if not isinstance(version, str) or not version:
+                raise StoreError(f"Milvus answered {version!r} where it was asked for its version")
+            self._version = version
         return self._version
-
-    def _writing(self) -> AbstractContextManager[object]:
-        """Return what a writer holds: milvus-lite takes one at a time."""
-        lite = self._connection.lite
-        return nullcontext() if lite is None else lite.lock
 
     def _flush_lite(self, *, at_least: int) -> None:
         if self._unflushed >= at_least and is_lite(self._server()):
-            with translated(self.name), self._writing():
-                self._connection.client.flush(self.name, timeout=self._common["timeout"])
+            with self._calls(), self._connection.writes():
+                self._connection.client.flush(self.name, timeout=self._seconds())
             self._unflushed = 0

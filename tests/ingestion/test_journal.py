@@ -130,13 +130,13 @@ def test_it_is_a_file_of_sqlite_in_wal_mode(path: Path) -> None:
 
 def _database(path: Path, script: str, *, log: bool = False) -> None:
     """Make somebody's database, with its last changes in a log beside it, as a killed process."""
+    kept: dict[Path, bytes] = {}
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.executescript(("PRAGMA journal_mode = WAL;" if log else "") + script)
         if log:
             kept = {p: p.read_bytes() for p in (path, Path(f"{path}-wal"))}
-    if log:
-        for file, content in kept.items():
-            file.write_bytes(content)
+    for file, content in kept.items():
+        file.write_bytes(content)
 
 
 STRANGERS: dict[str, Callable[[Path], object]] = {

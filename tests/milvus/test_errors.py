@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import Any
 
 import grpc
@@ -11,12 +12,13 @@ from pymilvus.exceptions import MilvusException
 from trivec.errors import (
     AuthenticationError,
     CollectionNotFoundError,
+    InvalidOptionError,
     RequestTooLargeError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
 )
-from trivec_milvus.client import translated
+from trivec_milvus.failures import translated
 
 
 class Refusal(grpc.RpcError):  # type: ignore[misc]
@@ -65,6 +67,24 @@ def test_errors_say_what_to_do(raised: Exception, expected: type[StoreError]) ->
     assert caught.value.__cause__ is raised
 
 
-def test_other_errors_pass() -> None:
-    with pytest.raises(KeyError), translated("name"):
-        raise KeyError("x")
+@pytest.mark.parametrize("kind", [KeyError, TypeError, ValueError, AttributeError, OSError])
+def test_what_else_pymilvus_raises_is_ours(kind: type[Exception]) -> None:
+    raised = kind("x")
+    with pytest.raises(StoreError, match=kind.__name__) as caught, translated("name"):
+        raise raised
+    assert caught.value.__cause__ is raised
+
+
+def test_our_errors_pass() -> None:
+    ours = InvalidOptionError("k")
+    with pytest.raises(InvalidOptionError) as caught, translated("name"):
+        raise ours
+    assert caught.value is ours
+
+
+def test_no_message_repeats_a_secret() -> None:
+    with pytest.raises(AuthenticationError) as caught, translated("name", ("s3cret",)):
+        raise MilvusException(1400, "auth check failure for s3cret")
+    assert "for ***" in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "for s3cret" not in shown.replace('"auth check failure for s3cret"', "")

@@ -421,10 +421,14 @@ def test_nothing_listens(host: str) -> None:
     assert time.monotonic() - start < 5
 
 
-def test_a_file_is_not_asked_whether_it_lives(lite_url: str, keep_lite_open: None) -> None:
-    options = Address(lite_url.removeprefix("milvus+lite:")).options
-    assert options["grpc_options"]["grpc.keepalive_time_ms"] == 2**31 - 1
-    assert "grpc_options" not in Address("http://127.0.0.1:19530").options
+def test_a_file_is_not_asked_whether_it_lives() -> None:
+    def made(target: str, roots: bytes | None, **options: Any) -> Any:
+        return options["options"]
+
+    file = Address("http://127.0.0.1:19530", lite=True).options(made, 30.0)
+    assert file["channel"]["grpc.keepalive_time_ms"] == 2**31 - 1
+    server = Address("http://127.0.0.1:19530").options(made, 30.0)
+    assert "grpc.keepalive_time_ms" not in server["channel"]
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ STORES = {
     "archive": ("archive:{folder}/threads", "trivec"),
     "edge": ("qdrant+edge:{folder}/threads", "qdrant_edge"),
     "local": ("qdrant+local:{folder}/threads", "qdrant_client"),
+    "lite": ("milvus+lite:{folder}/threads.db/threads", "milvus_lite"),
 }
 ENCODER = HashEncoder()
 
