@@ -245,13 +245,13 @@ class Connection:
         """Raise what calls of pymilvus raise inside as errors of ours, without secrets."""
         return translated(name, self._secrets)
 
-    def reads(self) -> AbstractContextManager[object]:
+    def reads(self, name: str) -> AbstractContextManager[object]:
         """Return what a reader holds: milvus-lite takes no writers beside readers."""
-        return nullcontext() if self._turns is None else self._turns.reading()
+        return nullcontext() if self._turns is None else self._turns.reading(name)
 
-    def writes(self) -> AbstractContextManager[object]:
+    def writes(self, name: str) -> AbstractContextManager[object]:
         """Return what a writer holds: milvus-lite takes one, and no readers beside it."""
-        return nullcontext() if self._turns is None else self._turns.writing()
+        return nullcontext() if self._turns is None else self._turns.writing(name)
 
     def of_loop(self) -> LoopClient | None:
         """Return the client of the running loop, made on its first use; None without an address."""
@@ -266,7 +266,7 @@ class Connection:
 
     def call(self, request: Request, name: str, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
         """Send a request with the arguments that all have in common, and wait."""
-        with self.calls(name), self.reads():
+        with self.calls(name), self.reads(name):
             return getattr(self.client, request.method)(**common, **request.options)
 
     async def aclose(self) -> None:

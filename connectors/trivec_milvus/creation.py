@@ -78,7 +78,7 @@ class Creation:
         client, names = self.connection.client, {"collection_name": self.name}
         schema = layout.milvus_schema()
         try:
-            with self.connection.calls(self.name), self.connection.writes():
+            with self.connection.calls(self.name), self.connection.writes(self.name):
                 client.create_collection(
                     **names,
                     schema=schema,
@@ -102,7 +102,7 @@ class Creation:
     def _completed(self, layout: Layout) -> str:
         """Index and load what was created; return why that cannot be, after dropping it."""
         client, names = self.connection.client, {"collection_name": self.name}
-        with self.connection.calls(self.name), self.connection.writes():
+        with self.connection.calls(self.name), self.connection.writes(self.name):
             described = client.describe_collection(**names, timeout=self._seconds())
         with reading(self.name):
             # Who does not know arrays of structs leaves the field out and says nothing.
@@ -112,14 +112,14 @@ class Creation:
             self._drop()
             return f"{self.version} drops arrays of structs"
         indexes = layout.index_params(lite=is_lite(self.version))
-        with self.connection.calls(self.name), self.connection.writes():
+        with self.connection.calls(self.name), self.connection.writes(self.name):
             # Not waiting saves the half second that pymilvus sleeps for each index; load waits.
             client.create_index(**names, index_params=indexes, sync=False, timeout=self._seconds())
         load(self.connection, self.name, self.deadline)
         return ""
 
     def _drop(self) -> None:
-        with self.connection.calls(self.name), self.connection.writes():
+        with self.connection.calls(self.name), self.connection.writes(self.name):
             self.connection.client.drop_collection(self.name, timeout=self._seconds())
 
     def _seconds(self) -> float:
@@ -137,7 +137,7 @@ def load(connection: Connection, name: str, deadline: float) -> None:
     Raises:
         StoreUnavailableError: If it stands still for longer.
     """
-    with connection.calls(name), connection.writes():
+    with connection.calls(name), connection.writes(name):
         seconds = request_seconds(connection.timeout)
         connection.client.load_collection(name, timeout=seconds, _async=True)
     reached = -1
@@ -148,7 +148,7 @@ def load(connection: Connection, name: str, deadline: float) -> None:
 
 def _percent_above(reached: int, connection: Connection, name: str) -> int:
     while True:
-        with connection.calls(name), connection.reads():
+        with connection.calls(name), connection.reads(name):
             seconds = request_seconds(connection.timeout)
             answer: Any = connection.client.get_load_state(name, timeout=seconds)
         with reading(name):

@@ -253,7 +253,7 @@ class MilvusStore(Store):
 
     def _describe(self) -> Collection | None:
         client, names = self._connection.client, {"collection_name": self.name}
-        with self._calls(), self._connection.reads():
+        with self._calls(), self._connection.reads(self.name):
             if not client.has_collection(**names, timeout=self._seconds()):
                 self._layout = None
                 return None
@@ -273,7 +273,9 @@ class MilvusStore(Store):
         self._layout, self._reason = creation.run(wanted, half=self._half)
 
     def _drop(self) -> None:
-        with self._calls(), self._connection.writes():
+        with self._calls(), self._connection.writes(self.name):
+            if self._connection.lite is not None:
+                self._connection.lite.check_only_ours(self.name)
             self._connection.client.drop_collection(self.name, timeout=self._seconds())
 
     def _forget(self) -> None:
@@ -316,7 +318,7 @@ class MilvusStore(Store):
             # milvus-lite's upsert leaves what the old row had in the dynamic field; its insert
             # replaces the row, which on a server would make a second one.
             write = client.insert if is_lite(self._server()) else client.upsert
-            with self._calls(), self._connection.writes():
+            with self._calls(), self._connection.writes(self.name):
                 answer = write(self.name, made, timeout=self._seconds())
             check_written(answer, len(made))
             self._unflushed += len(made)
@@ -386,7 +388,7 @@ class MilvusStore(Store):
     def _delete_matching(self, expression: str) -> None:
         if not expression:
             raise StoreError("an empty expression would delete everything")
-        with self._calls(), self._connection.writes():
+        with self._calls(), self._connection.writes(self.name):
             answer = self._connection.client.delete(
                 self.name, filter=expression, timeout=self._seconds()
             )
@@ -494,6 +496,6 @@ class MilvusStore(Store):
 
     def _flush_lite(self, *, at_least: int) -> None:
         if self._unflushed >= at_least and is_lite(self._server()):
-            with self._calls(), self._connection.writes():
+            with self._calls(), self._connection.writes(self.name):
                 self._connection.client.flush(self.name, timeout=self._seconds())
             self._unflushed = 0

@@ -19,8 +19,14 @@ STORES = {
     "archive": ("archive:{folder}/articles", "trivec"),
     "edge": ("qdrant+edge:{folder}/articles", "qdrant_edge"),
     "local": ("qdrant+local:{folder}/articles", "qdrant_client"),
+    "lite": ("milvus+lite:{folder}/all.db/articles", "milvus_lite"),
 }
-ROOM = {"archive": 2, "edge": 70, "local": 2}  # MiB; the embedded engine keeps 64 MiB free
+ROOM = {
+    "archive": 2,
+    "edge": 70,
+    "local": 2,
+    "lite": 2,
+}  # MiB; the embedded engine keeps 64 MiB free
 
 
 @pytest.fixture
@@ -88,7 +94,7 @@ def test_a_limit_on_the_size_of_files_is_told(name: str, tmp_path: Path) -> None
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     url = pattern.format(folder=tmp_path)
-    limit = {"archive": 100_000, "edge": MIB, "local": MIB}[name]
+    limit = {"archive": 100_000, "edge": MIB, "local": MIB, "lite": MIB}[name]
     error, _ = _run(url, limit=limit)
     assert re.match(r"Store(?:Full)?Error: .*" + re.escape(str(tmp_path)), error), error
     assert _run(url) == ["done", "400 acknowledged, 400 there"]

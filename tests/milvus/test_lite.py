@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
+import gc
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +18,12 @@ from typing import Any
 import pytest
 
 from trivec import Document, Store, open_store
-from trivec.errors import CollectionNotFoundError, StoreError, StoreUnavailableError
+from trivec.errors import (
+    CollectionNotFoundError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+)
 from trivec.stores.deadline import limited
 from trivec.testing import HashEncoder
 from trivec_milvus.lite import LiteFile, Turns, turns_of
@@ -229,7 +238,7 @@ def test_all_handles_on_a_file_take_turns_with_each_other(
         client = MilvusClient(f"{tmp_path}/shared.db")
         shared.append(MilvusStore(client, "a"))
         assert len({id(store._connection._turns) for store in shared}) == 1
-        with shared[0]._connection.writes(), ThreadPoolExecutor(1) as pool:
+        with shared[0]._connection.writes("a"), ThreadPoolExecutor(1) as pool:
             assert all(pool.submit(_is_late, store).result() for store in shared)
         assert shared[2].count() == len(TEXTS)
         client.close()
@@ -250,7 +259,7 @@ async def test_a_search_that_waits_for_its_turn_does_not_block_the_loop(
 ) -> None:
     store: Any = _filled(f"milvus+lite:{tmp_path}/shared.db/a", encoder)
     query = encoder.encode_query("blue whale")
-    with store._connection.writes():
+    with store._connection.writes("a"):
         search = asyncio.create_task(store.asearch(query))
         count = asyncio.create_task(store.acount())
         await asyncio.sleep(0.1)  # which the loop has time for
@@ -279,3 +288,116 @@ def test_the_last_user_closes(tmp_path: Path) -> None:
         assert file.path in server_manager_instance._servers
         file.close()
     assert files[0].path not in server_manager_instance._servers
+
+
+def _after_a_crash(url: str, copy: Path) -> int:
+    """Count what another process would find if this one died now."""
+    place = Path(url.removeprefix("milvus+lite:"))
+    shutil.copytree(place.parent, copy)
+    with open_store(f"milvus+lite:{copy}/{place.name}") as store:
+        return store.count()
+
+
+def _write(store: Store, encoder: HashEncoder, numbers: range) -> None:
+    texts = [f"fox {i}" for i in numbers]
+    documents = [Document(f"f{i}", text) for i, text in zip(numbers, texts, strict=True)]
+    store.upsert(documents, encoder.encode_documents(texts))
+
+
+def _full() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_log_torn_by_a_full_disk_is_not_written_on(
+    tmp_path: Path, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from milvus_lite.storage.wal import WAL
+
+    def half(self: WAL, batch: object) -> None:
+        self._data_sink.write(b"\xff\xff\xff\xff\x10\x01")
+        self._data_sink.flush()
+        raise _full()
+
+    url = f"milvus+lite:{tmp_path}/a.db/c"
+    with _filled(url, encoder) as store:
+        with monkeypatch.context() as broken:
+            broken.setattr(WAL, "write_insert", half)
+            with pytest.raises(StoreFullError):
+                _write(store, encoder, range(5))
+        assert store.count() == len(TEXTS)
+        _write(store, encoder, range(5))
+        store.delete(["d0"])
+        assert store.count() == len(TEXTS) + 4
+        assert _after_a_crash(url, tmp_path / "copy.db") == len(TEXTS) + 4
+        assert store.search(encoder.encode_query("fox 3"), k=1)[0].document.id == "f3"
+
+
+# The engine leaves the log open that it could not write out.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("closed", [True, False])
+def test_documents_are_not_lost_when_a_flush_finds_the_disk_full(
+    tmp_path: Path, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch, closed: bool
+) -> None:
+    def fail(*args: object) -> str:
+        raise _full()
+
+    url = f"milvus+lite:{tmp_path}/a.db/c"
+    store = _filled(url, encoder)
+    with monkeypatch.context() as broken:
+        broken.setattr("milvus_lite.engine.flush.write_data_file", fail)
+        with pytest.raises(StoreFullError):
+            _write(store, encoder, range(1000))  # so many are flushed
+        assert store.count() == len(TEXTS) + 1000
+    if closed:
+        store.close()
+        store = open_store(url)
+    _write(store, encoder, range(1000, 2100))
+    assert store.count() == len(TEXTS) + 2100
+    assert _after_a_crash(url, tmp_path / "copy.db") == len(TEXTS) + 2100
+    store.close()
+    with open_store(url) as again:
+        assert again.count() == len(TEXTS) + 2100
+    gc.collect()  # so that the log is not found open in another test
+
+
+def test_a_folder_of_something_else_is_refused_and_stays(
+    tmp_path: Path, encoder: HashEncoder
+) -> None:
+    others = tmp_path / "photos.db" / "collections" / "holiday" / "whale.jpg"
+    others.parent.mkdir(parents=True)
+    others.write_bytes(b"whale")
+    (tmp_path / "photos.db" / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"photos\.db is not empty.*'notes\.txt'"):
+        open_store(f"milvus+lite:{tmp_path}/photos.db/holiday")
+    assert sorted(path.name for path in (tmp_path / "photos.db").iterdir()) == [
+        "collections",
+        "notes.txt",
+    ]
+    assert others.read_bytes() == b"whale"
+
+
+def test_a_collection_with_files_of_others_is_not_dropped(
+    tmp_path: Path, encoder: HashEncoder
+) -> None:
+    with _filled(f"milvus+lite:{tmp_path}/a.db/c", encoder) as store:
+        note = tmp_path / "a.db" / "collections" / "c" / "notes.txt"
+        note.write_text("mine")
+        with pytest.raises(StoreError, match=r"'c' is not dropped.*'notes\.txt'.*move that"):
+            store.drop()
+        assert store.count() == len(TEXTS)
+        note.rename(tmp_path / "notes.txt")
+        store.drop()
+        assert (tmp_path / "notes.txt").read_text() == "mine"
+        with pytest.raises(CollectionNotFoundError):
+            store.count()
+
+
+def test_the_folder_is_for_its_owner_only(tmp_path: Path, encoder: HashEncoder) -> None:
+    before = os.umask(0)
+    try:
+        with _filled(f"milvus+lite:{tmp_path}/sub/a.db/c", encoder):
+            pass
+    finally:
+        os.umask(before)
+    for folder in (tmp_path / "sub", tmp_path / "sub" / "a.db"):
+        assert folder.stat().st_mode & 0o777 == 0o700
