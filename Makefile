@@ -18,7 +18,8 @@ $(READY): pyproject.toml constraints.txt
 # One thread for each process: two processes with two threads each wait for each other.
 test: $(READY)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	$(PYTHON) -m pytest -m 'not benchmark' -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	$(PYTHON) -m pytest -m 'not benchmark' -n logical --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder $(ARGS)
 
 check: $(READY)
 	$(VENV)/bin/ruff check .

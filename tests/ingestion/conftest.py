@@ -28,8 +28,8 @@ SCHEMA = HashEncoder(dense=4, colbert=4).schema
 
 KINDS = {
     "memory": "memory:/{name}",
-    "archive": "archive:{folder}/{name}",
-    "edge": "qdrant+edge:{folder}/{name}",
+    "archive": "archive:{folder}/archive/{name}",
+    "edge": "qdrant+edge:{folder}/edge/{name}",
     "milvus-lite": "milvus+lite:{folder}/lite.db/{name}",
     "milvus-double": "{double}/{name}",
     "vespa": "",
