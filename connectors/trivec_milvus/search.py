@@ -13,8 +13,9 @@ import numpy as np
 
 from trivec.errors import InvalidOptionError
 from trivec.hit import Hit
+from trivec.ranking import is_cut_tied, level, reciprocal_ranks
 from trivec.scores import PartScores, Scores, Weights, score_many
-from trivec.search import RRF_K, Part, Search, level
+from trivec.search import Part, Search
 from trivec.vectors import Vector
 from trivec_milvus.mapping import Row, document, vectors_of
 from trivec_milvus.replies import check_among, scored
@@ -110,10 +111,7 @@ class _Plan:
     def _rrf(self, lists: Sequence[Mapping[Part, list[_Found]]]) -> Steps[list[list[Hit]]]:
         ranked = []
         for by_part in lists:
-            scores: dict[str, float] = {}
-            for found in by_part.values():
-                for rank, one in enumerate(found, 1):
-                    scores[one.id] = scores.get(one.id, 0.0) + 1 / (RRF_K + rank)
+            scores = reciprocal_ranks([one.id for one in found] for found in by_part.values())
             best = sorted(scores, key=lambda i: (-scores[i], i))[: self._search.k]
             ranked.append({i: scores[i] for i in best})
         rows = yield from self._rows(dict.fromkeys((i for r in ranked for i in r), 0))
@@ -179,8 +177,7 @@ class _Plan:
                 hits = self._found(found)
                 check_among((one.id for one in hits), unions[place])
                 scores = [one.score for one in hits]
-                cut = len(found) == limit < len(unions[place]) and limit > k
-                if cut and scores[k - 1] - scores[-1] < _NEAR:
+                if limit < len(unions[place]) and is_cut_tied(scores, k, limit, near=_NEAR):
                     again[place] = len(unions[place])
                 best[place] = {one.id: dict(one.row) for one in hits}
             limits = again
@@ -211,7 +208,8 @@ class _Plan:
                 for i, hits in zip(places, answered, strict=True):
                     found = self._found(hits, positive=part == "sparse")
                     lists[i][part] = found[:k]
-                    if len(found) == limit < MAX_LIMIT and found[k - 1].score == found[-1].score:
+                    scores = [one.score for one in found]
+                    if limit < MAX_LIMIT and is_cut_tied(scores, k, limit):
                         pending.append((part, i))
             limit = min(limit * 4, MAX_LIMIT)
         return lists

@@ -15,7 +15,8 @@ from typing_extensions import override
 from trivec.collection import Collection
 from trivec.document import Document
 from trivec.errors import CollectionNotFoundError, StoreError
-from trivec.search import Part, level
+from trivec.ranking import level
+from trivec.search import Part
 from trivec.stores.deadline import limited, request_seconds
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping, replies

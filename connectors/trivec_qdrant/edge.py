@@ -15,8 +15,9 @@ from typing_extensions import override
 from trivec.collection import Collection
 from trivec.document import Document
 from trivec.errors import CollectionNotFoundError, StoreError, TrivecError
+from trivec.ranking import RRF_K
 from trivec.rows import spans
-from trivec.search import RRF_K, Part
+from trivec.search import Part
 from trivec.stores.folder import check_not_linked, telling_full
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping

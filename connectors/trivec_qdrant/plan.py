@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.hit import Hit
+from trivec.ranking import reciprocal_ranks
 from trivec.schema import Schema
 from trivec.scores import PartScores, Scores, Weights, score_many
-from trivec.search import RRF_K, Part, Search
+from trivec.search import Part, Search
 from trivec.vectors import Vector
 from trivec_qdrant.engine import Found, Fused, Nearest, Request, Weighted
 from trivec_qdrant.mapping import columns, document, document_id, query_part, stored_id
@@ -174,12 +175,10 @@ def fuse(lists: Sequence[Sequence[Found]], search: Search, names: Names) -> list
     Returns:
         The k best points with their scores, best first; equal ones in the order of documents.
     """
-    totals: dict[str, float] = defaultdict(float)
-    ids: dict[str, str] = {}
-    for found in lists:
-        ids.update((one.row.id, document_id(one.row, names)) for one in found)
-        for rank, one in enumerate(cut(found, len(found), names), 1):
-            totals[one.row.id] += 1 / (RRF_K + rank)
+    ids = {one.row.id: document_id(one.row, names) for found in lists for one in found}
+    totals = reciprocal_ranks(
+        [one.row.id for one in cut(found, len(found), names)] for found in lists
+    )
     order = sorted(totals, key=lambda point: (-totals[point], ids[point]))
     return [(point, totals[point]) for point in order[: search.k]]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import models
 
-from trivec.search import RRF_K
+from trivec.ranking import RRF_K
 from trivec_qdrant.engine import Fused, Nearest, Request, Weighted
 from trivec_qdrant.mapping import PointVectors
 from trivec_qdrant.schema import Names

@@ -9,6 +9,7 @@ from itertools import pairwise
 from trivec.collection import Capability
 from trivec.errors import StoreError
 from trivec.hit import Hit
+from trivec.ranking import is_cut_tied
 from trivec.scores import Scores
 from trivec.search import Part, Search
 from trivec.vectors import Vector
@@ -243,7 +244,7 @@ def _has_ties(found: Sequence[Found]) -> bool:
 
 def _cut_is_tied(found: Sequence[Found], k: int, limit: int) -> bool:
     """Return whether more hits than were asked for may share the k-th place."""
-    return len(found) == limit > k and found[k - 1].score == found[-1].score
+    return is_cut_tied([one.score for one in found], k, limit)
 
 
 def _is_open(found: Sequence[Found], k: int, limit: int) -> bool:

@@ -14,9 +14,10 @@ from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import Comparison, Op, Scalar
 from trivec.hit import Hit
+from trivec.ranking import is_cut_tied, reciprocal_ranks
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights
-from trivec.search import RRF_K, Part, Search
+from trivec.search import Part, Search
 from trivec.vectors import Vector
 from trivec_vespa.filters import render
 from trivec_vespa.mapping import (
@@ -211,7 +212,7 @@ def needs_more(
         scores = sorted((c.score(source) for c in candidates if _gives(c, source)), reverse=True)
         # wand's integers are 5e-5 off at most, for each token.
         near = 1e-4 * len(query.sparse or ()) if source == "sparse" else 0.0
-        if len(scores) >= size.target and scores[limit - 1] - scores[size.target - 1] <= near:
+        if is_cut_tied(scores, limit, size.target, near=near):
             target = min(4 * size.target, MAX_HITS)
             return Request(target, min(2 * target, MAX_HITS))
     return None
@@ -225,10 +226,7 @@ def answer(query: Vector, search: Search, candidates: Sequence[Candidate]) -> li
     """
     lists = [_best(candidates, source, search.source_limit) for source in search.sources(query)]
     union = {candidate.id: candidate for found in lists for candidate in found}
-    fused: dict[str, float] = {}
-    for found in lists:
-        for rank, candidate in enumerate(found, 1):
-            fused[candidate.id] = fused.get(candidate.id, 0.0) + 1 / (RRF_K + rank)
+    fused = reciprocal_ranks([candidate.id for candidate in found] for found in lists)
     hits = []
     for candidate in union.values():
         if search.mode == "colbert" and not candidate.parts & PART_COLBERT:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,11 +10,10 @@ import numpy as np
 from trivec.arguments import expect, named
 from trivec.errors import InvalidOptionError
 from trivec.filters import Filter, check_is_filter
-from trivec.hit import Hit
 from trivec.scores import Weights
 from trivec.vectors import Vector
 
-__all__ = ["MODES", "RRF_K", "Mode", "Part", "Search", "as_mode", "level", "rank_hits"]
+__all__ = ["MODES", "Mode", "Part", "Search", "as_mode"]
 
 Mode = Literal["dense", "sparse", "colbert", "hybrid", "rrf"]
 """What a search ranks by: one of the three scores, their weighted mean ("hybrid"), or the sum of
@@ -23,15 +21,10 @@ Mode = Literal["dense", "sparse", "colbert", "hybrid", "rrf"]
 Part = Literal["dense", "sparse", "colbert"]
 """One of the three representations, and its score."""
 
-RRF_K = 60
-"""Reciprocal rank fusion scores 1 / (60 + rank), rank from 1 (Cormack, Clarke, Büttcher, 2009)."""
-
-
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 _SOURCES: tuple[Part, ...] = ("dense", "sparse")
 _PARTS: tuple[Part, ...] = ("dense", "sparse", "colbert")
-_ROUNDING = 2e-7  # of sums in float32, relative to a score of 1
 _MOST = 2**31 - 1  # hits or candidates, which some databases count in 32 bits
 
 
@@ -116,30 +109,3 @@ class Search:
         if self.mode == "hybrid":
             return tuple(part for part in _PARTS if getattr(weights, part) > 0)
         return tuple(part for part in _SOURCES if getattr(weights, part) > 0) or _SOURCES
-
-
-def rank_hits(hits: Sequence[Hit], k: int) -> list[Hit]:
-    """Return the k best hits; those of equal score in the order of their ids."""
-    return sorted(hits, key=lambda hit: (-hit.score, hit.document.id))[:k]
-
-
-def level(scores: Sequence[float]) -> list[float]:
-    """Return scores in which those that only rounding tells apart are equal.
-
-    Engines that multiply matrices in float32 give equal documents scores that differ in the last
-    bit, by where their rows stand. Each score becomes that of the first in its run of neighbours.
-
-    Args:
-        scores: Best first.
-
-    Example:
-        >>> level([0.5, 0.25000003, 0.25, 0.1])
-        [0.5, 0.25000003, 0.25000003, 0.1]
-    """
-    values = np.array(scores, np.float64)
-    if len(values) < 2:
-        return list(scores)
-    apart = -np.diff(values) > _ROUNDING * np.maximum(1.0, np.abs(values[1:]))
-    starts = np.flatnonzero(np.concatenate([[True], apart]))
-    levelled: list[float] = np.repeat(values[starts], np.diff(starts, append=len(values))).tolist()
-    return levelled

@@ -26,10 +26,11 @@ from trivec.fields import FieldType, field_types, fit_filter
 from trivec.filters import ALWAYS, NEVER, Comparison, Filter, Op, check_is_filter
 from trivec.filters.counterexample import counterexample
 from trivec.hit import Hit
+from trivec.ranking import rank_hits
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.scores import Weights
-from trivec.search import Mode, Search, rank_hits
+from trivec.search import Mode, Search
 from trivec.stores.deadline import DEADLINE_SECONDS, in_time
 from trivec.stores.handle import BATCH_BYTES, REFUSALS, Handle
 from trivec.stores.overflow import Overflow, OverflowingRowError, fit_rows

@@ -22,9 +22,10 @@ from trivec.fields import FieldType, field_types, fit_filter
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.mmr import diverse
+from trivec.ranking import rank_hits
 from trivec.schema import Schema
 from trivec.scores import Weights
-from trivec.search import Mode, Search, rank_hits
+from trivec.search import Mode, Search
 from trivec.stores.memory import rank
 from trivec.stores.store import Store
 from trivec.vectors import Vector, Vectors

@@ -15,8 +15,9 @@ from trivec.document import Document
 from trivec.errors import CollectionNotFoundError, SchemaMismatchError
 from trivec.filters import Filter
 from trivec.hit import Hit
+from trivec.ranking import reciprocal_ranks
 from trivec.scores import PartScores, Weights, score_many
-from trivec.search import RRF_K, Search
+from trivec.search import Search
 from trivec.stores.deadline import DEADLINE_SECONDS
 from trivec.stores.folder import check_name
 from trivec.stores.overflow import Overflow
@@ -193,9 +194,8 @@ def rank(
         hybrid = parts.hybrid(search.weights)
         ranking = hybrid
     elif search.mode == "rrf":
-        ranking = np.zeros(len(union))
-        for found in lists:
-            ranking[np.searchsorted(union, found)] += 1 / (RRF_K + 1 + np.arange(len(found)))
+        fused = reciprocal_ranks(found.tolist() for found in lists)
+        ranking = np.array([fused[row] for row in union.tolist()])
     else:
         only = {"dense": parts.dense, "sparse": parts.sparse, "colbert": parts.colbert}
         ranking = np.asarray(only[search.mode])
