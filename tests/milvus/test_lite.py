@@ -313,7 +313,7 @@ def test_a_log_torn_by_a_full_disk_is_not_written_on(
 ) -> None:
     from milvus_lite.storage.wal import WAL
 
-    def half(self: WAL, batch: object) -> None:
+    def half(self: Any, batch: object) -> None:
         self._data_sink.write(b"\xff\xff\xff\xff\x10\x01")
         self._data_sink.flush()
         raise _full()
