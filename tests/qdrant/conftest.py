@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -19,6 +22,38 @@ from trivec import Vectors
 from trivec.rows import SparseRows, TokenRows
 
 MakeVectors = Callable[..., Vectors]
+Elsewhere = Callable[[str], AbstractContextManager[None]]
+
+_OPENED = """
+import sys
+from trivec import Schema, open_store
+store = open_store(sys.argv[1])
+store.create(Schema(dense=2, sparse=False, colbert=None))
+print("open", flush=True)
+sys.stdin.read()
+print(store.count())
+"""
+
+
+@pytest.fixture
+def elsewhere() -> Elsewhere:
+    """Return what keeps a new collection open in another process, which finds it empty at last."""
+
+    @contextmanager
+    def opened(url: str) -> Iterator[None]:
+        command = [sys.executable, "-c", _OPENED, url]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdout is not None
+            assert other.stdin is not None
+            assert other.stdout.readline() == "open\n"
+            yield
+            other.stdin.close()
+            assert other.stdout.read() == "0\n"
+            other.wait(20)
+
+    return opened
 
 
 @pytest.fixture(scope="session")

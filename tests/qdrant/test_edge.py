@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from trivec.errors import InvalidOptionError, SchemaMismatchError, StoreError, S
 from trivec.rows import TokenRows
 from trivec_qdrant import QdrantStore
 from trivec_qdrant.edge import EdgeEngine
+
+Elsewhere = Callable[[str], AbstractContextManager[None]]
 
 SCHEMA = Schema(dense=8, sparse=True, colbert=8, model="m")
 
@@ -75,24 +79,14 @@ def test_a_batch_goes_in_pieces_that_hold_the_lock_of_python_for_a_short_time(
         assert store.get([document.id for document in documents]).documents == documents
 
 
-def test_a_folder_belongs_to_one_process(tmp_path: Path) -> None:
+def test_a_folder_belongs_to_one_process(tmp_path: Path, elsewhere: Elsewhere) -> None:
     url = f"qdrant+edge:{tmp_path}/one"
-    code = (
-        "import sys; from trivec import open_store, Schema\n"
-        "store = open_store(sys.argv[1]); store.create(Schema(dense=2, sparse=False, colbert=None))"
-        "\nprint('open', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", code, url]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None
-        assert other.stdin is not None
-        assert other.stdout.readline() == "open\n"
-        with open_store(url) as store, pytest.raises(StoreError, match="another process"):
-            store.count()
-        other.stdin.close()
-        other.wait(20)
+    with (
+        elsewhere(url),
+        open_store(url) as store,
+        pytest.raises(StoreError, match="another process"),
+    ):
+        store.count()
     with open_store(url) as store:
         assert store.count() == 0
 
