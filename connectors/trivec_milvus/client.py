@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ipaddress
 import logging
 import os
 import socket
@@ -23,7 +22,7 @@ from pymilvus import AsyncMilvusClient, MilvusClient
 from trivec.arguments import expect
 from trivec.errors import InvalidOptionError, StoreUnavailableError
 from trivec.stores.deadline import request_seconds
-from trivec.stores.url import StoreUrl
+from trivec.stores.url import StoreUrl, is_loopback
 from trivec_milvus.channel import aio_channel, channel, once_each
 from trivec_milvus.failures import translated
 from trivec_milvus.lite import LiteFile, Turns, turns_of
@@ -122,7 +121,7 @@ class Address:
 
     def warn_of_plain_secrets(self) -> None:
         """Say in the log that secrets go over the network as they are, except to this machine."""
-        if self.secrets and not self.secure and not _is_loopback(urlsplit(self.uri).hostname or ""):
+        if self.secrets and not self.secure and not is_loopback(urlsplit(self.uri).hostname or ""):
             _log.warning(
                 "milvus://%s: the token or the password is sent without encryption; pass tls=True "
                 "or set MILVUS_TLS=yes",
@@ -333,15 +332,6 @@ def _certificates(path: str) -> bytes:
             f"ca_file (MILVUS_CA_FILE) {path!r}: expected a file of certificates in PEM, and "
             f"reading it failed: {error}"
         ) from error
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, section 6.3
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_listens(address: Address) -> None:

@@ -14,13 +14,13 @@ from pymilvus.exceptions import ErrorCode, MilvusException
 from trivec.errors import (
     AuthenticationError,
     CollectionNotFoundError,
-    InvalidInputError,
     RequestTooLargeError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
     TrivecError,
 )
+from trivec.plain import MALFORMED
 from trivec_milvus.channel import CallFailed
 
 __all__ = ["reading", "translated"]
@@ -41,6 +41,9 @@ _REFUSED_STATUS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_D
 # What gRPC's TLS says: of a certificate, of one for another host, of a server without TLS.
 _UNTRUSTED = ("certificate_verify_failed", "hostname verification", "in peer certificate")
 _HANDSHAKE = ("handshake failed", "wrong_version_number", "security handshaker")
+
+# Also `InvalidInputError`, which is a ValueError.
+_UNREADABLE: tuple[type[Exception], ...] = (AssertionError, *MALFORMED)
 
 _ours: ContextVar[bool] = ContextVar("trivec_milvus_call", default=False)
 
@@ -73,15 +76,12 @@ def reading(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (InvalidInputError, AssertionError, *_SHAPES) as error:
+    except _UNREADABLE as error:
         raise StoreError(
             f"collection {name!r}: Milvus answered what cannot be read "
             f"({type(error).__name__}: {_short(error)}); is that a server of Milvus, and has no "
             "other program written into the collection?"
         ) from error
-
-
-_SHAPES = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 def _raise(ours: TrivecError, error: Exception, secrets: Collection[str]) -> NoReturn:

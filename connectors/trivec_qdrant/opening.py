@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import os
@@ -16,7 +15,7 @@ from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
 from trivec.stores.deadline import check_seconds
 from trivec.stores.folder import check_name
-from trivec.stores.url import StoreUrl
+from trivec.stores.url import StoreUrl, is_loopback
 from trivec_qdrant.engine import Engine
 from trivec_qdrant.schema import Names
 
@@ -177,7 +176,7 @@ def _server_engine(
     seconds = check_seconds(timeout, "timeout")
     # As a header, since the client's own option for it warns of every connection without TLS.
     headers = {} if api_key is None else {"api-key": _sendable(api_key)}
-    if api_key is not None and scheme == "http" and not _is_here(url.host or ""):
+    if api_key is not None and scheme == "http" and not is_loopback(url.host or ""):
         _warn_of_plain_key(url.host or "")
     options: dict[str, Any] = {}
     # The server compresses answers for any client that accepts it: 16.8 s instead of 0.8 s for
@@ -228,14 +227,6 @@ def _sendable(api_key: str) -> str:
             "break at its end"
         )
     return api_key
-
-
-def _is_here(host: str) -> bool:
-    """Return whether what is sent to a host stays on this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 @lru_cache

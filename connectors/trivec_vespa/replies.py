@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from trivec.errors import StoreError
+from trivec.plain import MALFORMED
 
 __all__ = [
     "Fields",
@@ -143,9 +144,7 @@ def reading(what: str) -> Iterator[None]:
         yield
     except StoreError:
         raise
-    except (
-        ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
-    ) as error:  # fmt: skip
+    except MALFORMED as error:
         raise StoreError(
             f"{what} is not as trivec stores it ({type(error).__name__}: {str(error)[:200]}); "
             "write it again"

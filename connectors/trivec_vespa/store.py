@@ -111,6 +111,7 @@ class VespaStore(Store):
     """
 
     declared_only = True
+    _checked_name = staticmethod(check_name)
 
     def __init__(
         self,
@@ -132,10 +133,7 @@ class VespaStore(Store):
         deadline: float = DEADLINE_SECONDS,
     ) -> None:
         super().__init__(
-            check_name(name),
-            colbert_overflow=colbert_overflow,
-            batch_bytes=batch_bytes,
-            deadline=deadline,
+            name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes, deadline=deadline
         )
         if text_errors not in ("error", "replace"):
             raise InvalidOptionError(f"text_errors={text_errors!r}; expected 'error' or 'replace'")

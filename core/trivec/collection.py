@@ -82,8 +82,3 @@ class OptimizeReport:
 
     bytes_before: int | None = None
     bytes_after: int | None = None
-
-    @property
-    def needed(self) -> bool:
-        """Whether there was anything to do; most databases optimise by themselves."""
-        return self.bytes_after is not None

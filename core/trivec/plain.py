@@ -35,6 +35,7 @@ import numpy as np
 from trivec.arguments import shown, type_name
 
 __all__ = [
+    "MALFORMED",
     "MAX_DEPTH",
     "Json",
     "NotPlainError",
@@ -46,6 +47,12 @@ __all__ = [
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 """What JSON can say."""
+
+MALFORMED: tuple[type[Exception], ...] = (
+    *(ArithmeticError, AttributeError, LookupError),
+    *(RecursionError, TypeError, ValueError),
+)
+"""What Python raises where data of others has another shape than the code that reads it expects."""
 
 MAX_DEPTH = 100
 """Of objects and lists in one another; Python's JSON gives up at some hundreds."""

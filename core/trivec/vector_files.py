@@ -1,10 +1,11 @@
-"""Files of vectors, of which nothing is believed before it is checked."""
+"""Files of vectors: writing them, and reading them without believing what is not checked."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from trivec.errors import InvalidVectorsError
 from trivec.rows import SparseRows, TokenRows
 
-__all__ = ["read_columns"]
+__all__ = ["read_columns", "write_columns"]
 
 _FLOATS: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
 _IDS: dict[str, np.dtype[Any]] = {"U32": np.dtype(np.uint32)}
@@ -34,6 +35,34 @@ _COLUMNS = {
     "colbert.indptr": _Kind(_STARTS, 1),
     "colbert.values": _Kind(_FLOATS, 2),
 }
+
+
+def write_columns(file: BinaryIO, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Write columns to a file that is open, in the format of safetensors.
+
+    That is the length of the header, 8 bytes, little-endian; the header in JSON, filled up with
+    blanks; the columns (https://huggingface.co/docs/safetensors). The library would make a file of
+    its own, also in the place of a pipe or a device.
+
+    Args:
+        file: The file.
+        columns: The columns by name, of float16, float32, uint32 or int64.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    ordered = dict(sorted(columns.items(), key=lambda item: -item[1].itemsize))  # for alignment
+    header, place = dict[str, object](), 0
+    for name, column in ordered.items():
+        span = [place, place := place + column.nbytes]
+        kind = f"{column.dtype.kind.upper()}{column.itemsize * 8}"  # F16, F32, U32, I64
+        header[name] = {"dtype": kind, "shape": list(column.shape), "data_offsets": span}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for column in ordered.values():
+        little = np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
+        file.write(little.view(np.uint8).data)
 
 
 def read_columns(path: str | os.PathLike[str], rows: slice, parts: Sequence[str]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -283,13 +282,11 @@ class Vectors:
     def write_to(self, file: BinaryIO) -> None:
         """Write the columns, as `save` does, to a file that is open.
 
-        The layout is that of https://huggingface.co/docs/safetensors: the length of the header,
-        8 bytes, little-endian; the header in JSON, filled up with blanks; the columns. The
-        library would make a file of its own, in the place of a pipe or a device too.
-
         Raises:
             OSError: If it cannot be written.
         """
+        from trivec.vector_files import write_columns
+
         columns: dict[str, NDArray[Any]] = {}
         if self.dense is not None:
             columns["dense"] = self.dense
@@ -300,18 +297,7 @@ class Vectors:
         if self.colbert is not None:
             columns["colbert.indptr"] = self.colbert.indptr
             columns["colbert.values"] = self.colbert.values
-        ordered = dict(sorted(columns.items(), key=lambda item: -item[1].itemsize))  # for alignment
-        header, place = dict[str, object](), 0
-        for name, column in ordered.items():
-            span = [place, place := place + column.nbytes]
-            kind = f"{column.dtype.kind.upper()}{column.itemsize * 8}"  # F16, F32, I32, I64
-            header[name] = {"dtype": kind, "shape": list(column.shape), "data_offsets": span}
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
-        file.write(len(text).to_bytes(8, "little") + text)
-        for column in ordered.values():
-            little = np.ascontiguousarray(column, column.dtype.newbyteorder("<"))
-            file.write(little.view(np.uint8).data)
+        write_columns(file, columns)
 
     @staticmethod
     def load(

@@ -85,7 +85,7 @@ def test_secrets_that_leave_the_machine_as_they_are(
 def test_a_store_warns_once(
     milvus_double: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("trivec_milvus.client._is_loopback", lambda host: False)
+    monkeypatch.setattr("trivec_milvus.client.is_loopback", lambda host: False)
     with open_store(f"{milvus_double}/nothing", token="s3cret") as store:
         for _ in range(2):
             with pytest.raises(Exception, match="does not exist"):

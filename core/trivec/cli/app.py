@@ -37,7 +37,7 @@ class Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one warning."""
-        notes.print(printable(record.getMessage()), style="yellow", markup=False, soft_wrap=True)
+        notes.print(record.getMessage(), style="yellow", markup=False, soft_wrap=True)
 
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]

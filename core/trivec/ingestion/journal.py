@@ -275,7 +275,7 @@ class Journal:
                     (below, PAGE),
                 ).fetchall()
                 ids = [cell(one, str) for _, one in rows]
-                check_order(below is None or one < below for one, _ in rows[-1:])
+                check_order(not rows or below is None or rows[-1][0] < below)
             if not ids:
                 return
             below = rows[-1][0]
@@ -292,7 +292,7 @@ class Journal:
                     (after, PAGE),
                 ).fetchall()
                 ids = [cell(one, str) for (one,) in rows]
-                check_order(after < one for one in ids[-1:])
+                check_order(not ids or after < ids[-1])
             if not ids:
                 return
             after = ids[-1]

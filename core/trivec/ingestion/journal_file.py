@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
@@ -38,9 +38,9 @@ def cell(value: object, kind: type[T]) -> T:
     return value
 
 
-def check_order(holds: Iterable[bool]) -> None:
-    """Raise `DamagedError` unless the pages of a table go on, so that reading them ends."""
-    if not all(holds):
+def check_order(rises: bool) -> None:
+    """Raise `DamagedError` unless a page follows the one before, so that reading them ends."""
+    if not rises:
         raise DamagedError("its rows are not in order")
 
 

@@ -171,10 +171,9 @@ class Pipeline:
         return writing
 
     def _finish(self, writing: Future[None], stop: Stop) -> None:
-        """Wait for a write, or leave it when the run is to end at once."""
+        """Wait for a write, unless the run is to end at once."""
         while not writing.done() and not stop.now.is_set():
             wait([writing], POLL_SECONDS)
-        wait([writing], GRACE_SECONDS)
         if not writing.done():
             raise IngestInterrupted(self._tally.report())
         try:

@@ -20,6 +20,7 @@ from trivec.collection import Collection
 from trivec.document import Document, Json
 from trivec.errors import StoreError
 from trivec.fields import FieldType
+from trivec.plain import MALFORMED
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.stores.folder import (
@@ -52,10 +53,7 @@ _BEGUN = re.compile(
 )
 """What a write, a `create` or a `drop` that was killed left."""
 
-_DAMAGE = (
-    *(SafetensorError, OSError, ValueError, TypeError, KeyError),
-    *(IndexError, AttributeError, OverflowError, RecursionError),
-)
+_DAMAGE: tuple[type[Exception], ...] = (SafetensorError, OSError, *MALFORMED)
 """What reading a damaged file raises; `InvalidInputError` is a ValueError."""
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trivec import outputs
+from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, StoreError, StoreFullError
 
 __all__ = [
@@ -62,7 +63,7 @@ def check_name(name: str) -> str:
 
 def _problem(name: object) -> str:
     if not isinstance(name, str):
-        return f"it is a {type(name).__name__}, not a text"
+        return f"it is a {type_name(name)}, not a text"
     if not name or name in (".", ".."):
         return "it names no folder of its own"
     if not name.isprintable():

@@ -80,7 +80,7 @@ class Handle(ABC):
         deadline: float = DEADLINE_SECONDS,
     ) -> None:
         batch_bytes = at_least_one(batch_bytes, "batch_bytes")
-        self.name = name
+        self.name = self._checked_name(name)
         self.address = f"{type(self).__name__}/{name}"
         self._overflow: Overflow = check_overflow(colbert_overflow)
         self._batch_bytes = batch_bytes
@@ -148,6 +148,11 @@ class Handle(ABC):
     def _optimize(self) -> OptimizeReport:
         """Build indexes and give back disk, in stores that do not do so by themselves."""
         return OptimizeReport()
+
+    @staticmethod
+    def _checked_name(name: str) -> str:
+        """Return the collection's name, or raise `InvalidOptionError` where it cannot be one."""
+        return name
 
     @property
     def capabilities(self) -> tuple[Capability, ...]:

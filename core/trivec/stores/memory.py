@@ -18,7 +18,6 @@ from trivec.hit import Hit
 from trivec.ranking import reciprocal_ranks
 from trivec.scores import PartScores, Weights, score_many
 from trivec.search import Search
-from trivec.stores.deadline import DEADLINE_SECONDS
 from trivec.stores.folder import check_name
 from trivec.stores.overflow import Overflow
 from trivec.stores.store import BATCH_BYTES, Store
@@ -70,20 +69,7 @@ class MemoryStore(Store):
         deadline: Seconds that one call may take in all; see `Store`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-        deadline: float = DEADLINE_SECONDS,
-    ) -> None:
-        super().__init__(
-            check_name(name),
-            colbert_overflow=colbert_overflow,
-            batch_bytes=batch_bytes,
-            deadline=deadline,
-        )
+    _checked_name = staticmethod(check_name)
 
     @classmethod
     def from_url(

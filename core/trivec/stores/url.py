@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from trivec.arguments import described
 from trivec.errors import InvalidOptionError
 
-__all__ = ["StoreUrl", "without_secrets"]
+__all__ = ["StoreUrl", "is_loopback", "without_secrets"]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9]*(?:\+[a-z0-9]+)?):(.+)", re.DOTALL)
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
@@ -151,6 +151,20 @@ def without_secrets(url: object) -> str:
         text = re.sub(r"([?#=]).+", r"\1…", text, flags=re.DOTALL)
         text = head + re.sub(r"^(//[^/:\[\]]*:)(?!\d{1,5}(?:/|$))[^/]+", r"\1…", text)
     return repr(text if len(text) <= _REPEATED else f"{text[:_REPEATED]}…")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether what is sent to a host stays on this machine (RFC 6761, section 6.3).
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "10.0.0.1", "db")]
+    [True, True, True, False, False]
+    """
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _host(name: str, *, in_brackets: bool) -> str | None:
