@@ -9,8 +9,6 @@ import numpy as np
 
 from trivec.hit import Hit
 
-__all__ = ["RRF_K", "is_cut_tied", "level", "rank_hits", "reciprocal_ranks"]
-
 T = TypeVar("T", bound=Hashable)
 
 RRF_K = 60

@@ -1,9 +1,9 @@
-"""One search as every store receives it: the mode, its sources of candidates and its parts."""
+"""One search: its options, the sources of its candidates and the parts of its scores."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 import numpy as np
 
@@ -13,8 +13,6 @@ from trivec.filters import Filter, check_is_filter
 from trivec.scores import Weights
 from trivec.vectors import Vector
 
-__all__ = ["MODES", "Mode", "Part", "Search", "as_mode"]
-
 Mode = Literal["dense", "sparse", "colbert", "hybrid", "rrf"]
 """What a search ranks by: one of the three scores, their weighted mean ("hybrid"), or the sum of
 1 / (60 + rank) over the dense and the sparse list ("rrf")."""
@@ -22,9 +20,9 @@ Part = Literal["dense", "sparse", "colbert"]
 """One of the three representations, and its score."""
 
 MODES: tuple[Mode, ...] = get_args(Mode)
+PARTS: tuple[Part, ...] = get_args(Part)
 
 _SOURCES: tuple[Part, ...] = ("dense", "sparse")
-_PARTS: tuple[Part, ...] = ("dense", "sparse", "colbert")
 _MOST = 2**31 - 1  # hits or candidates, which some databases count in 32 bits
 
 
@@ -36,9 +34,41 @@ def as_mode(text: str) -> Mode:
     raise InvalidOptionError(f"{named('mode', text)}; expected one of {', '.join(MODES)}")
 
 
+def has_part(query: Vector, part: Part) -> bool:
+    """Return whether a query has a part: lexical weights, or token vectors, may be none."""
+    if part == "dense":
+        return query.dense is not None
+    if part == "sparse":
+        return bool(query.sparse)
+    return query.colbert is not None and len(query.colbert) > 0
+
+
+class SearchOptions(TypedDict, total=False):
+    """The keyword options of a search, wherever one is asked for.
+
+    Args:
+        k: How many hits at most; 10 by default.
+        mode: "dense" and "sparse" rank by that score. "hybrid", the default, ranks by the exact
+            weighted score over the union of the `candidates` best dense and the `candidates` best
+            sparse documents, "colbert" ranks that union by its ColBERT score, and "rrf" by
+            1/(60 + rank) summed over the two lists.
+        weights: The weights of "hybrid", `Weights.GENERAL` by default; a weight of 0 removes its
+            part, also as a source of candidates. If only ColBERT is left, both sources give
+            candidates.
+        candidates: How many documents each source gives; 100 by default, and at least k.
+        filter: A condition that every hit satisfies.
+    """
+
+    k: int
+    mode: Mode
+    weights: Weights
+    candidates: int
+    filter: Filter | None
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to search for, apart from the query itself.
+    """What to search for, apart from the query itself: `SearchOptions` with their defaults.
 
     Args:
         mode: What hits are ranked by.
@@ -79,15 +109,18 @@ class Search:
 
         An empty tuple means that nothing can be found, as by `colbert` without a token vector.
         """
-        if self.mode == "colbert" and (query.colbert is None or not len(query.colbert)):
+        if self.mode == "colbert" and not has_part(query, "colbert"):
             return ()
         wanted: tuple[Part, ...]
         if self.mode == "dense" or self.mode == "sparse":
             wanted = (self.mode,)
         else:
             wanted = tuple(p for p in _SOURCES if getattr(self.weights, p) > 0) or _SOURCES
-        there = {"dense": query.dense is not None, "sparse": bool(query.sparse)}
-        return tuple(name for name in wanted if there[name])
+        return tuple(part for part in wanted if has_part(query, part))
+
+    def scored_parts(self, query: Vector) -> tuple[Part, ...]:
+        """Return the parts of the score that this query has."""
+        return tuple(part for part in self.parts if has_part(query, part))
 
     @property
     def source_limit(self) -> int:
@@ -107,5 +140,5 @@ class Search:
             return (self.mode,)
         weights = self.weights
         if self.mode == "hybrid":
-            return tuple(part for part in _PARTS if getattr(weights, part) > 0)
+            return tuple(part for part in PARTS if getattr(weights, part) > 0)
         return tuple(part for part in _SOURCES if getattr(weights, part) > 0) or _SOURCES

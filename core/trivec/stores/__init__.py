@@ -1,1 +1,33 @@
-"""Collections: what users call, what connectors write, and the stores of this package."""
+"""Collections in databases: `Store` for users, `Backend` for the authors of connectors."""
+
+from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
+from trivec.search import Search, SearchOptions
+from trivec.stores.backend import Backend, Stepwise
+from trivec.stores.limits import Limits
+from trivec.stores.options import StoreOptions
+from trivec.stores.registry import open_store, opener
+from trivec.stores.steps import Pause, Steps
+from trivec.stores.storage import StorageChoice
+from trivec.stores.store import Store
+from trivec.stores.url import StoreUrl
+
+__all__ = [
+    "Backend",
+    "Capability",
+    "Collection",
+    "Limits",
+    "OptimizeReport",
+    "Page",
+    "Pause",
+    "Search",
+    "SearchOptions",
+    "Steps",
+    "Stepwise",
+    "StorageChoice",
+    "Store",
+    "StoreOptions",
+    "StoreUrl",
+    "UpsertReport",
+    "open_store",
+    "opener",
+]

@@ -5,41 +5,49 @@ from __future__ import annotations
 import heapq
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
+
+from typing_extensions import override
 
 from trivec.collection import Collection, Page
 from trivec.document import Document, metadata_json
 from trivec.errors import CollectionNotFoundError, SchemaMismatchError, StoreError
+from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.search import Search
 from trivec.stores.archive_folder import ArchiveFolder, saved_collection, whole
+from trivec.stores.backend import Backend
 from trivec.stores.folder import check_name, check_not_linked, remove_files
 from trivec.stores.memory import candidates, rank
-from trivec.stores.overflow import Overflow
-from trivec.stores.store import BATCH_BYTES, Store
+from trivec.stores.options import StoreOptions
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
-
-__all__ = ["ArchiveStore"]
 
 Execute = Callable[..., sqlite3.Cursor]
 
 IDS = 1024  # ids in one statement; SQLite takes 32,766 parameters since 3.32
 
 
-class ArchiveStore(Store):
+class _Cursor(NamedTuple):
+    """Where a scan is: the table of its ids, and the last row that was read."""
+
+    table: str
+    row: int
+
+
+class ArchiveBackend(Backend[Collection]):
     """A collection saved in a folder, to be copied back into a database.
 
     `documents.sqlite` holds ids, texts and metadata, and for each document the part and the row
     of its vectors; every write adds one part, `000001.safetensors` and so on. A part is on the
     disk before the documents refer to it, so a write that was cut off leaves nothing but a file
-    that the next one overwrites. The place that replaced vectors take is given back when their
-    whole part has been replaced.
+    that the next one overwrites. The space of replaced vectors is given back when their whole
+    part has been replaced.
 
     It can be searched like the others, but reads all dense and sparse vectors for each request:
     use a database.
@@ -47,20 +55,11 @@ class ArchiveStore(Store):
     Args:
         folder: Where it is; made by `create`.
         name: The collection.
-        colbert_overflow: Has no effect here, since any number of token vectors fits.
-        batch_bytes: The most bytes of one part; 32 MiB by default.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        name: str,
-        *,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-    ) -> None:
-        super().__init__(name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
-        self._folder = ArchiveFolder(Path(folder) / check_name(name))
+    def __init__(self, folder: str | Path, name: str) -> None:
+        super().__init__(check_name(name))
+        self._folder = ArchiveFolder(Path(folder) / name)
         self._file = self._folder.database
         self._lock = threading.RLock()
         self._database: sqlite3.Connection | None = None
@@ -68,23 +67,19 @@ class ArchiveStore(Store):
         self._scans = count()
 
     @classmethod
-    def from_url(
-        cls,
-        url: StoreUrl,
-        *,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-    ) -> Self:
+    @override
+    def from_url(cls, url: StoreUrl, options: StoreOptions) -> Self:
         """Open `archive:FOLDER/name`."""
-        folder = url.path or Path()
-        return cls(folder, url.name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
+        return cls(url.path or Path(), url.name)
 
     @classmethod
+    @override
     def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
         """Return the folder of an archive."""
         return ((url.path or Path()) / url.name,)
 
-    def _describe(self) -> Collection | None:
+    @override
+    def describe(self, declared: Mapping[str, FieldType]) -> Collection | None:
         with self._folder.failing():
             if not self._file.is_file():
                 return None
@@ -95,62 +90,91 @@ class ArchiveStore(Store):
         except (TypeError, ValueError) as error:
             raise self._folder.damaged(str(error)) from error
 
-    def _create(self, collection: Collection) -> None:
-        if not self._folder.create(collection) and self._describe() != collection:
+    @override
+    def create(self, collection: Collection, *, adopt: bool) -> Collection:
+        if not self._folder.create(collection) and self.describe({}) != collection:
             raise SchemaMismatchError(f"collection {self.name!r} was just created otherwise")
+        return collection
 
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+    @override
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
         with self._transaction("IMMEDIATE") as execute:
             (last,) = execute("SELECT max(part) FROM documents").fetchone()
             part = self._folder.last_part(last) + 1
-            self._folder.write_part(part, whole(vectors, self.schema))
+            self._folder.write_part(part, whole(vectors, collection.schema))
             replaced = self._parts_of(execute, [document.id for document in documents])
             for row, d in enumerate(documents):
                 values = (d.id, d.text, metadata_json(d.metadata), part, row)
                 execute("REPLACE INTO documents VALUES (?, ?, ?, ?, ?)", values)
         self._remove(replaced)
 
-    def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
+    @override
+    def get(self, collection: Collection, ids: Sequence[str], with_vectors: bool) -> Page:
         with self._transaction() as execute:
             query = "SELECT id, text, metadata, part, row FROM documents WHERE id IN ({})"
             rows = list(_selected(execute, query, ids))
-            return self._page(rows, self.schema.parts if with_vectors else ())
+            return self._page(collection, rows, collection.schema.parts if with_vectors else ())
 
-    def _scan(
-        self, batch_size: int, with_vectors: bool, condition: Filter | None
-    ) -> Iterator[Page]:
-        return self._pages(batch_size, self.schema.parts if with_vectors else (), condition)
+    @override
+    def scan_page(
+        self,
+        collection: Collection,
+        cursor: object,
+        limit: int,
+        with_vectors: bool,
+        condition: Filter | None,
+    ) -> tuple[Page, object]:
+        parts = collection.schema.parts if with_vectors else ()
+        return self._scanned(collection, cursor, limit, parts, condition)
+
+    def _scanned(
+        self,
+        collection: Collection,
+        cursor: object,
+        limit: int,
+        parts: Sequence[str],
+        condition: Filter | None,
+    ) -> tuple[Page, _Cursor | None]:
+        """Return a page of the documents that existed at the first one, also if rewritten since."""
+        if isinstance(cursor, _Cursor):
+            table, last = cursor
+        else:  # in SQLite's temporary file, of this connection
+            table, last = f"scan_{next(self._scans)}", 0
+            with self._transaction() as execute:
+                execute(f"CREATE TEMP TABLE {table} AS SELECT id FROM documents ORDER BY part, row")
+        with self._transaction() as execute:
+            (end,) = execute(
+                f"SELECT max(rowid) FROM (SELECT rowid FROM {table} WHERE rowid > ? LIMIT ?)",
+                (last, limit),
+            ).fetchone()
+            if end is None:
+                execute(f"DROP TABLE {table}")
+                return Page([], None), None
+            rows = execute(
+                "SELECT id, text, metadata, part, row FROM documents WHERE id IN "
+                f"(SELECT id FROM {table} WHERE rowid > ? AND rowid <= ?)",
+                (last, end),
+            ).fetchall()
+            if condition is not None:
+                rows = [row for row in rows if condition.matches(self._folder.metadata(row[2]))]
+            return self._page(collection, rows, parts), _Cursor(table, end)
 
     def _pages(
-        self, batch_size: int, parts: Sequence[str], condition: Filter | None
+        self, collection: Collection, parts: Sequence[str], condition: Filter | None
     ) -> Iterator[Page]:
-        """Yield what is there now, once each, also if it is written again meanwhile."""
-        name = f"scan_{next(self._scans)}"  # in SQLite's temporary file, of this connection
-        with self._transaction() as execute:
-            execute(f"CREATE TEMP TABLE {name} AS SELECT id FROM documents ORDER BY part, row")
-        place = 0
+        cursor: _Cursor | None = None
         while True:
-            with self._transaction() as execute:
-                last = place
-                (place,) = execute(
-                    f"SELECT max(rowid) FROM (SELECT rowid FROM {name} WHERE rowid > ? LIMIT ?)",
-                    (last, batch_size),
-                ).fetchone()
-                if place is None:
-                    execute(f"DROP TABLE {name}")
-                    return
-                rows = execute(
-                    "SELECT id, text, metadata, part, row FROM documents WHERE id IN "
-                    f"(SELECT id FROM {name} WHERE rowid > ? AND rowid <= ?)",
-                    (last, place),
-                ).fetchall()
-                if condition is not None:
-                    rows = [row for row in rows if condition.matches(self._folder.metadata(row[2]))]
-                page = self._page(rows, parts)
+            page, cursor = self._scanned(collection, cursor, IDS, parts, condition)
             if page.documents:
                 yield page
+            if cursor is None:
+                return
 
-    def _page(self, rows: Sequence[tuple[Any, ...]], parts: Sequence[str]) -> Page:
+    def _page(
+        self, collection: Collection, rows: Sequence[tuple[Any, ...]], parts: Sequence[str]
+    ) -> Page:
         """Return documents, in the order of their places, with these parts of their vectors."""
         places = self._folder.places(rows)
         documents = [place.document for place in places]
@@ -160,34 +184,40 @@ class ArchiveStore(Store):
         for _, part, row in places:
             by_part.setdefault(part, []).append(row)
         batches = [
-            self._folder.load_part(part, wanted, parts, self.schema)
+            self._folder.load_part(part, wanted, parts, collection.schema)
             for part, wanted in by_part.items()
         ]
-        return Page(documents, Vectors.concatenate(batches) if batches else self._no_vectors())
+        return Page(documents, Vectors.concatenate(batches) if batches else None)
 
-    def _delete(self, ids: Sequence[str]) -> None:
+    @override
+    def delete(self, collection: Collection, ids: Sequence[str]) -> None:
         with self._transaction("IMMEDIATE") as execute:
             parts = self._parts_of(execute, ids)
             for one in ids:
                 execute("DELETE FROM documents WHERE id = ?", (one,))
         self._remove(parts)
 
-    def _delete_where(self, condition: Filter) -> None:
-        for page in self._scan(IDS, False, condition):
-            self._delete([document.id for document in page.documents])
+    @override
+    def delete_where(self, collection: Collection, condition: Filter) -> None:
+        for page in self._pages(collection, (), condition):
+            self.delete(collection, [document.id for document in page.documents])
 
-    def _count(self, condition: Filter | None) -> int:
+    @override
+    def count(self, collection: Collection, condition: Filter | None) -> int:
         with self._transaction() as execute:
             if condition is None:
                 return int(execute("SELECT count(*) FROM documents").fetchone()[0])
             rows = execute("SELECT metadata FROM documents")
             return sum(condition.matches(self._folder.metadata(m)) for (m,) in rows)
 
-    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+    @override
+    def search(
+        self, collection: Collection, queries: Sequence[Vector], search: Search
+    ) -> list[list[Hit]]:
         """Read dense and sparse vectors once for all candidates, then each query's own."""
         found: list[dict[str, list[tuple[float, str]]]] = [{} for _ in queries]
-        sources = [part for part in self.schema.parts if part != "colbert"]
-        for page in self._pages(IDS, sources, search.filter) if sources else ():
+        sources = [part for part in collection.schema.parts if part != "colbert"]
+        for page in self._pages(collection, sources, search.filter) if sources else ():
             assert page.vectors is not None
             in_order = sorted(range(len(page.documents)), key=lambda i: page.documents[i].id)
             vectors = page.vectors.take(in_order)  # so that equal scores come in id order
@@ -198,19 +228,22 @@ class ArchiveStore(Store):
                     both = chain(best.get(source, ()), zip((-scores).tolist(), ids, strict=True))
                     best[source] = heapq.nsmallest(search.source_limit, both)
         return [
-            self._ranked(query, {one for ids in best.values() for _, one in ids}, search)
+            self._ranked(collection, query, {id for b in best.values() for _, id in b}, search)
             for query, best in zip(queries, found, strict=True)
         ]
 
-    def _ranked(self, query: Vector, ids: set[str], search: Search) -> list[Hit]:
-        page = self._get(list(ids), True)
+    def _ranked(
+        self, collection: Collection, query: Vector, ids: set[str], search: Search
+    ) -> list[Hit]:
+        page = self.get(collection, list(ids), True)
         if not page.documents or page.vectors is None:
             return []
         order = sorted(range(len(page.documents)), key=lambda i: page.documents[i].id)
         documents = [page.documents[i] for i in order]
         return rank(query, documents, page.vectors.take(order), search)
 
-    def _drop(self) -> None:
+    @override
+    def drop(self) -> None:
         folder = self._folder
         with self._lock, folder.failing():
             if folder.database.is_file():
@@ -227,12 +260,13 @@ class ArchiveStore(Store):
                     pass
                 except StoreError:  # it is damaged
                     folder.retire()
-            self._close()
+            self.close()
             if not folder.path.is_symlink():
                 folder.clear()
                 folder.remove()
 
-    def _close(self) -> None:
+    @override
+    def close(self) -> None:
         with self._lock:
             if self._database is not None:
                 self._database.close()
@@ -271,7 +305,7 @@ class ArchiveStore(Store):
                     f"collection {self.name!r} does not exist: {self._folder.path} holds no archive"
                 ) from error
             if self._opened != (status.st_dev, status.st_ino):  # dropped and made anew
-                self._close()
+                self.close()
             if self._database is None:
                 self._opened = (status.st_dev, status.st_ino)
                 self._database = sqlite3.connect(

@@ -33,8 +33,6 @@ from trivec.stores.folder import (
 )
 from trivec.vectors import Vectors
 
-__all__ = ["ArchiveFolder", "Place", "saved_collection", "whole"]
-
 _TABLES = """
 CREATE TABLE collection (schema TEXT NOT NULL, fields TEXT NOT NULL);
 CREATE TABLE documents (

@@ -18,18 +18,6 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, StoreUnavailableError
 
-__all__ = [
-    "DEADLINE_SECONDS",
-    "check_seconds",
-    "in_time",
-    "limited",
-    "pause",
-    "request_seconds",
-    "seconds_left",
-    "stopped_by",
-    "unless_limited",
-]
-
 DEADLINE_SECONDS = 120.0
 """The time of one call, where the user gives none."""
 

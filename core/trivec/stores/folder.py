@@ -14,19 +14,6 @@ from trivec import outputs
 from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, StoreError, StoreFullError
 
-__all__ = [
-    "check_free",
-    "check_name",
-    "check_not_linked",
-    "check_vacant",
-    "is_full",
-    "make_folder",
-    "private_file",
-    "remove_files",
-    "telling_full",
-    "told_size",
-]
-
 NAME_BYTES = 255  # of one name, in every common file system
 
 _FULL_ERRNOS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}

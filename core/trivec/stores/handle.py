@@ -1,274 +1,267 @@
-"""A handle on one collection in a database, which connectors write and stores build on."""
+"""An open collection: its backend, what is known of it, and how calls reach the database."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import ClassVar, ParamSpec, Self, TypeVar
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from trivec.arguments import at_least_one
-from trivec.collection import Capability, Collection, OptimizeReport, Page
-from trivec.document import Document
+from trivec.collection import Collection
 from trivec.errors import (
     AuthenticationError,
     CollectionNotFoundError,
-    InvalidDocumentError,
-    InvalidFilterError,
-    InvalidVectorsError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
     TrivecError,
 )
 from trivec.fields import FieldType
-from trivec.filters import Filter
-from trivec.hit import Hit
-from trivec.schema import Schema
-from trivec.search import Search
-from trivec.stores.deadline import (
-    DEADLINE_SECONDS,
-    check_seconds,
-    in_time,
-    unless_limited,
-)
-from trivec.stores.limits import Limits
-from trivec.stores.overflow import Overflow, check_overflow
-from trivec.stores.retry import retrying
-from trivec.stores.url import StoreUrl
-from trivec.vectors import Vector, Vectors
-
-__all__ = ["BATCH_BYTES", "REFUSALS", "Handle"]
+from trivec.stores.backend import Backend, Stepwise
+from trivec.stores.deadline import unless_limited
+from trivec.stores.options import StoreOptions
+from trivec.stores.retry import aretrying, retrying
+from trivec.stores.steps import Returned, advance, arun, run
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-BATCH_BYTES = 32 * 1024 * 1024
+Flow: TypeAlias = Generator[partial[Any], Any, T]
+"""A call of a store: yields calls of its backend, receives their results and returns its own.
 
-REFUSALS = (InvalidDocumentError, InvalidFilterError, InvalidVectorsError, StoreError)
-"""What an old description can cause: refusals by the checks here, or by the database."""
+So the text of a call is written once, for the blocking method and its asynchronous twin.
+"""
+
+_ASYNC_THREADS = 32
+# Errors that another description of the collection would not avoid.
 _NOT_BY_DESCRIPTION = (AuthenticationError, StoreFullError, StoreUnavailableError)
 
 
-class Handle(ABC):
-    """A handle on one collection: what a connector writes, and what is known of the collection.
+def ask(hook: Callable[P, Stepwise[T]], *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
+    """Call a method of a backend and return its result."""
+    result: T = yield partial(hook, *args, **kwargs)
+    return result
 
-    What the collection holds is read once and kept. Another handle, here or in another process,
-    may drop the collection or make it anew. So writes, deletions, counts and scans read the
-    description anew, and a search or `get` that is refused does so too, and is tried once more if
-    the description has changed. Whoever is told that the collection is gone forgets it.
+
+class Handle:
+    """One open collection, which may have several stores as views.
+
+    The description of the collection is read once and kept. Another handle, here or in another
+    process, may drop the collection or make it anew. So writes, deletions, counts and scans read
+    the description anew, and a search or `get` that is refused does so too, and is repeated once
+    if the description has changed. A handle that is told that the collection is gone forgets it.
+
+    Args:
+        backend: The database.
+        options: The options of the store.
+        address: Where the collection is, without secrets.
 
     Attributes:
-        name: The collection.
-        address: Where the collection is, without secrets; the URL that `open_store` was given.
+        noted: The undeclared fields that filters named so far.
     """
 
-    declared_only: ClassVar[bool] = False
-    """Whether the database can filter on declared fields only."""
-    limits: ClassVar[Limits] = Limits()
-    """How much of one document the database holds."""
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-        deadline: float = DEADLINE_SECONDS,
-    ) -> None:
-        batch_bytes = at_least_one(batch_bytes, "batch_bytes")
-        self.name = self._checked_name(name)
-        self.address = f"{type(self).__name__}/{name}"
-        self._overflow: Overflow = check_overflow(colbert_overflow)
-        self._batch_bytes = batch_bytes
-        self._deadline = check_seconds(deadline, "deadline")
+    def __init__(self, backend: Backend[Any], options: StoreOptions, address: str) -> None:
+        self.backend = backend
+        self.options = options
+        self.address = address
+        self.noted: set[str] = set()
+        self._declared: Mapping[str, FieldType] = {}
         self._collection: Collection | None = None
         self._closed = False
         self._reached = False  # whether the database has ever answered
-
-    # --- what a connector writes ---------------------------------------------------------------
-
-    @classmethod
-    @abstractmethod
-    def from_url(cls, url: StoreUrl) -> Self:
-        """Open the collection that a URL names; keyword-only options follow in the connector."""
-
-    @abstractmethod
-    def _describe(self) -> Collection | None:
-        """Return what the database holds under this name, or None."""
-
-    @abstractmethod
-    def _create(self, collection: Collection) -> None:
-        """Create the collection, which does not exist."""
-
-    @abstractmethod
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        """Write whole documents over those of the same ids; return when they can be found.
-
-        A dense row of zeros and an empty sparse or ColBERT row mean that the part is absent.
-        """
-
-    @abstractmethod
-    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        """Answer each query with at least its k best hits, in any order."""
-
-    @abstractmethod
-    def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
-        """Return those of these different ids that exist, in any order."""
-
-    @abstractmethod
-    def _scan(
-        self, batch_size: int, with_vectors: bool, condition: Filter | None
-    ) -> Iterator[Page]:
-        """Yield every document once, streamed."""
-
-    @abstractmethod
-    def _delete(self, ids: Sequence[str]) -> None:
-        """Delete those of these ids that exist."""
-
-    @abstractmethod
-    def _delete_where(self, condition: Filter) -> None:
-        """Delete what satisfies the condition."""
-
-    @abstractmethod
-    def _count(self, condition: Filter | None) -> int:
-        """Count what satisfies the condition."""
-
-    @abstractmethod
-    def _drop(self) -> None:
-        """Delete the collection, if it is there."""
-
-    @abstractmethod
-    def _close(self) -> None:
-        """Release what this store opened itself."""
-
-    def _optimize(self) -> OptimizeReport:
-        """Build indexes and give back disk, in stores that do not do so by themselves."""
-        return OptimizeReport()
-
-    @staticmethod
-    def _checked_name(name: str) -> str:
-        """Return the collection's name, or raise `InvalidOptionError` where it cannot be one."""
-        return name
-
-    @property
-    def capabilities(self) -> tuple[Capability, ...]:
-        """How this store does what databases differ in."""
-        return ()
-
-    def _endpoint(self) -> str:
-        """Return where the database is looked for, in the user's words."""
-        return self.address
-
-    def _max_colbert_rows(self, schema: Schema) -> int | None:
-        """Return the most token vectors of one document; None for any number."""
-        return None
-
-    def _check_documents(self, documents: Sequence[Document], vectors: Vectors) -> None:  # noqa: B027
-        """Raise `InvalidInputError` for what only this database refuses; nothing is written yet."""
-
-    def _wire_bytes(self, vectors: Vectors) -> NDArray[np.int64]:
-        """Return the bytes that each row of vectors takes in a write, int64 (n,)."""
-        return vectors.row_bytes()
+        self._senders: ThreadPoolExecutor | None = None
+        self._threads: ThreadPoolExecutor | None = None
 
     # --- what is known of the collection ---------------------------------------------------------
 
     @property
-    def schema(self) -> Schema:
-        """Which vectors the collection holds, as far as it is known; see `describe`."""
-        return self._known().schema
+    def collection(self) -> Collection | None:
+        """The description as far as it is known."""
+        return self._collection
 
-    @property
-    def fields(self) -> Mapping[str, FieldType]:
-        """The declared metadata fields, as far as they are known; see `describe`."""
-        return self._known().fields
+    def describe(self, declared: Mapping[str, FieldType] | None = None) -> Flow[Collection | None]:
+        """Read the description, and remember it."""
+        if declared is not None:
+            self._declared = declared
+        self._collection = yield from ask(self.backend.describe, self._declared)
+        return self._collection
 
-    @in_time
-    def describe(self) -> Collection:
-        """Read what the collection holds; `schema` and `fields` may be older.
+    def created(self, collection: Collection) -> None:
+        """Remember the description of a new collection."""
+        self._collection = collection
 
-        Raises:
-            CollectionNotFoundError: If it is not there.
-        """
-        return self._known(anew=True)
+    def forget(self) -> None:
+        """Forget the description; the next call reads it."""
+        self._collection = None
 
-    @property
-    def overflow(self) -> Overflow:
-        """What is done with ColBERT rows longer than the database can hold."""
-        return self._overflow
-
-    @property
-    def deadline(self) -> float:
-        """The seconds that one call, or one batch of a write, may take in all."""
-        return self._deadline
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r})"
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreError(
-                f"collection {self.name!r}: the store is closed; open it again with open_store"
-            )
-
-    def _retrying(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a connector's method, again after a wait while the database is unavailable."""
-        self._check_open()
-        try:
-            with self._forgetting(), unless_limited(self._deadline):
-                result = retrying(reached=self._reached)(function, *args, **kwargs)
-        except StoreUnavailableError as error:
-            if not error.unreachable:
-                raise
-            raise StoreUnavailableError(
-                f"nothing answers at {self._endpoint()}: {error}", unreachable=True
-            ) from error
-        self._reached = True
-        return result
-
-    def _known(self, *, anew: bool = False) -> Collection:
-        """Return what is known of the collection, reading it on first use.
+    def known(self, *, anew: bool = False) -> Flow[Collection]:
+        """Return the description, reading it on first use.
 
         Args:
             anew: Whether to read it in any case, since another handle may have changed it.
+
+        Raises:
+            CollectionNotFoundError: If the collection does not exist.
         """
-        self._check_open()
+        self.check_open()
         known = None if anew else self._collection
         if known is None:
-            known = self._collection = self._retrying(self._describe)
+            known = yield from self.describe()
         if known is None:
             raise CollectionNotFoundError(
-                f"collection {self.name!r} does not exist; call create(encoder.schema) first"
+                f"collection {self.backend.name!r} does not exist; call create(encoder.schema) "
+                "first"
             )
         return known
 
-    def _forget(self) -> None:
-        """Forget what is known of the collection; the next call reads it."""
-        self._collection = None
-
-    @contextmanager
-    def _forgetting(self) -> Iterator[None]:
-        """Forget the collection if it turns out not to be there."""
-        try:
-            yield
-        except CollectionNotFoundError:
-            self._forget()
-            raise
-
-    def _has_changed(self, known: Collection | None, error: TrivecError) -> bool:
+    def has_changed(self, known: Collection | None, error: TrivecError) -> Flow[bool]:
         """Return whether the collection is another one than a refused call took it for.
 
         Args:
-            known: What the call went by; None if it read the description itself.
+            known: The description that the call went by; None if it read it itself.
             error: The refusal.
         """
         if known is None or self._closed or isinstance(error, _NOT_BY_DESCRIPTION):
             return False
         try:
-            self._collection = self._describe()
+            now = yield from self.describe()
         except TrivecError:  # the refusal says more
             return False
-        return self._collection != known
+        return now != known
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def run(self, flow: Flow[T], *, timed: bool = True) -> T:
+        """Return the result of a call, blocking.
+
+        Args:
+            flow: The call.
+            timed: Whether all of it has the time of one call, or each part has.
+        """
+        with self._time(timed):
+            result: Any = None
+            error: Exception | None = None
+            while True:
+                state = advance(flow, result, error)
+                if isinstance(state, Returned):
+                    return state.value
+                result = error = None
+                try:
+                    result = self._call(state.value)
+                except TrivecError as raised:
+                    error = raised
+
+    async def arun(self, flow: Flow[T], *, timed: bool = True) -> T:
+        """Return the result of a call, without blocking the event loop."""
+        result: Any = None
+        error: Exception | None = None
+        try:
+            with self._time(timed):
+                while True:
+                    state = await self.in_thread(advance, flow, result, error)
+                    if isinstance(state, Returned):
+                        return state.value
+                    result = error = None
+                    try:
+                        result = await self._acall(state.value)
+                    except TrivecError as raised:
+                        error = raised
+        finally:
+            with suppress(ValueError):  # it runs in a thread that nobody waits for any more
+                flow.close()
+
+    def check_open(self) -> None:
+        """Raise `StoreError` if the store was closed."""
+        if self._closed:
+            raise StoreError(
+                f"collection {self.backend.name!r}: the store is closed; open it again with "
+                "open_store"
+            )
+
+    def close(self) -> None:
+        """Release the backend and the threads."""
+        self._end_threads()
+        self.backend.close()
+
+    async def aclose(self) -> None:
+        """Release the backend and the threads, also what belongs to the running event loop."""
+        self._end_threads()
+        await self.backend.aclose()
+
+    def _end_threads(self) -> None:
+        self._closed = True
+        for pool in (self._threads, self._senders):
+            if pool is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+        self._threads = self._senders = None
+
+    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a thread of the store, with the caller's context."""
+        if self._threads is None:
+            self.check_open()
+            name = f"trivec-{self.backend.name}"
+            self._threads = ThreadPoolExecutor(_ASYNC_THREADS, name)
+        call = partial(contextvars.copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    def _call(self, call: partial[Any]) -> object:
+        """Call the backend, again after a wait while the database is unavailable."""
+        self.check_open()
+        connections = self.backend.limits.connections
+        if connections > 1 and self._senders is None:
+            self._senders = ThreadPoolExecutor(connections, f"trivec-{self.backend.name}-request")
+
+        def attempt() -> object:
+            return run(call(), self.backend, pool=self._senders)
+
+        with self._failing(), unless_limited(self.options.deadline):
+            result = retrying(reached=self._reached)(attempt)
+        self._reached = True
+        return result
+
+    async def _acall(self, call: partial[Any]) -> object:
+        self.check_open()
+        connections = self.backend.limits.connections
+
+        async def attempt() -> object:
+            if inspect.isgeneratorfunction(call.func):
+                result: Any = call()  # nothing runs yet
+            else:
+                result = await self.in_thread(call)
+            return await arun(
+                result, self.backend, connections=connections, in_thread=self.in_thread
+            )
+
+        with self._failing(), unless_limited(self.options.deadline):
+            result = await aretrying(reached=self._reached)(attempt)
+        self._reached = True
+        return result
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Forget a collection that is gone, and say where nothing answers."""
+        try:
+            yield
+        except CollectionNotFoundError:
+            self.forget()
+            raise
+        except StoreUnavailableError as error:
+            if not error.unreachable:
+                raise
+            endpoint = self.backend.endpoint
+            where = f"{self.address} ({endpoint})" if endpoint else self.address
+            raise StoreUnavailableError(
+                f"nothing answers at {where}: {error}", unreachable=True
+            ) from error
+
+    @contextmanager
+    def _time(self, timed: bool) -> Iterator[None]:
+        if timed:
+            with unless_limited(self.options.deadline):
+                yield
+        else:
+            yield

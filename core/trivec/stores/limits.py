@@ -1,37 +1,53 @@
-"""How much of one document a database holds."""
+"""How much a database holds and returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from trivec.document import Document, metadata_json, public_metadata
-from trivec.errors import InvalidDocumentError
-
-__all__ = ["Limits"]
+from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.search import Search
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of one document a database holds; None where it sets no limit of its own.
+    """How much a database holds and returns; None where it sets no limit of its own.
 
-    What programs over a store keep with a document, such as the rest of a LlamaIndex node, is
-    none of its user's metadata and does not count.
+    Metadata that frameworks keep with a document, such as the rest of a LlamaIndex node, is not
+    the user's and does not count.
 
     Args:
         database: The name of the database, which errors begin with.
+        id_bytes: The most bytes of an id in UTF-8; ids of more than 512 are no ids of trivec's.
         text_bytes: The most bytes of a text in UTF-8.
         metadata_bytes: The most bytes of the metadata as compact JSON in UTF-8.
+        colbert_rows: The most token vectors of one document.
+        colbert_values: The most numbers in all token vectors of one document.
+        hits: The most hits of one search, and candidates of all sources together.
+        declared_fields_only: Whether filters can use declared fields only.
+        connections: How many requests of one step are sent at the same time.
 
     Example:
-        >>> from trivec import open_store
-        >>> with open_store("memory:/limits-example") as store:
-        ...     store.limits.metadata_bytes is None
-        True
+        >>> Limits(colbert_values=2**20 - 1).max_colbert_rows(1024)
+        1023
     """
 
     database: str = ""
+    id_bytes: int | None = None
     text_bytes: int | None = None
     metadata_bytes: int | None = None
+    colbert_rows: int | None = None
+    colbert_values: int | None = None
+    hits: int | None = None
+    declared_fields_only: bool = False
+    connections: int = 1
+
+    def max_colbert_rows(self, dimension: int | None) -> int | None:
+        """Return the most token vectors of one document; None for any number."""
+        limits = [] if self.colbert_rows is None else [self.colbert_rows]
+        if self.colbert_values is not None and dimension:
+            limits.append(self.colbert_values // dimension)
+        return min(limits, default=None)
 
     def check(self, document: Document) -> None:
         """Check that a document is not too large.
@@ -39,16 +55,30 @@ class Limits:
         Raises:
             InvalidDocumentError: If it is; the message names it, the database and the limit.
         """
+        if self.id_bytes is not None:
+            self._check(document, "id", len(document.id.encode()), self.id_bytes)
         if self.text_bytes is not None:
             self._check(document, "text", len(document.text.encode()), self.text_bytes)
         if self.metadata_bytes is not None:
             size = len(metadata_json(public_metadata(document)).encode())
             self._check(document, "metadata", size, self.metadata_bytes)
 
-    def _check(self, document: Document, part: str, size: int, limit: int) -> None:
+    def check_search(self, search: Search) -> None:
+        """Check that a search asks for no more hits and candidates than the database returns.
+
+        Raises:
+            InvalidOptionError: If it asks for more.
+        """
+        if self.hits is not None and search.candidate_limit > self.hits:
+            raise InvalidOptionError(
+                f"{self.database} returns at most {self.hits} hits at once: k={search.k} and "
+                f"candidates={search.candidates} of two sources are too many"
+            )
+
+    def _check(self, document: Document, what: str, size: int, limit: int) -> None:
         if size > limit:
             raise InvalidDocumentError(
-                f"document {document.id!r}: its {part} takes {size:,} bytes, and {self.database} "
-                f"holds at most {limit:,} bytes of {part} in one document; store less of it, split "
+                f"document {document.id!r}: its {what} takes {size:,} bytes, and {self.database} "
+                f"holds at most {limit:,} bytes of {what} in one document; store less of it, split "
                 "the document, or use a database without this limit"
             )

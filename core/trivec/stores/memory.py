@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from trivec.collection import Collection, Page
 from trivec.document import Document
 from trivec.errors import CollectionNotFoundError, SchemaMismatchError
+from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.ranking import reciprocal_ranks
 from trivec.scores import PartScores, Weights, score_many
 from trivec.search import Search
+from trivec.stores.backend import Backend
 from trivec.stores.folder import check_name
-from trivec.stores.overflow import Overflow
-from trivec.stores.store import BATCH_BYTES, Store
+from trivec.stores.options import StoreOptions
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
-
-__all__ = ["MemoryStore", "candidates", "rank", "search_rows"]
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ _tables: dict[str, _Table] = {}
 _lock = threading.RLock()
 
 
-class MemoryStore(Store):
+class MemoryBackend(Backend[Collection]):
     """A collection in this process, shared by all stores of the same name.
 
     Its scores are the definition that all other stores are tested against; it reads every
@@ -64,48 +64,51 @@ class MemoryStore(Store):
 
     Args:
         name: The collection.
-        colbert_overflow: Has no effect here, since any number of token vectors fits.
-        batch_bytes: The most bytes of one write; 32 MiB by default.
-        deadline: Seconds that one call may take in all; see `Store`.
     """
 
-    _checked_name = staticmethod(check_name)
+    def __init__(self, name: str) -> None:
+        super().__init__(check_name(name))
 
     @classmethod
-    def from_url(
-        cls,
-        url: StoreUrl,
-        *,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-    ) -> Self:
+    @override
+    def from_url(cls, url: StoreUrl, options: StoreOptions) -> Self:
         """Open `memory:/name`."""
-        return cls(url.name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes)
+        return cls(url.name)
 
-    def _table(self) -> _Table:
-        table = _tables.get(self.name)
-        if table is None:
-            raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
-        return table
-
-    def _describe(self) -> Collection | None:
+    @override
+    def describe(self, declared: Mapping[str, FieldType]) -> Collection | None:
         table = _tables.get(self.name)
         return None if table is None else table.collection
 
-    def _create(self, collection: Collection) -> None:
+    @override
+    def create(self, collection: Collection, *, adopt: bool) -> Collection:
         with _lock:  # of two that create it at the same time, the second must not empty it
-            there = _tables.setdefault(self.name, _Table(collection)).collection
-        if there != collection:
+            existing = _tables.setdefault(self.name, _Table(collection)).collection
+        if existing != collection:
             raise SchemaMismatchError(f"collection {self.name!r} was just created otherwise")
+        return existing
 
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+    @override
+    def drop(self) -> None:
+        with _lock:
+            _tables.pop(self.name, None)
+
+    @override
+    def close(self) -> None:
+        pass
+
+    @override
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
         rows = {d.id: (d, vector) for d, vector in zip(documents, vectors, strict=True)}
         with _lock:
             table = self._table()
             table.rows.update(rows)
             table.columns = None
 
-    def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
+    @override
+    def get(self, collection: Collection, ids: Sequence[str], with_vectors: bool) -> Page:
         with _lock:
             table = self._table()
             rows = [table.rows[i] for i in ids if i in table.rows]
@@ -113,44 +116,55 @@ class MemoryStore(Store):
             return Page([document for document, _ in rows], None)
         return Page(*table.stack(rows))
 
-    def _scan(
-        self, batch_size: int, with_vectors: bool, condition: Filter | None
-    ) -> Iterator[Page]:
-        with _lock:
-            ids = sorted(self._select(condition))
-        for start in range(0, len(ids), batch_size):
-            yield self._get(ids[start : start + batch_size], with_vectors)
+    @override
+    def scan_page(
+        self,
+        collection: Collection,
+        cursor: object,
+        limit: int,
+        with_vectors: bool,
+        condition: Filter | None,
+    ) -> tuple[Page, object]:
+        """Read the next of the ids that the first page found."""
+        ids = cursor if isinstance(cursor, list) else sorted(self._select(condition))
+        page = self.get(collection, ids[:limit], with_vectors)
+        return page, ids[limit:] or None
 
-    def _select(self, condition: Filter | None) -> list[str]:
-        rows = self._table().rows.values()
-        return [d.id for d, _ in rows if condition is None or condition.matches(d.metadata)]
-
-    def _delete(self, ids: Sequence[str]) -> None:
+    @override
+    def delete(self, collection: Collection, ids: Sequence[str]) -> None:
         with _lock:
             table = self._table()
-            for one in ids:
-                table.rows.pop(one, None)
+            for id in ids:
+                table.rows.pop(id, None)
             table.columns = None
 
-    def _delete_where(self, condition: Filter) -> None:
+    @override
+    def delete_where(self, collection: Collection, condition: Filter) -> None:
         with _lock:
-            self._delete(self._select(condition))
+            self.delete(collection, self._select(condition))
 
-    def _count(self, condition: Filter | None) -> int:
-        with _lock:
-            return len(self._select(condition))
+    @override
+    def count(self, collection: Collection, condition: Filter | None) -> int:
+        return len(self._select(condition))
 
-    def _drop(self) -> None:
-        with _lock:
-            _tables.pop(self.name, None)
-
-    def _close(self) -> None:
-        pass
-
-    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+    @override
+    def search(
+        self, collection: Collection, queries: Sequence[Vector], search: Search
+    ) -> list[list[Hit]]:
         with _lock:
             documents, vectors = self._table().all()
         return search_rows(queries, documents, vectors, search)
+
+    def _select(self, condition: Filter | None) -> list[str]:
+        with _lock:
+            rows = self._table().rows.values()
+            return [d.id for d, _ in rows if condition is None or condition.matches(d.metadata)]
+
+    def _table(self) -> _Table:
+        table = _tables.get(self.name)
+        if table is None:
+            raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
+        return table
 
 
 def search_rows(

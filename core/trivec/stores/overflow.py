@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import TokenRows
 
-__all__ = ["Overflow", "OverflowingRowError", "check_overflow", "fit_rows", "pool_tokens"]
-
 Overflow = Literal["error", "pool", "truncate", "drop"]
 """`error` refuses the text, `pool` merges neighbouring tokens, `truncate` keeps the first
 tokens, `drop` stores the text without ColBERT vectors."""

@@ -1,18 +1,22 @@
-"""Stores by URL scheme, found through the entry points `trivec.stores`."""
+"""Backends by URL scheme, found through the entry points `trivec.stores`."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from trivec.arguments import shown
 from trivec.errors import InvalidOptionError, MissingDependencyError
+from trivec.stores.backend import Backend
+from trivec.stores.options import StoreOptions
 from trivec.stores.store import Store
 from trivec.stores.url import StoreUrl
 
-__all__ = ["local_files", "open_store", "store_class", "store_schemes"]
+P = ParamSpec("P")
+T = TypeVar("T")
+O = TypeVar("O", bound=StoreOptions)  # noqa: E741
 
 GROUP = "trivec.stores"
 
@@ -22,12 +26,23 @@ def store_schemes() -> Mapping[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def store_class(scheme: str) -> type[Store]:
-    """Return the store of a URL scheme.
+def requirement(entry: EntryPoint) -> str:
+    """Return what pip installs for an entry point: its package, with the extras that it names.
+
+    >>> requirement(EntryPoint("memory", "trivec.stores.memory:MemoryBackend [a]", GROUP))
+    'trivec[a]'
+    """
+    package = entry.value.partition(".")[0] if entry.dist is None else entry.dist.name
+    extras = f"[{','.join(entry.extras)}]" if entry.extras else ""
+    return package + extras
+
+
+def backend_class(scheme: str) -> type[Backend[Any]]:
+    """Return the backend of a URL scheme.
 
     Raises:
         InvalidOptionError: If no installed package offers the scheme.
-        MissingDependencyError: If the store's client is not installed.
+        MissingDependencyError: If the database's client is not installed.
     """
     known = store_schemes()
     if scheme not in known:
@@ -39,15 +54,12 @@ def store_class(scheme: str) -> type[Store]:
     except MissingDependencyError:
         raise
     except ImportError as error:
-        extra = scheme.split("+")[0]
-        if extra[:-1] in known:  # "qdrants" is "qdrant" with TLS
-            extra = extra[:-1]
         raise MissingDependencyError(
             f"the store {scheme!r} needs a package that is not installed ({error}); "
-            f"run: pip install 'trivec[{extra}]'"
+            f"run: pip install '{requirement(known[scheme])}'"
         ) from error
-    if not (isinstance(loaded, type) and issubclass(loaded, Store)):
-        raise InvalidOptionError(f"the entry point {known[scheme].value!r} is not a trivec Store")
+    if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
+        raise InvalidOptionError(f"the entry point {known[scheme].value!r} is not a trivec Backend")
     return loaded
 
 
@@ -57,11 +69,11 @@ def local_files(url: str) -> tuple[Path, ...]:
     Raises:
         InvalidOptionError, MissingDependencyError: As `open_store`.
 
-    >>> [str(one) for one in local_files("archive:/data/articles")], local_files("memory:/a")
+    >>> [str(file) for file in local_files("archive:/data/articles")], local_files("memory:/a")
     (['/data/articles'], ())
     """
     parsed = StoreUrl.parse(url)
-    return store_class(parsed.scheme).local_files(parsed)
+    return backend_class(parsed.scheme).local_files(parsed)
 
 
 def open_store(url: str, **options: object) -> Store:
@@ -70,21 +82,33 @@ def open_store(url: str, **options: object) -> Store:
     Args:
         url: Such as `qdrant+edge:./data/articles`, `qdrant://localhost:6333/articles` or
             `memory:/articles`.
-        options: The keyword options of that store's `from_url`.
+        options: Those of `StoreOptions`, and of the database: `QdrantOptions`, `MilvusOptions` or
+            `VespaOptions`.
 
     Raises:
         InvalidOptionError: If the URL, its scheme or an option is unknown.
         MissingDependencyError: If the store's client is not installed.
     """
     parsed = StoreUrl.parse(url)
-    cls = store_class(parsed.scheme)
-    parameters = inspect.signature(cls.from_url).parameters.values()
-    known = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise InvalidOptionError(
-            f"{parsed.scheme}: unknown option {', '.join(unknown)}; known are {', '.join(known)}"
-        )
-    store = cls.from_url(parsed, **options)
-    store.address = str(parsed)
-    return store
+    backend = backend_class(parsed.scheme)
+    given = backend.options.of(parsed.scheme, options)
+    return Store(backend.from_url(parsed, given), given, address=str(parsed))
+
+
+def opener(
+    options: Callable[P, O], backend: Callable[[T, str, O], Backend[Any]]
+) -> Callable[Concatenate[T, str, P], Store]:
+    """Return a function that opens a collection through a ready client.
+
+    It takes the client, the name of the collection and the keyword options.
+
+    Args:
+        options: The class of the options.
+        backend: Returns the backend of a client, a name and options.
+    """
+
+    def open(client: T, name: str, /, *args: P.args, **keywords: P.kwargs) -> Store:
+        given = options(*args, **keywords)
+        return Store(backend(client, name, given), given)
+
+    return open

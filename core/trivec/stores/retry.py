@@ -14,8 +14,6 @@ import tenacity
 from trivec.errors import StoreUnavailableError
 from trivec.stores.deadline import pause, seconds_left
 
-__all__ = ["MAX_WAIT_SECONDS", "aretrying", "retry_after", "retrying"]
-
 ATTEMPTS = 6  # waits of 0.5, 1, 2, 4 and 8 s between them, each with up to 1 s of jitter
 MAX_WAIT_SECONDS = 60.0  # the longest that a server's Retry-After is obeyed
 
@@ -75,10 +73,10 @@ def retrying(*, reached: bool = True) -> tenacity.Retrying:
     )
 
 
-def aretrying() -> tenacity.AsyncRetrying:
-    """Return the asynchronous twin of `retrying`, for a database that has answered before."""
+def aretrying(*, reached: bool = True) -> tenacity.AsyncRetrying:
+    """Return the asynchronous twin of `retrying`."""
     return tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(partial(_may_pass, True)),
+        retry=tenacity.retry_if_exception(partial(_may_pass, reached)),
         stop=_is_over,
         wait=_wait,
         before_sleep=_tell,

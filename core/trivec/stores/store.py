@@ -1,57 +1,46 @@
-"""One collection in one database: the blocking calls and their asynchronous twins."""
+"""One collection in one database: what users call."""
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, Self, Unpack, final
 
-from trivec.collection import Collection, OptimizeReport, Page, UpsertReport
+from trivec.arguments import at_least_one
+from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
 from trivec.document import Document
-from trivec.fields import FieldType
-from trivec.filters import NEVER, Filter
+from trivec.fields import FieldType, field_types
+from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
-from trivec.scores import Weights
-from trivec.search import Mode, Search
-from trivec.stores.blocking import BlockingStore, listed_queries
-from trivec.stores.deadline import DEADLINE_SECONDS, unless_limited
-from trivec.stores.handle import BATCH_BYTES, REFUSALS
+from trivec.search import Search, SearchOptions
+from trivec.stores.backend import Backend
+from trivec.stores.handle import Handle
+from trivec.stores.limits import Limits
+from trivec.stores.operations import Operations
+from trivec.stores.options import StoreOptions
 from trivec.stores.overflow import Overflow
-from trivec.stores.url import StoreUrl
+from trivec.stores.view import View
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["BATCH_BYTES", "Store"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-ASYNC_THREADS = 4
-
-
-class Store(BlockingStore):
+@final
+class Store:
     """One collection in one database.
 
-    Made by `open_store`, or by a connector's class from a ready client; a context manager that
-    closes it. Every call has an asynchronous twin with the prefix `a`, which does not block the
-    event loop. Any number of threads can use one store.
-
-    A connector writes the methods with a leading underscore. They receive checked values, may be
-    called from several threads, and raise the classes below `StoreError`:
-    `StoreUnavailableError` is retried with the same ids, `RequestTooLargeError` on a write is
-    answered by halves.
+    Made by `open_store`, or by a connector from a ready client; a context manager that closes it.
+    Every method has an asynchronous twin with the prefix `a`, which takes the same arguments, does
+    the same and does not block the event loop. Any number of threads can use one store.
 
     Args:
-        name: The collection's name.
-        colbert_overflow: What to do with ColBERT rows longer than the database can hold.
-        batch_bytes: The most bytes of one write; 32 MiB by default.
-        deadline: Seconds that one call may take with its repetitions and the waits between them;
-            120 by default. Each batch of a write and each page of a scan has this time for itself.
+        backend: The collection in its database.
+        options: Options of the store; those of a connector are options of its store, too.
+        address: Where the collection is, without secrets, for messages; by default the backend's
+            class and name.
+
+    Attributes:
+        name (str): The collection.
+        address (str): Where the collection is, without secrets; the URL given to `open_store`.
 
     Example:
         >>> from trivec import Document, open_store
@@ -69,46 +58,198 @@ class Store(BlockingStore):
 
     def __init__(
         self,
-        name: str,
+        backend: Backend[Any],
+        options: StoreOptions | None = None,
         *,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-        deadline: float = DEADLINE_SECONDS,
+        address: str | None = None,
     ) -> None:
-        super().__init__(
-            name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes, deadline=deadline
-        )
-        self._threads: ThreadPoolExecutor | None = None
+        self.name = backend.name
+        self.address = f"{type(backend).__name__}/{backend.name}" if address is None else address
+        self._owns = True
+        self._show(Handle(backend, options or StoreOptions(), self.address), View())
 
-    @classmethod
-    def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
-        """Return the files and folders of this machine that an embedded collection takes.
+    def _show(self, handle: Handle, view: View) -> None:
+        self._handle = handle
+        self._operations = Operations(handle, view)
 
-        They are what no command writes its outputs to; `PATH/name` unless a connector says more.
+    def view(
+        self,
+        *,
+        creates: bool = False,
+        model: str = "",
+        fields: Mapping[str, type | FieldType] | None = None,
+        bound: Callable[[], Filter | None] = lambda: None,
+    ) -> Store:
+        """Return another store of this collection, which creates it or is bound to a filter.
+
+        A document outside the bound counts as missing: no search finds it, `get` leaves it out,
+        and a deletion leaves it alone. A write of one, or over one, is an error. Closing the view
+        does nothing; it lives as long as this store.
+
+        Args:
+            creates: Whether the first write creates the collection for its vectors. Until then
+                the collection counts as empty. Parts that an existing collection lacks are left
+                out of writes, and one of another model is refused.
+            model: The name of the model that makes the vectors; "" when unknown.
+            fields: The metadata that filters will use, declared when the collection is created.
+            bound: Returns the filter, or None for everything; called once per call of the view,
+                since a filter may depend on the declared fields.
+
+        Example:
+            >>> from trivec import Document, F, open_store
+            >>> from trivec.testing import HashEncoder
+            >>> encoder, store = HashEncoder(), open_store("memory:/view-example")
+            >>> everything = store.view(creates=True, model=encoder.schema.model)
+            >>> vectors = encoder.encode_documents([""])
+            >>> _ = everything.upsert([Document("a", "", {"tenant": 1})], vectors)
+            >>> second = store.view(bound=lambda: F("tenant") == 2)
+            >>> second.get(["a"]).documents, len(everything.get(["a"]).documents)
+            ([], 1)
         """
-        return () if url.path is None else (url.path / url.name,)
+        shown: Store = object.__new__(Store)
+        shown.name, shown.address, shown._owns = self.name, self.address, False
+        shown._show(self._handle, View(creates, model, field_types(fields or {}), bound))
+        return shown
+
+    def __repr__(self) -> str:
+        return f"Store({self.address!r})"
+
+    # --- what is known of the collection ---------------------------------------------------------
+
+    @property
+    def schema(self) -> Schema:
+        """Which vectors the collection holds, as far as it is known; see `describe`."""
+        return self._handle.run(self._handle.known()).schema
+
+    @property
+    def fields(self) -> Mapping[str, FieldType]:
+        """The declared metadata fields, as far as they are known; see `describe`."""
+        return self._handle.run(self._operations.declared())
+
+    @property
+    def capabilities(self) -> tuple[Capability, ...]:
+        """How this store does what databases differ in."""
+        return self._handle.run(self._operations.capabilities())
+
+    @property
+    def limits(self) -> Limits:
+        """How much the database holds and returns."""
+        return self._handle.backend.limits
+
+    @property
+    def overflow(self) -> Overflow:
+        """What is done with ColBERT rows longer than the database can hold."""
+        return self._handle.options.colbert_overflow
+
+    @property
+    def max_colbert_rows(self) -> int | None:
+        """The most token vectors of one document; None for any number."""
+        return self.limits.max_colbert_rows(self.schema.colbert)
+
+    def as_stored(self, document: Document) -> Document:
+        """Return a document as the store gives it back: without what it was told to replace."""
+        return self._handle.backend.as_stored(document)
+
+    def describe(self) -> Collection:
+        """Read what the collection holds; `schema` and `fields` may be older.
+
+        Raises:
+            CollectionNotFoundError: If it does not exist.
+        """
+        return self._handle.run(self._handle.known(anew=True))
+
+    async def adescribe(self) -> Collection:
+        """Read what the collection holds."""
+        return await self._handle.arun(self._handle.known(anew=True))
+
+    # --- the collection --------------------------------------------------------------------------
+
+    def create(
+        self,
+        schema: Schema,
+        *,
+        fields: Mapping[str, type | FieldType] | None = None,
+        exist_ok: bool = False,
+    ) -> None:
+        """Create the collection.
+
+        Args:
+            schema: Which vectors it holds; usually `encoder.schema`.
+            fields: The metadata that filters will use, which databases index: path to str, int,
+                float, bool, datetime, list[str] or list[int].
+            exist_ok: Whether the collection may exist already, and fit.
+
+        Raises:
+            SchemaMismatchError: If it exists and must not, or differs.
+            InvalidOptionError: If it is no schema, or a field's path or type is unknown.
+        """
+        self._handle.run(self._operations.create(schema, fields, exist_ok))
+
+    async def acreate(
+        self,
+        schema: Schema,
+        *,
+        fields: Mapping[str, type | FieldType] | None = None,
+        exist_ok: bool = False,
+    ) -> None:
+        """Create the collection."""
+        await self._handle.arun(self._operations.create(schema, fields, exist_ok))
+
+    def drop(self) -> None:
+        """Delete the collection and everything in it; one that does not exist is no error."""
+        self._handle.run(self._operations.drop())
+
+    async def adrop(self) -> None:
+        """Delete the collection."""
+        await self._handle.arun(self._operations.drop())
+
+    def clear(self) -> None:
+        """Delete every document of the collection, or of the view."""
+        self._handle.run(self._operations.clear())
+
+    async def aclear(self) -> None:
+        """Delete every document."""
+        await self._handle.arun(self._operations.clear())
+
+    def optimize(self) -> OptimizeReport:
+        """Build the indexes now, and give back the disk that deleted documents take.
+
+        Only `qdrant+edge:` has anything to do; all others do it by themselves. It may take long,
+        and needs room for a second copy meanwhile.
+
+        Raises:
+            CollectionNotFoundError: If the collection does not exist.
+            StoreFullError: If there is too little room on the disk.
+        """
+        return self._handle.run(self._operations.optimize(), timed=False)
+
+    async def aoptimize(self) -> OptimizeReport:
+        """Build the indexes now."""
+        return await self._handle.arun(self._operations.optimize(), timed=False)
 
     def close(self) -> None:
         """Release connections and threads; a client that was handed in stays open.
 
-        Whatever is asked of the store afterwards is a `StoreError`; closing it again is no error.
+        Every later call of the store raises a `StoreError`; closing it again is no error.
         """
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            self._threads = None
-        super().close()
+        if self._owns:
+            self._handle.close()
 
-    async def _asearch(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        """Answer as `_search` does, for connectors whose client is asynchronous."""
-        return await self._in_thread(self._retrying, self._search, queries, search)
+    async def aclose(self) -> None:
+        """Release connections and threads."""
+        if self._owns:
+            await self._handle.aclose()
 
-    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a blocking call in one of the store's own threads, with the caller's context."""
-        self._check_open()
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(ASYNC_THREADS, f"trivec-{self.name}")
-        call = partial(contextvars.copy_context().run, function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -121,102 +262,144 @@ class Store(BlockingStore):
     ) -> None:
         await self.aclose()
 
-    async def adescribe(self) -> Collection:
-        """Read what the collection holds; see `describe`."""
-        return await self._in_thread(self.describe)
+    # --- documents -------------------------------------------------------------------------------
 
-    async def acreate(
-        self,
-        schema: Schema,
-        *,
-        fields: Mapping[str, type | FieldType] | None = None,
-        exist_ok: bool = False,
-    ) -> None:
-        """Create the collection; see `create`."""
-        await self._in_thread(partial(self.create, schema, fields=fields, exist_ok=exist_ok))
+    def upsert(self, documents: Sequence[Document], vectors: Vectors) -> UpsertReport:
+        """Write documents with their vectors, over those of the same ids.
 
-    async def adrop(self) -> None:
-        """Delete the collection; see `drop`."""
-        await self._in_thread(self.drop)
+        Args:
+            documents: Any number; their ids differ.
+            vectors: One row per document, with no part that the collection lacks.
 
-    async def aoptimize(self) -> OptimizeReport:
-        """Build indexes and give back disk; see `optimize`."""
-        return await self._in_thread(self.optimize)
+        Returns:
+            What was written.
 
-    async def aclose(self) -> None:
-        """Release connections and threads; see `close`."""
-        await asyncio.to_thread(self.close)
+        Raises:
+            InvalidDocumentError: If a document is at fault; nothing was written.
+            InvalidVectorsError: If the vectors do not fit the collection; nothing was written.
+            StoreError: If the database failed; what came before may have been written, and the
+                same call may be made again.
+        """
+        return self._handle.run(self._operations.upsert(documents, vectors), timed=False)
 
     async def aupsert(self, documents: Sequence[Document], vectors: Vectors) -> UpsertReport:
-        """Write documents; see `upsert`."""
-        return await self._in_thread(self.upsert, documents, vectors)
+        """Write documents with their vectors."""
+        return await self._handle.arun(self._operations.upsert(documents, vectors), timed=False)
+
+    def get(self, ids: Iterable[str], *, with_vectors: bool = False) -> Page:
+        """Return the documents with these ids, in this order; unknown ids are left out.
+
+        Args:
+            ids: Any number; of those that come twice, the first place counts.
+            with_vectors: Whether to read the vectors too.
+
+        Returns:
+            The documents, and their vectors if `with_vectors`.
+        """
+        return self._handle.run(self._operations.get(ids, with_vectors))
 
     async def aget(self, ids: Iterable[str], *, with_vectors: bool = False) -> Page:
-        """Return documents; see `get`."""
-        return await self._in_thread(partial(self.get, ids, with_vectors=with_vectors))
+        """Return the documents with these ids."""
+        return await self._handle.arun(self._operations.get(ids, with_vectors))
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Delete the documents with these ids; unknown ids are no error."""
+        self._handle.run(self._operations.delete(ids))
 
     async def adelete(self, ids: Iterable[str]) -> None:
-        """Delete documents; see `delete`."""
-        await self._in_thread(self.delete, ids)
+        """Delete the documents with these ids."""
+        await self._handle.arun(self._operations.delete(ids))
+
+    def delete_where(self, filter: Filter) -> None:
+        """Delete the documents that satisfy a condition.
+
+        Raises:
+            InvalidFilterError: If no metadata is found that does not satisfy the condition, such as
+                for `x | ~x`, or it compares nothing; use `drop` to delete everything.
+        """
+        self._handle.run(self._operations.delete_where(filter))
 
     async def adelete_where(self, filter: Filter) -> None:
-        """Delete documents; see `delete_where`."""
-        await self._in_thread(self.delete_where, filter)
+        """Delete the documents that satisfy a condition."""
+        await self._handle.arun(self._operations.delete_where(filter))
+
+    def count(self, filter: Filter | None = None) -> int:
+        """Count the documents, or those that satisfy a condition."""
+        return self._handle.run(self._operations.count(filter))
 
     async def acount(self, filter: Filter | None = None) -> int:
-        """Count documents; see `count`."""
-        return await self._in_thread(self.count, filter)
+        """Count the documents."""
+        return await self._handle.arun(self._operations.count(filter))
+
+    def scan(
+        self, *, batch_size: int = 256, with_vectors: bool = False, filter: Filter | None = None
+    ) -> Iterator[Page]:
+        """Yield every document once, in pages, in no particular order.
+
+        Args:
+            batch_size: The most documents of one page.
+            with_vectors: Whether to read the vectors too.
+            filter: Yield only documents that satisfy this condition.
+        """
+        batch_size = at_least_one(batch_size, "batch_size")
+        scan = self._handle.run(self._operations.scan(batch_size, with_vectors, filter))
+
+        def pages() -> Iterator[Page]:
+            while (
+                page := self._handle.run(self._operations.next_page(scan), timed=False)
+            ) is not None:
+                yield page
+
+        return pages()
 
     async def ascan(
         self, *, batch_size: int = 256, with_vectors: bool = False, filter: Filter | None = None
     ) -> AsyncIterator[Page]:
-        """Yield every document once; see `scan`."""
-        pages = self.scan(batch_size=batch_size, with_vectors=with_vectors, filter=filter)
-        while (page := await self._in_thread(next, pages, None)) is not None:
+        """Yield every document once."""
+        batch_size = at_least_one(batch_size, "batch_size")
+        scan = await self._handle.arun(self._operations.scan(batch_size, with_vectors, filter))
+        while (
+            page := await self._handle.arun(self._operations.next_page(scan), timed=False)
+        ) is not None:
             yield page
 
-    async def asearch(
-        self,
-        query: Vector,
-        *,
-        k: int = 10,
-        mode: Mode = "hybrid",
-        weights: Weights = Weights.GENERAL,
-        candidates: int = 100,
-        filter: Filter | None = None,
-    ) -> list[Hit]:
-        """Return the best documents for one query; see `search`."""
-        found = await self.asearch_many(
-            [query], k=k, mode=mode, weights=weights, candidates=candidates, filter=filter
-        )
-        return found[0]
+    # --- search ----------------------------------------------------------------------------------
+
+    def search(self, query: Vector, **options: Unpack[SearchOptions]) -> list[Hit]:
+        """Return the best documents for one query, best first; equal scores in id order.
+
+        Args:
+            query: The encoded question.
+            options: See `SearchOptions`.
+
+        Raises:
+            InvalidOptionError: If an option is out of range.
+            InvalidVectorsError: If the query lacks the part of the mode or has other dimensions.
+            InvalidFilterError: If the filter does not fit the declared fields.
+        """
+        return self.search_many([query], **options)[0]
+
+    async def asearch(self, query: Vector, **options: Unpack[SearchOptions]) -> list[Hit]:
+        """Return the best documents for one query."""
+        return (await self.asearch_many([query], **options))[0]
+
+    def search_many(
+        self, queries: Iterable[Vector], **options: Unpack[SearchOptions]
+    ) -> list[list[Hit]]:
+        """Answer many queries, with the options of `search`.
+
+        Args:
+            queries: The encoded questions; `encoder.encode_queries(texts)` as it is.
+            options: See `SearchOptions`.
+
+        Returns:
+            The hits of each query, in the order of the queries.
+        """
+        return self._handle.run(self._operations.search_many(queries, Search(**options)))
 
     async def asearch_many(
-        self,
-        queries: Iterable[Vector],
-        *,
-        k: int = 10,
-        mode: Mode = "hybrid",
-        weights: Weights = Weights.GENERAL,
-        candidates: int = 100,
-        filter: Filter | None = None,
+        self, queries: Iterable[Vector], **options: Unpack[SearchOptions]
     ) -> list[list[Hit]]:
-        """Answer many queries; see `search_many`."""
-        with unless_limited(self.deadline):
-            listed = await self._in_thread(listed_queries, queries)
-            search = Search(mode, k, weights, candidates, filter)
-            known = self._collection
-            try:
-                return await self._aanswered(listed, search)
-            except REFUSALS as error:
-                if not await self._in_thread(self._has_changed, known, error):
-                    raise
-            return await self._aanswered(listed, search)
-
-    async def _aanswered(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        search, checked = await self._in_thread(self._prepared, queries, search)
-        if not checked or search.filter == NEVER:
-            return [[] for _ in checked]
-        with self._forgetting():
-            found = await self._asearch(checked, search)
-        return await self._in_thread(self._best_hits, found, search)
+        """Answer many queries."""
+        search = Search(**options)
+        return await self._handle.arun(self._operations.search_many(queries, search))

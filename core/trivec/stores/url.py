@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 from trivec.arguments import described
 from trivec.errors import InvalidOptionError
 
-__all__ = ["StoreUrl", "is_loopback", "without_secrets"]
-
 _SCHEME = re.compile(r"([a-z][a-z0-9]*(?:\+[a-z0-9]+)?):(.+)", re.DOTALL)
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _PORTS = range(1, 2**16)

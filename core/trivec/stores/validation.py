@@ -15,8 +15,6 @@ from trivec.search import Mode, Search
 from trivec.stores.limits import Limits
 from trivec.vectors import Vector, Vectors, expect_vector
 
-__all__ = ["check_documents", "check_mode", "check_query"]
-
 
 def check_documents(
     name: str,

@@ -1,0 +1,481 @@
+"""The calls of a store, each written once for its blocking and its asynchronous method."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from trivec.arguments import described, expect
+from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
+from trivec.document import PRIVATE_KEY, Document, check_id
+from trivec.errors import (
+    CollectionNotFoundError,
+    InvalidDocumentError,
+    InvalidFilterError,
+    InvalidOptionError,
+    InvalidVectorsError,
+    RequestTooLargeError,
+    SchemaMismatchError,
+    StoreError,
+)
+from trivec.fields import FieldType, field_types, fit_filter
+from trivec.filters import ALWAYS, NEVER, Comparison, Filter, Op, check_is_filter
+from trivec.filters.counterexample import counterexample
+from trivec.hit import Hit
+from trivec.ranking import rank_hits
+from trivec.rows import spans
+from trivec.schema import Schema
+from trivec.search import Search
+from trivec.stores.handle import Flow, Handle, ask
+from trivec.stores.overflow import OverflowingRowError, fit_rows
+from trivec.stores.steps import Pause, Steps
+from trivec.stores.validation import check_documents, check_mode, check_query
+from trivec.stores.view import View, batches_of, check_replaces, check_within, together, within
+from trivec.vectors import Vector, Vectors
+
+T = TypeVar("T")
+
+# Errors that an old description can cause: refusals by the checks here, or by the database.
+_REFUSALS = (InvalidDocumentError, InvalidFilterError, InvalidVectorsError, StoreError)
+
+_creating = threading.Lock()
+_log = logging.getLogger("trivec")
+
+
+@dataclass(slots=True)
+class Scan:
+    """How far a scan has come."""
+
+    collection: Collection
+    condition: Filter | None
+    batch_size: int
+    with_vectors: bool
+    cursor: object = None
+    is_over: bool = False
+    is_empty: bool = True
+
+
+class Operations:
+    """The calls of a store as flows; `Store` says what each does.
+
+    Args:
+        handle: The open collection.
+        view: How the store shows it.
+    """
+
+    def __init__(self, handle: Handle, view: View) -> None:
+        self._handle = handle
+        self._backend = handle.backend
+        self._view = view
+
+    # --- the collection ------------------------------------------------------------------------
+
+    def create(
+        self, schema: Schema, fields: Mapping[str, type | FieldType] | None, exist_ok: bool
+    ) -> Flow[None]:
+        """Create the collection, or check that the one that exists fits."""
+        expect(schema, Schema, "schema", "a Schema, usually encoder.schema")
+        expect(exist_ok, bool, "exist_ok", "True or False")
+        wanted = Collection(schema, field_types(fields or {}))
+        existing = yield from self._handle.describe(wanted.fields)
+        if existing is None:
+            self._handle.created((yield from ask(self._backend.create, wanted, adopt=exist_ok)))
+            return
+        if not exist_ok:
+            raise SchemaMismatchError(f"collection {self._name!r} exists; pass exist_ok=True")
+        problems = schema.differences(existing.schema) + [
+            f"field {path!r} is {existing.fields.get(path, 'not declared')}, expected {kind}"
+            for path, kind in wanted.fields.items()
+            if existing.fields.get(path) != kind
+        ]
+        if problems:
+            self._handle.forget()
+            raise SchemaMismatchError(
+                f"collection {self._name!r} exists and does not fit: {'; '.join(problems)}. "
+                "Use another name, or drop it and ingest again"
+            )
+
+    def drop(self) -> Flow[None]:
+        """Delete the collection."""
+        yield from ask(self._backend.drop)
+        self._handle.forget()
+
+    def optimize(self) -> Flow[OptimizeReport]:
+        """Build indexes and give back disk."""
+        collection = yield from self._handle.known(anew=True)
+        return (yield from ask(self._backend.optimize, collection))
+
+    def clear(self) -> Flow[None]:
+        """Delete every document within the bound; without one, create the collection anew."""
+        try:
+            collection = yield from self._handle.known(anew=True)
+            bound = yield from self._bound()
+            if bound is not None:
+                yield from ask(self._backend.delete_where, collection, bound)
+                return
+        except CollectionNotFoundError:
+            if self._view.creates:
+                return
+            raise
+        yield from self.drop()
+        yield from self.create(collection.schema, collection.fields, exist_ok=True)
+
+    # --- documents -----------------------------------------------------------------------------
+
+    def upsert(self, documents: Sequence[Document], vectors: Vectors) -> Flow[UpsertReport]:
+        """Write documents with their vectors."""
+        if not self._view.creates:
+            return (yield from self._upsert(documents, vectors))
+        bound = yield from self._bound()
+        if bound is not None:
+            check_within(documents, bound)  # before the collection is created for them
+        fitted = yield from self._created(vectors)
+        try:
+            return (yield from self._upsert(documents, fitted))
+        except CollectionNotFoundError:  # another handle dropped it meanwhile
+            fitted = yield from self._created(vectors)
+            return (yield from self._upsert(documents, fitted))
+
+    def _created(self, vectors: Vectors) -> Flow[Vectors]:
+        """Create the collection if need be; return the parts of the vectors that it holds."""
+        expect(
+            vectors,
+            Vectors,
+            "vectors",
+            "Vectors, such as encoder.encode_documents(texts)",
+            error=InvalidVectorsError,
+        )
+        given = self._view.schema_of(vectors)
+        try:
+            # Another handle may have put another model's collection in the place of this one.
+            collection = yield from self._handle.known(anew=True)
+        except CollectionNotFoundError:
+            # Of two first writes at the same time, one creates the collection.
+            while not _creating.acquire(blocking=False):
+                yield from ask(_pause)
+            try:
+                yield from self.create(given, self._view.fields, exist_ok=True)
+            finally:
+                _creating.release()
+            return vectors
+        return vectors.only(given.held_by(collection.schema))
+
+    def _upsert(self, documents: Sequence[Document], vectors: Vectors) -> Flow[UpsertReport]:
+        collection = yield from self._handle.known(anew=True)
+        check_documents(self._name, collection, documents, vectors, self._backend.limits)
+        documents = list(documents)  # of whatever type of sequence, for cutting
+        bound = yield from self._bound()
+        if bound is not None:
+            check_within(documents, bound)
+            for ids in batches_of([document.id for document in documents]):
+                page = yield from ask(self._backend.get, collection, ids, False)
+                check_replaces(page.documents, bound)
+        self._backend.check(collection, documents, vectors)
+        vectors, overflowed = self._fit(collection.schema, vectors, [d.id for d in documents])
+        texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
+        sizes = self._backend.wire_bytes(collection, vectors) + texts
+        requests = 0
+        for start, stop in spans(sizes, self._handle.options.batch_bytes):
+            requests += yield from self._write(
+                collection, documents[start:stop], vectors.slice(start, stop)
+            )
+        return UpsertReport(len(documents), requests, int(sizes.sum()), overflowed)
+
+    def _write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> Flow[int]:
+        """Write one batch, by halves if the database finds it too large; return the requests."""
+        try:
+            yield from ask(self._backend.write, collection, documents, vectors)
+        except RequestTooLargeError as error:
+            if len(documents) == 1:
+                raise StoreError(
+                    f"document {documents[0].id!r} alone is too large for the database: {error}"
+                ) from error
+            half = len(documents) // 2
+            first = yield from self._write(collection, documents[:half], vectors.slice(0, half))
+            rest = vectors.slice(half, len(documents))
+            return first + (yield from self._write(collection, documents[half:], rest))
+        return 1
+
+    def get(self, ids: Iterable[str], with_vectors: bool) -> Flow[Page]:
+        """Return documents in the order of their ids."""
+        wanted = _ids(ids)
+        return (yield from self._unless_missing(self._get(wanted, with_vectors), Page([], None)))
+
+    def _get(self, ids: Sequence[str], with_vectors: bool) -> Flow[Page]:
+        collection = yield from self._handle.known(anew=with_vectors)
+        if with_vectors:
+            self._check_model(collection)
+        page = Page([], None)
+        if ids:
+            page = yield from ask(self._backend.get, collection, ids, with_vectors)
+        index = {document.id: i for i, document in enumerate(page.documents)}
+        order = [index[id] for id in ids if id in index]
+        vectors = page.vectors
+        if with_vectors and vectors is None:
+            vectors = _no_vectors(collection.schema)
+        bound = yield from self._bound()
+        documents = [page.documents[i] for i in order]
+        return within(Page(documents, None if vectors is None else vectors.take(order)), bound)
+
+    def delete(self, ids: Iterable[str]) -> Flow[None]:
+        """Delete documents by their ids."""
+        yield from self._unless_missing(self._delete(_ids(ids)), None)
+
+    def _delete(self, ids: Sequence[str]) -> Flow[None]:
+        collection = yield from self._handle.known(anew=True)
+        if (yield from self._bound()) is None:
+            if ids:
+                yield from ask(self._backend.delete, collection, ids)
+            return
+        for batch in batches_of(ids):
+            page = yield from self._get(batch, False)
+            if page.documents:
+                inside = [document.id for document in page.documents]
+                yield from ask(self._backend.delete, collection, inside)
+
+    def delete_where(self, filter: Filter) -> Flow[None]:
+        """Delete the documents that satisfy a condition."""
+        yield from self._unless_missing(self._delete_where(filter), None)
+
+    def _delete_where(self, filter: Filter) -> Flow[None]:
+        collection = yield from self._handle.known(anew=True)
+        condition = self._fitted(collection, check_is_filter(filter))
+        if all(comparison.value == () for comparison in filter.comparisons()):
+            raise InvalidFilterError(
+                f"delete_where({filter!r}) compares nothing; use drop() to delete everything"
+            )
+        bound = yield from self._bound()
+        if condition is None or counterexample(condition, collection.fields) is None:
+            which, instead = ("there can be", "drop()")
+            if bound is not None:
+                which, instead = ("that this store is bound to", "clear()")
+            raise InvalidFilterError(
+                f"delete_where({filter!r}) would delete every document {which}; use {instead} to "
+                "delete them all"
+            )
+        condition = self._fitted(collection, together(bound, condition))
+        if condition is not None and condition != NEVER:
+            yield from self._note_undeclared(collection, condition)
+            yield from ask(self._backend.delete_where, collection, condition)
+
+    def count(self, filter: Filter | None) -> Flow[int]:
+        """Count documents."""
+        return (yield from self._unless_missing(self._count(filter), 0))
+
+    def _count(self, filter: Filter | None) -> Flow[int]:
+        collection = yield from self._handle.known(anew=True)
+        condition = self._fitted(collection, together((yield from self._bound()), filter))
+        count = 0
+        if condition != NEVER:
+            count = yield from ask(self._backend.count, collection, condition)
+        if not count:
+            yield from self._note_undeclared(collection, condition)
+        return count
+
+    def scan(self, batch_size: int, with_vectors: bool, filter: Filter | None) -> Flow[Scan | None]:
+        """Return a scan that has not begun."""
+        start = self._scan(batch_size, with_vectors, filter)
+        return (yield from self._unless_missing(start, None))
+
+    def _scan(
+        self, batch_size: int, with_vectors: bool, filter: Filter | None
+    ) -> Flow[Scan | None]:
+        collection = yield from self._handle.known(anew=True)
+        condition = self._fitted(collection, together((yield from self._bound()), filter))
+        return Scan(collection, condition, batch_size, with_vectors)
+
+    def next_page(self, scan: Scan | None) -> Flow[Page | None]:
+        """Return the next page of a scan that holds a document, or None at its end."""
+        self._handle.check_open()
+        while scan is not None and not scan.is_over:
+            if scan.condition == NEVER:
+                scan.is_over = True
+                break
+            page = yield from self._unless_missing(self._page(scan), Page([], None))
+            if page.documents:
+                scan.is_empty = False
+                return page
+        if scan is not None and scan.is_empty:
+            scan.is_empty = False  # said once
+            yield from self._note_undeclared(scan.collection, scan.condition)
+        return None
+
+    def _page(self, scan: Scan) -> Flow[Page]:
+        scan.is_over = True  # also if the collection turns out to be gone
+        page, scan.cursor = yield from ask(
+            self._backend.scan_page,
+            scan.collection,
+            scan.cursor,
+            scan.batch_size,
+            scan.with_vectors,
+            scan.condition,
+        )
+        scan.is_over = scan.cursor is None
+        return page
+
+    def capabilities(self) -> Flow[tuple[Capability, ...]]:
+        """Return how the backend does what databases differ in."""
+        collection = yield from self._handle.known()
+        return (yield from ask(self._backend.capabilities, collection))
+
+    # --- search --------------------------------------------------------------------------------
+
+    def search_many(self, queries: Iterable[Vector], search: Search) -> Flow[list[list[Hit]]]:
+        """Answer many queries; once more if the collection turns out to be another one."""
+        listed = _listed_queries(queries)
+        empty: list[list[Hit]] = [[] for _ in listed]
+        return (yield from self._unless_missing(self._search_twice(listed, search), empty))
+
+    def _search_twice(self, queries: Sequence[Vector], search: Search) -> Flow[list[list[Hit]]]:
+        known = self._handle.collection
+        try:
+            return (yield from self._search(queries, search))
+        except _REFUSALS as error:
+            if not (yield from self._handle.has_changed(known, error)):
+                raise
+        return (yield from self._search(queries, search))
+
+    def _search(self, queries: Sequence[Vector], search: Search) -> Flow[list[list[Hit]]]:
+        limits = self._backend.limits
+        collection = yield from self._handle.known()
+        self._check_model(collection)
+        condition = together((yield from self._bound()), search.filter)
+        search = replace(search, filter=self._fitted(collection, condition))
+        check_mode(self._name, collection.schema, search.mode)  # also where there is no query
+        limits.check_search(search)
+        checked = [
+            self._fit(
+                collection.schema,
+                check_query(self._name, collection.schema, query, search),
+                ["the query"],
+            )[0][0]
+            for query in queries
+        ]
+        if not checked or search.filter == NEVER:
+            return [[] for _ in checked]
+        answers = yield from ask(self._backend.search, collection, checked, search)
+        ranked = [rank_hits(hits, search.k) for hits in answers]
+        if not any(ranked):
+            yield from self._note_undeclared(collection, search.filter)
+        return ranked
+
+    # --- shared ----------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return self._backend.name
+
+    def _unless_missing(self, flow: Flow[T], default: T) -> Flow[T]:
+        """Return the default where the first write is still to create the collection."""
+        try:
+            return (yield from flow)
+        except CollectionNotFoundError:
+            if not self._view.creates:
+                raise
+            return default
+
+    def _check_model(self, collection: Collection) -> None:
+        """Refuse to compare with the vectors of another model."""
+        if self._view.creates:
+            collection.schema.check_model(self._view.model)
+
+    def _bound(self) -> Flow[Filter | None]:
+        """Return the bound of this view as the store searches it."""
+        bound = self._view.bound()
+        if bound is None:
+            return None
+        return fit_filter(bound, (yield from self.declared()))
+
+    def declared(self) -> Flow[Mapping[str, FieldType]]:
+        """Return the declared fields, which are those to come until the collection exists."""
+        try:
+            return (yield from self._handle.known()).fields
+        except CollectionNotFoundError:
+            if not self._view.creates:
+                raise
+            return self._view.fields
+
+    def _fitted(self, collection: Collection, condition: Filter | None) -> Filter | None:
+        """Return a filter as backends get it; None where it is true of everything.
+
+        It is simplified, and its values are in the types of the declared fields. A filter that is
+        never true is `NEVER`, which no backend is asked for.
+        """
+        if condition is None:
+            return None
+        only = self._backend.limits.declared_fields_only
+        try:
+            fitted = fit_filter(
+                check_is_filter(condition), collection.fields, declared_only=only
+            ).simplified()
+        except RecursionError as error:
+            raise InvalidFilterError("a filter has too many brackets in one another") from error
+        return None if fitted == ALWAYS else fitted
+
+    def _note_undeclared(self, collection: Collection, condition: Filter | None) -> Flow[None]:
+        """Warn once of each field of a filter that is not declared and that no document has."""
+        if condition is None or self._backend.limits.declared_fields_only:
+            return
+        for path in {comparison.path for comparison in condition.comparisons()}:
+            noted = self._handle.noted
+            if path in noted or path in collection.fields or path.startswith(f"{PRIVATE_KEY}."):
+                continue
+            noted.add(path)
+            exists = Comparison(path, Op.EXISTS)
+            if not (yield from ask(self._backend.count, collection, exists)):
+                _log.warning(
+                    "collection %r: a filter names the field %r, which no document has; "
+                    "its declared fields are %s",
+                    *(self._name, path, ", ".join(collection.fields) or "none"),
+                )
+
+    def _fit(
+        self, schema: Schema, vectors: Vectors, names: Sequence[str]
+    ) -> tuple[Vectors, tuple[str, ...]]:
+        """Apply `colbert_overflow`; return the vectors and the names of the rows it changed."""
+        if vectors.colbert is None:
+            return vectors, ()
+        limit = self._backend.limits.max_colbert_rows(schema.colbert)
+        try:
+            fitted, changed = fit_rows(
+                vectors.colbert, limit, self._handle.options.colbert_overflow
+            )
+        except OverflowingRowError as error:
+            raise InvalidDocumentError(f"{names[error.row]!r}: {error}") from error
+        return replace(vectors, colbert=fitted), tuple(names[int(i)] for i in changed)
+
+
+def _listed_queries(queries: Iterable[Vector]) -> list[Vector]:
+    """Return many queries as a list; one query alone is an error."""
+    if isinstance(queries, (str, Vector)) or not isinstance(queries, Iterable):
+        raise InvalidVectorsError(
+            "queries: expected Vectors, such as encoder.encode_queries(texts), "
+            f"got {described(queries)}"
+        )
+    return list(queries)
+
+
+def _pause() -> Steps[bool]:
+    """Wait a moment for another write to create the collection."""
+    yield [Pause(0.01)]
+    return True
+
+
+def _no_vectors(schema: Schema) -> Vectors:
+    return Vectors.from_rows([], dense=schema.dense, sparse=schema.sparse, colbert=schema.colbert)
+
+
+def _ids(ids: Iterable[str]) -> list[str]:
+    """Return different ids; one id alone is an error."""
+    if isinstance(ids, str):
+        raise InvalidOptionError(f"ids={ids!r} is one string; pass a list of ids")
+    if isinstance(ids, bytes | Document) or not isinstance(ids, Iterable):
+        raise InvalidOptionError(f"ids: expected a list of str, got {described(ids)}")
+    return list(dict.fromkeys(map(check_id, ids)))

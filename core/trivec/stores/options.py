@@ -1,0 +1,66 @@
+"""Options that every store takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar, TypeVar
+
+from trivec.arguments import at_least_one
+from trivec.errors import InvalidOptionError
+from trivec.stores.deadline import DEADLINE_SECONDS, check_seconds
+from trivec.stores.overflow import Overflow, check_overflow
+
+BATCH_BYTES = 32 * 1024 * 1024
+
+O = TypeVar("O", bound="StoreOptions")  # noqa: E741
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreOptions:
+    """Options of every store; each connector's options class adds its own.
+
+    Args:
+        colbert_overflow: What to do with ColBERT rows longer than the database can hold: "error",
+            "pool", "truncate" or "drop".
+        batch_bytes: The most bytes of one write.
+        deadline: Seconds that one call may take with its repetitions and the waits between them.
+            Each batch of a write and each page of a scan has this time for itself.
+
+    Raises:
+        InvalidOptionError: If an option is out of range.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Names that options had before, and what to write instead."""
+
+    colbert_overflow: Overflow = "pool"
+    batch_bytes: int = BATCH_BYTES
+    deadline: float = DEADLINE_SECONDS
+
+    def __post_init__(self) -> None:
+        check_overflow(self.colbert_overflow)
+        object.__setattr__(self, "batch_bytes", at_least_one(self.batch_bytes, "batch_bytes"))
+        object.__setattr__(self, "deadline", check_seconds(self.deadline, "deadline"))
+
+    @classmethod
+    def of(cls: type[O], where: str, given: Mapping[str, object]) -> O:
+        """Return options given by name, such as the keyword arguments of `open_store`.
+
+        Args:
+            where: What the options are for, which an error begins with.
+            given: Values by the names of options.
+
+        Raises:
+            InvalidOptionError: If a name is unknown or a value out of range.
+        """
+        known = [option.name for option in fields(cls)]
+        for name in sorted(set(given) - set(known)):
+            if name in cls.renamed:
+                raise InvalidOptionError(
+                    f"{where}: {name} has another name now: {cls.renamed[name]}"
+                )
+            raise InvalidOptionError(
+                f"{where}: unknown option {name}; known are {', '.join(known)}"
+            )
+        return cls(**given)  # type: ignore[arg-type]

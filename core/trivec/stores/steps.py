@@ -1,0 +1,185 @@
+"""Requests and their answers: one text for blocking and asynchronous clients.
+
+A hook of a backend that needs requests is a generator. It yields the requests of one step, which
+do not depend on each other, and receives their answers in the same order; its return value is the
+result. The store sends the requests, in threads or in an event loop. If a request fails, its error
+is raised at the `yield`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from types import GeneratorType
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
+
+from trivec.stores.deadline import pause
+
+T = TypeVar("T")
+A = TypeVar("A")
+Y = TypeVar("Y")
+
+Steps: TypeAlias = Generator[Sequence[Any], Sequence[Any], T]
+"""Yields the requests of each step, receives their answers and returns a result."""
+
+_ASYNC_REQUESTS = 8  # of one step in flight at once, where the backend does not say more
+
+InThread = Callable[..., Awaitable[Any]]
+"""Runs a function in a thread, with the caller's context."""
+
+
+class Sender(Protocol):
+    """Sends requests; the part of a backend that drivers use."""
+
+    def send(self, request: Any) -> Any:  # noqa: ANN401 - a backend's own requests and answers
+        """Send one request and wait for its answer."""
+        ...
+
+    def asend(self, request: Any) -> Awaitable[Any] | None:  # noqa: ANN401
+        """Return an awaitable of the answer, or None for `send` in a thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A request to wait, which no backend sees.
+
+    Args:
+        seconds: How long.
+    """
+
+    seconds: float
+
+
+def ask(request: Any) -> Steps[Any]:  # noqa: ANN401
+    """Send one request and return its answer, in a step of its own."""
+    [answer] = yield [request]
+    return answer
+
+
+def run(result: T | Steps[T], sender: Sender, *, pool: ThreadPoolExecutor | None = None) -> T:
+    """Return the result of a hook, sending its requests and waiting for the answers.
+
+    Args:
+        result: The result itself, or the generator that asks for it.
+        sender: Sends the requests.
+        pool: Threads that send the requests of one step; None to send them one after the other.
+    """
+    if not isinstance(result, GeneratorType):
+        return cast(T, result)
+    steps: Steps[T] = result
+
+    def send(request: Any) -> Any:  # noqa: ANN401
+        return pause(request.seconds) if isinstance(request, Pause) else sender.send(request)
+
+    answers: Sequence[Any] | None = None
+    error: Exception | None = None
+    while True:
+        state = advance(steps, answers, error)
+        if isinstance(state, Returned):
+            return state.value
+        requests, answers, error = state.value, None, None
+        try:
+            if pool is None or len(requests) == 1:
+                answers = [send(request) for request in requests]
+            else:
+                answers = _send_together(send, requests, pool)
+        except Exception as raised:
+            error = raised
+
+
+async def arun(
+    result: T | Steps[T], sender: Sender, *, connections: int = 1, in_thread: InThread
+) -> T:
+    """Return the result of a hook; requests go out together, and steps run in threads.
+
+    Args:
+        result: The result itself, or the generator that asks for it.
+        sender: Sends the requests.
+        connections: How many requests of one step are sent at the same time, but at least eight.
+        in_thread: Runs a function in a thread.
+    """
+    if not isinstance(result, GeneratorType):
+        return cast(T, result)
+    steps: Steps[T] = result
+    turns = asyncio.Semaphore(max(connections, _ASYNC_REQUESTS))
+
+    async def send(request: Any) -> Any:  # noqa: ANN401
+        if isinstance(request, Pause):
+            return await asyncio.sleep(request.seconds)
+        async with turns:
+            answer = sender.asend(request)
+            return await (in_thread(sender.send, request) if answer is None else answer)
+
+    answers: Sequence[Any] | None = None
+    error: Exception | None = None
+    while True:
+        state = await in_thread(advance, steps, answers, error)
+        if isinstance(state, Returned):
+            return cast(T, state.value)
+        requests, answers, error = state.value, None, None
+        try:
+            if len(requests) == 1:
+                answers = [await send(requests[0])]
+            else:
+                answers = await _gather([send(request) for request in requests])
+        except Exception as raised:
+            error = raised
+
+
+@dataclass(frozen=True, slots=True)
+class Yielded(Generic[Y]):
+    """A value that a generator yielded."""
+
+    value: Y
+
+
+@dataclass(frozen=True, slots=True)
+class Returned(Generic[T]):
+    """The result of a generator that ended."""
+
+    value: T
+
+
+def advance(
+    generator: Generator[Y, Any, T], answer: object, error: Exception | None = None
+) -> Yielded[Y] | Returned[T]:
+    """Return what a generator yields next, or its result.
+
+    Args:
+        generator: The generator.
+        answer: What it receives; None to begin.
+        error: An error to raise in it instead.
+    """
+    try:
+        if error is not None:
+            return Yielded(generator.throw(error))
+        return Yielded(generator.send(answer))
+    except StopIteration as end:  # which a future could not carry
+        return Returned(end.value)
+
+
+def _send_together(
+    send: Callable[[Any], A], requests: Sequence[Any], pool: ThreadPoolExecutor
+) -> list[A]:
+    """Send requests at the same time; the answers come in the order of the requests."""
+    # A copy of the context for each: a context cannot be entered twice at the same time.
+    futures = [pool.submit(copy_context().run, send, request) for request in requests]
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+async def _gather(sending: Sequence[Coroutine[Any, Any, A]]) -> list[A]:
+    """Wait for all answers; if one fails, the other requests are cancelled."""
+    tasks = [asyncio.ensure_future(one) for one in sending]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
