@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document
 from trivec.fields import FieldType
 from trivec.schema import Schema
 from trivec.vectors import Vectors
-
-__all__ = ["Capability", "Collection", "OptimizeReport", "Page", "UpsertReport"]
 
 
 class Page(NamedTuple):
@@ -33,10 +32,12 @@ class Collection:
     Args:
         schema: Which vectors it holds.
         fields: The declared metadata, path to type.
+        colbert: How it keeps token vectors; None where that is not recorded.
     """
 
     schema: Schema
     fields: Mapping[str, FieldType] = field(default_factory=dict)
+    colbert: ColbertStorage | None = None
 
 
 @dataclass(frozen=True, slots=True)

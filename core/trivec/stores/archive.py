@@ -23,6 +23,7 @@ from trivec.search import Search
 from trivec.stores.archive_folder import ArchiveFolder, saved_collection, whole
 from trivec.stores.backend import Backend
 from trivec.stores.folder import check_name, check_not_linked, remove_files
+from trivec.stores.limits import Limits
 from trivec.stores.memory import candidates, rank
 from trivec.stores.options import StoreOptions
 from trivec.stores.url import StoreUrl
@@ -56,6 +57,8 @@ class ArchiveBackend(Backend[Collection]):
         folder: Where it is; made by `create`.
         name: The collection.
     """
+
+    limits = Limits(database="archive:", colbert_bits=(16, 32))  # it keeps 32 in any case
 
     def __init__(self, folder: str | Path, name: str) -> None:
         super().__init__(check_name(name))
@@ -92,9 +95,10 @@ class ArchiveBackend(Backend[Collection]):
 
     @override
     def create(self, collection: Collection, *, adopt: bool) -> Collection:
-        if not self._folder.create(collection) and self.describe({}) != collection:
+        made = Collection(collection.schema, collection.fields)
+        if not self._folder.create(made) and self.describe({}) != made:
             raise SchemaMismatchError(f"collection {self.name!r} was just created otherwise")
-        return collection
+        return made
 
     @override
     def write(

@@ -219,7 +219,7 @@ class Handle:
             return run(call(), self.backend, pool=self._senders)
 
         with self._failing(), unless_limited(self.options.deadline):
-            result = retrying(reached=self._reached)(attempt)
+            result: object = retrying(reached=self._reached)(attempt)
         self._reached = True
         return result
 
@@ -237,7 +237,7 @@ class Handle:
             )
 
         with self._failing(), unless_limited(self.options.deadline):
-            result = await aretrying(reached=self._reached)(attempt)
+            result: object = await aretrying(reached=self._reached)(attempt)
         self._reached = True
         return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document, metadata_json, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.search import Search
@@ -23,6 +24,7 @@ class Limits:
         metadata_bytes: The most bytes of the metadata as compact JSON in UTF-8.
         colbert_rows: The most token vectors of one document.
         colbert_values: The most numbers in all token vectors of one document.
+        colbert_bits: The bits that one number of a token vector can take; see `ColbertStorage`.
         hits: The most hits of one search, and candidates of all sources together.
         declared_fields_only: Whether filters can use declared fields only.
         connections: How many requests of one step are sent at the same time.
@@ -38,6 +40,7 @@ class Limits:
     metadata_bytes: int | None = None
     colbert_rows: int | None = None
     colbert_values: int | None = None
+    colbert_bits: tuple[int, ...] = (16,)
     hits: int | None = None
     declared_fields_only: bool = False
     connections: int = 1
@@ -73,6 +76,19 @@ class Limits:
             raise InvalidOptionError(
                 f"{self.database} returns at most {self.hits} hits at once: k={search.k} and "
                 f"candidates={search.candidates} of two sources are too many"
+            )
+
+    def check_colbert(self, colbert: ColbertStorage) -> None:
+        """Check that the database can keep token vectors so.
+
+        Raises:
+            InvalidOptionError: If it cannot.
+        """
+        if colbert.bits not in self.colbert_bits:
+            offered = ", ".join(map(str, self.colbert_bits))
+            raise InvalidOptionError(
+                f"{self.database or 'this store'} keeps token vectors with {offered} bits for each "
+                f"number, got bits={colbert.bits}"
             )
 
     def _check(self, document: Document, what: str, size: int, limit: int) -> None:

@@ -22,6 +22,7 @@ from trivec.scores import PartScores, Weights, score_many
 from trivec.search import Search
 from trivec.stores.backend import Backend
 from trivec.stores.folder import check_name
+from trivec.stores.limits import Limits
 from trivec.stores.options import StoreOptions
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
@@ -65,6 +66,8 @@ class MemoryBackend(Backend[Collection]):
     Args:
         name: The collection.
     """
+
+    limits = Limits(database="memory:", colbert_bits=(16, 32))  # it keeps 32 in any case
 
     def __init__(self, name: str) -> None:
         super().__init__(check_name(name))

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from trivec.arguments import described, expect
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
 from trivec.document import PRIVATE_KEY, Document, check_id
 from trivec.errors import (
@@ -31,9 +32,10 @@ from trivec.ranking import rank_hits
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.search import Search
+from trivec.stores.backend import Stepwise
 from trivec.stores.handle import Flow, Handle, ask
 from trivec.stores.overflow import OverflowingRowError, fit_rows
-from trivec.stores.steps import Pause, Steps
+from trivec.stores.steps import Pause
 from trivec.stores.validation import check_documents, check_mode, check_query
 from trivec.stores.view import View, batches_of, check_replaces, check_within, together, within
 from trivec.vectors import Vector, Vectors
@@ -76,23 +78,33 @@ class Operations:
     # --- the collection ------------------------------------------------------------------------
 
     def create(
-        self, schema: Schema, fields: Mapping[str, type | FieldType] | None, exist_ok: bool
+        self,
+        schema: Schema,
+        fields: Mapping[str, type | FieldType] | None,
+        colbert: ColbertStorage | None,
+        exist_ok: bool,
     ) -> Flow[None]:
         """Create the collection, or check that the one that exists fits."""
         expect(schema, Schema, "schema", "a Schema, usually encoder.schema")
         expect(exist_ok, bool, "exist_ok", "True or False")
-        wanted = Collection(schema, field_types(fields or {}))
-        existing = yield from self._handle.describe(wanted.fields)
+        if colbert is not None:
+            expect(colbert, ColbertStorage, "colbert", "a ColbertStorage, or None")
+            self._backend.limits.check_colbert(colbert)
+        declared = field_types(fields or {})
+        existing = yield from self._handle.describe(declared)
         if existing is None:
+            wanted = Collection(schema, declared, colbert or ColbertStorage())
             self._handle.created((yield from ask(self._backend.create, wanted, adopt=exist_ok)))
             return
         if not exist_ok:
             raise SchemaMismatchError(f"collection {self._name!r} exists; pass exist_ok=True")
         problems = schema.differences(existing.schema) + [
-            f"field {path!r} is {existing.fields.get(path, 'not declared')}, expected {kind}"
-            for path, kind in wanted.fields.items()
-            if existing.fields.get(path) != kind
+            f"field {path!r} is {existing.fields.get(path, 'not declared')}, expected {type}"
+            for path, type in declared.items()
+            if existing.fields.get(path) != type
         ]
+        if colbert is not None and existing.colbert not in (None, colbert):
+            problems.append(f"its token vectors are kept as {existing.colbert}, expected {colbert}")
         if problems:
             self._handle.forget()
             raise SchemaMismatchError(
@@ -123,7 +135,9 @@ class Operations:
                 return
             raise
         yield from self.drop()
-        yield from self.create(collection.schema, collection.fields, exist_ok=True)
+        yield from self.create(
+            collection.schema, collection.fields, collection.colbert, exist_ok=True
+        )
 
     # --- documents -----------------------------------------------------------------------------
 
@@ -159,7 +173,7 @@ class Operations:
             while not _creating.acquire(blocking=False):
                 yield from ask(_pause)
             try:
-                yield from self.create(given, self._view.fields, exist_ok=True)
+                yield from self.create(given, self._view.fields, None, exist_ok=True)
             finally:
                 _creating.release()
             return vectors
@@ -462,7 +476,7 @@ def _listed_queries(queries: Iterable[Vector]) -> list[Vector]:
     return list(queries)
 
 
-def _pause() -> Steps[bool]:
+def _pause() -> Stepwise[bool]:
     """Wait a moment for another write to create the collection."""
     yield [Pause(0.01)]
     return True

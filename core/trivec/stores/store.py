@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack, final
 
 from trivec.arguments import at_least_one
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
 from trivec.document import Document
 from trivec.fields import FieldType, field_types
@@ -169,6 +170,7 @@ class Store:
         schema: Schema,
         *,
         fields: Mapping[str, type | FieldType] | None = None,
+        colbert: ColbertStorage | None = None,
         exist_ok: bool = False,
     ) -> None:
         """Create the collection.
@@ -177,23 +179,27 @@ class Store:
             schema: Which vectors it holds; usually `encoder.schema`.
             fields: The metadata that filters will use, which databases index: path to str, int,
                 float, bool, datetime, list[str] or list[int].
+            colbert: How it keeps token vectors: `ColbertStorage()` by default for a new collection,
+                any for one that exists.
             exist_ok: Whether the collection may exist already, and fit.
 
         Raises:
             SchemaMismatchError: If it exists and must not, or differs.
-            InvalidOptionError: If it is no schema, or a field's path or type is unknown.
+            InvalidOptionError: If it is no schema, a field's path or type is unknown, or the
+                database cannot keep token vectors so.
         """
-        self._handle.run(self._operations.create(schema, fields, exist_ok))
+        self._handle.run(self._operations.create(schema, fields, colbert, exist_ok))
 
     async def acreate(
         self,
         schema: Schema,
         *,
         fields: Mapping[str, type | FieldType] | None = None,
+        colbert: ColbertStorage | None = None,
         exist_ok: bool = False,
     ) -> None:
         """Create the collection."""
-        await self._handle.arun(self._operations.create(schema, fields, exist_ok))
+        await self._handle.arun(self._operations.create(schema, fields, colbert, exist_ok))
 
     def drop(self) -> None:
         """Delete the collection and everything in it; one that does not exist is no error."""
