@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 
 from trivec.hit import Hit
+from trivec.scores import Weights
+from trivec.search import Part
 
 T = TypeVar("T", bound=Hashable)
+A = TypeVar("A")
+Y = TypeVar("Y")
+R = TypeVar("R")
 
 RRF_K = 60
 """Reciprocal rank fusion scores 1 / (60 + rank), rank from 1 (Cormack, Clarke, Büttcher, 2009)."""
@@ -57,6 +62,48 @@ def is_cut_tied(scores: Sequence[float], k: int, limit: int, *, near: float = 0.
         (True, False)
     """
     return len(scores) >= limit > k and scores[k - 1] - scores[limit - 1] <= near
+
+
+def until_untied(
+    items: Iterable[T],
+    limit: int,
+    ask: Callable[[Mapping[T, int]], Generator[Y, R, Mapping[T, A]]],
+    tied: Callable[[T, A, int], bool],
+    *,
+    most: int,
+) -> Generator[Y, R, dict[T, A]]:
+    """Ask for lists, and for four times as much where a list may lack items that belong to it.
+
+    Args:
+        items: The lists to ask for, such as queries.
+        limit: How much of each to ask for at first.
+        ask: Returns the answers for items with their limits; a generator of requests.
+        tied: Returns whether an answer, cut at a limit, may lack items; see `is_cut_tied`.
+        most: The largest limit; an answer of that size is taken as it is.
+
+    Returns:
+        The answer for each item.
+    """
+    answers: dict[T, A] = {}
+    pending = dict.fromkeys(items, min(limit, most))
+    while pending:
+        answers.update((yield from ask(pending)))
+        pending = {
+            item: min(4 * asked, most)
+            for item, asked in pending.items()
+            if asked < most and tied(item, answers[item], asked)
+        }
+    return answers
+
+
+def weighted_sum(parts: Mapping[Part, float], weights: Weights) -> float:
+    """Return the hybrid score: the weighted mean of the parts; a part that is missing scores 0.
+
+    >>> weighted_sum({"dense": 0.5, "sparse": 0.2}, Weights(1, 1, 2))
+    0.175
+    """
+    shares = {"dense": weights.dense, "sparse": weights.sparse, "colbert": weights.colbert}
+    return sum(shares[part] * score for part, score in parts.items()) / weights.total
 
 
 def level(scores: Sequence[float]) -> list[float]:
