@@ -104,6 +104,7 @@ class FaultyServer(ABC):
 
     url: ClassVar[str]
     options: ClassVar[dict[str, object]]
+    described: Collection = Collection(SCHEMA)
 
     def __init__(self) -> None:
         self.stored: dict[str, dict[str, Any]] = {}
@@ -165,7 +166,8 @@ class FaultyServer(ABC):
     def open(self) -> Store:
         """Open the collection."""
         store = open_store(self.url.format(port=self.port), **self.options)
-        store._describe = lambda: Collection(SCHEMA)  # type: ignore[method-assign]
+        backend: Any = store._handle.backend
+        backend.describe = lambda declared: self.described
         return store
 
     def ids(self) -> list[str]:

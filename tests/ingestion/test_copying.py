@@ -19,7 +19,6 @@ from trivec import (
     Document,
     F,
     Hit,
-    Schema,
     Store,
     Vector,
     Vectors,
@@ -28,7 +27,7 @@ from trivec import (
     open_store,
 )
 from trivec.cli.app import app
-from trivec.collection import Page
+from trivec.collection import Collection, Page
 from trivec.errors import (
     AuthenticationError,
     InvalidOptionError,
@@ -37,7 +36,9 @@ from trivec.errors import (
 )
 from trivec.ingestion import verification
 from trivec.rows import SparseRows, TokenRows
-from trivec.stores.memory import MemoryStore
+from trivec.stores.limits import Limits
+from trivec.stores.memory import MemoryBackend
+from trivec.stores.options import StoreOptions
 from trivec.stores.overflow import Overflow
 from trivec.testing import HashEncoder
 
@@ -153,20 +154,22 @@ def test_a_part_of_it_with_other_metadata(source: Store, open_new: OpenNew) -> N
 
 def test_a_copy_that_was_cut_off_goes_on(source: Store, open_new: OpenNew, tmp_path: Path) -> None:
     destination, journal = open_new("memory"), tmp_path / "copy.journal"
-    real, calls = destination._write, []
+    calls = []
 
-    def failing(documents: Sequence[Document], vectors: Vectors) -> None:
-        calls.append(len(documents))
-        if len(calls) == 2:
-            raise AuthenticationError("the key has expired")
-        real(documents, vectors)
+    class Failing(MemoryBackend):
+        def write(
+            self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+        ) -> None:
+            calls.append(len(documents))
+            if len(calls) == 2:
+                raise AuthenticationError("the key has expired")
+            super().write(collection, documents, vectors)
 
-    destination._write = failing  # type: ignore[method-assign]
+    failing = Store(Failing(destination.name), address=destination.address)
     with pytest.raises(AuthenticationError):
-        copy(source, destination, journal=journal)
+        copy(source, failing, journal=journal)
     before = destination.count()
     assert 0 < before < 300
-    destination._write = real  # type: ignore[method-assign]
     report = copy(source, destination, journal=journal)
     assert (report.written.unchanged, report.written.documents) == (before, 300 - before)
     assert report.verification.problems == ()
@@ -212,12 +215,14 @@ def test_parts_stay_small_however_long_the_texts_become(
     assert max(largest) < 3 * one
 
 
-class Lossy(MemoryStore):
+class Lossy(MemoryBackend):
     """Writes something else than it is given."""
 
     damage = ""
 
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
         documents, rng = list(documents), np.random.default_rng(0)
         match self.damage:
             case "lost":
@@ -246,7 +251,7 @@ class Lossy(MemoryStore):
             case "colbert" if vectors.colbert is not None:
                 tokens = replace(vectors.colbert, values=vectors.colbert.values * 1.01)
                 vectors = replace(vectors, colbert=tokens)
-        super()._write(documents, vectors)
+        super().write(collection, documents, vectors)
 
 
 @pytest.mark.parametrize(
@@ -335,17 +340,19 @@ def test_ties_at_the_cut_of_the_candidates_are_no_difference(
     assert "of the best ten" in verification.verify(source, destination, ids).problems[0]
 
 
-class Limited(MemoryStore):
+class Limited(MemoryBackend):
     """Holds two token vectors of a document, and no exclamation marks."""
 
-    def _max_colbert_rows(self, schema: Schema) -> int | None:
-        return 2
+    limits = Limits(colbert_rows=2)
 
     def as_stored(self, document: Document) -> Document:
         return replace(document, text=document.text.replace("!", "?"))
 
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        super()._write([self.as_stored(document) for document in documents], vectors)
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
+        stored = [self.as_stored(document) for document in documents]
+        super().write(collection, stored, vectors)
 
 
 @pytest.mark.parametrize("overflow", ["pool", "truncate", "drop"])
@@ -357,7 +364,9 @@ def test_what_the_destination_was_told_to_change_is_no_difference(
     documents = [Document(f"d{i}", f"stop{'!' * (i % 2)} word{i} other{i}") for i in range(40)]
     source.upsert(documents, encoder.encode_documents([d.text for d in documents]))
     journal = tmp_path / "copy.journal"
-    with Limited(f"limited-{uuid4().hex}", colbert_overflow=overflow) as destination:
+    with Store(
+        Limited(f"limited-{uuid4().hex}"), StoreOptions(colbert_overflow=overflow)
+    ) as destination:
         report = copy(source, destination, journal=journal, sample=40)
         assert report.verification.problems == ()
         assert (report.verification.shortened, report.written.overflowed) == (40, 40)

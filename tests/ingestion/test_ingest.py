@@ -14,20 +14,21 @@ from uuid import uuid4
 
 import pytest
 
-from trivec import Document, IngestReport, Schema, Vectors, aingest, ingest
+from trivec import Document, IngestReport, Schema, Store, Vectors, aingest, ingest
+from trivec.collection import Collection
 from trivec.errors import (
     DocumentRefusedError,
     InvalidDocumentError,
     SchemaMismatchError,
     StoreError,
 )
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
 
 @pytest.fixture
-def store(encoder: HashEncoder) -> Iterator[MemoryStore]:
-    with MemoryStore(f"ingest-{uuid4().hex}") as store:
+def store(encoder: HashEncoder) -> Iterator[Store]:
+    with Store(MemoryBackend(f"ingest-{uuid4().hex}")) as store:
         store.create(encoder.schema)
         yield store
         store.drop()
@@ -37,7 +38,7 @@ def _documents(n: int) -> Iterator[Document]:
     return (Document(f"d{i:03d}", f"words of document {i}", {"n": i}) for i in range(n))
 
 
-def test_everything_is_encoded_once_and_found(encoder: HashEncoder, store: MemoryStore) -> None:
+def test_everything_is_encoded_once_and_found(encoder: HashEncoder, store: Store) -> None:
     seen: list[IngestReport] = []
     report = ingest(_documents(200), encoder, store, part_bytes=1000, progress=seen.append)
     assert report.documents == store.count() == encoder.encoded == 200
@@ -48,7 +49,7 @@ def test_everything_is_encoded_once_and_found(encoder: HashEncoder, store: Memor
 
 
 def test_a_collection_gets_the_parts_that_it_holds(encoder: HashEncoder, tmp_path: Path) -> None:
-    with MemoryStore(f"ingest-{uuid4().hex}") as store:
+    with Store(MemoryBackend(f"ingest-{uuid4().hex}")) as store:
         store.create(replace(encoder.schema, colbert=None))
         journal = tmp_path / "parts.journal"
         assert ingest(_documents(3), encoder, store, journal=journal).documents == 3
@@ -71,7 +72,7 @@ def test_a_collection_gets_the_parts_that_it_holds(encoder: HashEncoder, tmp_pat
 def test_vectors_that_do_not_fit_are_not_made(
     encoder: HashEncoder, schema: Schema, problem: str
 ) -> None:
-    with MemoryStore(f"ingest-{uuid4().hex}") as store:
+    with Store(MemoryBackend(f"ingest-{uuid4().hex}")) as store:
         store.create(schema)
         with pytest.raises(SchemaMismatchError, match=problem):
             ingest(_documents(3), encoder, store)
@@ -79,7 +80,7 @@ def test_vectors_that_do_not_fit_are_not_made(
         store.drop()
 
 
-def test_nothing_is_read_far_ahead(encoder: HashEncoder, store: MemoryStore) -> None:
+def test_nothing_is_read_far_ahead(encoder: HashEncoder, store: Store) -> None:
     read: list[int] = []
 
     def endless() -> Iterator[Document]:
@@ -100,7 +101,7 @@ def test_nothing_is_read_far_ahead(encoder: HashEncoder, store: MemoryStore) -> 
     assert store.count() >= 50
 
 
-def test_writing_goes_on_while_the_next_part_is_encoded(store: MemoryStore) -> None:
+def test_writing_goes_on_while_the_next_part_is_encoded(store: Store) -> None:
     inside = threading.Event()
     overlapped = threading.Event()
 
@@ -111,18 +112,20 @@ def test_writing_goes_on_while_the_next_part_is_encoded(store: MemoryStore) -> N
                 overlapped.set()
             return super().encode_documents(texts)
 
-    class SlowStore(MemoryStore):
-        def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+    class Slow(MemoryBackend):
+        def write(
+            self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+        ) -> None:
             inside.set()
             time.sleep(0.01)
-            super()._write(documents, vectors)
+            super().write(collection, documents, vectors)
 
-    ingest(_documents(20), SlowEncoder(), SlowStore(store.name), part_bytes=100)
+    ingest(_documents(20), SlowEncoder(), Store(Slow(store.name)), part_bytes=100)
     assert overlapped.is_set()
     assert store.count() == 20
 
 
-def test_of_the_same_id_the_last_one_stays(encoder: HashEncoder, store: MemoryStore) -> None:
+def test_of_the_same_id_the_last_one_stays(encoder: HashEncoder, store: Store) -> None:
     documents = [Document("a", "first"), Document("b", "other"), Document("a", "last")]
     report = ingest(documents, encoder, store)
     assert (report.documents, report.replaced) == (2, 1)
@@ -131,21 +134,23 @@ def test_of_the_same_id_the_last_one_stays(encoder: HashEncoder, store: MemorySt
     assert store.get(["a"]).documents[0].text == "last"
 
 
-def test_a_failure_keeps_what_was_acknowledged(encoder: HashEncoder, store: MemoryStore) -> None:
-    class FailingStore(MemoryStore):
-        def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+def test_a_failure_keeps_what_was_acknowledged(encoder: HashEncoder, store: Store) -> None:
+    class Failing(MemoryBackend):
+        def write(
+            self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+        ) -> None:
             if any(d.id == "d050" for d in documents):
                 raise StoreError("refused")
-            super()._write(documents, vectors)
+            super().write(collection, documents, vectors)
 
     with pytest.raises(DocumentRefusedError, match="document 'd050' was refused: refused"):
-        ingest(_documents(100), encoder, FailingStore(store.name), part_bytes=200)
+        ingest(_documents(100), encoder, Store(Failing(store.name)), part_bytes=200)
     assert store.count() == 50
     assert ingest(_documents(100), encoder, store).documents == 100
     assert store.count() == 100
 
 
-def test_what_is_no_document_is_named(encoder: HashEncoder, store: MemoryStore) -> None:
+def test_what_is_no_document_is_named(encoder: HashEncoder, store: Store) -> None:
     with pytest.raises(InvalidDocumentError, match="got str 'b' after 1 others"):
         ingest([Document("a", ""), "b"], encoder, store)  # type: ignore[list-item]
     assert ingest([], encoder, store).documents == 0
@@ -157,7 +162,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_terminal_shows_how_far_a_run_is(
-    encoder: HashEncoder, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    encoder: HashEncoder, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
@@ -170,14 +175,14 @@ def test_a_terminal_shows_how_far_a_run_is(
 
 
 def test_nothing_is_shown_elsewhere(
-    encoder: HashEncoder, store: MemoryStore, capsys: pytest.CaptureFixture[str]
+    encoder: HashEncoder, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ingest(_documents(100), encoder, store)
     assert capsys.readouterr() == ("", "")
 
 
 async def test_async_leaves_the_loop_free(
-    encoder: HashEncoder, store: MemoryStore, loop_gap: Any
+    encoder: HashEncoder, store: Store, loop_gap: Any
 ) -> None:
     async def work() -> None:
         report = await aingest(_documents(100), encoder, store, part_bytes=1000)

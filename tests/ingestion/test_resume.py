@@ -14,7 +14,8 @@ from uuid import uuid4
 
 import pytest
 
-from trivec import Document, IngestReport, Vectors, aingest, ingest
+from trivec import Document, IngestReport, Store, Vectors, aingest, ingest
+from trivec.collection import Collection
 from trivec.errors import (
     AuthenticationError,
     DocumentRefusedError,
@@ -25,11 +26,11 @@ from trivec.errors import (
     StoreUnavailableError,
 )
 from trivec.ingestion.report import IngestInterrupted, Rejected
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
 
-class FaultyStore(MemoryStore):
+class Faulty(MemoryBackend):
     """Raises what the script says, one entry for each write; refuses poison always."""
 
     def __init__(self, name: str) -> None:
@@ -39,7 +40,9 @@ class FaultyStore(MemoryStore):
         self.written: list[str] = []
         self.requests = 0
 
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
         self.requests += 1
         fault = self.script.pop(0) if self.script else None
         if fault is not None:
@@ -47,13 +50,18 @@ class FaultyStore(MemoryStore):
         for document in documents:
             if document.id in self.poison:
                 raise StoreError(f"bad value in a batch of {len(documents)}")
-        super()._write(documents, vectors)
+        super().write(collection, documents, vectors)
         self.written += [document.id for document in documents]
 
 
 @pytest.fixture
-def store(encoder: HashEncoder) -> Iterator[FaultyStore]:
-    with FaultyStore(f"resume-{uuid4().hex}") as store:
+def faulty() -> Faulty:
+    return Faulty(f"resume-{uuid4().hex}")
+
+
+@pytest.fixture
+def store(encoder: HashEncoder, faulty: Faulty) -> Iterator[Store]:
+    with Store(faulty) as store:
         store.create(encoder.schema, fields={"n": int})
         yield store
         store.drop()
@@ -69,17 +77,17 @@ def _documents(n: int, **changed: Document) -> list[Document]:
     return [changed.get(document.id, document) for document in every]
 
 
-def _stored(store: MemoryStore) -> dict[str, Document]:
+def _stored(store: Store) -> dict[str, Document]:
     return {d.id: d for page in store.scan() for d in page.documents}
 
 
 def test_the_next_run_does_only_what_is_left(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, faulty: Faulty, journal: Path
 ) -> None:
     ingest(_documents(100), encoder, store, journal=journal)
     again = ingest(_documents(100), encoder, store, journal=journal)
     assert (again.documents, again.unchanged, again.requests) == (0, 100, 0)
-    assert encoder.encoded == len(store.written) == 100
+    assert encoder.encoded == len(faulty.written) == 100
 
     changed = _documents(
         101,
@@ -89,7 +97,7 @@ def test_the_next_run_does_only_what_is_left(
     report = ingest(changed, encoder, store, journal=journal)
     assert (report.documents, report.touched, report.unchanged) == (3, 1, 98)
     assert encoder.encoded == 102
-    assert sorted(store.written[100:]) == ["d00003", "d00004", "d00100"]
+    assert sorted(faulty.written[100:]) == ["d00003", "d00004", "d00100"]
     assert _stored(store) == {document.id: document for document in changed}
     page = store.get(["d00004"], with_vectors=True)
     fresh = HashEncoder().encode_query("words of document 4")
@@ -97,9 +105,7 @@ def test_the_next_run_does_only_what_is_left(
     assert page.vectors[0].sparse == fresh.sparse
 
 
-def test_prune_deletes_what_vanished(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
-) -> None:
+def test_prune_deletes_what_vanished(encoder: HashEncoder, store: Store, journal: Path) -> None:
     ingest([Document("foreign", "text")], encoder, store)
     ingest(_documents(50), encoder, store, journal=journal)
     ingest(_documents(30), encoder, store, journal=journal)
@@ -111,7 +117,7 @@ def test_prune_deletes_what_vanished(
 
 
 def test_prune_never_deletes_for_want_of_a_source(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, journal: Path
 ) -> None:
     ingest(_documents(50), encoder, store, journal=journal)
     with pytest.raises(InvalidOptionError, match="the source is empty"):
@@ -132,7 +138,7 @@ def test_prune_never_deletes_for_want_of_a_source(
     assert store.count() == 50
 
 
-def test_what_was_read_before_an_error_is_written(encoder: HashEncoder, store: FaultyStore) -> None:
+def test_what_was_read_before_an_error_is_written(encoder: HashEncoder, store: Store) -> None:
     def broken() -> Iterator[Document]:
         yield from _documents(25)
         raise OSError("the disk went away")
@@ -143,7 +149,7 @@ def test_what_was_read_before_an_error_is_written(encoder: HashEncoder, store: F
 
 
 def test_of_an_id_in_two_parts_the_last_stays_also_when_repeated(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, journal: Path
 ) -> None:
     documents = [*_documents(40), Document("d00001", "the last words")]
     for _ in range(2):
@@ -181,7 +187,7 @@ REPEATED = {
 
 @pytest.mark.parametrize("documents", REPEATED.values(), ids=REPEATED)
 def test_a_second_run_over_a_source_with_repeated_ids_does_nothing(
-    store: FaultyStore, journal: Path, documents: list[Document]
+    store: Store, journal: Path, documents: list[Document]
 ) -> None:
     last = {document.id: document for document in documents}
     for part_bytes in (200, 64 * 1024):
@@ -197,7 +203,7 @@ def test_a_second_run_over_a_source_with_repeated_ids_does_nothing(
 
 
 def test_a_document_that_was_replaced_once_is_written_when_it_is_the_last(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, journal: Path
 ) -> None:
     ingest([*_versions("one"), *_others(9), *_versions("two")], encoder, store, journal=journal)
     for source in (
@@ -216,7 +222,7 @@ def test_a_document_that_was_replaced_once_is_written_when_it_is_the_last(
 
 
 def test_a_document_that_was_replaced_once_waits_not_for_ever(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, journal: Path
 ) -> None:
     """A source may be endless, and its end is nothing to wait for."""
     ingest([*_versions("one"), *_others(9), *_versions("two")], encoder, store, journal=journal)
@@ -239,7 +245,7 @@ def test_a_document_that_was_replaced_once_waits_not_for_ever(
 
 
 def test_repeated_ids_after_a_run_that_ended_early(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, journal: Path
 ) -> None:
     first = [*_others(200), *(Document(d.id, d.text + "!") for d in _others(100))]
 
@@ -256,7 +262,7 @@ def test_repeated_ids_after_a_run_that_ended_early(
 
 
 def test_a_repeated_id_whose_last_document_is_refused(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, journal: Path
 ) -> None:
     bad = Document("a", "two", {"n": "seven"})
     source = [*_versions("one"), *_others(40), bad]
@@ -270,7 +276,7 @@ def test_a_repeated_id_whose_last_document_is_refused(
 
 
 def test_a_repeated_id_that_the_store_has_lost(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, journal: Path
 ) -> None:
     source = [*_versions("one"), *_others(40), *_versions("two")]
     ingest(source, encoder, store, journal=journal, part_bytes=100)
@@ -295,7 +301,7 @@ KEPT = {
 @pytest.mark.parametrize(("rejected", "pruned"), KEPT.values(), ids=KEPT)
 def test_prune_deletes_nothing_that_the_source_has_rejected(
     encoder: HashEncoder,
-    store: FaultyStore,
+    store: Store,
     journal: Path,
     rejected: list[Rejected],
     pruned: int,
@@ -308,19 +314,21 @@ def test_prune_deletes_nothing_that_the_source_has_rejected(
 
 
 def test_prune_keeps_what_the_database_refuses_now(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, faulty: Faulty, journal: Path
 ) -> None:
     ingest(_documents(50), encoder, store, journal=journal)
-    store.poison = {"d00007"}
+    faulty.poison = {"d00007"}
     changed = _documents(20, d00007=Document("d00007", "other words"))
     report = ingest(changed, encoder, store, journal=journal, prune=True, on_error="skip")
     assert (report.failed, report.pruned, store.count()) == (1, 30, 20)
     assert "d00007" in _stored(store)
 
 
-def test_faults_that_pass_are_waited_for(encoder: HashEncoder, store: FaultyStore) -> None:
+def test_faults_that_pass_are_waited_for(
+    encoder: HashEncoder, store: Store, faulty: Faulty
+) -> None:
     now = 0.0  # seconds that the server asks to wait
-    store.script = [
+    faulty.script = [
         StoreUnavailableError("429 too many requests", retry_after=now),
         StoreUnavailableError("503 overloaded", retry_after=now),
         None,
@@ -328,7 +336,7 @@ def test_faults_that_pass_are_waited_for(encoder: HashEncoder, store: FaultyStor
     ]
     report = ingest(_documents(100), encoder, store, part_bytes=500)
     assert report.documents == store.count() == 100
-    assert sorted(store.written) == [d.id for d in _documents(100)]
+    assert sorted(faulty.written) == [d.id for d in _documents(100)]
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
@@ -339,25 +347,28 @@ def test_faults_that_pass_are_waited_for(encoder: HashEncoder, store: FaultyStor
 )
 def test_faults_of_the_database_end_the_run_and_the_next_one_goes_on(
     encoder: HashEncoder,
-    store: FaultyStore,
+    store: Store,
+    faulty: Faulty,
     journal: Path,
     fault: StoreError,
     on_error: str,
 ) -> None:
-    store.script = [None, None, *[fault] * 6]
+    faulty.script = [None, None, *[fault] * 6]
     options = {"journal": journal, "part_bytes": 500}
     with pytest.raises(type(fault)):
         ingest(_documents(200), encoder, store, on_error=on_error, **options)  # type: ignore[arg-type]
-    before = len(store.written)
+    before = len(faulty.written)
     assert 0 < before == store.count() < 200
-    store.script = []
+    faulty.script = []
     report = ingest(_documents(200), encoder, store, **options)  # type: ignore[arg-type]
     assert (report.unchanged, report.documents) == (before, 200 - before)
-    assert sorted(store.written) == [d.id for d in _documents(200)]
+    assert sorted(faulty.written) == [d.id for d in _documents(200)]
 
 
-def test_one_poisoned_document_among_ten_thousand(store: FaultyStore, journal: Path) -> None:
-    store.poison = {"d07123"}
+def test_one_poisoned_document_among_ten_thousand(
+    store: Store, faulty: Faulty, journal: Path
+) -> None:
+    faulty.poison = {"d07123"}
     rejected: list[Rejected] = []
     report = ingest(
         _documents(10_000),
@@ -371,24 +382,24 @@ def test_one_poisoned_document_among_ten_thousand(store: FaultyStore, journal: P
     assert report.failures == tuple(rejected)
     assert (rejected[0].where, rejected[0].problem) == ("d07123", "bad value in a batch of 1")
     assert rejected[0].content.startswith('{"id":"d07123","text":"words of document 23"')
-    assert store.requests < 40  # a dozen parts, and one of them halved ten times
+    assert faulty.requests < 40  # a dozen parts, and one of them halved ten times
     # The next run tries it again, and nothing else.
-    store.poison = set()
+    faulty.poison = set()
     report = ingest(_documents(10_000), HashEncoder(), store, journal=journal)
     assert (report.documents, report.unchanged, store.count()) == (1, 9_999, 10_000)
 
 
 def test_without_skip_the_poisoned_document_ends_the_run(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, faulty: Faulty, journal: Path
 ) -> None:
-    store.poison = {"d00077"}
+    faulty.poison = {"d00077"}
     with pytest.raises(DocumentRefusedError, match="'d00077' was refused: bad value"):
         ingest(_documents(100), encoder, store, journal=journal)
     assert store.count() == 77
 
 
 def test_metadata_that_does_not_fit_a_field_is_isolated_too(
-    encoder: HashEncoder, store: FaultyStore
+    encoder: HashEncoder, store: Store
 ) -> None:
     documents = _documents(20, d00007=Document("d00007", "x", {"n": "seven"}))
     with pytest.raises(InvalidDocumentError, match="'d00007': metadata field 'n'"):
@@ -398,15 +409,15 @@ def test_metadata_that_does_not_fit_a_field_is_isolated_too(
 
 
 def test_a_database_that_refuses_everything_ends_the_run(
-    encoder: HashEncoder, store: FaultyStore
+    encoder: HashEncoder, store: Store, faulty: Faulty
 ) -> None:
-    store.poison = {document.id for document in _documents(1000)}
+    faulty.poison = {document.id for document in _documents(1000)}
     with pytest.raises(StoreError, match="33 documents were refused one after the other"):
         ingest(_documents(1000), encoder, store, on_error="skip")
-    assert store.requests < 100
+    assert faulty.requests < 100
 
 
-def test_a_bad_line_ends_the_run_or_is_skipped(encoder: HashEncoder, store: FaultyStore) -> None:
+def test_a_bad_line_ends_the_run_or_is_skipped(encoder: HashEncoder, store: Store) -> None:
     bad = Rejected("a.jsonl, line 3", "not JSON", "{", readable=False)
     source: Iterable[Document | Rejected] = [*_documents(2), bad, *_documents(4)[2:]]
     with pytest.raises(InvalidDocumentError, match=r"a\.jsonl, line 3: not JSON"):
@@ -417,7 +428,7 @@ def test_a_bad_line_ends_the_run_or_is_skipped(encoder: HashEncoder, store: Faul
 
 
 def test_a_collection_that_lost_documents_gets_them_again(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, journal: Path
 ) -> None:
     ingest(_documents(3000), encoder, store, journal=journal)
     store.delete(["d00005", "d02999"])
@@ -430,12 +441,12 @@ def test_a_collection_that_lost_documents_gets_them_again(
 
 
 def test_a_journal_of_another_store_or_encoder_is_refused(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, journal: Path
 ) -> None:
     ingest(_documents(3), encoder, store, journal=journal)
-    with MemoryStore("another") as another:
+    with Store(MemoryBackend("another")) as another:
         another.create(encoder.schema)
-        with pytest.raises(JournalError, match="store was 'FaultyStore/resume"):
+        with pytest.raises(JournalError, match="store was 'Faulty/resume"):
             ingest(_documents(3), encoder, another, journal=journal)
         another.drop()
     smaller = HashEncoder(dense=8)
@@ -446,7 +457,7 @@ def test_a_journal_of_another_store_or_encoder_is_refused(
 
 
 def test_a_journal_of_other_options_of_the_encoder_is_refused(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, journal: Path
 ) -> None:
     class Windowed(HashEncoder):
         options: ClassVar = {"mcls": "256"}
@@ -458,7 +469,7 @@ def test_a_journal_of_other_options_of_the_encoder_is_refused(
 
 @pytest.mark.parametrize("first", [{}, {"precision": "bfloat16"}], ids=["float32", "bfloat16"])
 def test_a_journal_of_another_precision_is_refused(
-    store: FaultyStore, journal: Path, first: dict[str, str]
+    store: Store, journal: Path, first: dict[str, str]
 ) -> None:
     def encoder(options: dict[str, str]) -> Any:
         made: Any = HashEncoder()
@@ -482,7 +493,7 @@ def foreground() -> Iterator[None]:
 
 @pytest.mark.usefixtures("foreground")
 def test_ctrl_c_finishes_what_is_in_flight_and_reports(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, faulty: Faulty, journal: Path
 ) -> None:
     interrupted: list[int] = []
 
@@ -500,14 +511,14 @@ def test_ctrl_c_finishes_what_is_in_flight_and_reports(
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     report = ingest(_documents(1000), encoder, store, journal=journal)
     assert (report.unchanged, store.count()) == (done, 1000)
-    assert encoder.encoded == len(store.written) == 1000
+    assert encoder.encoded == len(faulty.written) == 1000
 
 
 @pytest.mark.usefixtures("foreground")
 def test_ctrl_c_twice_ends_the_wait_for_a_database(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, faulty: Faulty, journal: Path
 ) -> None:
-    store.script = [None, *[StoreUnavailableError("busy", retry_after=60)] * 5]
+    faulty.script = [None, *[StoreUnavailableError("busy", retry_after=60)] * 5]
 
     def twice() -> None:
         for _ in range(2):
@@ -526,17 +537,17 @@ def test_ctrl_c_twice_ends_the_wait_for_a_database(
         ingest(_documents(100), encoder, store, journal=journal, part_bytes=500, progress=interrupt)
     assert time.monotonic() - started < 10
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    store.script = []
+    faulty.script = []
     report = ingest(_documents(100), encoder, store, journal=journal)
     assert (report.unchanged, store.count()) == (first[0].documents, 100)
 
 
 async def test_a_run_that_is_cancelled_twice_does_not_wait_for_a_database(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, faulty: Faulty, journal: Path
 ) -> None:
-    store.script = [StoreUnavailableError("busy", retry_after=60)] * 5
+    faulty.script = [StoreUnavailableError("busy", retry_after=60)] * 5
     task = asyncio.create_task(aingest(_documents(100), encoder, store, journal=journal))
-    while not store.requests:
+    while not faulty.requests:
         await asyncio.sleep(0.01)
     started = time.monotonic()
     for _ in range(2):
@@ -550,7 +561,7 @@ async def test_a_run_that_is_cancelled_twice_does_not_wait_for_a_database(
 
 
 async def test_a_cancelled_run_finishes_what_is_in_flight(
-    encoder: HashEncoder, store: FaultyStore, journal: Path
+    encoder: HashEncoder, store: Store, faulty: Faulty, journal: Path
 ) -> None:
     begun = threading.Event()
 
@@ -573,12 +584,12 @@ async def test_a_cancelled_run_finishes_what_is_in_flight(
     with pytest.raises(asyncio.CancelledError):
         await task
     count = store.count()
-    assert count == len(store.written) == encoder.encoded > 0
+    assert count == len(faulty.written) == encoder.encoded > 0
     await asyncio.sleep(0.05)
     assert store.count() == count
 
 
-def test_the_time_that_is_left(encoder: HashEncoder, store: FaultyStore) -> None:
+def test_the_time_that_is_left(encoder: HashEncoder, store: Store) -> None:
     seen: list[IngestReport] = []
     ingest(_documents(500), encoder, store, part_bytes=500, progress=seen.append)
     assert seen[0].remaining_seconds is not None

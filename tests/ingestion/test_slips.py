@@ -40,7 +40,7 @@ Call = Callable[[Any, Any], object]
 SLIPS: dict[str, tuple[Call, str]] = {
     "encoder and store swapped": (
         lambda e, s: ingest([ONE], s, e),
-        r"ingest: encoder: .*MemoryStore.*the encoder and the store are swapped",
+        r"ingest: encoder: .*Store.*the encoder and the store are swapped",
     ),
     "one document": (
         lambda e, s: ingest(ONE, e, s),
@@ -96,7 +96,7 @@ SLIPS: dict[str, tuple[Call, str]] = {
     "tune candidates": (lambda e, s: tune(s, e, QUERIES, QRELS, candidates="9"), "candidates.*'9'"),
     "tune seed": (lambda e, s: tune(s, e, QUERIES, QRELS, seed="a"), "seed='a'"),
     "explain swapped": (lambda e, s: explain(e, "whale", ONE), "explain: query: .*HashEncoder"),
-    "explain a store": (lambda e, s: explain("whale", ONE, s), "explain: encoder: .*MemoryStore"),
+    "explain a store": (lambda e, s: explain("whale", ONE, s), "explain: encoder: .*Store"),
     "explain a hit": (
         lambda e, s: explain("whale", Hit(ONE, 1.0, Scores(1.0)), e),
         r"got a hit: hit\.document",

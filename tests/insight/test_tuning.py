@@ -10,11 +10,14 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from trivec import Document, Store, Vector, Vectors, Weights, open_store, tune
+from trivec import Document, Hit, Store, Vector, Vectors, Weights, open_store, tune
+from trivec.collection import Collection
 from trivec.errors import InvalidOptionError
 from trivec.insight.tuning import _Pool
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
+from trivec.search import Search
+from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
 DOCUMENTS, QUERIES = 60, 40
@@ -110,13 +113,15 @@ def test_a_pool_ranks_as_the_store_does(store: Store, weights: Weights) -> None:
 
 def test_each_question_is_searched_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    search = type(store)._search
+    search = MemoryBackend.search
 
-    def counting(self: Store, queries: list[Vector], options: object) -> object:
+    def counting(
+        self: MemoryBackend, collection: Collection, queries: Sequence[Vector], options: Search
+    ) -> list[list[Hit]]:
         asked.append(len(queries))
-        return search(self, queries, options)  # type: ignore[arg-type]
+        return search(self, collection, queries, options)
 
-    monkeypatch.setattr(type(store), "_search", counting)
+    monkeypatch.setattr(MemoryBackend, "search", counting)
     tune(store, Lexical(), NAMES, TRUE)
     assert sum(asked) == QUERIES
 

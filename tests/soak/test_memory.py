@@ -11,9 +11,10 @@ import numpy as np
 import psutil
 import pytest
 
-from trivec import Document, IngestReport, Vectors, ingest
+from trivec import Document, IngestReport, Store, Vectors, ingest
+from trivec.collection import Collection
 from trivec.rows import SparseRows, TokenRows
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
 COUNT = int(os.environ.get("TRIVEC_SOAK_DOCUMENTS", "50000"))
@@ -32,12 +33,14 @@ class QuickEncoder(HashEncoder):
         )
 
 
-class Nowhere(MemoryStore):
+class Nowhere(MemoryBackend):
     """Counts what it is given and keeps nothing."""
 
     written = 0
 
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
         self.written += len(documents)
 
 
@@ -56,7 +59,8 @@ def test_memory_does_not_grow_with_the_documents(
     def look(report: IngestReport) -> None:
         resident.append(psutil.Process().memory_info().rss)
 
-    with Nowhere(f"nowhere-{uuid4().hex}") as store:
+    nowhere = Nowhere(f"nowhere-{uuid4().hex}")
+    with Store(nowhere) as store:
         store.create(encoder.schema)
         report = ingest(
             documents(),
@@ -65,7 +69,7 @@ def test_memory_does_not_grow_with_the_documents(
             journal=tmp_path / "soak.journal" if with_journal else None,
             progress=look,
         )
-        assert report.documents == store.written == COUNT
+        assert report.documents == nowhere.written == COUNT
         store.drop()
     early, late = max(resident[: len(resident) // 5]), max(resident)
     with capsys.disabled():
