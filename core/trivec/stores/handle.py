@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -36,7 +37,7 @@ Flow: TypeAlias = Generator[partial[Any], Any, T]
 So the text of a call is written once, for the blocking method and its asynchronous twin.
 """
 
-_ASYNC_THREADS = 32
+_THREADS = 4
 # Errors that another description of the collection would not avoid.
 _NOT_BY_DESCRIPTION = (AuthenticationError, StoreFullError, StoreUnavailableError)
 
@@ -73,8 +74,11 @@ class Handle:
         self._collection: Collection | None = None
         self._closed = False
         self._reached = False  # whether the database has ever answered
-        self._senders: ThreadPoolExecutor | None = None
-        self._threads: ThreadPoolExecutor | None = None
+        # Few threads compute, since an event loop waits for Python's lock as long as all of them
+        # want it; others wait for answers.
+        self._computing = _Threads(f"trivec-{backend.name}", _THREADS)
+        sending = max(_THREADS, backend.limits.connections)
+        self._sending = _Threads(f"trivec-{backend.name}-request", sending)
 
     # --- what is known of the collection ---------------------------------------------------------
 
@@ -157,12 +161,13 @@ class Handle:
 
     async def arun(self, flow: Flow[T], *, timed: bool = True) -> T:
         """Return the result of a call, without blocking the event loop."""
+        self.check_open()
         result: Any = None
         error: Exception | None = None
         try:
             with self._time(timed):
                 while True:
-                    state = await self.in_thread(advance, flow, result, error)
+                    state = await self._computing.run(advance, flow, result, error)
                     if isinstance(state, Returned):
                         return state.value
                     result = error = None
@@ -194,29 +199,16 @@ class Handle:
 
     def _end_threads(self) -> None:
         self._closed = True
-        for pool in (self._threads, self._senders):
-            if pool is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
-        self._threads = self._senders = None
-
-    async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function in a thread of the store, with the caller's context."""
-        if self._threads is None:
-            self.check_open()
-            name = f"trivec-{self.backend.name}"
-            self._threads = ThreadPoolExecutor(_ASYNC_THREADS, name)
-        call = partial(contextvars.copy_context().run, function, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        self._computing.close()
+        self._sending.close()
 
     def _call(self, call: partial[Any]) -> object:
         """Call the backend, again after a wait while the database is unavailable."""
         self.check_open()
-        connections = self.backend.limits.connections
-        if connections > 1 and self._senders is None:
-            self._senders = ThreadPoolExecutor(connections, f"trivec-{self.backend.name}-request")
+        pool = self._sending.pool if self.backend.limits.connections > 1 else None
 
         def attempt() -> object:
-            return run(call(), self.backend, pool=self._senders)
+            return run(call(), self.backend, pool=pool)
 
         with self._failing(), unless_limited(self.options.deadline):
             result: object = retrying(reached=self._reached)(attempt)
@@ -225,15 +217,18 @@ class Handle:
 
     async def _acall(self, call: partial[Any]) -> object:
         self.check_open()
-        connections = self.backend.limits.connections
 
         async def attempt() -> object:
             if inspect.isgeneratorfunction(call.func):
                 result: Any = call()  # nothing runs yet
             else:
-                result = await self.in_thread(call)
+                result = await self._sending.run(call)
             return await arun(
-                result, self.backend, connections=connections, in_thread=self.in_thread
+                result,
+                self.backend,
+                connections=self.backend.limits.connections,
+                computing=self._computing.run,
+                sending=self._sending.run,
             )
 
         with self._failing(), unless_limited(self.options.deadline):
@@ -265,3 +260,38 @@ class Handle:
                 yield
         else:
             yield
+
+
+class _Threads:
+    """Threads that start when they are needed.
+
+    Args:
+        name: What they are called.
+        most: How many there are at most.
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        self._name = name
+        self._most = most
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """The threads, started if need be."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._most, self._name)
+            return self._pool
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function in a thread, with the caller's context."""
+        call = partial(contextvars.copy_context().run, function, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self.pool, call)
+
+    def close(self) -> None:
+        """End the threads, without waiting for them."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None

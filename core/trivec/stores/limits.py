@@ -27,7 +27,9 @@ class Limits:
         colbert_bits: The bits that one number of a token vector can take; see `ColbertStorage`.
         hits: The most hits of one search, and candidates of all sources together.
         declared_fields_only: Whether filters can use declared fields only.
-        connections: How many requests of one step are sent at the same time.
+        connections: How many requests of one step are sent at the same time. Where a backend has
+            no `asend`, also how many calls of asynchronous methods wait for answers at once, but
+            at least four.
 
     Example:
         >>> Limits(colbert_values=2**20 - 1).max_colbert_rows(1024)

@@ -92,7 +92,12 @@ def run(result: T | Steps[T], sender: Sender, *, pool: ThreadPoolExecutor | None
 
 
 async def arun(
-    result: T | Steps[T], sender: Sender, *, connections: int = 1, in_thread: InThread
+    result: T | Steps[T],
+    sender: Sender,
+    *,
+    connections: int,
+    computing: InThread,
+    sending: InThread,
 ) -> T:
     """Return the result of a hook; requests go out together, and steps run in threads.
 
@@ -100,7 +105,8 @@ async def arun(
         result: The result itself, or the generator that asks for it.
         sender: Sends the requests.
         connections: How many requests of one step are sent at the same time, but at least eight.
-        in_thread: Runs a function in a thread.
+        computing: Runs a step in a thread.
+        sending: Runs `send` in a thread.
     """
     if not isinstance(result, GeneratorType):
         return cast(T, result)
@@ -112,12 +118,12 @@ async def arun(
             return await asyncio.sleep(request.seconds)
         async with turns:
             answer = sender.asend(request)
-            return await (in_thread(sender.send, request) if answer is None else answer)
+            return await (sending(sender.send, request) if answer is None else answer)
 
     answers: Sequence[Any] | None = None
     error: Exception | None = None
     while True:
-        state = await in_thread(advance, steps, answers, error)
+        state = await computing(advance, steps, answers, error)
         if isinstance(state, Returned):
             return cast(T, state.value)
         requests, answers, error = state.value, None, None
