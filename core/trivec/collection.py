@@ -1,4 +1,4 @@
-"""What a store says of its collection: its shape, its pages, what it can do and what it wrote."""
+"""Values that stores return: the description of a collection, pages, capabilities, reports."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What is known of a collection that exists.
+    """The description of a collection.
 
     Args:
         schema: Which vectors it holds.

@@ -1,4 +1,4 @@
-"""Saved vectors: a collection in a folder, of an SQLite file and safetensors parts."""
+"""Saved vectors: a collection in a folder, with an SQLite file and segments of vectors in safetensors files."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class _Cursor(NamedTuple):
 class ArchiveBackend(Backend[Collection]):
     """A collection saved in a folder, to be copied back into a database.
 
-    `documents.sqlite` holds ids, texts and metadata, and for each document the part and the row
-    of its vectors; every write adds one part, `000001.safetensors` and so on. A part is on the
+    `documents.sqlite` holds ids, texts and metadata, and for each document the segment and the
+    row of its vectors; every write adds a segment, `000001.safetensors` and so on. It is on the
     disk before the documents refer to it, so a write that was cut off leaves nothing but a file
     that the next one overwrites. The space of replaced vectors is given back when their whole
-    part has been replaced.
+    segment has been replaced.
 
     It can be searched like the others, but reads all dense and sparse vectors for each request:
     use a database.
@@ -106,11 +106,11 @@ class ArchiveBackend(Backend[Collection]):
     ) -> None:
         with self._transaction("IMMEDIATE") as execute:
             (last,) = execute("SELECT max(part) FROM documents").fetchone()
-            part = self._folder.last_part(last) + 1
-            self._folder.write_part(part, whole(vectors, collection.schema))
-            replaced = self._parts_of(execute, [document.id for document in documents])
+            segment = self._folder.last_segment(last) + 1
+            self._folder.write_segment(segment, whole(vectors, collection.schema))
+            replaced = self._segments_of(execute, [document.id for document in documents])
             for row, d in enumerate(documents):
-                values = (d.id, d.text, metadata_json(d.metadata), part, row)
+                values = (d.id, d.text, metadata_json(d.metadata), segment, row)
                 execute("REPLACE INTO documents VALUES (?, ?, ?, ?, ?)", values)
         self._remove(replaced)
 
@@ -179,27 +179,27 @@ class ArchiveBackend(Backend[Collection]):
     def _page(
         self, collection: Collection, rows: Sequence[tuple[Any, ...]], parts: Sequence[str]
     ) -> Page:
-        """Return documents, in the order of their places, with these parts of their vectors."""
+        """Return documents in the order of their segments, with these representations."""
         places = self._folder.places(rows)
         documents = [place.document for place in places]
         if not parts:
             return Page(documents, None)
-        by_part: dict[int, list[int]] = {}
-        for _, part, row in places:
-            by_part.setdefault(part, []).append(row)
+        by_segment: dict[int, list[int]] = {}
+        for _, segment, row in places:
+            by_segment.setdefault(segment, []).append(row)
         batches = [
-            self._folder.load_part(part, wanted, parts, collection.schema)
-            for part, wanted in by_part.items()
+            self._folder.load_segment(segment, wanted, parts, collection.schema)
+            for segment, wanted in by_segment.items()
         ]
         return Page(documents, Vectors.concatenate(batches) if batches else None)
 
     @override
     def delete(self, collection: Collection, ids: Sequence[str]) -> None:
         with self._transaction("IMMEDIATE") as execute:
-            parts = self._parts_of(execute, ids)
+            segments = self._segments_of(execute, ids)
             for one in ids:
                 execute("DELETE FROM documents WHERE id = ?", (one,))
-        self._remove(parts)
+        self._remove(segments)
 
     @override
     def delete_where(self, collection: Collection, condition: Filter) -> None:
@@ -285,18 +285,18 @@ class ArchiveBackend(Backend[Collection]):
         if status is None or self._opened != (status.st_dev, status.st_ino):
             raise CollectionNotFoundError(f"collection {self.name!r} was dropped meanwhile")
 
-    def _remove(self, parts: set[int]) -> None:
-        """Delete the files of parts that no document refers to any more."""
-        if not parts:
+    def _remove(self, segments: set[int]) -> None:
+        """Delete the files of segments that no document refers to any more."""
+        if not segments:
             return
-        # Other writers wait, so none of them gives a new part the number of a deleted one.
+        # Other writers wait, so none of them gives a new segment the number of a deleted one.
         with self._transaction("IMMEDIATE") as execute:
-            for part in _empty(execute, parts):
-                remove_files([self._folder.part(part)])
+            for segment in _empty(execute, segments):
+                remove_files([self._folder.segment(segment)])
 
-    def _parts_of(self, execute: Execute, ids: Sequence[str]) -> set[int]:
+    def _segments_of(self, execute: Execute, ids: Sequence[str]) -> set[int]:
         query = "SELECT DISTINCT part FROM documents WHERE id IN ({})"
-        return {self._folder.last_part(part) for (part,) in _selected(execute, query, ids)}
+        return {self._folder.last_segment(segment) for (segment,) in _selected(execute, query, ids)}
 
     @contextmanager
     def _transaction(self, kind: str = "DEFERRED") -> Iterator[Execute]:
@@ -332,7 +332,7 @@ def _selected(execute: Execute, query: str, ids: Sequence[str]) -> Iterator[tupl
         yield from execute(query.format(", ".join("?" * len(some))), tuple(some))
 
 
-def _empty(execute: Execute, parts: Iterable[int]) -> list[int]:
-    """Return those of these parts that no document refers to any more."""
+def _empty(execute: Execute, segments: Iterable[int]) -> list[int]:
+    """Return the segments that no document refers to any more."""
     query = "SELECT EXISTS (SELECT 1 FROM documents WHERE part = ?)"
-    return [part for part in parts if not execute(query, (part,)).fetchone()[0]]
+    return [segment for segment in segments if not execute(query, (segment,)).fetchone()[0]]

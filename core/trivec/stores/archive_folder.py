@@ -1,4 +1,4 @@
-"""The folder of an archive: which of its files are ours, and how they are read and written."""
+"""The files of an archive: which belong to it, and how they are read and written."""
 
 from __future__ import annotations
 
@@ -43,49 +43,49 @@ CREATE INDEX place ON documents (part, row);
 """
 
 DATABASE = "documents.sqlite"
-DROPPED = "documents.old"  # what the database is called from the instant it is dropped
+DROPPED = "documents.old"  # the database's name from the instant it is dropped
 NEW_PART = "part.new"
 _PART = re.compile(r"[0-9]{6,}\.safetensors")
 _BEGUN = re.compile(
     r"documents(?:\.[0-9a-f]{8})?\.new(?:-journal)?|documents\.sqlite-(?:journal|wal|shm)|part\.new"
 )
-"""What a write, a `create` or a `drop` that was killed left."""
+"""Leftovers of a write, a `create` or a `drop` that was killed."""
 
 _DAMAGE: tuple[type[Exception], ...] = (SafetensorError, OSError, *MALFORMED)
-"""What reading a damaged file raises; `InvalidInputError` is a ValueError."""
+"""The errors of reading a damaged file; `InvalidInputError` is a ValueError."""
 
 
 class Place(NamedTuple):
     """A document and where its vectors are."""
 
     document: Document
-    part: int
+    segment: int
     row: int
 
 
 class ArchiveFolder:
     """The files of one archive.
 
-    The database `documents.sqlite`, with the tables that we make in it, is what makes a folder an
-    archive. Only then are files such as `000001.safetensors` beside it ours, and nothing else ever.
+    A folder is an archive if it holds the database `documents.sqlite` with the tables of an
+    archive. Only then do files such as `000001.safetensors` beside it belong to the archive.
 
     Args:
-        path: The folder, which may not exist.
+        path: The folder, which need not exist.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.database = path / DATABASE
 
-    def part(self, number: int) -> Path:
-        """Return the file of a part."""
+    def segment(self, number: int) -> Path:
+        """Return the file of a segment of vectors."""
         return self.path / f"{number:06d}.safetensors"
 
     def create(self, collection: Collection) -> bool:
         """Make the database, whole or not at all; return False if another one was first.
 
         Raises:
-            StoreError: If something else lies in the folder, or it cannot be written.
+            StoreError: If the folder holds files of others, or cannot be written.
         """
         make_folder(self.path)
         with self.failing():
@@ -110,8 +110,8 @@ class ArchiveFolder:
             finally:
                 new.unlink(missing_ok=True)
 
-    def write_part(self, number: int, vectors: Vectors) -> None:
-        """Write a part, which is on the disk before it has its name.
+    def write_segment(self, number: int, vectors: Vectors) -> None:
+        """Write a segment, which is on the disk before it has its name.
 
         Raises:
             StoreError: If it cannot be written; nothing of it stays.
@@ -124,20 +124,26 @@ class ArchiveFolder:
                     vectors.write_to(file)
                     file.flush()
                     os.fsync(file.fileno())
-                new.replace(self.part(number))
+                new.replace(self.segment(number))
             except BaseException:
                 new.unlink(missing_ok=True)
                 raise
 
-    def load_part(
+    def load_segment(
         self, number: int, rows: Sequence[int], parts: Sequence[str], schema: Schema
     ) -> Vectors:
-        """Return these rows of a part, which ascend, with these representations.
+        """Return rows of a segment.
+
+        Args:
+            number: The segment.
+            rows: The rows, ascending.
+            parts: Which of the three representations to read.
+            schema: What the collection holds.
 
         Raises:
             StoreError: If the file is missing, damaged, or another collection's.
         """
-        file = self.part(number)
+        file = self.segment(number)
         start, stop = rows[0], rows[-1] + 1
         try:
             run = Vectors.load(file, start=start, stop=stop, parts=parts)
@@ -155,13 +161,15 @@ class ArchiveFolder:
             StoreError: If a row is not what `upsert` wrote.
         """
         places = []
-        for one, text, metadata, part, row in rows:
+        for id, text, metadata, segment, row in rows:
             try:
-                if not isinstance(part, int) or not isinstance(row, int) or part < 1 or row < 0:
-                    raise ValueError(f"its vectors are in row {row!r} of part {part!r}")
-                places.append(Place(Document(one, text, self.metadata(metadata)), part, row))  # type: ignore[arg-type]
+                whole = isinstance(segment, int) and isinstance(row, int)
+                if not whole or segment < 1 or row < 0:
+                    raise ValueError(f"its vectors are in row {row!r} of part {segment!r}")
+                document = Document(id, text, self.metadata(metadata))  # type: ignore[arg-type]
+                places.append(Place(document, segment, row))
             except _DAMAGE as error:
-                raise self.damaged(f"document {str(one)[:80]!r}: {error}") from error
+                raise self.damaged(f"document {str(id)[:80]!r}: {error}") from error
         return sorted(places, key=lambda place: place[1:])
 
     def metadata(self, text: object) -> dict[str, Json]:
@@ -178,8 +186,8 @@ class ArchiveFolder:
             raise self.damaged(f"metadata: {error}") from error
         return value
 
-    def last_part(self, value: object) -> int:
-        """Return the highest number of a part that the database names; 0 for none."""
+    def last_segment(self, value: object) -> int:
+        """Return the number of the last segment that the database names; 0 for none."""
         if value is None:
             return 0
         if not isinstance(value, int):
@@ -195,7 +203,7 @@ class ArchiveFolder:
 
     @contextmanager
     def failing(self) -> Iterator[None]:
-        """Raise what SQLite, safetensors and the disk raise as `StoreError`."""
+        """Translate the errors of SQLite, safetensors and the disk into `StoreError`."""
         with telling_full(self.path):
             try:
                 yield
@@ -210,7 +218,7 @@ class ArchiveFolder:
         """Return whether the database has the tables of an archive.
 
         Raises:
-            StoreError: If it cannot be read, so that nobody can tell.
+            StoreError: If it cannot be read.
         """
         try:
             return _has_our_tables(self.database)
@@ -221,13 +229,13 @@ class ArchiveFolder:
             ) from error
 
     def retire(self) -> None:
-        """Take the database away, so that there is no archive from this instant on."""
+        """Rename the database: from this instant on, there is no archive."""
         self.database.replace(self.path / DROPPED)
-        # Beside a new database of that name, SQLite would take it for the new one's.
+        # SQLite would take a journal of the old database for one of a new database.
         remove_files(self.path / f"{DATABASE}-{end}" for end in ("journal", "wal", "shm"))
 
     def clear(self) -> None:
-        """Delete what is left of an archive that was dropped, and no other files."""
+        """Delete the files that a dropped archive left, and no others."""
         dropped = self.path / DROPPED
         if not dropped.is_file() or dropped.is_symlink():
             return

@@ -1,7 +1,7 @@
-"""How long one call of a store may take, and who may end its waits earlier.
+"""The deadline of one call of a store, and the event that ends its waits earlier.
 
 A call has one deadline for its requests, its repetitions and the waits between them. It is kept in
-a context variable, so that it reaches each request of a connector; a thread that a connector starts
+a context variable, so that it reaches each request of a backend; a thread that a backend starts
 for its requests gets a copy of the context (`contextvars.copy_context`).
 """
 
@@ -9,35 +9,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, StoreUnavailableError
 
 DEADLINE_SECONDS = 120.0
-"""The time of one call, where the user gives none."""
+"""The time of one call by default."""
 
 _MOST_SECONDS = 7 * 24 * 3600.0  # more than that overflows some clients' timers
 
 _end: ContextVar[float | None] = ContextVar("trivec_deadline", default=None)
 _stop: ContextVar[threading.Event | None] = ContextVar("trivec_stop", default=None)
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class _Limited(Protocol):
-    """What has a time for each of its calls."""
-
-    @property
-    def deadline(self) -> float: ...
-
-
-S = TypeVar("S", bound=_Limited)
 
 
 def check_seconds(value: float, name: str) -> float:
@@ -55,7 +40,7 @@ def check_seconds(value: float, name: str) -> float:
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Give what runs inside this long from now, whatever was left outside.
+    """Give the block this many seconds from now, whatever the outer deadline is.
 
     Example:
         >>> with limited(5):
@@ -71,19 +56,8 @@ def limited(seconds: float) -> Iterator[None]:
         _end.reset(token)
 
 
-def in_time(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
-    """Give all that a method does the time of one call, unless a call is under way."""
-
-    @wraps(method)
-    def timed(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with unless_limited(self.deadline):
-            return method(self, *args, **kwargs)
-
-    return timed
-
-
 def unless_limited(seconds: float) -> AbstractContextManager[None]:
-    """Give what runs inside this long, unless it is limited already."""
+    """Give the block this many seconds, unless it has a deadline already."""
     return limited(seconds) if _end.get() is None else nullcontext()
 
 
@@ -116,7 +90,7 @@ def request_seconds(timeout: float) -> float:
 
 @contextmanager
 def stopped_by(stop: threading.Event) -> Iterator[None]:
-    """Let an event end the waits of what runs inside.
+    """Let an event end the waits of the block.
 
     Args:
         stop: When it is set, waits end with `StoreUnavailableError`.

@@ -1,4 +1,4 @@
-"""The folder of an embedded collection: its name, whose files lie in it, the room that is left."""
+"""The folder of an embedded collection: its name, its files and the free space of its disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FULL = re.compile(
     r"database or disk is full|No space left on device|Disk quota exceeded"
     r"|os error (?:28|27|122)\b|File too large"
 )
-_ADVICE = "make room there and run the same again; nothing that was acknowledged is lost"
+_ADVICE = "make room there and repeat the call; nothing that was acknowledged is lost"
 
 
 def check_name(name: str) -> str:
@@ -32,8 +32,8 @@ def check_name(name: str) -> str:
         name: At most 255 bytes of UTF-8.
 
     Raises:
-        InvalidOptionError: If it is empty, too long, `.` or `..`, names a place in another folder,
-            ends with a blank or a dot, which Windows drops, or has characters that cannot be seen.
+        InvalidOptionError: If it is empty, too long, `.` or `..`, has a path separator, ends with a
+            blank or a dot, which Windows drops, or has invisible characters.
 
     Example:
         >>> check_name("articles")
@@ -64,7 +64,7 @@ def _problem(name: object) -> str:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, for their owner only; what exists keeps its mode.
+    """Make a folder and its parents for their owner only; existing folders keep their mode.
 
     Raises:
         StoreError: If it cannot be made, or is a file.
@@ -80,7 +80,7 @@ def make_folder(folder: Path) -> None:
 
 
 def private_file(path: Path) -> None:
-    """Make an empty file for its owner only, in the place of an old one or of a link.
+    """Make an empty file for its owner only, replacing an old file or link.
 
     Raises:
         OSError: If it cannot be made.
@@ -91,14 +91,14 @@ def private_file(path: Path) -> None:
 
 
 def check_vacant(folder: Path, is_ours: Callable[[Path], bool]) -> None:
-    """Refuse a folder for a new collection in which anything lies that is not ours.
+    """Check that a folder for a new collection holds no files of others.
 
     Args:
-        folder: It exists.
-        is_ours: Whether an entry is what a killed `create` or `drop` of ours left.
+        folder: An existing folder.
+        is_ours: Returns whether an entry is a leftover of a killed `create` or `drop`.
 
     Raises:
-        StoreError: If there is something else.
+        StoreError: If the folder holds anything else.
     """
     others = sorted(entry.name for entry in folder.iterdir() if not is_ours(entry))
     if others:
@@ -110,7 +110,7 @@ def check_vacant(folder: Path, is_ours: Callable[[Path], bool]) -> None:
 
 
 def check_not_linked(folder: Path, name: str) -> None:
-    """Refuse to delete a collection through a link, which may lead anywhere.
+    """Check that a collection is not deleted through a link, which may lead anywhere.
 
     Raises:
         StoreError: If the folder is a symbolic link.
@@ -123,10 +123,10 @@ def check_not_linked(folder: Path, name: str) -> None:
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """Delete files and links, and no folders; what is not there is no error.
+    """Delete files and links, but no folders; a missing file is no error.
 
     Raises:
-        OSError: If one cannot be deleted.
+        OSError: If a file cannot be deleted.
     """
     for path in paths:
         if path.is_symlink() or not path.is_dir():
@@ -134,15 +134,15 @@ def remove_files(paths: Iterable[Path]) -> None:
 
 
 def check_free(folder: Path, needed: int, what: str) -> None:
-    """Refuse to begin what would fill the disk.
+    """Check that there is enough disk space for an operation.
 
     Args:
-        folder: Where it would be written.
-        needed: Bytes that it takes, with a margin.
-        what: What would be done, such as "writing to 'articles'".
+        folder: The folder that is written to.
+        needed: The bytes that the operation takes, with a margin.
+        what: The operation, such as "writing to 'articles'".
 
     Raises:
-        StoreFullError: If less is free.
+        StoreFullError: If less space is free.
     """
     free = free_bytes(folder)
     if free < needed:
@@ -154,12 +154,12 @@ def check_free(folder: Path, needed: int, what: str) -> None:
 
 def free_bytes(folder: Path) -> int:
     """Return how many bytes this user can still write on the disk of a folder."""
-    there = next(one for one in (folder, *folder.parents) if one.is_dir())
-    return shutil.disk_usage(there).free
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    return shutil.disk_usage(existing).free
 
 
 def told_size(size: int) -> str:
-    """Return a size as people say it.
+    """Return a size with its unit.
 
     >>> told_size(3 * 1024 * 1024), told_size(1536)
     ('3.0 MiB', '1.5 KiB')
@@ -179,7 +179,7 @@ def is_full(error: BaseException) -> bool:
 
 @contextmanager
 def telling_full(folder: Path) -> Iterator[None]:
-    """Raise what says that the disk is full as `StoreFullError`."""
+    """Translate errors that say that the disk is full into `StoreFullError`."""
     try:
         yield
     except StoreError:

@@ -1,4 +1,4 @@
-"""What happens to ColBERT rows longer than a database can hold, the same for every store."""
+"""The policies for ColBERT rows longer than a database can hold, the same for every store."""
 
 from __future__ import annotations
 

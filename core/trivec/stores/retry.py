@@ -1,4 +1,4 @@
-"""When and how long to wait before a database is asked again."""
+"""Repeated calls: when to repeat one, and how long to wait before."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ def retry_after(value: str | float | None) -> float | None:
         value: A number of seconds, whole or not, or an HTTP date (RFC 9110, section 10.2.3).
 
     Returns:
-        None where nothing is asked for that can be obeyed: no number that is finite and not
-        negative, no date, or a date that has passed.
+        None if the value is no finite number of at least 0 and no date in the future.
 
     Example:
         >>> retry_after("0.5"), retry_after("7200"), retry_after("-1"), retry_after("nan")
@@ -44,8 +43,8 @@ def retry_after(value: str | float | None) -> float | None:
     except (ValueError, OverflowError):
         try:
             moment = parsedate_to_datetime(str(value))
-            there = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-            seconds = (there - datetime.now(UTC)).total_seconds()
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+            seconds = (moment - datetime.now(UTC)).total_seconds()
         except (ValueError, OverflowError):
             return None
         if seconds <= 0:
@@ -54,7 +53,7 @@ def retry_after(value: str | float | None) -> float | None:
 
 
 def retrying(*, reached: bool = True) -> tenacity.Retrying:
-    """Return a caller that repeats what raises `StoreUnavailableError`, after a wait.
+    """Return a caller that repeats calls that raise `StoreUnavailableError`, after a wait.
 
     It gives up after some attempts, and earlier where the call's deadline leaves no time for the
     wait.
@@ -93,7 +92,7 @@ def _is_over(state: tenacity.RetryCallState) -> bool:
 
 
 def _give_up(state: tenacity.RetryCallState) -> NoReturn:
-    """Raise the last error, which says so where it was the deadline that ended the repetitions."""
+    """Raise the last error, with a note if the deadline ended the repetitions."""
     error = state.outcome.exception() if state.outcome is not None else None
     assert error is not None
     if isinstance(error, StoreUnavailableError) and _out_of_time(state):
@@ -112,7 +111,7 @@ def _out_of_time(state: tenacity.RetryCallState) -> bool:
 
 
 def _tell(state: tenacity.RetryCallState) -> None:
-    """Say in the log that somebody waits, and for what."""
+    """Log the error, and how long the call waits before it tries again."""
     error = state.outcome.exception() if state.outcome is not None else None
     wait = state.next_action.sleep if state.next_action is not None else 0.0
     _log.warning(
@@ -125,7 +124,7 @@ def _tell(state: tenacity.RetryCallState) -> None:
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the seconds to wait: what the server asked for, else exponential with jitter."""
+    """Return the seconds to wait: as the server asked, else exponential with jitter."""
     error = state.outcome.exception() if state.outcome is not None else None
     asked = retry_after(error.retry_after) if isinstance(error, StoreUnavailableError) else None
     return _exponential(state) if asked is None else asked

@@ -41,7 +41,7 @@ class StoreUrl:
         """Read `scheme://host:port/name` or `scheme:PATH/name`.
 
         Raises:
-            InvalidOptionError: If it has neither form, or holds a password.
+            InvalidOptionError: If the URL has neither form, or holds a password.
 
         Example:
             >>> url = StoreUrl.parse("qdrant+edge:./data/articles")
@@ -124,10 +124,10 @@ class StoreUrl:
 
 
 def without_secrets(url: object) -> str:
-    """Return how an error repeats a URL: without what may be a password or a key.
+    """Return a URL for an error message, without anything that may be a password or a key.
 
-    That is all before an `@`, all behind a `?`, `#` or `=`, and what stands in the place of a port
-    and is no number. The path of an embedded store is shown as it is.
+    Left out is everything before an `@`, everything after a `?`, `#` or `=`, and a port that is no
+    number. The path of an embedded store is shown as it is.
 
     >>> without_secrets("qdrant://me:secret@host:6333/name?api_key=secret")
     "'qdrant://…@host:6333/name?…'"
@@ -152,7 +152,7 @@ def without_secrets(url: object) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether what is sent to a host stays on this machine (RFC 6761, section 6.3).
+    """Return whether a host is this machine (RFC 6761, section 6.3).
 
     >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "10.0.0.1", "db")]
     [True, True, True, False, False]
@@ -166,7 +166,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _host(name: str, *, in_brackets: bool) -> str | None:
-    """Return a host's name in ASCII or its address, or None where it can be neither."""
+    """Return the ASCII name or the address of a host, or None if it is neither."""
     try:
         if in_brackets:
             return name if IPv6Address(name) else None
@@ -181,12 +181,12 @@ def _host(name: str, *, in_brackets: bool) -> str | None:
 
 
 def _is_embedded(scheme: str) -> bool:
-    """Return whether a scheme names no server: of ours, and of kinds such as "qdrant+edge"."""
+    """Return whether a scheme names no server, as "memory" and "qdrant+edge" do."""
     return "+" in scheme or scheme in ("memory", "archive")
 
 
 def _without_slashes(scheme: str, rest: str) -> str:
-    """Return what was probably meant by a URL with `//`."""
+    """Return the URL that was probably meant by one with `//`."""
     path = rest.lstrip("/")
     if rest.startswith("///") or (_is_in_memory(scheme) and "/" not in path):
         path = f"/{path}"
@@ -203,7 +203,7 @@ def _path(url: str, scheme: str, rest: str, folder: str) -> Path | None:
         return Path("/") if rest.startswith("/") and not _is_in_memory(scheme) else None
     if _is_in_memory(scheme):
         raise InvalidOptionError(
-            f"{without_secrets(url)}: what lies in memory has no folder; write '{scheme}:/name'"
+            f"{without_secrets(url)}: a collection in memory has no folder; write '{scheme}:/name'"
         )
     parts = rest.encode().split(b"/")
     if len(rest.encode()) > _MOST_BYTES or max(map(len, parts)) > _MOST_NAME_BYTES:

@@ -1,4 +1,4 @@
-"""Whether documents and queries fit a collection, asked before anything is sent."""
+"""Checks that documents and queries fit a collection, before anything is sent."""
 
 from __future__ import annotations
 
@@ -25,10 +25,18 @@ def check_documents(
 ) -> None:
     """Check that documents and their vectors can be written.
 
+    Args:
+        name: The collection, for messages.
+        collection: Its description.
+        documents: What is to be written.
+        vectors: One row for each document.
+        limits: How much of a document the database holds.
+
     Raises:
-        InvalidDocumentError: If something is no document, an id is there twice, metadata does not
+        InvalidDocumentError: If something is no document, an id comes twice, metadata does not
             fit a declared field, or a document is larger than the database holds.
-        InvalidVectorsError: If the vectors have other dimensions, or parts that it lacks.
+        InvalidVectorsError: If the vectors have other dimensions, or parts that the collection
+            lacks.
     """
     expect(documents, Sequence, "documents", "a list of Document", error=InvalidDocumentError)
     expect(
@@ -59,6 +67,11 @@ def check_documents(
 def check_mode(name: str, schema: Schema, mode: Mode) -> None:
     """Check that a collection can be searched in a mode.
 
+    Args:
+        name: The collection, for messages.
+        schema: Which vectors it holds.
+        mode: The mode.
+
     Raises:
         InvalidVectorsError: If it lacks the part of the mode.
     """
@@ -68,6 +81,12 @@ def check_mode(name: str, schema: Schema, mode: Mode) -> None:
 
 def check_query(name: str, schema: Schema, query: Vector, search: Search) -> Vectors:
     """Return one query, as a batch of one, with only the parts that the collection holds.
+
+    Args:
+        name: The collection, for messages.
+        schema: Which vectors it holds.
+        query: The encoded question.
+        search: How it is searched.
 
     Raises:
         InvalidVectorsError: If the query is no `Vector`, it or the collection lacks the part of
