@@ -1,4 +1,4 @@
-"""Saved vectors: a collection in a folder, with an SQLite file and segments of vectors in safetensors files."""
+"""Saved vectors: a collection in a folder, with an SQLite file and segments in safetensors."""
 
 from __future__ import annotations
 

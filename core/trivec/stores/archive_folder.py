@@ -163,8 +163,9 @@ class ArchiveFolder:
         places = []
         for id, text, metadata, segment, row in rows:
             try:
-                whole = isinstance(segment, int) and isinstance(row, int)
-                if not whole or segment < 1 or row < 0:
+                if not isinstance(segment, int) or segment < 1:
+                    raise ValueError(f"its vectors are in part {segment!r}")
+                if not isinstance(row, int) or row < 0:
                     raise ValueError(f"its vectors are in row {row!r} of part {segment!r}")
                 document = Document(id, text, self.metadata(metadata))  # type: ignore[arg-type]
                 places.append(Place(document, segment, row))
