@@ -1,6 +1,7 @@
 """BGE-M3's dense, sparse and ColBERT vectors in Qdrant, Milvus and Vespa, with one score."""
 
 from trivec._version import __version__
+from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document
 from trivec.encoding.encoder import Encoder
 from trivec.encoding.reranker import Reranker
@@ -20,6 +21,7 @@ from trivec.stores.store import Store
 from trivec.vectors import Vector, Vectors
 
 __all__ = [
+    "ColbertStorage",
     "CopyReport",
     "Document",
     "Encoder",

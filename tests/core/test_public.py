@@ -8,6 +8,7 @@ import pkgutil
 import trivec
 
 NAMES = [
+    "ColbertStorage",
     "CopyReport",
     "Document",
     "Encoder",
