@@ -24,7 +24,8 @@ import pyarrow as pa
 import ray
 
 from trivec.document import Document
-from trivec.encoding.encoder import Encoder
+from trivec.encoders.encoder import Encoder
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidDocumentError, JournalError
 from trivec.ingestion.identity import Maker
 from trivec.ingestion.pipeline import OnError, Pipeline, as_line
@@ -34,7 +35,6 @@ from trivec.roles import check_encoder
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 from trivec_ray.attempts import check_block, check_load, check_writing, deadly, is_enough
 from trivec_ray.ledger import SharedJournal
 from trivec_ray.rows import Columns, Parcel, pack, pack_error, read_rows, unpack

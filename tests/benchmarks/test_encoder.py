@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from trivec.encoding.architecture import Architecture
-from trivec.encoding.linear import kind
-from trivec.encoding.packed import Backbone
-from trivec.encoding.precision import Precision
-from trivec.encoding.processor import this_processor
-from trivec.encoding.tokens import TokenIds, token_batches
+from trivec.encoders.architecture import Architecture
+from trivec.encoders.backbone import Backbone
+from trivec.encoders.cpu import this_processor
+from trivec.encoders.linear import kind
+from trivec.encoders.precision import Precision
+from trivec.encoders.tokenizer import TokenIds, token_batches
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 

@@ -36,7 +36,7 @@ from store_cases import FIELDS
 
 from trivec import Document, F, Filter, Vectors, open_store
 from trivec.collection import Collection
-from trivec.encoding.checkpoint import open_checkpoint
+from trivec.encoders.checkpoint import open_checkpoint
 from trivec.errors import TrivecError
 from trivec.fields import field_types, fit_filter
 from trivec.filters import And, Comparison, Not, Op, Or

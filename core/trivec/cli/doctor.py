@@ -73,10 +73,10 @@ def _versions() -> Iterable[Finding]:
 def _machine() -> Iterable[Finding]:
     import torch
 
-    from trivec.encoding.linear import rates
-    from trivec.encoding.placement import place
-    from trivec.encoding.precision import Precision
-    from trivec.encoding.processor import this_processor
+    from trivec.encoders.cpu import this_processor
+    from trivec.encoders.linear import rates
+    from trivec.encoders.placement import place
+    from trivec.encoders.precision import Precision
 
     processor = this_processor()
     yield Finding("machine", "processors", f"{os.cpu_count()}, {torch.get_num_threads()} threads")

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from trivec.arguments import at_least_one, expect
 from trivec.document import Document
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, TrivecError
 from trivec.ingestion.identity import Maker, identity
 from trivec.ingestion.journal import Journal
@@ -29,7 +30,6 @@ from trivec.roles import (
 )
 from trivec.stores.registry import local_files
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 
 __all__ = ["Measured", "aingest", "check_files", "ingest", "reconcile"]
 

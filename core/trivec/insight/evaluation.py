@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.document import Document
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
 from trivec.filters import Filter
 from trivec.hit import Hit
@@ -24,7 +25,6 @@ from trivec.roles import check_encoder, check_store
 from trivec.scores import Weights
 from trivec.search import MODES, Mode, as_mode
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 from trivec.vectors import Vectors
 
 if TYPE_CHECKING:

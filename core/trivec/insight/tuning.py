@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import expect
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
 from trivec.filters import Filter
 from trivec.hit import Hit
@@ -19,7 +20,6 @@ from trivec.insight.statistics import Interval, bootstrap_interval, randomisatio
 from trivec.roles import check_encoder, check_store
 from trivec.scores import Weights
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

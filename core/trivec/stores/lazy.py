@@ -21,8 +21,8 @@ from trivec.errors import (
 from trivec.fields import FieldType, field_types, fit_filter
 from trivec.filters import Filter
 from trivec.hit import Hit
-from trivec.mmr import diverse
 from trivec.ranking import rank_hits
+from trivec.reranking.mmr import diverse
 from trivec.schema import Schema
 from trivec.scores import Weights
 from trivec.search import Mode, Search
