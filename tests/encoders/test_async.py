@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from trivec import Encoder
-from trivec.encoders.batching import Dispatcher
+from trivec.encoders.batching import Batcher
 from trivec.errors import CheckpointError, InvalidInputError
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
@@ -90,16 +90,16 @@ def double(key: str, items: Sequence[int]) -> list[int]:
 
 
 @pytest.fixture
-def doubling() -> Dispatcher[str, int, list[int]]:
-    return Dispatcher(double, lambda answer, start, stop: answer[start:stop], most_items=8)
+def doubling() -> Batcher[str, int, list[int]]:
+    return Batcher(double, lambda result, start, stop: result[start:stop], max_items=8)
 
 
 async def test_a_request_that_fails_leaves_those_of_its_group(
-    doubling: Dispatcher[str, int, list[int]],
+    doubling: Batcher[str, int, list[int]],
 ) -> None:
     requests: list[list[int]] = [[1], [2, 3], [4, 0], [], [5]]
     results = await asyncio.gather(
-        *(doubling.ask("key", items) for items in requests), return_exceptions=True
+        *(doubling.submit("key", items) for items in requests), return_exceptions=True
     )
     assert isinstance(results.pop(2), ZeroDivisionError)
     assert results == [[2], [4, 6], [], [10]]
@@ -108,11 +108,11 @@ async def test_a_request_that_fails_leaves_those_of_its_group(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_process_has_a_thread_of_its_own(
-    doubling: Dispatcher[str, int, list[int]],
+    doubling: Batcher[str, int, list[int]],
 ) -> None:
     def ask() -> None:
         async def answer() -> list[int]:
-            return await asyncio.wait_for(doubling.ask("key", [1]), 10)
+            return await asyncio.wait_for(doubling.submit("key", [1]), 10)
 
         assert asyncio.run(answer()) == [2]
 

@@ -15,7 +15,7 @@ from trivec import Document, Encoder, ingest, open_store
 from trivec.encoders import placement
 from trivec.encoders.caching import CachingEncoder
 from trivec.encoders.cpu import Processor, this_processor
-from trivec.encoders.linear import OneDnnLinear, PlainLinear, kind
+from trivec.encoders.linear import OneDnnLinear, PlainLinear, linear_for
 from trivec.encoders.measurement import Measurement
 from trivec.encoders.placement import place
 from trivec.encoders.precision import Choice, Precision, choose_precision
@@ -176,8 +176,8 @@ def test_the_kernel_is_no_matter_of_speed(monkeypatch: pytest.MonkeyPatch) -> No
     wanted = (
         OneDnnLinear if torch.backends.mkldnn.is_available() else PlainLinear  # type: ignore[no-untyped-call]
     )
-    assert kind(Precision.FLOAT32, cpu) is wanted
-    assert kind(Precision.FLOAT16, cpu) in (OneDnnLinear, PlainLinear)  # as the processor can
+    assert linear_for(Precision.FLOAT32, cpu) is wanted
+    assert linear_for(Precision.FLOAT16, cpu) in (OneDnnLinear, PlainLinear)  # as the processor can
 
 
 def test_a_journal_belongs_to_a_precision(m3: Path, tmp_path: Path) -> None:

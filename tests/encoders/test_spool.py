@@ -147,14 +147,14 @@ async def test_what_a_store_will_ask_for_is_encoded_once_however_little_memory_t
     assert cached._bytes <= 20_000
     assert same(cached.encode_documents(texts, keep=False), expected)
     assert encoder.encoded == 50
-    assert (cached._bytes, len(cached._spool._places)) == (0, 0)
+    assert (cached._bytes, len(cached._spool._slots)) == (0, 0)
 
     await cached.aencode_documents(texts, for_store=True)
     backwards = texts[::-1]
     found = await cached.aencode_documents(backwards, keep=False)
     assert same(found, expected.take(np.arange(50)[::-1]))
     assert encoder.encoded == 100
-    assert (cached._bytes, len(cached._spool._places)) == (0, 0)
+    assert (cached._bytes, len(cached._spool._slots)) == (0, 0)
 
 
 def test_what_no_store_will_ask_for_is_not_written_to_disk() -> None:

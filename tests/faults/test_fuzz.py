@@ -421,7 +421,7 @@ def checkpoint_files(rng: Random, folder: Path) -> None:
         damaged = name == chosen and rng.random() < 0.3
         path.write_bytes(_damaged(rng, data) if damaged else data)
     (folder / "tokenizer.json").write_text("{}")
-    open_checkpoint(folder, model=folder, kind=rng.choice(["encoder", "reranker"]))
+    open_checkpoint(folder, model=folder, purpose=rng.choice(["encoder", "reranker"]))
 
 
 def judgement_files(rng: Random, folder: Path) -> None:

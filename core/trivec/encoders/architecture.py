@@ -8,11 +8,9 @@ from typing import Any, Protocol
 
 from trivec.arguments import shown
 
-__all__ = ["MODEL_TYPES", "Architecture", "number_problems"]
-
 MODEL_TYPES = ("xlm-roberta", "roberta", "bert")
 
-# Far above every published encoder, and far below what would fill a memory.
+# Far above all published encoders, and far below the sizes that would exhaust memory.
 _RANGES = {
     "vocab_size": (1, 10_000_000),
     "hidden_size": (1, 65_536),
@@ -21,7 +19,7 @@ _RANGES = {
     "intermediate_size": (1, 1_000_000),
     "max_position_embeddings": (1, 10_000_000),
     "type_vocab_size": (1, 1_000),
-    "num_labels": (0, 100_000),  # transformers makes a name for each
+    "num_labels": (0, 100_000),  # transformers creates a name for each
 }
 _MAY_BE_NULL = ("num_labels",)
 
@@ -50,10 +48,10 @@ class _Config(Protocol):
 
 
 def number_problems(config: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each number of config.json that no model can have.
+    """Return a sentence for each number of config.json that is out of range.
 
     Args:
-        config: What the file holds. What it does not say is transformers' default.
+        config: The content of the file. A missing number means transformers' default.
 
     Example:
         >>> number_problems({"num_hidden_layers": -1, "hidden_size": True})
@@ -80,7 +78,7 @@ def number_problems(config: Mapping[str, Any]) -> list[str]:
     if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 < epsilon < 1:
         problems.append(f"layer_norm_eps is {shown(epsilon)}, expected a number from 0 to 1")
     if not isinstance(config.get("hidden_act", "gelu"), str):
-        problems.append(f"hidden_act is {shown(config['hidden_act'])}, expected the name of one")
+        problems.append(f"hidden_act is {shown(config['hidden_act'])}, expected a name")
     return problems
 
 
@@ -100,7 +98,7 @@ class Architecture:
         intermediate: Width of the feed-forward part.
         positions: Rows of the position embedding.
         types: Rows of the token type embedding.
-        epsilon: What LayerNorm adds to the variance.
+        epsilon: The number that LayerNorm adds to the variance.
         activation: The feed-forward part's activation, named as in transformers.
         padding: XLM-RoBERTa's padding id, from which its positions count; None for BERT.
 
@@ -126,7 +124,7 @@ class Architecture:
         """Read a transformers configuration.
 
         Raises:
-            ValueError: If it describes another kind of model.
+            ValueError: If it describes another type of model.
         """
         if config.model_type not in MODEL_TYPES:
             raise ValueError(
@@ -165,7 +163,7 @@ class Architecture:
 
     @property
     def max_length(self) -> int:
-        """The most tokens of a text, with its first and its last one."""
+        """The most tokens of a text, its first and last special token included."""
         return self.positions - (0 if self.padding is None else self.padding + 1)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:

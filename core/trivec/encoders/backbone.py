@@ -1,7 +1,7 @@
-"""An encoder's forward pass over texts laid end to end, without padding.
+"""The forward pass of a transformer over texts laid end to end, without padding.
 
-Everything but the attention works token by token, so that a batch is one matrix (tokens, hidden);
-attention takes each text's own rows of it.
+All layers but attention work token by token, so a batch is one matrix (tokens, hidden). Attention
+takes each text's own rows of it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ from trivec.encoders.architecture import Architecture
 from trivec.encoders.linear import Linear
 from trivec.encoders.tokenizer import PackedTexts
 
-__all__ = ["Backbone"]
-
-# PyTorch's attention on a CPU gives each thread a part of one buffer, whose size follows from the
-# queries of a block: 32, or fewer in a short text. MKL adds up in another order where such a part
-# is not aligned to 64 bytes, so that a text's last bits would depend on the thread that it gets.
+# PyTorch's attention on a CPU gives each thread a section of one buffer, sized by the queries of a
+# block: 32, or fewer in a short text. If a section is not aligned to 64 bytes, MKL adds up in
+# another order, and a text's last bits would depend on the thread that computes it.
 _QUERY_BLOCK, _ALIGNED = 32, 16
 
 LinearMaker = Callable[[Tensor, Tensor], Linear]
@@ -57,9 +55,9 @@ class Backbone:
     Args:
         architecture: The dimensions.
         read: Returns a tensor by its name in an `XLMRobertaModel`.
-        linear: Makes the linear layers out of weight and bias.
-        dtype: The numbers of the states between the matrix products.
-        device: Where the tensors are.
+        linear: Makes a linear layer from weight and bias.
+        dtype: The number format of the states between the matrix products.
+        device: The device of the tensors.
     """
 
     def __init__(
@@ -157,9 +155,9 @@ class Backbone:
                 query, key, value = inputs[first:stop].view(shape).permute(2, 0, 3, 1, 4)
                 if length < _QUERY_BLOCK:
                     query = functional.pad(query, (0, 0, 0, -length % _ALIGNED))
-                part = functional.scaled_dot_product_attention(query, key, value)
+                attended = functional.scaled_dot_product_attention(query, key, value)
                 target = result[first:stop].view(count, length, self._heads, -1)
-                target.copy_(part[:, :, :length].transpose(1, 2))
+                target.copy_(attended[:, :, :length].transpose(1, 2))
             return result
 
         return by_length
@@ -182,7 +180,7 @@ class _PackedAttention(Protocol):
 def _packed_attention(
     architecture: Architecture, dtype: torch.dtype, device: torch.device
 ) -> _PackedAttention | None:
-    """Return the attention kernel for texts of different lengths, where it exists and works."""
+    """Return the attention kernel for texts of different lengths, if it exists and works."""
     if device.type != "cuda" or dtype == torch.float32:
         return None
     try:
@@ -197,15 +195,15 @@ def _packed_attention(
     attention = cast("_PackedAttention", varlen_attn)
     try:
         with torch.inference_mode():
-            found = attention(inputs[0], inputs[1], inputs[2], bounds, bounds, 24, 24)
+            actual = attention(inputs[0], inputs[1], inputs[2], bounds, bounds, 24, 24)
     except RuntimeError:  # this GPU or this head width is not supported
         return None
-    close = torch.allclose(found.transpose(0, 1), expected[0], atol=2e-2, rtol=2e-2)
+    close = torch.allclose(actual.transpose(0, 1), expected[0], atol=2e-2, rtol=2e-2)
     return attention if close else None
 
 
 def _activation(name: str) -> Callable[[Tensor], Tensor] | None:
-    """Return transformers' activation, or None for the exact GELU, which kernels include."""
+    """Return transformers' activation; None for the exact GELU, which the layers include."""
     if name == "gelu":
         return None
     from transformers.activations import ACT2FN

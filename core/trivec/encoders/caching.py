@@ -1,4 +1,4 @@
-"""An encoder that remembers what it encoded, so that all users of a text share one pass."""
+"""An encoder that remembers vectors, so that all users of a text share one forward pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
@@ -24,10 +24,8 @@ from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["CACHE_BYTES", "CachingEncoder"]
-
 CACHE_BYTES = 256 * 1024 * 1024
-# What Python and numpy take for one remembered text besides its numbers: 760 bytes by tracemalloc.
+# Python and numpy take 760 bytes (by tracemalloc) for one remembered text besides its numbers.
 _ENTRY_BYTES = 1024
 
 Role = Literal["documents", "queries"]
@@ -35,27 +33,78 @@ Key = tuple[Role, str]
 
 
 class _AbandonedError(Exception):
-    """Whoever was encoding a text has failed or was cancelled."""
+    """The call that was encoding a text failed or was cancelled."""
 
 
-@dataclass(slots=True)
-class _Plan:
-    """How one call gets its texts."""
+class CachingOptions(TypedDict, total=False):
+    """What `CachingEncoder.encode_documents` and its async twin take besides texts.
 
-    role: Role
-    texts: list[str]
+    Attributes:
+        keep: Whether to remember the vectors, as by default; if not, remembered vectors of these
+            texts are used and then forgotten, which suits a caller that stores them for good.
+        colbert: Whether the ColBERT vectors are wanted, as by default; without them, 150 times as
+            many texts of 512 tokens are remembered.
+        for_store: Whether a store will ask for these texts next; then a temporary file keeps what
+            does not fit in memory. By default it will not.
+    """
+
     keep: bool
     colbert: bool
     for_store: bool
-    found: dict[str, Vectors] = field(default_factory=dict)
-    waiting: dict[str, tuple[Future[Vectors], int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call, and where the vectors of each of its texts come from.
+
+    Args:
+        role: Whether the texts are documents or queries.
+        texts: What is to be encoded.
+        keep: See `CachingOptions`.
+        colbert: See `CachingOptions`.
+        for_store: See `CachingOptions`.
+
+    Attributes:
+        rows: The vectors known so far, by text.
+        awaited: Texts that another call is encoding: the future of its vectors, and the row.
+        spooled: Texts whose vectors are on disk.
+        missing: Texts that this call encodes.
+        encoded: The vectors of `missing`, for which other calls may wait.
+    """
+
+    role: Role
+    texts: list[str]
+    keep: bool = True
+    colbert: bool = True
+    for_store: bool = False
+    rows: dict[str, Vectors] = field(default_factory=dict)
+    awaited: dict[str, tuple[Future[Vectors], int]] = field(default_factory=dict)
     spooled: list[str] = field(default_factory=list)
-    mine: list[str] = field(default_factory=list)
-    promise: Future[Vectors] = field(default_factory=Future)
+    missing: list[str] = field(default_factory=list)
+    encoded: Future[Vectors] = field(default_factory=Future)
+
+    def only(self, text: str) -> _Call:
+        """Return a new call with the same options for one text."""
+        return _Call(self.role, [text], self.keep, self.colbert, self.for_store)
+
+    def wanted(self, vectors: Vectors) -> Vectors:
+        """Return the vectors that the call asks for; ColBERT vectors that are alone stay."""
+        if self.colbert or (vectors.dense is None and vectors.sparse is None):
+            return vectors
+        return Vectors(dense=vectors.dense, sparse=vectors.sparse)
+
+    def assembled(self, fresh: Vectors | None) -> Vectors:
+        """Return one row per text, in order, of the known rows and the freshly encoded ones."""
+        if fresh is not None and len(self.missing) == len(self.texts):
+            return self.wanted(fresh)
+        batches = [*self.rows.values(), *([fresh] if self.missing and fresh is not None else [])]
+        rows = {text: row for row, text in enumerate([*self.rows, *self.missing])}
+        order = np.fromiter((rows[text] for text in self.texts), np.int64, len(self.texts))
+        return Vectors.concatenate([self.wanted(batch) for batch in batches]).take(order)
 
 
-class _Row(NamedTuple):
-    """What is remembered of one text."""
+class _Entry(NamedTuple):
+    """The remembered vectors of one text."""
 
     vectors: Vectors
     size: int
@@ -63,17 +112,20 @@ class _Row(NamedTuple):
 
 
 class CachingEncoder:
-    """Encodes each text once, however many ask for it, one after another or at the same time.
+    """Encodes each text once, even if several callers ask for it, in turn or at the same time.
 
-    A dense and a sparse interface to one model, or an index and its store, so cost one forward
+    Thus a dense and a sparse interface to one model, or an index and its store, need one forward
     pass. The least recently used texts are forgotten first. Copies are the same cache; a pickle
     holds the encoder and an empty cache.
 
     Args:
-        encoder: What encodes.
-        max_bytes: The most bytes to remember, of all vectors together. The ColBERT vectors of
-            512 tokens take 1 MiB in float16, dense and sparse together about 6 kB.
+        encoder: The encoder that makes the vectors.
+        max_bytes: The most bytes of all remembered vectors together. The ColBERT vectors of
+            512 tokens take 1 MiB in float16, dense and sparse vectors together about 6 kB.
         spool_bytes: The most bytes on disk, for texts that a store will ask for.
+
+    Raises:
+        InvalidOptionError: If a number of bytes is negative.
 
     Example:
         >>> from trivec.testing import HashEncoder
@@ -103,19 +155,19 @@ class CachingEncoder:
         self._encoder = encoder
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._rows: OrderedDict[Key, _Row] = OrderedDict()
+        self._rows: OrderedDict[Key, _Entry] = OrderedDict()
         self._spool_bytes = spool_bytes
         self._spool = Spool(spool_bytes)
         self._pending: dict[Key, tuple[Future[Vectors], int]] = {}
         self._lock = threading.Lock()
-        _living.add(self)
+        _caches.add(self)
 
     @classmethod
     def sharing(cls, encoder: TextEncoder) -> CachingEncoder:
-        """Return the cache that all callers with this encoder share; a cache is returned as is."""
+        """Return the cache that all users of this encoder share; a cache is returned as it is."""
         if isinstance(encoder, CachingEncoder):
             return encoder
-        # The cache holds its encoder, so the id stays this encoder's as long as the entry lives.
+        # A cache keeps its encoder alive, so no other encoder has this id while the entry exists.
         with cls._sharing:
             cache = cls._shared.get(id(encoder))
             if cache is None:
@@ -124,7 +176,7 @@ class CachingEncoder:
 
     @property
     def schema(self) -> Schema:
-        """Which vectors the encoder makes."""
+        """The vectors that the encoder makes."""
         return self._encoder.schema
 
     @property
@@ -135,14 +187,14 @@ class CachingEncoder:
 
     @property
     def encoder(self) -> TextEncoder:
-        """What encodes."""
+        """The encoder that makes the vectors."""
         return self._encoder
 
     def __repr__(self) -> str:
         return f"CachingEncoder({self._encoder!r}, max_bytes={self._max_bytes})"
 
     def __copy__(self) -> CachingEncoder:
-        """Return the same cache, which copies of its users share."""
+        """Return the same cache, so that copies of its users share it."""
         return self
 
     def __deepcopy__(self, memo: Mapping[int, object]) -> CachingEncoder:
@@ -151,194 +203,161 @@ class CachingEncoder:
     def __reduce__(self) -> tuple[Any, ...]:
         return _empty, (self._encoder, self._max_bytes, self._spool_bytes)
 
-    def encode_documents(
-        self,
-        texts: Sequence[str],
-        *,
-        keep: bool = True,
-        colbert: bool = True,
-        for_store: bool = False,
-    ) -> Vectors:
+    def encode_documents(self, texts: Sequence[str], **options: Unpack[CachingOptions]) -> Vectors:
         """Encode texts to be stored.
 
         Args:
-            texts: Any number; one that occurs twice is encoded once.
-            keep: Whether to remember them; if not, what is known of them is used and forgotten,
-                which suits whoever stores them for good.
-            colbert: Whether the ColBERT vectors are wanted; without them 150 times as many texts
-                of 512 tokens are remembered.
-            for_store: Whether a store will ask for them next; then a temporary file keeps what
-                does not fit in memory.
+            texts: Any number of strings; a repeated text is encoded once.
+            **options: What to remember and to return; see `CachingOptions`.
         """
-        return self._encode("documents", texts, keep, colbert, for_store)
+        return self._encode(_Call("documents", check_texts(texts), **options))
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode questions."""
-        return self._encode("queries", texts)
+        return self._encode(_Call("queries", check_texts(texts)))
 
     def encode_query(self, text: str) -> Vector:
         """Encode one question."""
         return self.encode_queries([text])[0]
 
     async def aencode_documents(
-        self,
-        texts: Sequence[str],
-        *,
-        keep: bool = True,
-        colbert: bool = True,
-        for_store: bool = False,
+        self, texts: Sequence[str], **options: Unpack[CachingOptions]
     ) -> Vectors:
         """Encode texts to be stored; see `encode_documents`."""
-        return await self._aencode("documents", texts, keep, colbert, for_store)
+        return await self._aencode(_Call("documents", check_texts(texts), **options))
 
     async def aencode_queries(self, texts: Sequence[str]) -> Vectors:
         """Encode questions."""
-        return await self._aencode("queries", texts)
+        return await self._aencode(_Call("queries", check_texts(texts)))
 
     async def aencode_query(self, text: str) -> Vector:
         """Encode one question."""
         return (await self.aencode_queries([text]))[0]
 
-    def _encode(
-        self,
-        role: Role,
-        texts: Sequence[str],
-        keep: bool = True,
-        colbert: bool = True,
-        for_store: bool = False,
-    ) -> Vectors:
-        plan = _Plan(role, check_texts(texts), keep, colbert, for_store)
+    def _encode(self, call: _Call) -> Vectors:
         fresh = None
-        # Whoever is encoding a text may need the event loop that waiting would block.
-        with self._claimed(plan, wait=not _runs_event_loop()):
-            if plan.mine or not plan.texts:
+        # Waiting would block this thread's event loop, which the other call may need to finish.
+        with self._claimed(call, wait=not _runs_event_loop()):
+            if call.missing or not call.texts:
                 encoder = self._encoder
-                if role == "documents":
-                    fresh = encoder.encode_documents(plan.mine)
+                if call.role == "documents":
+                    fresh = encoder.encode_documents(call.missing)
                 else:
-                    fresh = encoder.encode_queries(plan.mine)
-                plan.promise.set_result(fresh)
-            self._settle(plan, fresh)
-        for text, (promise, row) in plan.waiting.items():
+                    fresh = encoder.encode_queries(call.missing)
+                call.encoded.set_result(fresh)
+            self._remember(call, fresh)
+        for text, (encoded, row) in call.awaited.items():
             try:
-                plan.found[text] = promise.result().take([row])
+                call.rows[text] = encoded.result().take([row])
             except _AbandonedError:
-                plan.found[text] = self._encode(role, [text], keep, colbert, for_store)
-        for text in self._fetch(plan):
-            plan.found[text] = self._encode(role, [text], keep, colbert, for_store)
-        return _assemble(plan, fresh)
+                call.rows[text] = self._encode(call.only(text))
+        for text in self._read_spool(call):
+            call.rows[text] = self._encode(call.only(text))
+        return call.assembled(fresh)
 
-    async def _aencode(
-        self,
-        role: Role,
-        texts: Sequence[str],
-        keep: bool = True,
-        colbert: bool = True,
-        for_store: bool = False,
-    ) -> Vectors:
-        plan = _Plan(role, check_texts(texts), keep, colbert, for_store)
+    async def _aencode(self, call: _Call) -> Vectors:
         fresh = None
-        with self._claimed(plan, wait=True):
-            if plan.mine or not plan.texts:
+        with self._claimed(call, wait=True):
+            if call.missing or not call.texts:
                 encoder = self._encoder
-                if role == "documents":
-                    fresh = await encoder.aencode_documents(plan.mine)
+                if call.role == "documents":
+                    fresh = await encoder.aencode_documents(call.missing)
                 else:
-                    fresh = await encoder.aencode_queries(plan.mine)
-                plan.promise.set_result(fresh)
-            # Copying rows of many token vectors takes longer than an event loop should wait.
-            await asyncio.to_thread(self._settle, plan, fresh)
-        for text, (promise, row) in plan.waiting.items():
+                    fresh = await encoder.aencode_queries(call.missing)
+                call.encoded.set_result(fresh)
+            # Copying rows of many token vectors would block the event loop for too long.
+            await asyncio.to_thread(self._remember, call, fresh)
+        for text, (encoded, row) in call.awaited.items():
             try:
-                plan.found[text] = (await asyncio.wrap_future(promise)).take([row])
+                call.rows[text] = (await asyncio.wrap_future(encoded)).take([row])
             except _AbandonedError:
-                plan.found[text] = await self._aencode(role, [text], keep, colbert, for_store)
-        for text in await asyncio.to_thread(self._fetch, plan) if plan.spooled else ():
-            plan.found[text] = await self._aencode(role, [text], keep, colbert, for_store)
-        return await asyncio.to_thread(_assemble, plan, fresh)
+                call.rows[text] = await self._aencode(call.only(text))
+        for text in await asyncio.to_thread(self._read_spool, call) if call.spooled else ():
+            call.rows[text] = await self._aencode(call.only(text))
+        return await asyncio.to_thread(call.assembled, fresh)
 
     @contextmanager
-    def _claimed(self, plan: _Plan, *, wait: bool) -> Iterator[None]:
-        """Claim the texts that a call has to encode, and let go of them however it ends."""
-        self._claim(plan, wait)
+    def _claimed(self, call: _Call, *, wait: bool) -> Iterator[None]:
+        """Claim the texts that a call has to encode, and release them however it ends."""
+        self._claim(call, wait)
         try:
             yield
         finally:
             with self._lock:
-                for text in plan.mine:
-                    self._pending.pop((plan.role, text), None)
-            if not plan.promise.done():
-                plan.promise.set_exception(_AbandonedError())
+                for text in call.missing:
+                    self._pending.pop((call.role, text), None)
+            if not call.encoded.done():
+                call.encoded.set_exception(_AbandonedError())
 
-    def _claim(self, plan: _Plan, wait: bool) -> None:
-        """Sort the texts into those remembered, those that another call encodes, and the rest.
+    def _claim(self, call: _Call, wait: bool) -> None:
+        """Sort the texts into known, awaited, spooled and missing ones.
 
-        Without `wait`, those that another call has not encoded yet belong to the rest.
+        Without `wait`, a text that another call has not encoded yet counts as missing.
         """
-        plan.promise.set_running_or_notify_cancel()  # so that no one who waits can cancel it
+        call.encoded.set_running_or_notify_cancel()  # so that no waiting call can cancel it
         with self._lock:
-            for text in dict.fromkeys(plan.texts):
-                key = plan.role, text
-                row = self._rows.get(key)
-                if row is not None and (row.vectors.colbert is not None or not self._lacks(plan)):
+            for text in dict.fromkeys(call.texts):
+                key = call.role, text
+                entry = self._rows.get(key)
+                if entry is not None and self._suffices(entry, call):
                     self._rows.move_to_end(key)
-                    plan.found[text] = row.vectors
+                    call.rows[text] = entry.vectors
                 elif key in self._pending and (wait or self._pending[key][0].done()):
-                    plan.waiting[text] = self._pending[key]
+                    call.awaited[text] = self._pending[key]
                 elif key in self._spool:
-                    plan.spooled.append(text)
+                    call.spooled.append(text)
                 else:
-                    self._pending[key] = plan.promise, len(plan.mine)
-                    plan.mine.append(text)
+                    self._pending[key] = call.encoded, len(call.missing)
+                    call.missing.append(text)
 
-    def _lacks(self, plan: _Plan) -> bool:
-        """Return whether a row without ColBERT vectors lacks what a call wants."""
-        return plan.colbert and self.schema.colbert is not None
+    def _suffices(self, entry: _Entry, call: _Call) -> bool:
+        """Return whether an entry holds ColBERT vectors, unless the call or encoder has none."""
+        return entry.vectors.colbert is not None or not call.colbert or self.schema.colbert is None
 
-    def _settle(self, plan: _Plan, fresh: Vectors | None) -> None:
-        """Remember the fresh vectors, or forget the texts."""
-        rows: list[tuple[Key, _Row]] = []
-        if fresh is not None and plan.keep:
-            wanted = _wanted(fresh, plan)
+    def _remember(self, call: _Call, fresh: Vectors | None) -> None:
+        """Remember the fresh vectors, or forget the texts of a call that keeps nothing."""
+        entries: list[tuple[Key, _Entry]] = []
+        if fresh is not None and call.keep:
+            wanted = call.wanted(fresh)
             sizes = (wanted.row_bytes() + _ENTRY_BYTES).tolist()
-            for i, text in enumerate(plan.mine):
-                if sizes[i] <= self._max_bytes or plan.for_store:
-                    row = _Row(_copy(wanted.take([i])), sizes[i], plan.for_store)
-                    rows.append(((plan.role, text), row))
+            for row, text in enumerate(call.missing):
+                if sizes[row] <= self._max_bytes or call.for_store:
+                    entry = _Entry(_copy(wanted.take([row])), sizes[row], call.for_store)
+                    entries.append(((call.role, text), entry))
         surplus: list[tuple[Key, Vectors]] = []
         with self._lock:
-            for key, row in rows:
+            for key, entry in entries:
                 self._forget(key)
-                self._rows[key] = row
-                self._bytes += row.size
-            if not plan.keep:
-                for text in plan.found:
-                    self._forget((plan.role, text))
+                self._rows[key] = entry
+                self._bytes += entry.size
+            if not call.keep:
+                for text in call.rows:
+                    self._forget((call.role, text))
             while self._bytes > self._max_bytes:
-                key, row = next(iter(self._rows.items()))
+                key, entry = next(iter(self._rows.items()))
                 self._forget(key)
-                if row.for_store:
-                    surplus.append((key, row.vectors))
+                if entry.for_store:
+                    surplus.append((key, entry.vectors))
         for key, vectors in surplus:
             self._spool.put(key, vectors)
 
-    def _fetch(self, plan: _Plan) -> list[str]:
-        """Read the texts on disk; return those that had to give way since they were found."""
-        lost = []
-        for text in plan.spooled:
-            key = plan.role, text
+    def _read_spool(self, call: _Call) -> list[str]:
+        """Read the texts on disk; return those that the spool has dropped meanwhile."""
+        dropped = []
+        for text in call.spooled:
+            key = call.role, text
             row = self._spool.get(key)
             if row is None:
-                lost.append(text)
+                dropped.append(text)
             else:
-                plan.found[text] = row
-            if row is None or not plan.keep:  # where the disk fails, it is not asked again
+                call.rows[text] = row
+            if row is None or not call.keep:  # a row that cannot be read is not tried again
                 self._spool.forget(key)
-        return lost
+        return dropped
 
     def _forget(self, key: Key) -> None:
-        row = self._rows.pop(key, None)
-        self._bytes -= 0 if row is None else row.size
+        entry = self._rows.pop(key, None)
+        self._bytes -= 0 if entry is None else entry.size
 
 
 def _runs_event_loop() -> bool:
@@ -350,15 +369,8 @@ def _runs_event_loop() -> bool:
     return True
 
 
-def _wanted(vectors: Vectors, plan: _Plan) -> Vectors:
-    """Return the parts that a call asks for; ColBERT alone is never left out."""
-    if plan.colbert or (vectors.dense is None and vectors.sparse is None):
-        return vectors
-    return Vectors(dense=vectors.dense, sparse=vectors.sparse)
-
-
 def _copy(vectors: Vectors) -> Vectors:
-    """Return the same rows in arrays of their own, which keep no batch alive."""
+    """Copy the rows into new arrays, so that they do not keep their batch alive."""
     sparse, colbert = vectors.sparse, vectors.colbert
     return Vectors(
         dense=None if vectors.dense is None else vectors.dense.copy(),
@@ -371,30 +383,19 @@ def _empty(encoder: TextEncoder, max_bytes: int, spool_bytes: int) -> CachingEnc
     return CachingEncoder(encoder, max_bytes=max_bytes, spool_bytes=spool_bytes)
 
 
-_living: weakref.WeakSet[CachingEncoder] = weakref.WeakSet()
+_caches: weakref.WeakSet[CachingEncoder] = weakref.WeakSet()
 
 
-def _start_again() -> None:
-    """Forget who holds locks and who encodes what: a fork copies none of these threads."""
+def _after_fork() -> None:
+    """Reset locks and pending texts: a fork copies no thread that would release or encode them."""
     CachingEncoder._sharing = threading.Lock()
-    for cache in _living:
+    for cache in _caches:
         cache._lock = threading.Lock()
         cache._pending = {}
-        # The file and its position are the parent's too.
+        # The parent process uses the old file and its position too.
         cache._spool = Spool(cache._spool_bytes)
-        cache._bytes = sum(row.size for row in cache._rows.values())
+        cache._bytes = sum(entry.size for entry in cache._rows.values())
 
 
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_start_again)
-
-
-def _assemble(plan: _Plan, fresh: Vectors | None) -> Vectors:
-    """Return one row per text, in order."""
-    if fresh is not None and len(plan.mine) == len(plan.texts):
-        return _wanted(fresh, plan)
-    given = [*plan.found.values(), *([fresh] if plan.mine and fresh is not None else [])]
-    parts = [_wanted(part, plan) for part in given]
-    place = {text: i for i, text in enumerate([*plan.found, *plan.mine])}
-    order = np.fromiter((place[text] for text in plan.texts), np.int64, len(plan.texts))
-    return Vectors.concatenate(parts).take(order)
+    os.register_at_fork(after_in_child=_after_fork)

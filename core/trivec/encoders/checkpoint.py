@@ -1,4 +1,4 @@
-"""A model's files: checked as a whole, and read."""
+"""A model folder: its files are checked as a whole, then read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
@@ -18,29 +18,27 @@ from trivec.encoders.hub import model_name
 from trivec.encoders.inventory import (
     adapter_problems,
     at_most,
-    clues,
     file_problems,
+    missing_file_clues,
     tensor_problems,
     unmerged_problems,
 )
-from trivec.encoders.settings import Settings, read_settings
+from trivec.encoders.settings import Purpose, Settings, read_settings
 from trivec.encoders.tensors import TensorFiles, open_weights
 from trivec.errors import CheckpointError
-
-__all__ = ["Checkpoint", "Classifier", "open_checkpoint"]
 
 _VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
 _TOKENIZER_FILES = (*_VOCABULARIES, "special_tokens_map.json", "added_tokens.json", "vocab.json")
 
 _EN = "Represent this sentence for searching relevant passages: "
 _ZH = "为这个句子生成表示以用于检索相关文章："  # noqa: RUF001
-# FlagEmbedding's model list; BGE-M3 takes its questions as they are.
+# From FlagEmbedding's model list; BGE-M3 has no instruction.
 _INSTRUCTIONS = {"en": _EN, "zh": _ZH}
 _INSTRUCTED = re.compile(r"bge-(?:large|base|small)-(en|zh)(?:-v1\.5)?/?$")
-# Settings of config.json that make another model out of the same tensors.
+# Settings of config.json that make a different model from the same tensors.
 _OTHER_MODELS = {
-    "is_decoder": "a decoder, whose tokens do not see those behind them",
-    "is_causal": "a model whose tokens do not see those behind them",
+    "is_decoder": "a decoder, whose tokens do not see later ones",
+    "is_causal": "a model whose tokens do not see later ones",
     "add_cross_attention": "a part of an encoder-decoder",
     "pruned_heads": "a model with pruned heads",
 }
@@ -48,7 +46,7 @@ _OTHER_MODELS = {
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """The layers of a reranker behind the first token's state, named as in its files.
+    """The layers of a reranker on the first token's state, named as in its files.
 
     Args:
         dense: hidden → hidden.
@@ -60,7 +58,7 @@ class Classifier:
 
     @property
     def tensors(self) -> list[str]:
-        """The names of weight and bias of both."""
+        """The names of both layers' weights and biases."""
         layers = (self.dense, self.output)
         return [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
 
@@ -70,12 +68,12 @@ class Checkpoint:
     """A checked model folder.
 
     Args:
-        folder: Where the files are.
-        name: What the model is called in a `Schema`.
+        folder: The folder of the files.
+        name: The model's name in a `Schema`.
         architecture: The backbone's dimensions.
-        prefix: What precedes the backbone's tensor names in the files.
+        prefix: The prefix of the backbone's tensor names in the files.
         tensors: The weight files.
-        settings: How it wants to be used.
+        settings: How the model is to be used.
         sparse: Weight (1, hidden) and bias (1,), or None.
         colbert: Weight (dimension, hidden) and bias (dimension,), or None.
         classifier: The layers of a reranker, or None for an encoder.
@@ -93,7 +91,7 @@ class Checkpoint:
 
     @property
     def query_instruction(self) -> str:
-        """What precedes a question."""
+        """The text before each question."""
         if self.settings.query_instruction is not None:
             return self.settings.query_instruction
         known = _INSTRUCTED.search(self.name)
@@ -101,12 +99,12 @@ class Checkpoint:
 
     @property
     def document_instruction(self) -> str:
-        """What precedes a document."""
+        """The text before each document."""
         return self.settings.document_instruction or ""
 
     @property
     def max_length(self) -> int:
-        """The most tokens of a text that the checkpoint wants to read."""
+        """The most tokens of a text, by the model and by the checkpoint's settings."""
         most = self.architecture.max_length
         return min(most, self.settings.max_length or most)
 
@@ -124,51 +122,52 @@ def open_checkpoint(
     folder: Path,
     *,
     model: str | Path,
-    kind: Literal["encoder", "reranker"] = "encoder",
+    purpose: Purpose = "encoder",
     instructed: bool = False,
 ) -> Checkpoint:
     """Check all files of a folder and read the small ones.
 
     Args:
-        folder: What `fetch` returned.
-        model: What the user asked for, for the name.
-        kind: What it is to be used as.
-        instructed: Whether the user says what precedes questions and documents.
+        folder: The folder that `fetch` returned.
+        model: The model as the user gave it, for its name.
+        purpose: What the model is loaded as.
+        instructed: Whether the user gives the instructions for questions and documents.
 
     Raises:
-        CheckpointError: Naming all that is missing, wrong, or would be ignored.
+        CheckpointError: If anything is missing or wrong, or would be ignored; the message lists
+            all problems.
     """
     problems: list[str] = []
-    there = [name for name in _TOKENIZER_FILES if (folder / name).is_file()]
-    if not set(there) & set(_VOCABULARIES):
+    existing = [name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    if not set(existing) & set(_VOCABULARIES):
         problems.append(f"the tokenizer is missing: {' or '.join(_VOCABULARIES)}")
-    problems += [f"{name} {wrong}" for name in there if (wrong := flaw(folder / name))]
+    problems += [f"{name} {wrong}" for name in existing if (wrong := flaw(folder / name))]
     architecture = _architecture(folder, problems)
-    settings = read_settings(folder, problems, kind=kind, instructed=instructed)
+    settings = read_settings(folder, problems, purpose=purpose, instructed=instructed)
     tensors = open_weights(folder)
     problems += [*tensors.problems, *adapter_problems(folder)]
     prefix = _prefix(tensors)
     sparse = colbert = classifier = None
     if architecture is not None:
         heads = HeadReader(folder, tensors, architecture.hidden, problems)
-        if kind == "encoder":
+        if purpose == "encoder":
             sparse = heads.read("sparse_linear", 1)
             colbert = heads.read("colbert_linear", None)
         elif not tensors.problems:
             classifier = _classifier(tensors, prefix, architecture.hidden, problems)
-        if not tensors.problems and (kind == "encoder" or classifier is not None):
+        if not tensors.problems and (purpose == "encoder" or classifier is not None):
             backbone = {prefix + name: shape for name, shape in architecture.shapes().items()}
             used = {*backbone, *heads.names, *(classifier.tensors if classifier else ())}
             unmerged = unmerged_problems(tensors.shapes)
             problems += unmerged or [
                 *_shape_problems(backbone, tensors),
-                *tensor_problems(tensors.shapes, used, kind=kind),
+                *tensor_problems(tensors.shapes, used, purpose=purpose),
             ]
-        if kind == "encoder" or classifier is not None:
+        if purpose == "encoder" or classifier is not None:
             problems += file_problems(folder, tensors.files | heads.files)
     if problems or architecture is None:
         if not tensors.shapes:
-            problems += clues(folder)
+            problems += missing_file_clues(folder)
         raise CheckpointError(
             f"the checkpoint in {folder} cannot be loaded:\n"
             + "\n".join(f"- {problem}" for problem in problems)
@@ -192,11 +191,11 @@ def _architecture(folder: Path, problems: list[str]) -> Architecture | None:
     settings = read_json(folder, "config.json", problems)
     if settings is None:
         return None
-    if (wrong := _another_model(settings)) is not None:
-        problems.append(f"config.json: {wrong}")
+    if (problem := _unsupported(settings)) is not None:
+        problems.append(f"config.json: {problem}")
         return None
     if numbers := number_problems(settings):
-        problems += [f"config.json: {one}" for one in numbers]
+        problems += [f"config.json: {problem}" for problem in numbers]
         return None
     from transformers import AutoConfig
     from transformers.activations import ACT2FN
@@ -206,14 +205,14 @@ def _architecture(folder: Path, problems: list[str]) -> Architecture | None:
         architecture = Architecture.from_config(config)
         if architecture.activation not in ACT2FN:
             raise ValueError(f"hidden_act {architecture.activation!r} is unknown")
-    except Exception as error:  # values that transformers refuses raise errors of many kinds
+    except Exception as error:  # transformers raises errors of many types for invalid values
         problems.append(f"config.json: {reason(error)}")
         return None
     return architecture
 
 
-def _another_model(config: Mapping[str, Any]) -> str | None:
-    """Say why the tensors do not make the model that is computed here."""
+def _unsupported(config: Mapping[str, Any]) -> str | None:
+    """Return why the configuration describes a model that is not supported, or None."""
     if config.get("auto_map"):
         return (
             f"the model is made by code of its own ({shown(config['auto_map'])}), and no code of a "
@@ -225,16 +224,16 @@ def _another_model(config: Mapping[str, Any]) -> str | None:
     for key in ("quantization_config", "compression_config"):
         if config.get(key):
             return f"{key} says that the weights are quantised; load the original ones"
-    for key, what in _OTHER_MODELS.items():
+    for key, description in _OTHER_MODELS.items():
         if config.get(key):
-            return f"{key}={shown(config[key])} makes it {what}"
+            return f"{key}={shown(config[key])} makes it {description}"
     return None
 
 
 def _prefix(tensors: TensorFiles) -> str:
     last = "embeddings.word_embeddings.weight"
-    found = [name.removesuffix(last) for name in tensors.shapes if name.endswith(last)]
-    return found[0] if found else ""
+    prefixes = [name.removesuffix(last) for name in tensors.shapes if name.endswith(last)]
+    return prefixes[0] if prefixes else ""
 
 
 def _classifier(
@@ -249,10 +248,10 @@ def _classifier(
         shapes = [tensors.shapes.get(name) for name in layout.tensors]
         if shapes == [(hidden, hidden), (hidden,), (1, hidden), (1,)]:
             return layout
-    found = {n: s for n, s in tensors.shapes.items() if n.startswith(f"{outside}classifier")}
+    heads = {n: s for n, s in tensors.shapes.items() if n.startswith(f"{outside}classifier")}
     problems.append(
-        f"it is no reranker: it holds {found or 'no classifier'}, expected a classifier with the "
-        f"output (1, {hidden}){'' if found else '; encoders are loaded with Encoder.load'}"
+        f"it is no reranker: it holds {heads or 'no classifier'}, expected a classifier with the "
+        f"output (1, {hidden}){'' if heads else '; encoders are loaded with Encoder.load'}"
     )
     return None
 
@@ -260,11 +259,11 @@ def _classifier(
 def _shape_problems(expected: Mapping[str, tuple[int, ...]], tensors: TensorFiles) -> list[str]:
     missing, wrong, integers = [], [], []
     for name, shape in expected.items():
-        there = tensors.shapes.get(name)
-        if there is None:
+        actual = tensors.shapes.get(name)
+        if actual is None:
             missing.append(f"the tensor {name} is missing")
-        elif there != shape:
-            wrong.append(f"{name} has shape {there}, config.json says {shape}")
+        elif actual != shape:
+            wrong.append(f"{name} has shape {actual}, config.json says {shape}")
         elif not tensors.is_float(name):
             integers.append(f"{name} is quantised; load the original weights")
     return [*at_most(missing), *at_most(wrong), *at_most(integers)]

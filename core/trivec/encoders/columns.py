@@ -1,4 +1,4 @@
-"""The vectors of texts that are encoded in any order, gathered in the caller's order."""
+"""Vectors of texts that are encoded in any order, collected in the caller's order."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from numpy.typing import NDArray
 from trivec.rows import Float, SparseRows, TokenRows, Tokens
 from trivec.vectors import Vectors
 
-__all__ = ["Columns"]
-
 
 class Columns:
-    """Columns of n texts, filled batch by batch.
+    """Columns for n texts, filled batch by batch.
 
     Args:
-        texts: How many texts there are.
-        dense: The dense dimension, or None.
-        sparse: Whether there are lexical weights.
-        colbert: The dimension of a token vector, or None.
-        token_counts: The ColBERT vectors of each text, int64 (n,); known beforehand, so that
-            every vector is written once, where it stays.
+        texts: The number of texts.
+        dense: The dense dimension, or None for no dense vectors.
+        sparse: Whether to collect lexical weights.
+        colbert: The dimension of a token vector, or None for no token vectors.
+        token_counts: The number of ColBERT vectors of each text, int64 (n,). Since it is known
+            beforehand, every vector is copied once, to its final position.
         colbert_dtype: float32 or float16.
     """
 
@@ -36,7 +34,6 @@ class Columns:
         token_counts: NDArray[np.int64],
         colbert_dtype: type[np.float32] | type[np.float16],
     ) -> None:
-        self._texts = texts
         self._dense = None if dense is None else np.zeros((texts, dense), np.float32)
         self._sparse: list[tuple[NDArray[np.int64], SparseRows]] | None = [] if sparse else None
         self._indptr = np.concatenate([[0], np.cumsum(token_counts)])
@@ -52,7 +49,14 @@ class Columns:
         sparse: SparseRows | None,
         colbert: Sequence[Float],
     ) -> None:
-        """Write the vectors of the texts `rows`; `colbert` has one array for each of them."""
+        """Write the vectors of some texts.
+
+        Args:
+            rows: Which texts, int64 (m,).
+            dense: float32 (m, dimension), or None.
+            sparse: m rows of lexical weights, or None.
+            colbert: m arrays of token vectors; none if ColBERT is off.
+        """
         if self._dense is not None and dense is not None:
             self._dense[rows] = dense
         if self._sparse is not None and sparse is not None:
@@ -62,7 +66,7 @@ class Columns:
                 self._tokens[self._indptr[row] : self._indptr[row + 1]] = vectors
 
     def finish(self) -> Vectors:
-        """Return the columns; all rows must have been put."""
+        """Return the vectors; all rows must have been put."""
         return Vectors(
             dense=self._dense,
             sparse=self._joined_sparse(),
@@ -75,10 +79,10 @@ class Columns:
         if not self._sparse:
             return SparseRows.from_dicts([])
         rows = np.concatenate([rows for rows, _ in self._sparse])
-        counts = np.concatenate([np.diff(part.indptr) for _, part in self._sparse])
-        in_order = SparseRows(
+        counts = np.concatenate([np.diff(weights.indptr) for _, weights in self._sparse])
+        joined = SparseRows(
             np.concatenate([[0], np.cumsum(counts)]),
-            np.concatenate([part.indices for _, part in self._sparse]),
-            np.concatenate([part.values for _, part in self._sparse]),
+            np.concatenate([weights.indices for _, weights in self._sparse]),
+            np.concatenate([weights.values for _, weights in self._sparse]),
         )
-        return in_order.take(np.argsort(rows))
+        return joined.take(np.argsort(rows))

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import at_least_one, expect
-from trivec.encoders.batching import Dispatcher
+from trivec.encoders.batching import CPU_BATCH_TOKENS, Batcher, token_batches
 from trivec.encoders.columns import Columns
+from trivec.encoders.options import EncodingOptions, OnProgress
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable, reloadable, survives_fork
 from trivec.encoders.protocol import Token
-from trivec.encoders.tokenizer import (
-    OnTruncate,
-    TextTokenizer,
-    TokenIds,
-    check_texts,
-    token_batches,
-)
+from trivec.encoders.tokenizer import OnTruncate, TextTokenizer, TokenIds, check_texts
 from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors
@@ -31,56 +26,53 @@ if TYPE_CHECKING:
     from trivec.encoders.backbone import Backbone
     from trivec.encoders.heads import Heads
 
-__all__ = ["Encoder", "OnProgress"]
-
-OnProgress = Callable[[int, int], None]
-
 MAX_LENGTH = 8192
 MCLS_WINDOW = 256  # tokens; from the BGE-M3 paper (arXiv:2402.03216), section 3.4
-# The states of a batch should stay in the processor's caches: 512 to 2,048 tokens are equally fast
-# on a CPU. A GPU needs more of them to be busy.
-CPU_BATCH_TOKENS = 1024
-GPU_BATCH_TOKENS = 32768
-# Texts of concurrent callers that one call encodes: enough to fill batches of short questions, few
-# enough that the next caller does not wait long.
-MICRO_BATCH_TEXTS = 64
+# Texts of concurrent callers that are encoded together: enough to fill batches of short questions,
+# few enough that the next caller does not wait long.
+SHARED_TEXTS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """What the texts of one call have in common."""
+class _Call:
+    """The options of one call, with their defaults resolved.
+
+    Texts of concurrent calls with equal options are encoded together.
+    """
 
     dense: bool
     sparse: bool
     colbert: bool
     max_length: int
-    instruction: str = ""
-    progress: OnProgress | None = None
-    on_truncate: OnTruncate | None = None
+    instruction: str
+    progress: OnProgress | None
+    on_truncate: OnTruncate | None
 
 
 class Encoder(Reloadable):
     """A model of the BGE-M3 family.
 
-    It reads a text once and gives its dense vector (the meaning of the whole text), its lexical
+    It reads a text once and returns its dense vector (the meaning of the whole text), its lexical
     weights (how much each token matters) and its ColBERT vectors (each token in its context). Texts
-    and questions are encoded alike, so that they can be compared part by part.
+    and questions are encoded alike, so that each kind of vector can be compared.
 
     Any number of threads can use one encoder, and so can processes that are forked from the one
     that loaded it (not with CUDA, which needs the start method "spawn"). Copies are the same
-    encoder; a pickle loads the model again. Make one with `Encoder.load`.
+    encoder; a pickle loads the model again. Make an encoder with `Encoder.load`.
 
     Attributes:
         model (str): The model's name, as in the `Schema`.
-        schema (Schema): Which vectors it makes.
+        schema (Schema): The vectors that it makes.
         device (str): Where it runs: "cpu", "cuda:0" and so on.
-        precision (Precision): The numbers of its matrix products.
-        max_length (int): The most tokens of a text that are read unless a call says otherwise:
-            what the checkpoint's settings say, at most 8,192.
-        query_instruction (str): What `encode_queries` puts before a question; "" for BGE-M3.
-        document_instruction (str): What `encode_documents` puts before a text; "" for BGE-M3.
-        options (dict[str, str]): What else changes the vectors of a document, for the journal of
-            `ingest`.
+        precision (Precision): The number format of its matrix products.
+        max_length (int): The default for the most tokens of a text that are read: the checkpoint's
+            own limit, at most 8,192.
+        query_instruction (str): The text that `encode_queries` puts before a question; "" for
+            BGE-M3.
+        document_instruction (str): The text that `encode_documents` puts before a text; "" for
+            BGE-M3.
+        options (dict[str, str]): Other settings that change the vectors of a document, for the
+            journal of `ingest`.
 
     Example:
         Needs the model, 2.3 GB on the first use:
@@ -112,14 +104,14 @@ class Encoder(Reloadable):
         self.schema = schema
         self.device = str(backbone.device)
         self.precision = precision
-        self._most = backbone.architecture.max_length
-        self.max_length = min(MAX_LENGTH, self._most, max_length or MAX_LENGTH)
+        self._model_length = backbone.architecture.max_length
+        self.max_length = min(MAX_LENGTH, self._model_length, max_length or MAX_LENGTH)
         self.query_instruction = query_instruction
         self.document_instruction = document_instruction
         self.options = {} if heads.window is None else {"mcls": str(heads.window)}
         if document_instruction:
             self.options["document_instruction"] = document_instruction
-        if precision is not Precision.FLOAT32:  # which journals of old take for granted
+        if precision is not Precision.FLOAT32:  # which older journals imply
             self.options["precision"] = precision.value
         self._include_prompt = include_prompt
         self._backbone = backbone
@@ -127,8 +119,8 @@ class Encoder(Reloadable):
         self._tokenizer = tokenizer
         self._batch_tokens = batch_tokens
         self._colbert_dtype = np.float16 if colbert_dtype == "float16" else np.float32
-        self._dispatcher: Dispatcher[_Request, str, Vectors] = Dispatcher(
-            self._encode, Vectors.slice, most_items=MICRO_BATCH_TEXTS
+        self._batcher: Batcher[_Call, str, Vectors] = Batcher(
+            self._encode, Vectors.slice, max_items=SHARED_TEXTS
         )
 
     @classmethod
@@ -150,34 +142,32 @@ class Encoder(Reloadable):
         colbert_dtype: Literal["float32", "float16"] = "float32",
         batch_tokens: int | None = None,
     ) -> Encoder:
-        """Load a model from a folder or from the Hugging Face hub. No code of it is run.
+        """Load a model from a folder or from the Hugging Face hub, without running code from it.
 
         Args:
             model: A local folder, or the name of a model on the hub.
-            device: "auto" takes a CUDA GPU if there is one, else the CPU; or what
-                `torch.device` takes.
-            precision: "auto" is float16 on CUDA; on a CPU bfloat16 where the processor is faster
-                with it, else float32: the same at every load on a machine, and `trivec doctor`
-                says why. Or "float32", "bfloat16", "float16", or "int8" (CPU only): weights
-                quantised by output, activations by token.
+            device: "auto" for a CUDA GPU if there is one, else the CPU; or any device of
+                `torch.device`.
+            precision: "auto", "float32", "bfloat16", "float16" or "int8". "auto" is float16 on
+                CUDA; on a CPU it is bfloat16 if the processor is faster with it, else float32,
+                always the same on one machine (`trivec doctor` gives the reason). "int8" (CPU
+                only) quantises weights by output and activations by token.
             revision: Branch, tag or commit on the hub.
-            cache_dir: Where the hub's files are kept; transformers' default if None.
-            local_files_only: Whether to take what is on the disk without asking the hub.
+            cache_dir: Where the hub's files are kept; the hub's default if None.
+            local_files_only: Whether to use the files on disk without asking the hub.
             name: The model's name in the schema; by default the hub's name, or the folder's.
-            query_instruction: What precedes a question; by default what the checkpoint or, for
-                bge-*-en-v1.5, FlagEmbedding says.
-            document_instruction: What precedes a document; by default what the checkpoint says,
-                in the prompt "document" ("passage", "corpus") of
-                config_sentence_transformers.json.
-            mcls: Whether to repeat the first token every 256 tokens and to make the dense
-                vector of all of them: the BGE-M3 paper's way to better vectors of long texts
-                without training.
-            colbert_dtype: float16 halves the memory of the token vectors.
-            batch_tokens: The most tokens of one forward pass (a longer text is one of its own).
+            query_instruction: The text before each question; by default the checkpoint's or, for
+                bge-*-en-v1.5, FlagEmbedding's.
+            document_instruction: The text before each document; by default the checkpoint's
+                prompt "document" ("passage", "corpus") in config_sentence_transformers.json.
+            mcls: Whether to repeat the first token every 256 tokens and to average these tokens
+                into the dense vector, as the BGE-M3 paper proposes for long texts.
+            colbert_dtype: The number format of token vectors; float16 halves their memory.
+            batch_tokens: The most tokens of one forward pass; a longer text is a pass by itself.
 
         Raises:
-            CheckpointError: Naming every file that is missing, every wrong shape, and every
-                tensor and setting that would be ignored.
+            CheckpointError: If files are missing, shapes are wrong, or tensors or settings would
+                be ignored; the message names all of them.
             InvalidOptionError: If an option is out of range, or the device does not exist.
         """
         if colbert_dtype not in ("float32", "float16"):
@@ -187,10 +177,10 @@ class Encoder(Reloadable):
             ("query_instruction", query_instruction),
             ("document_instruction", document_instruction),
         ):
-            expect(text, (str, type(None)), option, "a text")
+            expect(text, (str, type(None)), option, "a string")
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
-        # torch and transformers take seconds to import; programs that only search need neither.
+        # torch and transformers take seconds to import, and programs that only search need neither.
         from trivec.encoders.checkpoint import open_checkpoint
         from trivec.encoders.heads import Heads
         from trivec.encoders.hub import fetch
@@ -237,8 +227,7 @@ class Encoder(Reloadable):
             else document_instruction,
             include_prompt=settings.include_prompt,
             max_length=checkpoint.max_length,
-            batch_tokens=batch_tokens
-            or (CPU_BATCH_TOKENS if placement.on_cpu else GPU_BATCH_TOKENS),
+            batch_tokens=batch_tokens or placement.batch_tokens,
             colbert_dtype=colbert_dtype,
         )
 
@@ -248,232 +237,149 @@ class Encoder(Reloadable):
             f"precision={self.precision.value!r}, max_length={self.max_length})"
         )
 
-    def encode_documents(
-        self,
-        texts: Sequence[str],
-        *,
-        dense: bool | None = None,
-        sparse: bool | None = None,
-        colbert: bool | None = None,
-        max_length: int | None = None,
-        progress: OnProgress | None = None,
-        on_truncate: OnTruncate | None = None,
-    ) -> Vectors:
-        """Encode texts to be stored, behind the model's document instruction if it has one.
+    def encode_documents(self, texts: Sequence[str], **options: Unpack[EncodingOptions]) -> Vectors:
+        """Encode texts to be stored, after the model's document instruction if it has one.
 
         Args:
             texts: n strings; an empty one is legal.
-            dense: Whether to make dense vectors; None: if the checkpoint can.
-            sparse: Whether to make lexical weights; None: if the checkpoint can.
-            colbert: Whether to make token vectors; None: if the checkpoint can.
-            max_length: The most tokens of a text with its instruction, up to what the model can
-                take; by default `self.max_length`.
-            progress: Called after each forward pass with the texts done and all texts.
-            on_truncate: Called before the first forward pass with the texts that are longer,
-                if there are any; without it, one line goes to the log "trivec.encoders.tokenizer".
+            **options: Which vectors to make and how; see `EncodingOptions`.
 
         Returns:
             n rows in the order of the texts: unit dense vectors; the highest weight of each
-            token id, special tokens left out; a unit vector for each token but the first.
+            token id, without special tokens; a unit vector for each token but the first.
 
         Raises:
-            CheckpointError: If a part is asked for that the checkpoint has no head for.
-            InvalidInputError: If something is not a string, or holds half of a surrogate pair.
-            InvalidOptionError: If no part is left, or `max_length` is below 3.
+            CheckpointError: If an option asks for vectors that the checkpoint has no head for.
+            InvalidInputError: If a text is not a string, or holds half of a surrogate pair.
+            InvalidOptionError: If no vectors are left to make, or `max_length` is below 3.
         """
-        checked = check_texts(texts)
-        request = self._request(self.document_instruction, dense, sparse, colbert, max_length)
-        return self._encode(replace(request, progress=progress, on_truncate=on_truncate), checked)
+        call = self._call(self.document_instruction, **options)
+        return self._encode(call, check_texts(texts))
 
-    def encode_queries(
-        self,
-        texts: Sequence[str],
-        *,
-        dense: bool | None = None,
-        sparse: bool | None = None,
-        colbert: bool | None = None,
-        max_length: int | None = None,
-        progress: OnProgress | None = None,
-        on_truncate: OnTruncate | None = None,
-    ) -> Vectors:
-        """Encode questions: as `encode_documents`, behind the model's query instruction.
+    def encode_queries(self, texts: Sequence[str], **options: Unpack[EncodingOptions]) -> Vectors:
+        """Encode questions, after the model's query instruction if it has one.
 
-        The arguments and the errors are those of `encode_documents`.
+        Arguments, result and errors are those of `encode_documents`.
         """
-        checked = check_texts(texts)
-        request = self._request(self.query_instruction, dense, sparse, colbert, max_length)
-        return self._encode(replace(request, progress=progress, on_truncate=on_truncate), checked)
+        call = self._call(self.query_instruction, **options)
+        return self._encode(call, check_texts(texts))
 
-    def encode_query(
-        self,
-        text: str,
-        *,
-        dense: bool | None = None,
-        sparse: bool | None = None,
-        colbert: bool | None = None,
-        max_length: int | None = None,
-        on_truncate: OnTruncate | None = None,
-    ) -> Vector:
-        """Encode one question, with the arguments of `encode_documents`.
+    def encode_query(self, text: str, **options: Unpack[EncodingOptions]) -> Vector:
+        """Encode one question; the options and the errors are those of `encode_documents`.
 
         Returns:
             Its dense vector (dimension,), its lexical weights, and its ColBERT vectors
             (tokens, dimension).
         """
-        return self.encode_queries(
-            [text],
-            dense=dense,
-            sparse=sparse,
-            colbert=colbert,
-            max_length=max_length,
-            on_truncate=on_truncate,
-        )[0]
+        return self.encode_queries([text], **options)[0]
 
     async def aencode_documents(
-        self,
-        texts: Sequence[str],
-        *,
-        dense: bool | None = None,
-        sparse: bool | None = None,
-        colbert: bool | None = None,
-        max_length: int | None = None,
-        progress: OnProgress | None = None,
-        on_truncate: OnTruncate | None = None,
+        self, texts: Sequence[str], **options: Unpack[EncodingOptions]
     ) -> Vectors:
         """Encode texts in the encoder's own thread, together with those of other callers.
 
-        The arguments are those of `encode_documents`; the callbacks run in that thread, and a
-        call that has one is encoded alone.
+        Arguments, result and errors are those of `encode_documents`. The callbacks `progress` and
+        `on_truncate` run in that thread; a call with a callback is encoded alone.
         """
-        checked = check_texts(texts)
-        request = self._request(self.document_instruction, dense, sparse, colbert, max_length)
-        return await self._ask(
-            replace(request, progress=progress, on_truncate=on_truncate), checked
-        )
+        return await self._submit(self._call(self.document_instruction, **options), texts)
 
     async def aencode_queries(
-        self,
-        texts: Sequence[str],
-        *,
-        dense: bool | None = None,
-        sparse: bool | None = None,
-        colbert: bool | None = None,
-        max_length: int | None = None,
-        progress: OnProgress | None = None,
-        on_truncate: OnTruncate | None = None,
+        self, texts: Sequence[str], **options: Unpack[EncodingOptions]
     ) -> Vectors:
         """Encode questions in the encoder's own thread, together with those of other callers.
 
-        The arguments are those of `aencode_documents`.
+        Arguments, result and errors are those of `aencode_documents`.
         """
-        checked = check_texts(texts)
-        request = self._request(self.query_instruction, dense, sparse, colbert, max_length)
-        return await self._ask(
-            replace(request, progress=progress, on_truncate=on_truncate), checked
-        )
+        return await self._submit(self._call(self.query_instruction, **options), texts)
 
-    async def aencode_query(
-        self,
-        text: str,
-        *,
-        dense: bool | None = None,
-        sparse: bool | None = None,
-        colbert: bool | None = None,
-        max_length: int | None = None,
-        on_truncate: OnTruncate | None = None,
-    ) -> Vector:
-        """Encode one question in the encoder's own thread, together with those of others.
+    async def aencode_query(self, text: str, **options: Unpack[EncodingOptions]) -> Vector:
+        """Encode one question in the encoder's own thread, together with those of other callers.
 
-        The arguments are those of `aencode_documents`.
+        The options and the errors are those of `aencode_documents`.
         """
-        vectors = await self.aencode_queries(
-            [text],
-            dense=dense,
-            sparse=sparse,
-            colbert=colbert,
-            max_length=max_length,
-            on_truncate=on_truncate,
-        )
-        return vectors[0]
+        return (await self.aencode_queries([text], **options))[0]
 
     def tokens(self, text: str, *, max_length: int | None = None) -> list[Token]:
-        """Return a text's tokens in the order of its ColBERT vectors, with their places.
+        """Return a text's tokens in the order of its ColBERT vectors, with their positions.
 
         Args:
             text: A document or a question, without the model's instruction.
-            max_length: As it was for the vectors.
+            max_length: The `max_length` with which the text was encoded.
 
         Returns:
-            One token for each ColBERT vector but those of an instruction.
+            One token for each ColBERT vector, except those of the instruction.
         """
         check_texts([text])
-        most = self._longest(max_length)
-        return self._tokenizer.tokens(text, max_length=most, window=self._heads.window)
+        longest = self._longest(max_length)
+        return self._tokenizer.tokens(text, max_length=longest, window=self._heads.window)
 
     def _longest(self, max_length: int | None) -> int:
         if max_length is None:
             return self.max_length
-        return min(at_least_one(max_length, "max_length"), self._most)
+        return min(at_least_one(max_length, "max_length"), self._model_length)
 
-    async def _ask(self, request: _Request, texts: list[str]) -> Vectors:
-        alone = request.progress is not None or request.on_truncate is not None
-        return await self._dispatcher.ask(request, texts, alone=alone)
+    async def _submit(self, call: _Call, texts: Sequence[str]) -> Vectors:
+        alone = call.progress is not None or call.on_truncate is not None
+        return await self._batcher.submit(call, check_texts(texts), alone=alone)
 
-    def _request(
+    def _call(
         self,
         instruction: str,
-        dense: bool | None,
-        sparse: bool | None,
-        colbert: bool | None,
-        max_length: int | None,
-    ) -> _Request:
-        for part, wanted, file in (
-            ("sparse", sparse, "sparse_linear.pt"),
-            ("colbert", colbert, "colbert_linear.pt"),
-        ):
+        *,
+        dense: bool | None = None,
+        sparse: bool | None = None,
+        colbert: bool | None = None,
+        max_length: int | None = None,
+        progress: OnProgress | None = None,
+        on_truncate: OnTruncate | None = None,
+    ) -> _Call:
+        """Check the options of a call and resolve their defaults."""
+        for part, wanted in (("sparse", sparse), ("colbert", colbert)):
             if wanted and part not in self.schema.parts:
                 raise CheckpointError(
-                    f"{self.model} has no {file}, so that {part}=True cannot be; leave it out, or "
-                    "load a checkpoint with that file"
+                    f"{self.model} has no {part}_linear.pt, which {part}=True needs; leave the "
+                    "option out, or load a checkpoint with that file"
                 )
         longest = self._longest(max_length)
         if longest < 3:
             raise InvalidOptionError(f"max_length={max_length} must be at least 3")
-        request = _Request(
+        call = _Call(
             instruction=instruction,
             dense=dense is not False,
             sparse=sparse is not False and self.schema.sparse,
             colbert=colbert is not False and self.schema.colbert is not None,
             max_length=longest,
+            progress=progress,
+            on_truncate=on_truncate,
         )
-        if not (request.dense or request.sparse or request.colbert):
+        if not (call.dense or call.sparse or call.colbert):
             raise InvalidOptionError("no part is left: dense, sparse and colbert are all off")
-        return request
+        return call
 
-    def _encode(self, request: _Request, texts: Sequence[str]) -> Vectors:
-        given = [request.instruction + text for text in texts]
-        ids = self._tokenizer(given, max_length=request.max_length, window=self._heads.window)
-        ids.report(request.on_truncate)
+    def _encode(self, call: _Call, texts: Sequence[str]) -> Vectors:
+        instructed = [call.instruction + text for text in texts]
+        ids = self._tokenizer(instructed, max_length=call.max_length, window=self._heads.window)
+        ids.report(call.on_truncate)
         lengths = ids.lengths()
         columns = Columns(
             len(texts),
-            dense=self.schema.dense if request.dense else None,
-            sparse=request.sparse,
-            colbert=self.schema.colbert if request.colbert else None,
+            dense=self.schema.dense if call.dense else None,
+            sparse=call.sparse,
+            colbert=self.schema.colbert if call.colbert else None,
             token_counts=lengths - self._heads.start_counts(lengths),
             colbert_dtype=self._colbert_dtype,
         )
         done = 0
         for rows in token_batches(lengths, self._batch_tokens):
-            self._encode_batch(request, ids, rows, columns)
+            self._encode_batch(call, ids, rows, columns)
             done += len(rows)
-            if request.progress is not None:
-                request.progress(done, len(texts))
+            if call.progress is not None:
+                call.progress(done, len(texts))
         return columns.finish()
 
     @survives_fork
     def _encode_batch(
-        self, request: _Request, ids: TokenIds, rows: NDArray[np.int64], columns: Columns
+        self, call: _Call, ids: TokenIds, rows: NDArray[np.int64], columns: Columns
     ) -> None:
         import torch
 
@@ -482,24 +388,24 @@ class Encoder(Reloadable):
             states = self._backbone(texts)
             columns.put(
                 rows,
-                dense=self._heads.dense(states, texts, skip=self._skipped(request.instruction))
-                if request.dense
+                dense=self._heads.dense(states, texts, skip=self._skipped(call.instruction))
+                if call.dense
                 else None,
-                sparse=self._heads.lexical(states, texts) if request.sparse else None,
-                colbert=self._heads.tokens(states, texts) if request.colbert else [],
+                sparse=self._heads.lexical(states, texts) if call.sparse else None,
+                colbert=self._heads.tokens(states, texts) if call.colbert else [],
             )
         except torch.OutOfMemoryError:
-            # Only what a smaller batch can cure; the states of this one are freed by now.
+            # Smaller batches are encoded below, where the states of this batch are freed.
             if len(rows) == 1:
                 raise
             middle = len(rows) // 2
         else:
             return
-        self._encode_batch(request, ids, rows[:middle], columns)
-        self._encode_batch(request, ids, rows[middle:], columns)
+        self._encode_batch(call, ids, rows[:middle], columns)
+        self._encode_batch(call, ids, rows[middle:], columns)
 
     def _skipped(self, instruction: str) -> int:
-        """Return how many tokens of an instruction are left out of dense vectors."""
+        """Return how many tokens of an instruction are not pooled into dense vectors."""
         if self._include_prompt or not instruction:
             return 0
         return self._tokenizer.prompt_length(instruction)

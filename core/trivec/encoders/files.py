@@ -1,4 +1,4 @@
-"""Files of a model folder: what one is instead of what its name says, and why one was not read."""
+"""Checks of the files in a model folder, and reasons why a library could not read them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any
 
 from trivec.plain import not_json
 
-__all__ = ["flaw", "read_json", "reason"]
-
 _HEAD = 1024  # bytes that tell what a file is
-_MOST_HEADER = 100_000_000  # bytes; what the safetensors library reads
+_MOST_HEADER = 100_000_000  # bytes; the limit of the safetensors library
 _REASON = 300  # characters of a library's message that are repeated
 
-# Advice that switches a protection off, or that is about the library's own options.
+# Advice to switch off a protection, or about the library's own options.
 _ADVICE = re.compile(
     r"trust_remote_code|remote code|weights_only|add_safe_globals|safe_globals|allow_pickle|"
     r"verify\s*=|ssl_verif|disable_ssl|pip3? install|conda install|token\s*=|local_files_only|"
@@ -28,7 +26,7 @@ _SECRET = re.compile(r"hf_[A-Za-z0-9]{8,}|(?<=://)[^/@\s]+@|Bearer\s+\S+")
 
 
 def flaw(path: Path) -> str | None:
-    r"""Return what a file is, with the remedy, where it is not what its name says; else None.
+    r"""Return what is wrong with a file's content, and the remedy; None if nothing is.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -82,21 +80,21 @@ _CUT = "is cut short; the download or the copy was interrupted, get the file aga
 def _pickle_flaw(path: Path, head: bytes) -> str | None:
     if head.startswith(b"PK\x03\x04"):
         return None if zipfile.is_zipfile(path) else _CUT
-    # A pickle of protocol 2 or later, or the legacy tar format of torch.save.
+    # A pickle of protocol 2 or later: the format of torch.save before PyTorch 1.6.
     return None if head[:1] == b"\x80" else "cannot be read: torch.save did not write it"
 
 
-def read_json(folder: Path, name: str, problems: list[str], kind: type[Any] = dict) -> Any:  # noqa: ANN401
-    """Return what a JSON file holds, or None where there is no file or it is wrong.
+def read_json(folder: Path, name: str, problems: list[str], expected: type[Any] = dict) -> Any:  # noqa: ANN401
+    """Return the value in a JSON file, or None if the file is missing or invalid.
 
     Args:
         folder: The model's folder.
         name: The file's path in it.
-        problems: Gets one sentence if it is wrong.
-        kind: What it must hold: dict or list.
+        problems: A sentence is appended if the file is invalid.
+        expected: The type that the value must have, dict or list.
     """
     path = folder / name
-    if not os.path.isfile(path):  # of no name does it raise
+    if not os.path.isfile(path):  # unlike Path.is_file, never raises
         return None
     wrong = flaw(path)
     if wrong is not None:
@@ -107,8 +105,8 @@ def read_json(folder: Path, name: str, problems: list[str], kind: type[Any] = di
     except (ValueError, RecursionError) as error:
         problems.append(f"{name} is {not_json(error)}")
         return None
-    if not isinstance(value, kind):
-        problems.append(f"{name} holds a {type(value).__name__}, expected {kind.__name__}")
+    if not isinstance(value, expected):
+        problems.append(f"{name} holds a {type(value).__name__}, expected {expected.__name__}")
         return None
     return value
 
@@ -116,8 +114,8 @@ def read_json(folder: Path, name: str, problems: list[str], kind: type[Any] = di
 def reason(error: BaseException) -> str:
     """Return why a library failed, without its advice and without secrets.
 
-    Libraries propose to switch off what protects from a checkpoint's code. Whoever reads our
-    message would follow it.
+    Some libraries advise to switch off the protection from code in a checkpoint. Readers of our
+    message might follow that advice.
 
     >>> reason(ValueError("The code is unknown. Pass `trust_remote_code=True` to run it."))
     'The code is unknown'

@@ -1,9 +1,9 @@
-"""The sparse and the ColBERT head: in files of their own or among the weights."""
+"""The layers of the sparse and the ColBERT head, from separate files or from the weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,24 +12,22 @@ from torch import Tensor
 
 from trivec.encoders.tensors import TensorFiles, read_tensors
 
-__all__ = ["HeadReader"]
-
 Layer = tuple[Tensor, Tensor]
 
-# `torch.save` of FlagEmbedding; converted folders have the others.
-_MOST = 2**28  # numbers of a head, 1 GiB of float32
+_MAX_NUMBERS = 2**28  # of a head; 1 GiB of float32
+# FlagEmbedding writes .pt; converted folders have the others.
 _SUFFIXES = (".pt", ".safetensors", ".bin", ".pth")
 
 
 @dataclass(slots=True)
 class HeadReader:
-    """Reads the heads of a folder and keeps a record of what it has read.
+    """Reads the heads of a folder and records what it has read.
 
     Args:
         folder: The model's folder.
-        tensors: Its weights; fine-tuning saves the heads there, behind any prefix.
+        tensors: The model's weights; fine-tuning saves the heads there, under any prefix.
         hidden: Width of a token's state.
-        problems: Gets one sentence for each thing that is wrong.
+        problems: A sentence is appended for each problem.
 
     Attributes:
         files: The names of the files that were read.
@@ -48,22 +46,22 @@ class HeadReader:
 
         Args:
             name: sparse_linear or colbert_linear.
-            outputs: The rows that the weight must have, or None for any.
+            outputs: The number of rows that the weight must have, or None for any.
 
         Returns:
-            The layer, or None if the checkpoint has none or a wrong one.
+            The layer, or None if the checkpoint has no valid one.
         """
-        found: dict[str, Layer] = {}
+        layers: dict[str, Layer] = {}
         for source, state in self._sources(name):
             layer = self._layer(source, state, outputs)
             if layer is not None:
-                found[source] = layer
-        layers = list(found.values())
-        if any(not _equal(layers[0], layer) for layer in layers[1:]):
+                layers[source] = layer
+        heads = list(layers.values())
+        if any(not _equal(heads[0], head) for head in heads[1:]):
             self.problems.append(
-                f"{' and '.join(found)} hold different heads; keep the one that is meant"
+                f"{' and '.join(layers)} hold different heads; keep only the right one"
             )
-        return layers[0] if layers else None
+        return heads[0] if heads else None
 
     def _sources(self, name: str) -> Iterable[tuple[str, dict[str, Tensor]]]:
         for path in (self.folder / f"{name}{suffix}" for suffix in _SUFFIXES):
@@ -74,45 +72,47 @@ class HeadReader:
                 self.problems += problems
                 if not problems:
                     yield path.name, _without_prefix(state)
-        among = [n for n in self.tensors.shapes if f".{n}".rpartition(".")[0].endswith(f".{name}")]
-        if among:
-            self.names |= set(among)
-            if odd := [n for n in among if not self.tensors.is_float(n)]:
-                self.problems.append(f"{odd[0]} among the weights is no floating point")
+        shapes = self.tensors.shapes
+        names = [n for n in shapes if f".{n}".rpartition(".")[0].endswith(f".{name}")]
+        if names:
+            self.names |= set(names)
+            if integers := [n for n in names if not self.tensors.is_float(n)]:
+                self.problems.append(f"{integers[0]} among the weights is not floating point")
                 return
-            if large := [n for n in among if math.prod(self.tensors.shapes[n]) > _MOST]:
+            if large := [n for n in names if math.prod(shapes[n]) > _MAX_NUMBERS]:
                 self.problems.append(
-                    f"{large[0]} among the weights has shape {self.tensors.shapes[large[0]]}, "
-                    "which no head has"
+                    f"{large[0]} among the weights has shape {shapes[large[0]]}, which no head has"
                 )
                 return
-            state = {n: self.tensors.read(n) for n in among}
+            state = {n: self.tensors.read(n) for n in names}
             yield f"{name} among the weights", _without_prefix(state)
 
     def _layer(self, source: str, state: dict[str, Tensor], outputs: int | None) -> Layer | None:
-        found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-        rows = outputs or (found.get("weight") or (0,))[0]
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        rows = outputs or (shapes.get("weight") or (0,))[0]
         expected = {"weight": (rows, self.hidden), "bias": (rows,)}
-        if not 1 <= rows * self.hidden <= _MOST or found != expected:
+        if not 1 <= rows * self.hidden <= _MAX_NUMBERS or shapes != expected:
             first = outputs or "dimension"
             self.problems.append(
-                f"{source} holds {found}, expected weight ({first}, {self.hidden}) "
+                f"{source} holds {shapes}, expected weight ({first}, {self.hidden}) "
                 f"and bias ({first},)"
             )
             return None
         if not all(tensor.is_floating_point() for tensor in state.values()):
-            kinds = sorted({str(tensor.dtype) for tensor in state.values()})
-            self.problems.append(f"{source} holds {' and '.join(kinds)}, expected floating point")
+            dtypes = sorted({str(tensor.dtype) for tensor in state.values()})
+            self.problems.append(f"{source} holds {' and '.join(dtypes)}, expected floating point")
             return None
         return state["weight"].float(), state["bias"].float()
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return a layer's tensors as weight and bias, whatever its name was; else as they are."""
+    """Return the tensors named by the last component of their names, if these are unique."""
     short = {name.rpartition(".")[2]: tensor for name, tensor in state.items()}
     return short if len(short) == len(state) else state
 
 
-def _equal(one: Layer, other: Layer) -> bool:
-    pairs: Collection[tuple[Tensor, Tensor]] = list(zip(one, other, strict=True))
-    return all(a.shape == b.shape and torch.allclose(a, b, rtol=2**-7) for a, b in pairs)
+def _equal(first: Layer, second: Layer) -> bool:
+    return all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=2**-7)
+        for a, b in zip(first, second, strict=True)
+    )

@@ -1,4 +1,4 @@
-"""Hidden states as dense, sparse and ColBERT vectors."""
+"""The heads of BGE-M3: hidden states to dense, sparse and ColBERT vectors."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from trivec.encoders.settings import Pooling
 from trivec.encoders.tokenizer import PackedTexts
 from trivec.rows import Float, SparseRows
 
-__all__ = ["Heads"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heads:
-    """What turns the states of a batch into vectors; all of it in float32.
+    """Turns the states of a batch into vectors, in float32.
 
     Args:
         pooling: Which states make the dense vector.
@@ -28,7 +26,7 @@ class Heads:
         colbert: The layer hidden → dimension of the token vectors, or None.
         first: The id of the token that starts a text.
         special_ids: The ids that carry no lexical weight, sorted.
-        window: Tokens between two of the first token (MCLS), or None.
+        window: The number of tokens between repetitions of the first token (MCLS), or None.
     """
 
     pooling: Pooling
@@ -42,12 +40,12 @@ class Heads:
         """Return which tokens are the first one of a text or, with MCLS, of a window."""
         offsets = texts.offsets()
         window = np.int64(np.iinfo(np.int64).max) if self.window is None else self.window + 1
-        # Behind a full window there is the text's end or the next window.
+        # After a full window comes the text's end or the next window.
         starts: NDArray[np.bool_] = (offsets % window == 0) & (texts.ids == self.first)
         return starts
 
     def start_counts(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how many of `starts` are in texts of these lengths, int64 (texts,)."""
+        """Return how many tokens `starts` marks in texts of these lengths, int64 (texts,)."""
         if self.window is None:
             return np.ones_like(lengths)
         return -(-(lengths - 1) // (self.window + 1))
@@ -57,14 +55,14 @@ class Heads:
 
         Args:
             states: float32 (tokens, hidden).
-            texts: Whose states they are.
-            skip: How many tokens at the start of each text are not pooled, those of its
-                instruction. The first behind them takes the first token's place.
+            texts: The texts of the states.
+            skip: The number of tokens at the start of each text that are not pooled, because they
+                are its instruction. The next token then takes the role of the first one.
         """
         with torch.inference_mode():
             if self.pooling == "cls" and self.window is None:
                 lengths = np.diff(texts.indptr)
-                # A text that is cut within its instruction has its first token, as it would be in
+                # A text that is cut within its instruction is pooled by its first token, as in
                 # sentence-transformers.
                 firsts = texts.indptr[:-1] + np.where(lengths > skip, skip, 0)
                 pooled = states[torch.from_numpy(firsts).to(states.device)]
@@ -78,17 +76,17 @@ class Heads:
                     0,
                     torch.from_numpy(text).to(states.device),
                     states[torch.from_numpy(taken).to(states.device)],
-                )  # the sum points where the mean does
+                )  # the sum has the direction of the mean
             return _unit(pooled)
 
     def lexical(self, states: Tensor, texts: PackedTexts) -> SparseRows:
-        """Return each text's token ids and their highest weights, without zeros."""
+        """Return the highest weight of each text's token ids, without zeros."""
         if self.sparse is None:
             raise ValueError("there is no sparse head")
         with torch.inference_mode():
             weights = self.sparse(states).squeeze(1).relu().cpu().numpy()
         text = np.repeat(np.arange(len(texts.indptr) - 1), np.diff(texts.indptr))
-        # "not at most 0" keeps a NaN, which then is an error instead of a missing word.
+        # ~(weights <= 0) keeps NaN, which then raises an error instead of losing a word.
         kept = np.flatnonzero(~(weights <= 0) & ~np.isin(texts.ids, self.special_ids))
         return _maxima(text[kept], texts.ids[kept], weights[kept], len(texts.indptr) - 1)
 

@@ -1,4 +1,4 @@
-"""What a model folder holds beyond what is read: nothing in it is passed over without a word."""
+"""Files and tensors of a model folder that are not read; nothing is ignored silently."""
 
 from __future__ import annotations
 
@@ -8,24 +8,15 @@ import logging
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Literal
 
 from trivec.arguments import shown
-
-__all__ = [
-    "adapter_problems",
-    "at_most",
-    "clues",
-    "file_problems",
-    "tensor_problems",
-    "unmerged_problems",
-]
+from trivec.encoders.settings import Purpose
 
 _logger = logging.getLogger(__name__)
 
-_NAMED = 8  # problems of one kind that a message spells out
+_LISTED = 8  # problems of one type that a message lists
 
-# What training leaves behind, and the same weights in other formats.
+# Files that training leaves behind, and the same weights in other formats.
 _HARMLESS_TENSOR_FILES = (
     *("training_args.*", "optimizer*", "scheduler*", "rng_state*", "scaler*", "random_states*"),
     *("trainer_state*", "tf_model*", "flax_model*", "rust_model*", "*.onnx", "*.onnx_data"),
@@ -35,7 +26,7 @@ _TENSOR_FILES = (
     *("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt"),
     *("*.npz", "*.npy", "*.pkl", "*.pickle", "*.h5"),
 )
-# Setting files that are read here, by transformers, or that say nothing about vectors.
+# Setting files that are read here or by transformers, or that do not affect vectors.
 _KNOWN_JSON = (
     *("config.json", "modules.json", "config_sentence_transformers.json"),
     *("sentence_*_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json"),
@@ -56,16 +47,16 @@ _MERGE = (
 
 
 def at_most(problems: list[str]) -> list[str]:
-    """Return the first problems of a kind and how many more there are."""
-    rest = len(problems) - _NAMED
-    return problems if rest <= 0 else [*problems[:_NAMED], f"… and {rest} more like it"]
+    """Return the first problems of a list and the number of the others."""
+    rest = len(problems) - _LISTED
+    return problems if rest <= 0 else [*problems[:_LISTED], f"… and {rest} more like it"]
 
 
 def adapter_problems(folder: Path) -> list[str]:
-    """Return what to do about an adapter in the folder, whose weights are not in the model's."""
+    """Return a problem, with its remedy, if the folder has an adapter that is not merged."""
     named = ("adapter_config.json", "adapter_model.*", "pytorch_adapter.bin", "adapters.json")
-    found = sorted(path.name for name in named for path in folder.glob(name))
-    if not found:
+    files = sorted(path.name for name in named for path in folder.glob(name))
+    if not files:
         return []
     try:
         settings = json.loads((folder / "adapter_config.json").read_bytes())
@@ -73,21 +64,21 @@ def adapter_problems(folder: Path) -> list[str]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         base = ""
     return [
-        f"{' and '.join(found)}: an adapter{base} changes the vectors and would be ignored; "
-        f"{_MERGE} (if the weights have it already, take these files away)"
+        f"{' and '.join(files)}: an adapter{base} changes the vectors and would be ignored; "
+        f"{_MERGE} (if it is already merged, remove these files)"
     ]
 
 
 def unmerged_problems(names: Iterable[str]) -> list[str]:
-    """Return what to do about an adapter among the tensors of the weights."""
-    found = sorted(name for name in names if _ADAPTER_TENSORS.search(name))
-    if not found:
+    """Return a problem, with its remedy, if the weights hold the tensors of an adapter."""
+    adapter = sorted(name for name in names if _ADAPTER_TENSORS.search(name))
+    if not adapter:
         return []
-    return [f"the weights hold an adapter that is not merged, such as {found[0]}; {_MERGE}"]
+    return [f"the weights hold an adapter that is not merged, such as {adapter[0]}; {_MERGE}"]
 
 
 def file_problems(folder: Path, read: Collection[str]) -> list[str]:
-    """Return a problem for each file of tensors that nobody reads; log unknown setting files.
+    """Return a problem for each file of tensors that is not read; log unknown setting files.
 
     Args:
         folder: The model's folder.
@@ -102,70 +93,68 @@ def file_problems(folder: Path, read: Collection[str]) -> list[str]:
             continue
         if _matches(name, _TENSOR_FILES):
             problems.append(
-                f"{name} holds tensors that would be ignored; take it away if they do not belong "
-                "to the model"
+                f"{name} holds tensors that would be ignored; remove it if they do not belong to "
+                "the model"
             )
         elif name.endswith((".json", ".yaml", ".yml")) and not _matches(name, _KNOWN_JSON):
-            _logger.warning("%s is not read; if it changes vectors, they are others", path)
+            _logger.warning("%s is not read; if it affects vectors, these are wrong", path)
     for path in sorted(folder.glob("*/adapter_config.json")):
         _logger.warning("the adapter %s is not read", path.parent)
     return problems
 
 
-def tensor_problems(
-    found: Iterable[str], used: Collection[str], *, kind: Literal["encoder", "reranker"]
-) -> list[str]:
-    """Return a problem for the tensors of the weights that nobody reads.
+def tensor_problems(names: Iterable[str], used: Collection[str], *, purpose: Purpose) -> list[str]:
+    """Return a problem for the tensors of the weights that are not read.
 
     Args:
-        found: The names of all tensors in the weight files.
-        used: The names of those that are read.
-        kind: What the folder is to be used as.
+        names: The names of all tensors in the weight files.
+        used: The names of the tensors that are read.
+        purpose: What the model is loaded as.
     """
-    rest = sorted(set(found) - set(used))
+    rest = sorted(set(names) - set(used))
     harmless = [name for name in rest if _HARMLESS_TENSORS.search(name)]
     if harmless:
         _logger.info("not needed for vectors: %s", ", ".join(harmless))
     unknown = [name for name in rest if not _HARMLESS_TENSORS.search(name)]
     if not unknown:
         return []
-    if kind == "encoder" and all(re.search(r"(?:^|\.)classifier\.", name) for name in unknown):
+    if purpose == "encoder" and all(re.search(r"(?:^|\.)classifier\.", name) for name in unknown):
         return [
             f"the weights hold a classifier, such as {unknown[0]}: this is a reranker or another "
             "classification model; rerankers are loaded with Reranker.load"
         ]
-    shown = ", ".join(unknown[:_NAMED])
-    more = f" and {len(unknown) - _NAMED} more" if len(unknown) > _NAMED else ""
+    listed = ", ".join(unknown[:_LISTED])
+    more = f" and {len(unknown) - _LISTED} more" if len(unknown) > _LISTED else ""
     return [
-        f"the weights hold tensors that would be ignored: {shown}{more}; if they do not belong to "
+        f"the weights hold tensors that would be ignored: {listed}{more}; if they do not belong to "
         "the model, save it without them, for an encoder with transformers' "
         "`AutoModel.from_pretrained(folder).save_pretrained(clean)`"
     ]
 
 
-def clues(folder: Path) -> list[str]:
-    """Say what may have become of a model whose files are missing."""
-    found = []
+def missing_file_clues(folder: Path) -> list[str]:
+    """Return possible reasons why the files of a model are missing."""
+    clues = []
     names = ("*.incomplete", "*.part", "*.crdownload", ".cache/huggingface/download/*.incomplete")
     halves = sorted(path.name for name in names for path in folder.glob(name))
     if halves:
-        found.append(f"a download was interrupted, {halves[0]} is left of it; download again")
-    inside = [*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json")]
+        clues.append(f"a download was interrupted, {halves[0]} is left of it; download again")
+    configs = [*folder.glob("*/config.json"), *folder.glob("snapshots/*/config.json")]
     models = sorted(
         path.parent.relative_to(folder).as_posix()
-        for path in inside
+        for path in configs
         if any(path.parent.glob("*.safetensors")) or any(path.parent.glob("pytorch_model*"))
     )
     if models:
-        found.append(f"there is a model in the subfolder {' or '.join(models[:3])}; give that one")
+        clues.append(f"there is a model in the subfolder {' or '.join(models[:3])}; give that one")
     other = sorted(
         path.relative_to(folder).as_posix()
         for pattern in ("*.onnx", "onnx/*.onnx", "tf_model*", "flax_model*", "*.gguf", "*.ot")
         for path in folder.glob(pattern)
     )
     if other:
-        found.append(f"{other[0]} is a format that is not read; get the weights as safetensors")
-    return found
+        clues.append(f"{other[0]} is a format that is not read; get the weights as safetensors")
+    return clues
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -1,4 +1,4 @@
-"""A linear layer in the form that the machine multiplies fastest."""
+"""Linear layers, each in the form that multiplies fastest on a machine."""
 
 from __future__ import annotations
 
@@ -14,33 +14,23 @@ from torch.nn import functional
 from trivec.encoders.cpu import this_processor
 from trivec.encoders.precision import Precision
 
-__all__ = [
-    "BlockwiseLinear",
-    "Int8Linear",
-    "Linear",
-    "OneDnnLinear",
-    "PlainLinear",
-    "kind",
-    "rates",
-]
-
 # Activations are quantised in blocks of this many numbers (1 MiB of float32, inside the L2 cache).
 _BLOCK = 256 * 1024
-# Activations lie between -127 and 127. oneDNN's have no sign: 128 is what means 0.
+# Quantised activations lie between -127 and 127. oneDNN takes them unsigned, so 128 stands for 0.
 _TOP, _ZERO = 127, 128
-# The largest weight where pairs of products are summed in 16 bits: 2 * 255 * 64 still fits.
-# Activations would lose more by a missing bit than weights do.
+# The largest weight if pairs of products are summed in 16 bits: 2 * 255 * 64 still fits. One bit
+# less costs weights less accuracy than activations.
 _TOP_OF_PAIRS = 64
-# What oneDNN does with a product before it is written: name, arguments, algorithm.
+# The function that oneDNN applies to a product before writing it: name, arguments, algorithm.
 _GELU: tuple[str, list[float], str] = ("gelu", [], "none")
 _NOTHING: tuple[str, list[float], str] = ("none", [], "")
 
 
 class Linear(Protocol):
-    """Multiplies states (tokens, inputs) to (tokens, outputs)."""
+    """Maps states (tokens, inputs) to (tokens, outputs)."""
 
     def __call__(self, states: Tensor, *, gelu: bool = False) -> Tensor:
-        """Return `states @ weight.T + bias`, through the exact GELU if asked."""
+        """Return `states @ weight.T + bias`, or the exact GELU of it."""
         ...
 
 
@@ -52,7 +42,7 @@ class PlainLinear:
         self._bias = bias
 
     def __call__(self, states: Tensor, *, gelu: bool = False) -> Tensor:
-        """Return `states @ weight.T + bias`, through the exact GELU if asked."""
+        """Return `states @ weight.T + bias`, or the exact GELU of it."""
         product = functional.linear(states, self._weight, self._bias)
         return functional.gelu(product) if gelu else product
 
@@ -65,7 +55,7 @@ class OneDnnLinear:
         self._bias = bias
 
     def __call__(self, states: Tensor, *, gelu: bool = False) -> Tensor:
-        """Return `states @ weight.T + bias`, through the exact GELU if asked."""
+        """Return `states @ weight.T + bias`, or the exact GELU of it."""
         product: Tensor = torch.ops.mkldnn._linear_pointwise(
             states, self._weight, self._bias, *(_GELU if gelu else _NOTHING)
         )
@@ -73,10 +63,10 @@ class OneDnnLinear:
 
 
 class Int8Linear:
-    """oneDNN with 8-bit weights and activations, each row of both with a scale of its own.
+    """oneDNN with 8-bit weights and activations; each row of both has its own scale.
 
-    A row's product is the same to the bit whatever the other rows are: its scale looks at that
-    row alone, and whole numbers are summed exactly.
+    A row's product does not depend on the other rows, not even in its last bit: the scale depends
+    on that row alone, and integers are summed exactly.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
@@ -88,7 +78,7 @@ class Int8Linear:
         self._bias = bias.float()
 
     def __call__(self, states: Tensor, *, gelu: bool = False) -> Tensor:
-        """Return `states @ weight.T + bias`, through the exact GELU if asked."""
+        """Return `states @ weight.T + bias`, or the exact GELU of it."""
         whole, scales = _quantise(states)
         product = _whole_product(whole, self._weight, self._scales)
         torch.addcmul(self._bias, product, scales, out=product)
@@ -98,12 +88,12 @@ class Int8Linear:
 class BlockwiseLinear:
     """Multiplies a fixed number of rows at a time.
 
-    Kernels for one row, for a few and for many add up in different orders, which shows in the
-    last bits of a float32. Here all rows go through the same one, so that a row's product does
-    not depend on how many others there are. Short inputs pay for the rows that fill a block.
+    Kernels for one row, for a few and for many add up in different orders, which changes the last
+    bits of a float32. Here all rows use the same kernel, so that a row's product does not depend
+    on the number of other rows. The cost: short inputs are padded to a whole block.
 
     Args:
-        layer: What multiplies.
+        layer: The layer that multiplies a block.
     """
 
     ROWS = 32
@@ -112,18 +102,18 @@ class BlockwiseLinear:
         self._layer = layer
 
     def __call__(self, states: Tensor, *, gelu: bool = False) -> Tensor:
-        """Return `states @ weight.T + bias`, through the exact GELU if asked."""
+        """Return `states @ weight.T + bias`, or the exact GELU of it."""
         filled = functional.pad(states, (0, 0, 0, -len(states) % self.ROWS))
         blocks = filled.chunk(max(1, len(filled) // self.ROWS))
         return torch.cat([self._layer(block, gelu=gelu) for block in blocks])[: len(states)]
 
 
-def kind(precision: Precision, device: torch.device) -> Callable[[Tensor, Tensor], Linear]:
-    """Return the linear layer for a precision: always the same on a machine.
+def linear_for(precision: Precision, device: torch.device) -> Callable[[Tensor, Tensor], Linear]:
+    """Return the class of linear layers for a precision, always the same on one machine.
 
-    On a CPU that is oneDNN wherever PyTorch has it. MKL, the other choice for float32, multiplies
-    large batches on some processors up to a tenth faster, on others at a third of the speed, short
-    questions always more slowly, and one row with other last bits than the same row among others.
+    On a CPU this is oneDNN, if PyTorch has it. The alternative for float32, MKL, multiplies large
+    batches up to 10 % faster on some processors and at a third of the speed on others. It is always
+    slower for short questions, and the last bits of a row depend on the other rows.
     """
     if device.type != "cpu":
         return PlainLinear
@@ -132,11 +122,12 @@ def kind(precision: Precision, device: torch.device) -> Callable[[Tensor, Tensor
     return OneDnnLinear if _onednn_takes(getattr(torch, precision)) else PlainLinear
 
 
-def rates(precisions: Sequence[Precision]) -> dict[Precision, float]:
-    """Return how fast this CPU multiplies each kind of numbers, in FLOP/s, with these threads.
+def measure_rates(precisions: Sequence[Precision]) -> dict[Precision, float]:
+    """Measure how fast this CPU multiplies in each precision, in FLOP/s, with the threads it has.
 
-    The best of 20 rounds, in which the precisions take turns: what else runs on the machine slows
-    all of them. The product is (512, 1024) by (1024, 1024), 1.07 GFLOP, as in BGE-M3's attention.
+    Returns the best of 20 rounds. The precisions take turns, so that other load on the machine
+    slows all of them. The product is (512, 1024) by (1024, 1024), 1.07 GFLOP, as in BGE-M3's
+    attention.
     """
     rows, width, rounds = 512, 1024, 20
     generator = torch.Generator().manual_seed(0)
@@ -145,7 +136,7 @@ def rates(precisions: Sequence[Precision]) -> dict[Precision, float]:
     work: dict[Precision, tuple[Linear, Tensor]] = {}
     for precision in precisions:
         dtype = torch.float32 if precision is Precision.INT8 else getattr(torch, precision)
-        make = kind(precision, torch.device("cpu"))
+        make = linear_for(precision, torch.device("cpu"))
         layer = make(weight.to(dtype), torch.zeros(width, dtype=dtype))
         work[precision] = layer, states.to(dtype)
     best = dict.fromkeys(precisions, 0.0)
@@ -162,7 +153,7 @@ def rates(precisions: Sequence[Precision]) -> dict[Precision, float]:
 
 @cache
 def _onednn_takes(dtype: torch.dtype) -> bool:
-    """Whether oneDNN is there and multiplies these numbers; float16 needs instructions for it."""
+    """Return whether oneDNN exists and multiplies this dtype; float16 needs CPU instructions."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     numbers = torch.zeros(16, 16, dtype=dtype)
@@ -175,14 +166,14 @@ def _onednn_takes(dtype: torch.dtype) -> bool:
 
 
 def _scales(rows: Tensor, top: int) -> Tensor:
-    """Return what each row's numbers are divided by to lie between -top and top, (rows, 1)."""
+    """Return the divisors that bring each row into the range -top to top, (rows, 1)."""
     largest = torch.maximum(rows.amax(dim=1, keepdim=True), -rows.amin(dim=1, keepdim=True))
-    # A row of zeros gets a scale too. One with a NaN or an infinity becomes NaN, and no other.
+    # The minimum keeps rows of zeros finite. A NaN or an infinity makes its own row NaN only.
     return (largest / top).clamp_(min=torch.finfo(torch.float32).tiny)
 
 
 def _quantise(states: Tensor) -> tuple[Tensor, Tensor]:
-    """Return uint8 numbers, in which `_ZERO` means 0, and the scale of each row, (rows, 1)."""
+    """Return states as uint8, in which `_ZERO` stands for 0, and each row's scale, (rows, 1)."""
     whole = torch.empty(states.shape, dtype=torch.int8)
     scales = torch.empty(len(states), 1)
     step = max(1, _BLOCK // states.shape[1])
@@ -190,12 +181,12 @@ def _quantise(states: Tensor) -> tuple[Tensor, Tensor]:
         block = slice(start, start + step)
         scales[block] = _scales(states[block], _TOP)
         whole[block] = (states[block] / scales[block]).round_()
-    # Seen as uint8, -1 is 255: adding 128, which wraps, makes it 127.
+    # Viewed as uint8, -1 is 255; adding 128 wraps around to 127.
     return whole.view(torch.uint8).add_(_ZERO), scales
 
 
 def _whole_product(whole: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
-    """Return `(whole - _ZERO) @ weight.T * scales` of a prepacked weight, float32."""
+    """Return `(whole - _ZERO) @ weight.T * scales` for a prepacked weight, float32."""
     zeros = torch.zeros(len(scales), dtype=torch.int32)
     product: Tensor = torch.ops.onednn.qlinear_pointwise(
         whole, 1.0, _ZERO, weight, scales, zeros, None, 1.0, 0, torch.float32, *_NOTHING
@@ -205,11 +196,11 @@ def _whole_product(whole: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
 
 @cache
 def _sums_exactly() -> bool:
-    """Whether sums of the largest products of 8-bit numbers are exact here.
+    """Return whether sums of the largest products of 8-bit numbers are exact here.
 
-    Older x86 processors sum pairs of products in 16 bits, which overflows without a word. Their
-    flags say so; the product is tried as well, since oneDNN can be told to use less than the
-    processor has.
+    Older x86 processors sum pairs of products in 16 bits, which overflows silently. Their flags
+    tell; a product is tried as well, since oneDNN can be configured to use fewer instructions than
+    the processor has.
     """
     processor = this_processor()
     if processor.flags and not processor.has_int8_dot:

@@ -1,4 +1,4 @@
-"""What is measured once on a machine and then remembered, so that no load depends on its moment."""
+"""A speed that is measured once on a machine and then remembered, so that all loads agree."""
 
 from __future__ import annotations
 
@@ -15,26 +15,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trivec.encoders.cpu import Processor
-from trivec.encoders.precision import Choice, Precision, by_ratio
+from trivec.encoders.precision import Choice, Precision, choose_by_speedup
 from trivec.outputs import make_folder
-
-__all__ = ["Measurement"]
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The speed of bfloat16 on one kind of machine, as a multiple of that of float32.
+    """The speed of bfloat16 on one model of processor, as a multiple of that of float32.
 
-    Whichever process measures first, all later ones read what it wrote. Another processor or
-    another PyTorch has a file of its own, so that many machines can share a folder.
+    The first process measures and writes a file, which all later ones read. Each processor and
+    version of PyTorch has its own file, so that many machines can share a folder.
 
     Args:
-        folder: Where the file is; made if it is not there.
-        processor: What is measured.
+        folder: The folder of the file; made if it does not exist.
+        processor: The processor of this machine.
         torch: The version of PyTorch.
-        measure: Measures; takes less than a second.
+        measure: Returns the ratio of the speeds; takes less than a second.
     """
 
     folder: Path
@@ -44,12 +42,12 @@ class Measurement:
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The path of the file."""
         digest = hashlib.sha256(json.dumps(self._subject()).encode()).hexdigest()
         return self.folder / f"bfloat16-{digest[:12]}.json"
 
     def choice(self) -> Choice:
-        """Return the precision that follows; float32 if nothing can be remembered."""
+        """Return the precision that follows from the speed; float32 if it cannot be remembered."""
         try:
             ratio = self._remembered()
             if ratio is None:
@@ -62,7 +60,9 @@ class Measurement:
             )
             _logger.warning("precision 'auto' is float32: %s", reason)
             return Choice(Precision.FLOAT32, reason)
-        return by_ratio(ratio, f"with PyTorch {self.torch}, as measured once ({self.path})")
+        return choose_by_speedup(
+            ratio, f"with PyTorch {self.torch}, as measured once ({self.path})"
+        )
 
     def _subject(self) -> dict[str, str]:
         return {
@@ -73,7 +73,7 @@ class Measurement:
         }
 
     def _remembered(self) -> float | None:
-        """Return what the file says; None if there is none, or something else is in it."""
+        """Return the ratio in the file; None if the file is missing or its content is invalid."""
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError, RecursionError):
@@ -81,35 +81,35 @@ class Measurement:
         if not isinstance(content, dict):
             return None
         ratio = content.pop("ratio", None)
-        sound = isinstance(ratio, float) and math.isfinite(ratio) and ratio > 0
-        return ratio if sound and content == self._subject() else None
+        valid = isinstance(ratio, float) and math.isfinite(ratio) and ratio > 0
+        return ratio if valid and content == self._subject() else None
 
     def _measured(self) -> float:
-        """Measure, unless another process has done so meanwhile, and write the file."""
+        """Measure and write the file; return the ratio that all processes use."""
         make_folder(self.folder)
-        # First the file, so that nothing is measured that cannot be kept.
+        # Make the file first, so that nothing is measured that cannot be written.
         handle, name = tempfile.mkstemp(dir=self.folder, prefix=self.path.name)
         try:
             ratio = self.measure()
             with open(handle, "w", encoding="utf-8") as file:
                 json.dump({**self._subject(), "ratio": ratio}, file, indent=2)
-            return self._settled(Path(name), ratio)
+            return self._published(Path(name), ratio)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(name)
 
-    def _settled(self, mine: Path, ratio: float) -> float:
-        """Put a complete file in its place, or return what was faster to be there."""
+    def _published(self, file: Path, ratio: float) -> float:
+        """Move a complete file to its path, or return the ratio of a process that was faster."""
         other = self._remembered()
         if other is not None:
             return other
-        mine.chmod(0o644)
+        file.chmod(0o644)
         try:
-            os.link(mine, self.path)  # unlike a move, fails if the file is there
+            os.link(file, self.path)  # unlike os.replace, fails if the path exists
         except OSError:
-            # Another process was faster, the file is damaged, or there are no links here.
+            # Another process was faster, the file is damaged, or the disk has no hard links.
             other = self._remembered()
             if other is not None:
                 return other
-            os.replace(mine, self.path)
+            os.replace(file, self.path)
         return ratio

@@ -1,4 +1,4 @@
-"""A model's device, precision and kind of linear layer, decided once at loading."""
+"""A model's device, precision and linear layers, decided once at loading."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import torch
 from torch import Tensor
 
 from trivec.encoders.backbone import Backbone
+from trivec.encoders.batching import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS
 from trivec.encoders.checkpoint import Checkpoint
 from trivec.encoders.cpu import this_processor
-from trivec.encoders.linear import BlockwiseLinear, Linear, kind, rates
+from trivec.encoders.linear import BlockwiseLinear, Linear, linear_for, measure_rates
 from trivec.encoders.measurement import Measurement
 from trivec.encoders.precision import Precision, choose_precision
 from trivec.errors import InvalidOptionError
 from trivec.folders import cache_folder
 
-__all__ = ["Placement", "place"]
-
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a model runs and with which numbers.
+    """Where and in which precision a model runs.
 
     Args:
-        device: Where.
-        precision: With which numbers.
-        reason: Why with these.
+        device: Where it runs.
+        precision: The number format of its matrix products.
+        reason: Why this precision was chosen.
     """
 
     device: torch.device
@@ -34,9 +33,9 @@ class Placement:
     reason: str
 
     @property
-    def on_cpu(self) -> bool:
-        """Whether the device is the CPU."""
-        return self.device.type == "cpu"
+    def batch_tokens(self) -> int:
+        """The default for the most tokens of one forward pass."""
+        return CPU_BATCH_TOKENS if self.device.type == "cpu" else GPU_BATCH_TOKENS
 
     def backbone(self, checkpoint: Checkpoint) -> Backbone:
         """Read the backbone's tensors into the layers that are fastest here."""
@@ -44,21 +43,25 @@ class Placement:
         return Backbone(
             checkpoint.architecture,
             checkpoint.read,
-            linear=kind(self.precision, self.device),
+            linear=linear_for(self.precision, self.device),
             dtype=torch.float32 if int8 else getattr(torch, self.precision),
             device=self.device,
         )
 
     def exact_linear(self, weight: Tensor, bias: Tensor) -> Linear:
-        """Return a float32 layer, for heads: under 1 % of the work, whatever the precision."""
-        make = kind(Precision.FLOAT32, self.device)
+        """Return a float32 layer, for heads, which take less than 1 % of the time."""
+        make = linear_for(Precision.FLOAT32, self.device)
         layer = make(weight.to(self.device), bias.to(self.device))
-        # What int8 gives does not depend on the batch, and shall not here.
+        # The backbone's results in int8 do not depend on the batch, so the heads' must not either.
         return BlockwiseLinear(layer) if self.precision is Precision.INT8 else layer
 
 
 def place(device: str, precision: str) -> Placement:
-    """Decide where a model runs.
+    """Decide where and in which precision a model runs.
+
+    Args:
+        device: "auto", or a device of `torch.device`.
+        precision: "auto", or the name of a `Precision`.
 
     Raises:
         InvalidOptionError: If the device or the precision does not exist here.
@@ -80,5 +83,5 @@ def place(device: str, precision: str) -> Placement:
 
 
 def _bfloat16_ratio() -> float:
-    measured = rates([Precision.FLOAT32, Precision.BFLOAT16])
-    return measured[Precision.BFLOAT16] / measured[Precision.FLOAT32]
+    rates = measure_rates([Precision.FLOAT32, Precision.BFLOAT16])
+    return rates[Precision.BFLOAT16] / rates[Precision.FLOAT32]

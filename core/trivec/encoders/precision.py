@@ -1,4 +1,4 @@
-"""With which numbers a model runs."""
+"""The number formats in which a model can run, and which one "auto" means."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trivec.encoders.cpu import Processor
+from trivec.encoders.cpu import Processor, bfloat16_benchmark
 from trivec.errors import InvalidOptionError
 
-__all__ = ["Choice", "Precision", "by_ratio", "choose_precision"]
-
-_WORTH_IT = 1.3
-"""How much faster bfloat16 must be for "auto", since it costs accuracy (cosine 0.9999)."""
+# The speedup from which "auto" takes bfloat16, since it costs accuracy (cosine 0.9999).
+_WORTHWHILE = 1.3
 
 
 class Precision(StrEnum):
-    """The numbers of the matrix products."""
+    """The number format of the matrix products."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -26,28 +24,10 @@ class Precision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A precision and why it was chosen."""
+    """A precision and the reason for it."""
 
     precision: Precision
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """What was measured on a kind of processor."""
-
-    vendor: str
-    has: str
-    lacks: str
-    ratio: float
-    """The speed of the encoder with bfloat16, divided by that with float32."""
-
-
-# From docs/benchmarks.md. The flag alone does not decide.
-_MEASURED = (
-    _Row("AuthenticAMD", has="avx512_bf16", lacks="amx_bf16", ratio=1.8),
-    _Row("GenuineIntel", has="avx512_bf16", lacks="amx_bf16", ratio=0.7),
-)
 
 
 def choose_precision(
@@ -63,11 +43,11 @@ def choose_precision(
         requested: "auto" or the name of a precision.
         device: The type of the device: "cpu", "cuda" and so on.
         processor: The processor of the machine.
-        measured: What was measured on this machine once; asked only where the processor has
-            bfloat16 and is of no kind that the project's benchmarks know.
+        measured: Returns the choice that a measurement on this machine leads to; called only if
+            the processor has bfloat16 and is not among the project's benchmarks.
 
     Raises:
-        InvalidOptionError: If there is no such precision, or not on this device.
+        InvalidOptionError: If the precision is unknown, or does not run on this device.
 
     Example:
         >>> old = Processor("old", "", frozenset())
@@ -82,7 +62,12 @@ def choose_precision(
             return Choice(Precision.FLOAT32, f"the reference, on the device {device!r}")
         if not processor.has_bfloat16:
             return Choice(Precision.FLOAT32, "this processor has no bfloat16")
-        return _by_table(processor) or measured()
+        benchmark = bfloat16_benchmark(processor)
+        if benchmark is None:
+            return measured()
+        return choose_by_speedup(
+            benchmark.speedup, f"on processors of {benchmark.vendor} with {benchmark.has}"
+        )
     if requested not in list(Precision):
         known = ", ".join(repr(p.value) for p in Precision)
         raise InvalidOptionError(f"precision={requested!r} is not one of 'auto', {known}")
@@ -94,22 +79,14 @@ def choose_precision(
     return Choice(precision, "asked for")
 
 
-def _by_table(processor: Processor) -> Choice | None:
-    for row in _MEASURED:
-        has, lacks = row.has in processor.flags, row.lacks not in processor.flags
-        if row.vendor == processor.vendor and has and lacks:
-            return by_ratio(row.ratio, f"on processors of {row.vendor} with {row.has}")
-    return None
+def choose_by_speedup(speedup: float, where: str) -> Choice:
+    """Return the precision for a speed of bfloat16, given as a multiple of that of float32.
 
-
-def by_ratio(ratio: float, where: str) -> Choice:
-    """Return the precision for a speed of bfloat16 as a multiple of that of float32.
-
-    >>> by_ratio(0.7, "here").precision.value
+    >>> choose_by_speedup(0.7, "here").precision.value
     'float32'
     """
     return Choice(
-        Precision.BFLOAT16 if ratio >= _WORTH_IT else Precision.FLOAT32,
-        f"bfloat16 has {ratio:.2f} times the speed of float32 {where}; "
-        f"it is taken from {_WORTH_IT} times",
+        Precision.BFLOAT16 if speedup >= _WORTHWHILE else Precision.FLOAT32,
+        f"bfloat16 has {speedup:.2f} times the speed of float32 {where}; "
+        f"it is taken from {_WORTHWHILE} times",
     )

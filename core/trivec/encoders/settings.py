@@ -1,6 +1,7 @@
-"""What the setting files of sentence-transformers say about a model folder.
+"""The setting files of sentence-transformers in a model folder.
 
-Each setting that changes vectors is honoured or refused; the reference is sentence-transformers 6.
+Each setting that changes vectors is either followed or refused. The reference is
+sentence-transformers 6.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from typing import Any, Literal
 from trivec.arguments import shown
 from trivec.encoders.files import read_json
 
-__all__ = ["Pooling", "Settings", "read_settings"]
-
 Pooling = Literal["cls", "mean"]
+Purpose = Literal["encoder", "reranker"]
 Problems = list[str]
 
 _PACKAGE = "sentence_transformers."
@@ -24,10 +24,10 @@ _ENCODER_MODULES = ("Transformer", "Pooling", "Normalize", "Dropout")
 _POOLINGS: dict[str, Pooling] = {
     "cls": "cls",
     "mean": "mean",
-    # The sum over the root of the length: a vector of the same direction.
+    # The sum divided by the root of the length: a vector of the same direction.
     "mean_sqrt_len_tokens": "mean",
 }
-# The names before version 6, in the order in which the parts are joined.
+# The names before version 6, in the order in which the pooled vectors are joined.
 _LEGACY_POOLINGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
@@ -37,7 +37,7 @@ _LEGACY_POOLINGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 _POOLING_KEYS = ("pooling_mode", "include_prompt", "word_embedding_dimension")
-# Of the Transformer module: read here, or without a meaning for vectors.
+# Settings of the Transformer module that are read here, or do not affect vectors.
 _TRANSFORMER_KEYS = (
     *("max_seq_length", "do_lower_case", "processing_kwargs", "modality_config"),
     *("transformer_task", "module_output_name", "unpad_inputs"),
@@ -48,20 +48,20 @@ _OUTPUTS = {
 }
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _COMPARED_BY_ANGLE = (None, "cosine")
-_NO_LIMIT = 10**9  # tokenizers write 10**30 where they know none
+_NO_LIMIT = 10**9  # tokenizers write 10**30 if they have no limit
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a checkpoint wants to be used.
+    """How a checkpoint is to be used.
 
     Args:
-        pooling: Which states make the dense vector.
-        include_prompt: Whether the tokens of an instruction are pooled with the text's.
-        query_instruction: What precedes a question, or None if nothing is said.
-        document_instruction: What precedes a document, or None.
-        max_length: The most tokens of a text, or None if nothing is said.
-        lower_case: Whether texts are put into lower case before the tokenizer reads them.
+        pooling: The states that make the dense vector.
+        include_prompt: Whether the tokens of an instruction are pooled with those of the text.
+        query_instruction: The text before each question, or None if not set.
+        document_instruction: The text before each document, or None if not set.
+        max_length: The most tokens of a text, or None if not set.
+        lower_case: Whether texts are converted to lower case before they are tokenised.
     """
 
     pooling: Pooling = "cls"  # as BAAI/bge-m3
@@ -73,25 +73,25 @@ class Settings:
 
 
 def read_settings(
-    folder: Path, problems: Problems, *, kind: Literal["encoder", "reranker"], instructed: bool
+    folder: Path, problems: Problems, *, purpose: Purpose, instructed: bool
 ) -> Settings:
     """Read the setting files of a model folder.
 
     Args:
         folder: The model's folder.
-        problems: Gets one sentence for each setting that cannot be honoured.
-        kind: What the folder is to be used as.
-        instructed: Whether the caller says what precedes questions and documents.
+        problems: A sentence is appended for each setting that cannot be followed.
+        purpose: What the model is loaded as.
+        instructed: Whether the caller gives the instructions for questions and documents.
     """
-    modules = _modules(folder, problems, kind)
+    modules = _modules(folder, problems, purpose)
     pooling: Pooling = "cls"
     include_prompt = True
-    if kind == "encoder":
+    if purpose == "encoder":
         pooling, include_prompt = _pooling(folder, modules.get("Pooling", "1_Pooling"), problems)
-    max_length, lower_case = _transformer(folder, problems, kind)
+    max_length, lower_case = _transformer(folder, problems, purpose)
     tokenizer_limit = _tokenizer_limit(folder, problems)
     query, document = _prompts(
-        folder, problems, kind=kind, instructed=instructed, normalized="Normalize" in modules
+        folder, problems, purpose=purpose, instructed=instructed, normalized="Normalize" in modules
     )
     return Settings(
         pooling=pooling,
@@ -103,19 +103,19 @@ def read_settings(
     )
 
 
-def _modules(folder: Path, problems: Problems, kind: str) -> dict[str, str]:
-    """Return each module's name and its folder; one that cannot be honoured is a problem."""
-    listed = read_json(folder, "modules.json", problems, kind=list)
+def _modules(folder: Path, problems: Problems, purpose: Purpose) -> dict[str, str]:
+    """Return the folder of each module, by name; an unsupported module is a problem."""
+    listed = read_json(folder, "modules.json", problems, list)
     if listed is None:
-        for inside in sorted(folder.glob("[0-9]_*/config.json")):
-            module = inside.parent.name
+        for config in sorted(folder.glob("[0-9]_*/config.json")):
+            module = config.parent.name
             if module[2:] not in _ENCODER_MODULES:
                 problems.append(f"{module} is a module that modules.json should list: {_REST}")
         return {}
-    supported = _ENCODER_MODULES if kind == "encoder" else ("Transformer", "Dropout")
-    found: dict[str, str] = {}
-    for one in listed:
-        entry = one if isinstance(one, dict) else {"type": one}
+    supported = _ENCODER_MODULES if purpose == "encoder" else ("Transformer", "Dropout")
+    modules: dict[str, str] = {}
+    for item in listed:
+        entry = item if isinstance(item, dict) else {"type": item}
         full, path = _text(entry.get("type", "")), _text(entry.get("path", ""))
         name = full.rpartition(".")[2]
         if not full.startswith(_PACKAGE):
@@ -123,18 +123,18 @@ def _modules(folder: Path, problems: Problems, kind: str) -> dict[str, str]:
                 f"modules.json names code of its own, {shown(full)}, and no code of a "
                 "checkpoint is run"
             )
-        elif name not in supported or name in found:
-            twice = " twice" if name in found else ""
+        elif name not in supported or name in modules:
+            twice = " twice" if name in modules else ""
             problems.append(f"modules.json has the module {shown(full)}{twice}: {_REST}")
         elif not _is_inside(path):
             problems.append(f"modules.json has the path {shown(path)}, expected a folder beside it")
             continue
         else:
             problems += _misplaced(folder, name, path)
-        found[name] = path
-    if kind == "encoder" and "Pooling" not in found and not problems:
+        modules[name] = path
+    if purpose == "encoder" and "Pooling" not in modules and not problems:
         problems.append(f"modules.json has no Pooling: {_REST}")
-    return found
+    return modules
 
 
 def _text(value: object) -> str:
@@ -142,17 +142,17 @@ def _text(value: object) -> str:
 
 
 def _is_inside(path: str) -> bool:
-    """Return whether a module's path is the model's folder, or the name of one in it."""
+    """Return whether a module's path is the model's folder or a folder directly in it."""
     return path in ("", ".") or (path == Path(path).name and path != ".." and len(path) < 100)
 
 
 def _misplaced(folder: Path, name: str, path: str) -> Problems:
-    """Return a problem for a module that reads or works elsewhere than it usually does."""
+    """Return a problem if a module is not in its usual folder or has an unusual input."""
     problems: Problems = []
     if name == "Transformer" and path not in ("", "."):
         problems.append(
             f"modules.json keeps the Transformer in {shown(path)}; load the model with "
-            "sentence-transformers and save it again, which puts it into the folder itself"
+            "sentence-transformers and save it again, which moves it into the folder itself"
         )
     elif name == "Normalize":
         options = read_json(folder, f"{path}/config.json", problems) or {}
@@ -166,8 +166,8 @@ _REST = (
 )
 
 
-def _pooling(folder: Path, place: str, problems: Problems) -> tuple[Pooling, bool]:
-    name = f"{place}/config.json"
+def _pooling(folder: Path, module: str, problems: Problems) -> tuple[Pooling, bool]:
+    name = f"{module}/config.json"
     config = read_json(folder, name, problems)
     if config is None:
         if (folder / "modules.json").is_file() and not (folder / name).is_file():
@@ -189,15 +189,15 @@ def _pooling(folder: Path, place: str, problems: Problems) -> tuple[Pooling, boo
     return _POOLINGS[modes[0]], include is not False
 
 
-def _transformer(folder: Path, problems: Problems, kind: str) -> tuple[int | None, bool]:
-    """Return the most tokens of a text and whether texts are put into lower case."""
+def _transformer(folder: Path, problems: Problems, purpose: Purpose) -> tuple[int | None, bool]:
+    """Return the most tokens of a text, and whether texts are converted to lower case."""
     limit: int | None = None
     lower = False
-    # One for each kind of model: sentence_bert_config.json, sentence_xlm-roberta_config.json …
+    # One file for each type of model: sentence_bert_config.json, sentence_xlm-roberta_config.json …
     for path in sorted(folder.glob("sentence_*_config.json")):
         config = read_json(folder, path.name, problems) or {}
         problems += _unknown(path.name, config, set(_TRANSFORMER_KEYS))
-        for key, value in _OUTPUTS[kind].items():
+        for key, value in _OUTPUTS[purpose].items():
             if config.get(key, value) != value:
                 problems.append(
                     f"{path.name} has {key}={shown(config[key])}, expected {shown(value)}"
@@ -218,7 +218,7 @@ def _tokenizer_limit(folder: Path, problems: Problems) -> int | None:
             f"tokenizer_config.json: the tokenizer is made by code of its own "
             f"({shown(config['auto_map'])}), and no code of a checkpoint is run"
         )
-    extra = config.get("extra_ids")  # tokens that transformers makes up
+    extra = config.get("extra_ids")  # the number of tokens that transformers adds
     if extra is not None and (not isinstance(extra, int) or not 0 <= extra <= 10_000):
         problems.append(
             f"tokenizer_config.json has extra_ids={shown(extra)}, expected an integer up to 10000"
@@ -237,11 +237,11 @@ def _limit(file: str, key: str, config: Mapping[str, Any], problems: Problems) -
 
 
 def _prompts(
-    folder: Path, problems: Problems, *, kind: str, instructed: bool, normalized: bool
+    folder: Path, problems: Problems, *, purpose: Purpose, instructed: bool, normalized: bool
 ) -> tuple[str | None, str | None]:
     name = "config_sentence_transformers.json"
     config = read_json(folder, name, problems) or {}
-    expected = "SentenceTransformer" if kind == "encoder" else "CrossEncoder"
+    expected = "SentenceTransformer" if purpose == "encoder" else "CrossEncoder"
     if config.get("model_type") not in (None, expected):
         problems.append(
             f"{name} says that this is a {_text(config['model_type'])}, expected {expected}"
@@ -254,7 +254,7 @@ def _prompts(
         return None, None
     prompts: dict[str, str] = {key: text for key, text in given.items() if text}
     default = config.get("default_prompt_name")
-    if kind == "reranker":
+    if purpose == "reranker":
         if prompts.get(_text(default)):
             problems.append(
                 f"{name} puts {prompts[_text(default)]!r} before each pair, which no reranker here "
@@ -274,17 +274,17 @@ def _prompts(
     text = prompts.get(_text(default))
     if text and default not in roles and not instructed:
         problems.append(
-            f"{name} puts {text!r} before questions and documents alike unless a program says "
-            "otherwise; say what precedes which when loading it, such as "
+            f"{name} puts {text!r} before questions and documents alike by default; give both "
+            "instructions when loading the model, such as "
             f"query_instruction={text!r}, document_instruction=''"
         )
     return prompts.get("query"), document
 
 
 def _unknown(file: str, config: Mapping[str, Any], known: set[str]) -> Problems:
-    """Return a problem for each setting that is not known and not empty."""
+    """Return a problem for each setting that is unknown and not empty."""
     return [
-        f"{file} has {key}={shown(value)}, which trivec does not know; the vectors could be others"
+        f"{file} has {key}={shown(value)}, which trivec does not know; vectors could be wrong"
         for key, value in config.items()
         if key not in known and not re.match("_", key) and value not in (None, False, "", [], {})
     ]

@@ -1,4 +1,4 @@
-"""Vectors on disk that did not fit in memory, until somebody stores them for good."""
+"""Vectors on disk that did not fit in memory, until a store takes them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ import numpy as np
 from trivec.rows import SparseRows, TokenRows
 from trivec.vectors import Vectors
 
-__all__ = ["SPOOL_BYTES", "Spool"]
-
 SPOOL_BYTES = 8 * 1024**3
-"""LlamaIndex embeds 2048 nodes before it stores the first: 4 GiB of ColBERT vectors in float16 if
-each has 1024 tokens."""
+"""LlamaIndex embeds 2048 nodes before it stores the first. With 1024 tokens each, their ColBERT
+vectors in float16 take 4 GiB."""
 
-# ColBERT vectors of 8 tokens. Shorter rows count as much, so that the table of the rows, which is
-# in memory, stays small.
+# The size of 8 ColBERT vectors. Shorter rows take as much, so that the table of rows, which is in
+# memory, stays small.
 _LEAST_BYTES = 16 * 1024
 
 
-class _Place(NamedTuple):
-    """Where a row lies in the file: its bytes, and the end of the room that it takes."""
+class _Slot(NamedTuple):
+    """The position of a row in the file: its bytes, and the end of the space reserved for it."""
 
     start: int
     size: int
@@ -35,13 +33,13 @@ class _Place(NamedTuple):
 
 
 class Spool:
-    """Rows of vectors in one temporary file; where it is full, the oldest give way.
+    """Rows of vectors in one temporary file; when it is full, new rows replace the oldest ones.
 
-    The file has no name, so it is gone with the process. A disk that is full or fails loses rows
-    and raises nothing: whoever misses one encodes its text again.
+    The file has no name, so it disappears with the process. If the disk is full or fails, rows are
+    lost and nothing is raised: the caller encodes their texts again.
 
     Args:
-        max_bytes: The most bytes of the file; never more than half of what the disk has free.
+        max_bytes: The most bytes of the file; at most half of the free space on the disk is used.
 
     Example:
         >>> spool = Spool()
@@ -56,49 +54,49 @@ class Spool:
     def __init__(self, max_bytes: int = SPOOL_BYTES) -> None:
         self._max_bytes = max_bytes
         self._file: IO[bytes] | None = None
-        self._places: OrderedDict[Hashable, _Place] = OrderedDict()
+        self._slots: OrderedDict[Hashable, _Slot] = OrderedDict()
         self._next = 0
         self._lock = threading.Lock()
 
     def __contains__(self, key: Hashable) -> bool:
-        return key in self._places
+        return key in self._slots
 
     def put(self, key: Hashable, row: Vectors) -> None:
         """Keep one row of vectors."""
         data = _to_bytes(row)
         with self._lock:
-            self._places.pop(key, None)
+            self._slots.pop(key, None)
             try:
-                place = self._room(len(data))
-                if place is None:
+                slot = self._reserve(len(data))
+                if slot is None:
                     return
                 file = self._opened()
-                file.seek(place.start)
+                file.seek(slot.start)
                 if file.write(data) < len(data):  # the disk is full
                     return
             except OSError:
                 return
-            self._places[key] = place
-            self._next = place.stop
+            self._slots[key] = slot
+            self._next = slot.stop
 
     def get(self, key: Hashable) -> Vectors | None:
-        """Return a row, or None where it has given way."""
+        """Return a row, or None if it was replaced or cannot be read."""
         with self._lock:
-            place = self._places.get(key)
-            if place is None or self._file is None:
+            slot = self._slots.get(key)
+            if slot is None or self._file is None:
                 return None
             try:
-                self._file.seek(place.start)
-                data = self._file.read(place.size)
+                self._file.seek(slot.start)
+                data = self._file.read(slot.size)
             except OSError:
                 return None
         return _from_bytes(data)
 
     def forget(self, key: Hashable) -> None:
-        """Give up a row; the last one gives its room on the disk back."""
+        """Drop a row; dropping the last row frees the space on disk."""
         with self._lock:
-            self._places.pop(key, None)
-            if not self._places and self._file is not None:
+            self._slots.pop(key, None)
+            if not self._slots and self._file is not None:
                 self._next = 0
                 self._file.truncate(0)
 
@@ -110,24 +108,24 @@ class Spool:
             self._max_bytes = min(self._max_bytes, free // 2)
         return self._file
 
-    def _room(self, size: int) -> _Place | None:
-        """Return where the next row goes; rows that lie there give way."""
+    def _reserve(self, size: int) -> _Slot | None:
+        """Reserve space for a row and drop the rows stored there; None if it is too large."""
         self._opened()
-        room = max(size, _LEAST_BYTES)
-        if room > self._max_bytes:
+        reserved = max(size, _LEAST_BYTES)
+        if reserved > self._max_bytes:
             return None
         start = self._next
-        if start + room > self._max_bytes:  # around to the beginning, past the oldest rows
-            while self._places and next(iter(self._places.values())).start >= start:
-                self._places.popitem(last=False)
+        if start + reserved > self._max_bytes:  # back to the beginning, past the oldest rows
+            while self._slots and next(iter(self._slots.values())).start >= start:
+                self._slots.popitem(last=False)
             start = 0
-        place = _Place(start, size, start + room)
-        while self._places:
-            oldest = next(iter(self._places.values()))
-            if oldest.stop <= place.start or oldest.start >= place.stop:
+        slot = _Slot(start, size, start + reserved)
+        while self._slots:
+            oldest = next(iter(self._slots.values()))
+            if oldest.stop <= slot.start or oldest.start >= slot.stop:
                 break
-            self._places.popitem(last=False)
-        return place
+            self._slots.popitem(last=False)
+        return slot
 
 
 def _to_bytes(row: Vectors) -> bytes:

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint's files, whose names and shapes are known before they are read."""
+"""The tensors in a checkpoint's files; names and shapes are known before tensors are read."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from torch import Tensor
 from trivec.arguments import shown
 from trivec.encoders.files import flaw, reason
 
-__all__ = ["TensorFiles", "open_weights", "read_state", "read_tensors"]
-
 _logger = logging.getLogger(__name__)
 
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -36,7 +34,7 @@ class TensorFiles:
 
     Attributes:
         problems: One sentence for each file that is missing or cannot be read.
-        shapes: Each tensor's name and shape.
+        shapes: The shape of each tensor, by name.
         files: The names of the files.
     """
 
@@ -44,7 +42,7 @@ class TensorFiles:
         self.problems: list[str] = []
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.files = set(files)
-        self._kinds: dict[str, str] = {}
+        self._dtypes: dict[str, str] = {}
         self._readers: dict[str, Callable[[], Tensor]] = {}
         self._first_rows: dict[str, Callable[[], Tensor]] = {}
         for name in sorted(self.files):
@@ -56,7 +54,7 @@ class TensorFiles:
             else:
                 try:
                     self._add_file(path)
-                except Exception as error:  # the pickle module raises all kinds of them
+                except Exception as error:  # the pickle module raises many types
                     self.problems.append(f"{name} {_unread(error)}")
 
     def read(self, name: str) -> Tensor:
@@ -64,22 +62,22 @@ class TensorFiles:
         return self._readers[name]()
 
     def is_float(self, name: str) -> bool:
-        """Return whether a tensor holds numbers that can be used as they are."""
-        return self._kinds[name] in _FLOATS
+        """Return whether a tensor holds floating-point numbers, not quantised ones."""
+        return self._dtypes[name] in _FLOATS
 
     def difference(self, other: TensorFiles) -> str | None:
-        """Return a tensor that is not the same in both, by its shape and its first row."""
+        """Return the name of a tensor whose shape or first row differs, or None."""
         for name in sorted(self.shapes.keys() & other.shapes.keys()):
             if self.shapes[name] != other.shapes[name]:
                 return name
             if not self.is_float(name) or not other.is_float(name):
-                if self._kinds[name] != other._kinds[name]:
+                if self._dtypes[name] != other._dtypes[name]:
                     return name
                 continue
-            ours, theirs = self._first_rows[name](), other._first_rows[name]()
+            row, other_row = self._first_rows[name](), other._first_rows[name]()
             # The same weights may be stored in two precisions; bfloat16 has 8 bits.
-            loss = 0.0 if ours.dtype == theirs.dtype else 2**-7
-            if not torch.allclose(ours.float(), theirs.float(), rtol=loss, atol=loss * 1e-4):
+            loss = 0.0 if row.dtype == other_row.dtype else 2**-7
+            if not torch.allclose(row.float(), other_row.float(), rtol=loss, atol=loss * 1e-4):
                 return name
         return None
 
@@ -87,70 +85,70 @@ class TensorFiles:
         if path.suffix == ".safetensors":
             file: Any = safe_open(path, framework="pt")  # untyped
             for name in file.keys():  # noqa: SIM118 - not a mapping
-                part = file.get_slice(name)
-                shape = tuple(part.get_shape())
+                tensor = file.get_slice(name)
+                shape = tuple(tensor.get_shape())
                 read = partial(file.get_tensor, name)
-                first = partial(part.__getitem__, slice(0, 1)) if shape else read
-                self._add(name, shape, part.get_dtype(), read, first)
+                first_row = partial(tensor.__getitem__, slice(0, 1)) if shape else read
+                self._add(name, shape, tensor.get_dtype(), read, first_row)
         else:
             for name, tensor in read_state(path).items():
-                kind = str(tensor.dtype).removeprefix("torch.")
+                dtype = str(tensor.dtype).removeprefix("torch.")
                 row = tensor[:1] if tensor.ndim else tensor
-                self._add(name, tuple(tensor.shape), kind, tensor.clone, row.clone)
+                self._add(name, tuple(tensor.shape), dtype, tensor.clone, row.clone)
 
     def _add(
         self,
         name: str,
         shape: tuple[int, ...],
-        kind: str,
+        dtype: str,
         read: Callable[[], Tensor],
-        first: Callable[[], Tensor],
+        first_row: Callable[[], Tensor],
     ) -> None:
         # BERT checkpoints converted from TensorFlow call the LayerNorm's tensors gamma and beta.
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
         name = name.replace("LayerNorm.beta", "LayerNorm.bias")
         if name in self.shapes:
             self.problems.append(f"the weights hold {name} twice")
-        self.shapes[name], self._kinds[name] = shape, kind
-        self._readers[name], self._first_rows[name] = read, first
+        self.shapes[name], self._dtypes[name] = shape, dtype
+        self._readers[name], self._first_rows[name] = read, first_row
 
 
 def open_weights(folder: Path) -> TensorFiles:
     """Open a model's weights: model.safetensors or pytorch_model.bin, whole or in shards.
 
-    Where a folder has several of them, the first is read, as transformers does, and a problem
-    says so if the others hold something else.
+    If a folder has several of them, the first one is read, as in transformers. It is a problem if
+    the others hold different tensors.
     """
     problems: list[str] = []
     layouts = _layouts(folder, problems)
     if not layouts and not problems:
         problems.append(f"the weights are missing: {' or '.join(_WEIGHT_FILES)}")
-    found = TensorFiles(folder, layouts[0] if layouts else [])
-    found.problems[:0] = problems
-    if found.problems:
-        return found
+    weights = TensorFiles(folder, layouts[0] if layouts else [])
+    weights.problems[:0] = problems
+    if weights.problems:
+        return weights
     for files in layouts[1:]:
         if not any((folder / name).is_file() for name in files):
-            continue  # an index that came alone
+            continue  # an index without its files
         other = TensorFiles(folder, files)
         if other.problems:
             _logger.warning("%s is read; %s", layouts[0][0], "; ".join(other.problems))
-        elif name := found.difference(other):
-            found.problems.append(
-                f"{layouts[0][0]} and {files[0]} hold different weights, such as {name}; keep the "
-                "one that is meant"
+        elif name := weights.difference(other):
+            weights.problems.append(
+                f"{layouts[0][0]} and {files[0]} hold different weights, such as {name}; keep only "
+                "the right ones"
             )
-        found.files |= other.files
-    return found
+        weights.files |= other.files
+    return weights
 
 
 def _layouts(folder: Path, problems: list[str]) -> list[list[str]]:
-    """Return the files of each set of weights in a folder, the one that is read first."""
-    found = []
+    """Return the files of each set of weights in a folder; the first set is the one to read."""
+    layouts = []
     for name in _WEIGHT_FILES:
         index = folder / f"{name}.index.json"
         if (folder / name).is_file():
-            found.append([name])
+            layouts.append([name])
         elif index.is_file():
             wrong = flaw(index)
             try:
@@ -163,26 +161,26 @@ def _layouts(folder: Path, problems: list[str]) -> list[list[str]]:
                     f"{index.name} names {shown(sorted(shards))}, expected files beside it"
                 )
                 continue
-            found.append(sorted(shards))
-    if found:  # the same in another precision, such as model.fp16.safetensors
+            layouts.append(sorted(shards))
+    if layouts:  # the same weights in other dtypes, such as model.fp16.safetensors
         variants = [*folder.glob("model.*.safetensors"), *folder.glob("pytorch_model.*.bin")]
-        found += [[path.name] for path in sorted(variants)]
-    return found
+        layouts += [[path.name] for path in sorted(variants)]
+    return layouts
 
 
 def _unread(error: Exception) -> str:
-    """Say why a file of tensors was not read."""
+    """Return why a file of tensors was not read."""
     text = str(error)
     if isinstance(error, EOFError | IndexError) or re.search(
         r"truncated|central directory|unexpected EOF", text
     ):
         return "is cut short; the download or the copy was interrupted, get the file again"
     if isinstance(error, pickle.UnpicklingError):
-        found = re.search(r"GLOBAL (\S+)", text)
-        what = f"a Python object, {found[1]}," if found else "Python objects"
+        match = re.search(r"GLOBAL (\S+)", text)
+        content = f"a Python object, {match[1]}," if match else "Python objects"
         return (
-            f"cannot be read: it holds {what} beside tensors, and no code of a checkpoint is run; "
-            "save the state_dict of the module alone"
+            f"cannot be read: it holds {content} beside tensors, and no code of a checkpoint is "
+            "run; save the state_dict of the module alone"
         )
     return f"cannot be read: {reason(error)}"
 
@@ -201,19 +199,20 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"it holds a {type(state).__name__}, expected a dictionary of tensors")
     others = {str(name): type(v).__name__ for name, v in state.items() if not isinstance(v, Tensor)}
     if others:
-        name, kind = next(iter(others.items()))
+        name, type_name = next(iter(others.items()))
         raise ValueError(
-            f"expected a dictionary of tensors, and {name!r} is a {kind}; save the state_dict alone"
+            f"expected a dictionary of tensors, and {name!r} is a {type_name}; save the state_dict "
+            "alone"
         )
     return {str(name): tensor for name, tensor in state.items()}
 
 
 def read_tensors(path: Path, problems: list[str]) -> dict[str, Tensor]:
-    """Read all tensors of one small file; if it cannot be read, that is a problem.
+    """Read all tensors of one small file.
 
     Args:
-        path: A .safetensors file, or one that `torch.save` wrote.
-        problems: Gets one sentence if it cannot be read.
+        path: A .safetensors file, or a file of `torch.save`.
+        problems: A sentence is appended if it cannot be read.
     """
     wrong = flaw(path)
     if wrong is None:

@@ -1,4 +1,4 @@
-"""Texts as token ids, cut to a length and grouped into batches."""
+"""Texts as token ids, cut to a length."""
 
 from __future__ import annotations
 
@@ -21,21 +21,11 @@ from trivec.plain import surrogate_problem
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = [
-    "OnTruncate",
-    "PackedTexts",
-    "TextTokenizer",
-    "TokenIds",
-    "Truncation",
-    "check_texts",
-    "token_batches",
-]
-
 Ids = NDArray[np.int64]
 
 _logger = logging.getLogger(__name__)
 
-# Texts that the tokenizer holds at once: it keeps each token's string beside its id.
+# The number of texts tokenised at once: the library keeps each token's string beside its id.
 _CHUNK = 1024
 
 
@@ -44,9 +34,9 @@ class Truncation:
     """A text that was longer than the most tokens allowed.
 
     Args:
-        index: Its place among the texts given.
-        tokens: How many tokens it has, with the special ones.
-        kept: How many of them are encoded.
+        index: Its index among the given texts.
+        tokens: The number of its tokens, with the special ones.
+        kept: The number of tokens that are encoded.
     """
 
     index: int
@@ -63,8 +53,8 @@ class PackedTexts:
 
     Args:
         ids: int64 (tokens,).
-        indptr: int64 (texts + 1,), where each text starts; no text is empty.
-        types: int64 (tokens,), token type ids, or None where all are 0.
+        indptr: int64 (texts + 1,), the start of each text; no text is empty.
+        types: int64 (tokens,), token type ids, or None if all are 0.
     """
 
     ids: NDArray[np.int64]
@@ -72,7 +62,7 @@ class PackedTexts:
     types: NDArray[np.int64] | None = None
 
     def offsets(self) -> NDArray[np.int64]:
-        """Return each token's place in its text, from 0, int64 (tokens,).
+        """Return each token's position in its text, from 0, int64 (tokens,).
 
         >>> PackedTexts(np.array([0, 5, 2, 0, 2]), np.array([0, 3, 5])).offsets()
         array([0, 1, 2, 0, 1])
@@ -84,7 +74,7 @@ class PackedTexts:
 
         Args:
             padding: None for BERT, which counts from 0. XLM-RoBERTa counts from `padding + 1`
-                and does not count tokens that are the padding token (a text can spell it out).
+                and does not count padding tokens (a text can contain the padding token's name).
 
         >>> PackedTexts(np.array([0, 1, 2, 0, 2]), np.array([0, 3, 5])).positions(1)
         array([2, 1, 3, 2, 3])
@@ -98,7 +88,7 @@ class PackedTexts:
         return positions
 
     def runs(self) -> list[tuple[int, int, int]]:
-        """Return (first token, number of texts, their length) of neighbours of equal length."""
+        """Return (first token, number of texts, their length) for each run of equal lengths."""
         lengths = np.diff(self.indptr)
         first = np.flatnonzero(np.diff(lengths, prepend=-1))
         counts = np.diff(first, append=len(lengths))
@@ -123,14 +113,12 @@ class TokenIds:
         """Return the number of tokens of each text, int64 (n,)."""
         return np.fromiter(map(len, self.rows), np.int64, len(self.rows))
 
-    def packed(self, places: NDArray[np.int64]) -> PackedTexts:
-        """Return the texts at these places, laid end to end."""
-        rows = [self.rows[place] for place in places.tolist()]
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        return PackedTexts(np.concatenate(rows), np.concatenate([[0], np.cumsum(lengths)]))
+    def packed(self, rows: NDArray[np.int64]) -> PackedTexts:
+        """Return the texts of these rows, laid end to end."""
+        return PackedTexts(*pack([self.rows[row] for row in rows.tolist()]))
 
     def report(self, on_truncate: OnTruncate | None) -> None:
-        """Tell the caller which texts were cut; without a callback, log one warning."""
+        """Call `on_truncate` with the texts that were cut; without it, log one warning."""
         if not self.truncated:
             return
         if on_truncate is not None:
@@ -147,9 +135,19 @@ class TokenIds:
         )
 
 
+def pack(rows: Sequence[Ids]) -> tuple[Ids, Ids]:
+    """Return arrays laid end to end, and where each starts, int64 (rows + 1,).
+
+    >>> pack([np.array([0, 5, 2]), np.array([0, 2])])
+    (array([0, 5, 2, 0, 2]), array([0, 3, 5]))
+    """
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    return np.concatenate(rows), np.concatenate([[0], np.cumsum(lengths)])
+
+
 @contextmanager
-def _own_errors(what: str) -> Iterator[None]:
-    """Raise `CheckpointError` for what the tokenizers library raises, which is bare exceptions."""
+def _checkpoint_errors(what: str) -> Iterator[None]:
+    """Translate the exceptions of the tokenizers library, which have no type of their own."""
     try:
         yield
     except CheckpointError:
@@ -162,10 +160,10 @@ class TextTokenizer:
     """A checkpoint's tokenizer; any number of threads can use it.
 
     Args:
-        tokenizer: Without truncation and padding, which are a shared state in it.
+        tokenizer: A tokenizer without truncation and padding, which are mutable state in it.
         special_ids: The ids that never carry a lexical weight.
         keep_end: Whether a text that is too long loses its beginning instead of its end.
-        typed: Whether the model is told which text of a pair a token belongs to.
+        typed: Whether the model takes token types, which tell the texts of a pair apart.
 
     Raises:
         CheckpointError: If it does not put one token before and one behind a text.
@@ -197,13 +195,13 @@ class TextTokenizer:
 
         Args:
             folder: The checkpoint.
-            vocabulary: The rows of the model's word embedding.
-            lower_case: Whether to put texts into lower case, whatever the tokenizer does.
+            vocabulary: The number of rows of the model's word embedding.
+            lower_case: Whether to convert texts to lower case before the tokenizer's own steps.
 
         Raises:
             CheckpointError: If it cannot be read or has a token that the model lacks.
         """
-        with _own_errors(f"in {folder} cannot be loaded"):
+        with _checkpoint_errors(f"in {folder} cannot be loaded"):
             return cls._read(folder, vocabulary, lower_case)
 
     @classmethod
@@ -236,8 +234,8 @@ class TextTokenizer:
         if lower_case:
             before = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
             tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
-        # As FlagEmbedding: the tokens for the first place, the last place, padding and the
-        # unknown. BERT calls the first two [CLS] and [SEP] and has no others.
+        # As FlagEmbedding: the tokens for the beginning, the end, padding and unknown words. BERT
+        # names the first two [CLS] and [SEP].
         names = ("cls", "bos", "eos", "sep", "pad", "unk")
         ids = [getattr(loaded, f"{name}_token_id", None) for name in names]
         result = cls(
@@ -250,12 +248,12 @@ class TextTokenizer:
         return result
 
     def frame_of_pair(self) -> tuple[Ids, Ids, tuple[int, int]]:
-        """Return the special tokens of a pair of texts and their types, int64 (3 or 4,).
+        """Return the special tokens of a pair of texts, their types, and the types of both texts.
 
-        The last are the types of the two texts. All are those that transformers hands to the
-        model: 0 where the tokenizer's settings do not name them among the model's inputs.
+        Tokens and types are int64 (3 or 4,). The types are those that transformers passes to the
+        model: 0 if the tokenizer's settings do not list them among the model's inputs.
         """
-        with _own_errors("reads no pair of texts"):
+        with _checkpoint_errors("reads no pair of texts"):
             frame, pair = self._tokenizer.encode("", ""), self._tokenizer.encode("a", "a")
         ids, types = np.array(frame.ids, np.int64), np.array(frame.type_ids, np.int64)
         if not self._typed:
@@ -264,35 +262,41 @@ class TextTokenizer:
         return ids, types, (texts.get(0, int(types[0])), texts.get(1, int(types[-1])))
 
     def cut(self, content: Ids, room: int) -> Ids:
-        """Return at most `room` tokens of a text, those that the checkpoint wants to keep."""
+        """Return at most `room` tokens of a text, from the side that the checkpoint keeps."""
         return content[max(0, len(content) - room) :] if self._keep_end else content[:room]
 
     def prompt_length(self, instruction: str) -> int:
-        """Return how many tokens precede a text's own behind an instruction, the first included."""
+        """Return how many tokens precede the text after an instruction, the first one included."""
         return 1 + len(next(self.contents([instruction])))
 
     def contents(self, texts: Sequence[str]) -> Iterator[Ids]:
         """Yield each text's token ids without special tokens, int64 (tokens,)."""
         for start in range(0, len(texts), _CHUNK):
             chunk = list(texts[start : start + _CHUNK])
-            with _own_errors("reads no text"):
+            with _checkpoint_errors("reads no text"):
                 encodings = self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False)
             for encoding in encodings:
                 yield np.array(encoding.ids, np.int64)
 
     def tokens(self, text: str, *, max_length: int, window: int | None = None) -> list[Token]:
-        """Return a text's tokens with their places, cut as `__call__` cuts it.
+        """Return a text's tokens with their positions, cut as `__call__` cuts it.
 
-        The first special token and its repetitions are left out, as ColBERT vectors leave them.
+        The first special token and its repetitions are left out, since they have no ColBERT
+        vectors.
+
+        Args:
+            text: Any string.
+            max_length: The most tokens, with the special ones.
+            window: The `window` of `__call__`.
         """
-        with _own_errors("reads no text"):
+        with _checkpoint_errors("reads no text"):
             encoding = self._tokenizer.encode(text, add_special_tokens=False)
         room = _room(max_length, window)
         content = list(zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True))
         kept = content[-room:] if self._keep_end else content[:room]
-        found = [_token(text, *one) for one in kept]
+        tokens = [_token(text, *entry) for entry in kept]
         name, end = self._tokenizer.id_to_token(self.last) or "", len(text)
-        return [*found, Token(self.last, name, end, end)]
+        return [*tokens, Token(self.last, name, end, end)]
 
     def __call__(
         self, texts: Sequence[str], *, max_length: int, window: int | None = None
@@ -300,7 +304,7 @@ class TextTokenizer:
         """Return the token ids of texts, at most `max_length` each.
 
         Args:
-            texts: Any strings; an empty one has its two special tokens.
+            texts: Any strings; an empty one has two special tokens.
             max_length: The most tokens, with the special ones.
             window: Repeat the first special token after each `window` tokens (MCLS).
         """
@@ -321,7 +325,7 @@ class TextTokenizer:
         return np.concatenate([[self.first], content, [self.last]])
 
 
-def _token(text: str, one: int, piece: str, place: tuple[int, int]) -> Token:
+def _token(text: str, token_id: int, piece: str, span: tuple[int, int]) -> Token:
     """Return a token without the blanks that tokenizers count as parts of words.
 
     >>> _token("a whale", 3, "▁whale", (1, 7))
@@ -329,12 +333,12 @@ def _token(text: str, one: int, piece: str, place: tuple[int, int]) -> Token:
     >>> _token("a 588", 4, "▁", (1, 3))
     Token(id=4, text='▁', start=2, end=2)
     """
-    start, end = place
+    start, end = span
     covered = text[start:end]
     start += len(covered) - len(covered.lstrip())
-    # SentencePiece's mark of a blank, alone, is given the place of the character behind it.
+    # SentencePiece gives its blank mark, when alone, the position of the next character.
     shown = "" if not piece.strip("▁") else covered.strip()
-    return Token(one, shown or piece, start, start + len(shown))
+    return Token(token_id, shown or piece, start, start + len(shown))
 
 
 def _room(max_length: int, window: int | None) -> int:
@@ -355,8 +359,8 @@ def check_texts(texts: Sequence[str]) -> list[str]:
     """Return the texts as a list.
 
     Raises:
-        InvalidInputError: If it is one string or no list at all, or something in it is not a
-            string or holds half of a surrogate pair.
+        InvalidInputError: If `texts` is a string or not a collection, or an item is not a string
+            or holds half of a surrogate pair.
     """
     if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
         raise InvalidInputError(
@@ -369,23 +373,3 @@ def check_texts(texts: Sequence[str]) -> list[str]:
         if problem := surrogate_problem(text):
             raise InvalidInputError(f"text {index} holds {problem}")
     return checked
-
-
-def token_batches(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the places of texts, longest first, in groups of at most `budget` tokens.
-
-    A text longer than the budget is a group of its own. Sorting puts equal lengths side by side,
-    where one attention call does them all, and meets the highest memory use first.
-
-    >>> [batch.tolist() for batch in token_batches(np.array([3, 9, 4, 3]), 8)]
-    [[1], [2, 0], [3]]
-    """
-    order = np.argsort(-lengths, kind="stable")
-    start = tokens = 0
-    for stop, length in enumerate(lengths[order].tolist()):
-        if stop > start and tokens + length > budget:
-            yield order[start:stop]
-            start, tokens = stop, 0
-        tokens += length
-    if start < len(order):
-        yield order[start:]

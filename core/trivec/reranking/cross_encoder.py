@@ -1,4 +1,4 @@
-"""A cross-encoder: reads question and document together and gives one score."""
+"""A cross-encoder: it reads a question and a document together and returns one score."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import at_least_one, described, expect
-from trivec.encoders.encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS
+from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable, reloadable, survives_fork
-from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, check_texts, token_batches
+from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, check_texts
 from trivec.errors import CheckpointError, InvalidInputError
 from trivec.reranking.pairs import PairTokenizer
 
@@ -22,22 +22,20 @@ if TYPE_CHECKING:
 
     from trivec.encoders.backbone import Backbone
 
-__all__ = ["Reranker"]
-
-MAX_LENGTH = 1024  # tokens of a pair; what BAAI/bge-reranker-v2-m3's model card recommends
+MAX_LENGTH = 1024  # tokens of a pair; recommended by BAAI/bge-reranker-v2-m3's model card
 
 
 class Reranker(Reloadable):
-    """A sequence classification model with one output, as BAAI/bge-reranker-v2-m3.
+    """A sequence classification model with one output, such as BAAI/bge-reranker-v2-m3.
 
-    Any number of threads can use one. Make one with `Reranker.load`.
+    Any number of threads can use one reranker. Make it with `Reranker.load`.
 
     Attributes:
         model (str): The model's name.
         device (str): Where it runs.
-        precision (Precision): The numbers of its matrix products.
-        max_length (int): The most tokens of a pair that are read unless a call says otherwise:
-            what the checkpoint's settings say, at most 1,024.
+        precision (Precision): The number format of its matrix products.
+        max_length (int): The default for the most tokens of a pair that are read: the
+            checkpoint's own limit, at most 1,024.
 
     Example:
         Needs the model, 2.3 GB on the first use:
@@ -62,8 +60,8 @@ class Reranker(Reloadable):
         self.model = model
         self.device = str(backbone.device)
         self.precision = precision
-        self._most = backbone.architecture.max_length
-        self.max_length = min(MAX_LENGTH, self._most, max_length or MAX_LENGTH)
+        self._model_length = backbone.architecture.max_length
+        self.max_length = min(MAX_LENGTH, self._model_length, max_length or MAX_LENGTH)
         self._backbone = backbone
         self._classify = classify
         self._tokenizer = tokenizer
@@ -83,11 +81,20 @@ class Reranker(Reloadable):
         local_files_only: bool = False,
         batch_tokens: int | None = None,
     ) -> Reranker:
-        """Load a model; the arguments are those of `Encoder.load`.
+        """Load a model from a folder or from the Hugging Face hub, without running code from it.
+
+        Args:
+            model: A local folder, or the name of a model on the hub.
+            device: As in `Encoder.load`.
+            precision: As in `Encoder.load`.
+            revision: Branch, tag or commit on the hub.
+            cache_dir: Where the hub's files are kept; the hub's default if None.
+            local_files_only: Whether to use the files on disk without asking the hub.
+            batch_tokens: The most tokens of one forward pass; a longer pair is a pass by itself.
 
         Raises:
-            CheckpointError: Naming every file that is missing, every wrong shape, and every
-                tensor and setting that would be ignored.
+            CheckpointError: If files are missing, shapes are wrong, or tensors or settings would
+                be ignored; the message names all of them.
             InvalidOptionError: If an option is out of range, or the device does not exist.
         """
         expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
@@ -98,8 +105,8 @@ class Reranker(Reloadable):
         from trivec.encoders.placement import place
 
         folder = fetch(model, revision=revision, cache_dir=cache_dir, local_only=local_files_only)
-        checkpoint = open_checkpoint(folder, model=model, kind="reranker")
-        assert checkpoint.classifier is not None  # for its kind
+        checkpoint = open_checkpoint(folder, model=model, purpose="reranker")
+        assert checkpoint.classifier is not None  # since it is a reranker's
         architecture, settings = checkpoint.architecture, checkpoint.settings
         tokenizer = PairTokenizer(
             TextTokenizer.load(folder, architecture.vocabulary, lower_case=settings.lower_case)
@@ -119,8 +126,7 @@ class Reranker(Reloadable):
             model=checkpoint.name,
             precision=placement.precision,
             max_length=checkpoint.max_length,
-            batch_tokens=batch_tokens
-            or (CPU_BATCH_TOKENS if placement.on_cpu else GPU_BATCH_TOKENS),
+            batch_tokens=batch_tokens or placement.batch_tokens,
         )
 
     def __repr__(self) -> str:
@@ -136,14 +142,14 @@ class Reranker(Reloadable):
         sigmoid: bool = False,
         max_length: int | None = None,
     ) -> NDArray[np.float32]:
-        """Score question and document of each pair.
+        """Score each pair of a question and a document.
 
-        As FlagEmbedding's `FlagReranker`: a question is cut to three quarters of `max_length`,
-        then the document to what is left.
+        Long texts are cut as by FlagEmbedding's `FlagReranker`: the question to three quarters of
+        `max_length`, then the document to the remaining tokens.
 
         Args:
             pairs: n pairs (question, document).
-            sigmoid: Whether to map the scores to 0 to 1.
+            sigmoid: Whether to map the scores to the range 0 to 1.
             max_length: The most tokens of a pair, up to what the model can take; by default
                 `self.max_length`.
 
@@ -151,7 +157,7 @@ class Reranker(Reloadable):
             float32 (n,), higher is better.
 
         Raises:
-            InvalidInputError: If something is not a pair of strings, or one holds half of a
+            InvalidInputError: If an item is not a pair of strings, or a string holds half of a
                 surrogate pair.
             InvalidOptionError: If `max_length` leaves no room for a text.
         """
@@ -161,12 +167,12 @@ class Reranker(Reloadable):
                 raise InvalidInputError(
                     f"pair {index}: expected (question, document), got {described(pair)}"
                 )
-        most = self.max_length
+        longest = self.max_length
         if max_length is not None:
-            most = min(at_least_one(max_length, "max_length"), self._most)
+            longest = min(at_least_one(max_length, "max_length"), self._model_length)
         questions = check_texts([question for question, _ in pairs])
         documents = check_texts([document for _, document in pairs])
-        ids = self._tokenizer(questions, documents, most)
+        ids = self._tokenizer(questions, documents, longest)
         scores = np.zeros(len(pairs), np.float32)
         for rows in token_batches(ids.lengths(), self._batch_tokens):
             scores[rows] = self._score(ids.packed(rows))
@@ -184,6 +190,6 @@ class Reranker(Reloadable):
 
 
 def _sigmoid(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    # By the hyperbolic tangent, which does not overflow on very low scores.
+    # Written with tanh, which does not overflow on very low scores.
     result: NDArray[np.float32] = (0.5 + 0.5 * np.tanh(scores / 2)).astype(np.float32)
     return result

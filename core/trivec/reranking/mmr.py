@@ -1,4 +1,4 @@
-"""Maximal marginal relevance: near to the query, and far from what was chosen before."""
+"""Maximal marginal relevance: documents near to the query and far from each other."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from trivec.arguments import at_least_one, expect
 from trivec.errors import InvalidOptionError
 from trivec.rows import Float
 
-__all__ = ["diverse"]
-
 
 def diverse(query: Float, documents: Float, *, k: int, relevance: float = 0.5) -> list[int]:
-    """Choose documents one by one by Carbonell and Goldstein's rule (1998).
+    """Choose documents one by one with the rule of Carbonell and Goldstein (1998).
 
     Each step takes the document with the largest `relevance * cos(query, document) -
-    (1 - relevance) * max(cos(chosen, document))`; equal ones in the order given.
+    (1 - relevance) * max(cos(chosen, document))`. Ties go to the earlier row.
 
     Args:
         query: float32 (dimension,).
-        documents: float32 (n, dimension); a row of zeros has a cosine of 0 with everything.
-        k: How many at most.
-        relevance: 1 asks for the nearest documents only, 0 for the most different ones.
+        documents: float32 (n, dimension); a row of zeros has a cosine of 0 with every vector.
+        k: The most documents to choose.
+        relevance: 1 for the documents nearest to the query, 0 for the most diverse ones.
 
     Returns:
-        Rows of `documents`, in the order they were chosen.
+        Rows of `documents`, in the order in which they were chosen.
 
     Raises:
         InvalidOptionError: If `relevance` is outside 0 to 1, or `k` is below 1.
@@ -45,7 +43,7 @@ def diverse(query: Float, documents: Float, *, k: int, relevance: float = 0.5) -
     k = at_least_one(k, "k")
     unit = _unit(documents)
     near = unit @ _unit(query[None])[0]
-    # Until something is chosen, only nearness counts.
+    # The first document is the one nearest to the query.
     scores = near.copy()
     redundant = np.full(len(unit), -np.inf)
     chosen: list[int] = []

@@ -1,4 +1,4 @@
-"""Pairs of texts as token ids, framed as the checkpoint's tokenizer does."""
+"""Pairs of texts as token ids, with the special tokens of the checkpoint's tokenizer."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.encoders.tokenizer import PackedTexts, TextTokenizer
+from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, pack
 from trivec.errors import CheckpointError, InvalidOptionError
-
-__all__ = ["PairIds", "PairTokenizer"]
 
 Ids = NDArray[np.int64]
 
@@ -27,31 +25,29 @@ class PairIds:
         """Return the number of tokens of each pair, int64 (n,)."""
         return np.fromiter(map(len, self.rows), np.int64, len(self.rows))
 
-    def packed(self, places: NDArray[np.int64]) -> PackedTexts:
-        """Return the pairs at these places, laid end to end."""
-        rows = [self.rows[place] for place in places.tolist()]
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        return PackedTexts(
-            np.concatenate(rows),
-            np.concatenate([[0], np.cumsum(lengths)]),
-            np.concatenate([self.types[place] for place in places.tolist()]),
-        )
+    def packed(self, rows: NDArray[np.int64]) -> PackedTexts:
+        """Return the pairs of these rows, laid end to end."""
+        ids, indptr = pack([self.rows[row] for row in rows.tolist()])
+        return PackedTexts(ids, indptr, np.concatenate([self.types[row] for row in rows.tolist()]))
 
 
 class PairTokenizer:
-    """Frames pairs: `<s> question </s></s> document </s>` or `[CLS] … [SEP] … [SEP]`.
+    """Makes pairs: `<s> question </s></s> document </s>` or `[CLS] … [SEP] … [SEP]`.
 
     Args:
         tokenizer: A checkpoint's tokenizer.
 
     Attributes:
-        types: How many token types it uses.
+        types: The number of token types that it uses.
+
+    Raises:
+        CheckpointError: If it does not put special tokens before, between and behind the texts.
     """
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self._tokenizer = tokenizer
-        # The special tokens of a pair of empty texts; the document's part begins behind the
-        # tokens that end the question, of which XLM-RoBERTa has two.
+        # The special tokens of a pair of empty texts. The document begins after the tokens that
+        # end the question; XLM-RoBERTa has two of them.
         ids, self._types, self._text_types = tokenizer.frame_of_pair()
         if len(ids) < 3:
             raise CheckpointError(
@@ -64,7 +60,12 @@ class PairTokenizer:
     def __call__(
         self, questions: Sequence[str], documents: Sequence[str], max_length: int
     ) -> PairIds:
-        """Return the ids of n pairs, at most `max_length` tokens each.
+        """Return the ids of n pairs.
+
+        Args:
+            questions: n texts.
+            documents: n texts.
+            max_length: The most tokens of a pair, with the special ones.
 
         Raises:
             InvalidOptionError: If `max_length` leaves no room for a text.

@@ -1,4 +1,4 @@
-"""Scoring a few documents again: by ColBERT or another mode, or by a cross-encoder."""
+"""Scoring a few documents again, by their vectors or by a cross-encoder."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from trivec.vectors import Vector, Vectors
 if TYPE_CHECKING:
     from trivec.stores.store import Store
 
-__all__ = ["Candidate", "CrossEncoder", "RerankMode", "Rescorer"]
-
 RerankMode = Literal["dense", "sparse", "colbert", "hybrid"]
 """The score that a `Rescorer` computes."""
 
@@ -30,7 +28,7 @@ class CrossEncoder(Protocol):
     """A model that reads two texts together, such as LangChain's `BaseCrossEncoder`."""
 
     def score(self, text_pairs: list[tuple[str, str]], /) -> Sequence[float]:
-        """Return one score per pair of a question and a text, higher for better ones."""
+        """Return one score per pair of a question and a text; higher is better."""
         ...
 
 
@@ -39,10 +37,10 @@ class Candidate:
     """A document to be scored.
 
     Args:
-        text: What is encoded.
-        id: Under which id a store may hold its vectors.
-        stored_text: The text that this document of the store must have for them to count; where
-            it has another one, `text` is encoded.
+        text: The text to encode.
+        id: The id under which a store may hold its vectors.
+        stored_text: The text that the stored document must have for its vectors to be used; if it
+            differs, `text` is encoded.
     """
 
     text: str
@@ -51,17 +49,18 @@ class Candidate:
 
 
 class Rescorer:
-    """Scores documents for a question, from stored vectors where there are some.
+    """Scores documents for a question, with stored vectors if a store has them.
 
     Args:
         encoder: Encodes the question, and the texts that the store does not hold.
-        store: Where documents may be stored with their vectors.
+        store: A store that may hold the documents and their vectors.
         mode: The score; "hybrid" is the weighted mean of all three.
         weights: The weights of "hybrid".
         cross_encoder: Scores the texts instead of the encoder.
 
     Raises:
-        InvalidOptionError: Unless either an encoder or a cross-encoder is given.
+        InvalidOptionError: If not exactly one of encoder and cross-encoder is given, or the mode
+            is unknown.
 
     Example:
         >>> from trivec.testing import HashEncoder
@@ -84,7 +83,7 @@ class Rescorer:
             raise InvalidOptionError("a reranker takes either an encoder or a cross_encoder")
         if mode not in get_args(RerankMode):
             raise InvalidOptionError(f"mode={mode!r}; expected one of {get_args(RerankMode)}")
-        from trivec.stores.lazy import LazyStore  # which imports this package
+        from trivec.stores.lazy import LazyStore  # which imports this package in turn
 
         self._encoder = None if encoder is None else CachingEncoder.sharing(encoder)
         self._collection = (
@@ -130,11 +129,11 @@ class Rescorer:
 
     def _cross_scores(self, query: str, candidates: Sequence[Candidate]) -> list[float]:
         assert self._cross_encoder is not None
-        found = self._cross_encoder.score([(query, candidate.text) for candidate in candidates])
-        return [float(score) for score in found]
+        scores = self._cross_encoder.score([(query, candidate.text) for candidate in candidates])
+        return [float(score) for score in scores]
 
     def _needed(self, query: Vector) -> list[str]:
-        """Return the parts that the score is made of; the encoder must make each."""
+        """Return the parts that the score needs; the encoder must make each of them."""
         needed = [p for p in ("dense", "sparse", "colbert") if getattr(self._weights, p) > 0]
         for part in needed:
             if getattr(query, part) is None:
@@ -143,7 +142,7 @@ class Rescorer:
 
 
 class _Split:
-    """Candidates whose vectors are stored, and those that must be encoded."""
+    """Candidates, divided into those with stored vectors and those that must be encoded."""
 
     def __init__(
         self, candidates: Sequence[Candidate], stored: Page | None, needed: Sequence[str]
@@ -155,20 +154,20 @@ class _Split:
             and stored.vectors is not None
             and all(getattr(stored.vectors, part) is not None for part in needed)
         ):
-            rows = {(d.id, d.text): i for i, d in enumerate(stored.documents)}
+            rows = {(d.id, d.text): row for row, d in enumerate(stored.documents)}
         self._rows = [rows.get((c.id, c.stored_text)) for c in candidates]
         self.texts = [c.text for c, row in zip(candidates, self._rows, strict=True) if row is None]
 
     def scores(self, query: Vector, fresh: Vectors | None, weights: Weights) -> list[float]:
         """Return one score per candidate."""
         result: NDArray[np.float64] = np.zeros(len(self._rows))
-        known = [i for i, row in enumerate(self._rows) if row is not None]
-        other = [i for i, row in enumerate(self._rows) if row is None]
-        if self._stored is not None and known:
-            taken = self._stored.take([row for row in self._rows if row is not None])
-            result[known] = score_many(query, taken, weights).hybrid(weights)
+        stored = [i for i, row in enumerate(self._rows) if row is not None]
+        encoded = [i for i, row in enumerate(self._rows) if row is None]
+        if self._stored is not None and stored:
+            vectors = self._stored.take([row for row in self._rows if row is not None])
+            result[stored] = score_many(query, vectors, weights).hybrid(weights)
         if fresh is not None:
-            result[other] = score_many(query, fresh, weights).hybrid(weights)
+            result[encoded] = score_many(query, fresh, weights).hybrid(weights)
         values: list[float] = result.tolist()
         return values
 
