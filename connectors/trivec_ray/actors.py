@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from trivec.checks import check_encoder
 from trivec.document import Document
 from trivec.encoders.encoder import Encoder
 from trivec.encoders.protocol import TextEncoder
@@ -31,7 +32,6 @@ from trivec.ingestion.identity import Maker
 from trivec.ingestion.pipeline import OnError, Pipeline, as_line
 from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.report import IngestReport, Rejected, Tally
-from trivec.roles import check_encoder
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.store import Store

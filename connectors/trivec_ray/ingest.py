@@ -14,6 +14,7 @@ from ray.data import ActorPoolStrategy, Dataset, from_items
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
 from trivec.arguments import at_least_one, type_name
+from trivec.checks import check_callback, check_journal
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import CheckpointError, InvalidOptionError, StoreError
 from trivec.ingestion.identity import Maker
@@ -21,7 +22,6 @@ from trivec.ingestion.pipeline import OnError, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES, PART_DOCUMENTS
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.outputs import check_output
-from trivec.roles import check_callback, check_journal
 from trivec.stores.registry import local_files
 from trivec.stores.store import Store
 from trivec_ray.actors import Encoding, Writing, make_encoder, plan_rows

@@ -37,20 +37,17 @@ class _AbandonedError(Exception):
 
 
 class CachingOptions(TypedDict, total=False):
-    """What `CachingEncoder.encode_documents` and its async twin take besides texts.
-
-    Attributes:
-        keep: Whether to remember the vectors, as by default; if not, remembered vectors of these
-            texts are used and then forgotten, which suits a caller that stores them for good.
-        colbert: Whether the ColBERT vectors are wanted, as by default; without them, 150 times as
-            many texts of 512 tokens are remembered.
-        for_store: Whether a store will ask for these texts next; then a temporary file keeps what
-            does not fit in memory. By default it will not.
-    """
+    """The keyword options of `CachingEncoder.encode_documents` and its async twin."""
 
     keep: bool
+    """Whether to remember the vectors, True by default. If not, remembered vectors of these texts
+    are used and then forgotten, which suits a caller that stores them for good."""
     colbert: bool
+    """Whether the ColBERT vectors are wanted, True by default. Without them, 150 times as many
+    texts of 512 tokens are remembered."""
     for_store: bool
+    """Whether a store will ask for these texts next, False by default. If so, a temporary file
+    keeps what does not fit in memory."""
 
 
 @dataclass(slots=True)
@@ -59,10 +56,8 @@ class _Call:
 
     Args:
         role: Whether the texts are documents or queries.
-        texts: What is to be encoded.
-        keep: See `CachingOptions`.
-        colbert: See `CachingOptions`.
-        for_store: See `CachingOptions`.
+        texts: The texts to encode.
+        keep: As in `CachingOptions`; so are `colbert` and `for_store`.
 
     Attributes:
         rows: The vectors known so far, by text.
@@ -77,11 +72,11 @@ class _Call:
     keep: bool = True
     colbert: bool = True
     for_store: bool = False
-    rows: dict[str, Vectors] = field(default_factory=dict)
-    awaited: dict[str, tuple[Future[Vectors], int]] = field(default_factory=dict)
-    spooled: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    encoded: Future[Vectors] = field(default_factory=Future)
+    rows: dict[str, Vectors] = field(default_factory=dict, init=False)
+    awaited: dict[str, tuple[Future[Vectors], int]] = field(default_factory=dict, init=False)
+    spooled: list[str] = field(default_factory=list, init=False)
+    missing: list[str] = field(default_factory=list, init=False)
+    encoded: Future[Vectors] = field(default_factory=Future, init=False)
 
     def only(self, text: str) -> _Call:
         """Return a new call with the same options for one text."""

@@ -193,7 +193,7 @@ class Encoder(Reloadable):
         if mcls and (settings.pooling != "cls" or not settings.include_prompt):
             raise InvalidOptionError(
                 f"mcls=True averages first tokens, but {checkpoint.name} pools by "
-                f"{settings.pooling}{'' if settings.include_prompt else ' behind the instruction'}"
+                f"{settings.pooling}{'' if settings.include_prompt else ' after the instruction'}"
             )
         placement = place(device, precision)
         backbone = placement.backbone(checkpoint)
@@ -245,8 +245,8 @@ class Encoder(Reloadable):
             **options: Which vectors to make and how; see `EncodingOptions`.
 
         Returns:
-            n rows in the order of the texts: unit dense vectors; the highest weight of each
-            token id, without special tokens; a unit vector for each token but the first.
+            One row per text, in their order, with a unit dense vector, the highest weight of each
+            token id (special tokens left out), and a unit vector of each token but the first.
 
         Raises:
             CheckpointError: If an option asks for vectors that the checkpoint has no head for.

@@ -58,7 +58,7 @@ class TensorFiles:
                     self.problems.append(f"{name} {_unread(error)}")
 
     def read(self, name: str) -> Tensor:
-        """Read one tensor in the precision in which it is stored."""
+        """Read one tensor in the dtype in which it is stored."""
         return self._readers[name]()
 
     def is_float(self, name: str) -> bool:
@@ -75,7 +75,7 @@ class TensorFiles:
                     return name
                 continue
             row, other_row = self._first_rows[name](), other._first_rows[name]()
-            # The same weights may be stored in two precisions; bfloat16 has 8 bits.
+            # The same weights may be stored in two dtypes; bfloat16 has 8 bits.
             loss = 0.0 if row.dtype == other_row.dtype else 2**-7
             if not torch.allclose(row.float(), other_row.float(), rtol=loss, atol=loss * 1e-4):
                 return name

@@ -166,7 +166,7 @@ class TextTokenizer:
         typed: Whether the model takes token types, which tell the texts of a pair apart.
 
     Raises:
-        CheckpointError: If it does not put one token before and one behind a text.
+        CheckpointError: If it does not put one token before and one after a text.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class TextTokenizer:
         if len(ids) != 2:
             raise CheckpointError(
                 f"the tokenizer makes the tokens {ids} of an empty text; expected one special "
-                "token before a text and one behind it"
+                "token before a text and one after it"
             )
         self.first, self.last = ids
 

@@ -41,7 +41,7 @@ class PairTokenizer:
         types: The number of token types that it uses.
 
     Raises:
-        CheckpointError: If it does not put special tokens before, between and behind the texts.
+        CheckpointError: If it does not put special tokens before, between and after the texts.
     """
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
@@ -52,9 +52,9 @@ class PairTokenizer:
         if len(ids) < 3:
             raise CheckpointError(
                 f"the tokenizer makes the tokens {ids.tolist()} of a pair of empty texts; expected "
-                "one special token before, between and behind the texts"
+                "one special token before, between and after the texts"
             )
-        self._before, self._between, self._behind = ids[:1], ids[1:-1], ids[-1:]
+        self._before, self._between, self._after = ids[:1], ids[1:-1], ids[-1:]
         self.types = 1 + max(int(self._types.max()), *self._text_types)
 
     def __call__(
@@ -80,7 +80,7 @@ class PairTokenizer:
         for question, document in contents:
             question = self._tokenizer.cut(question, min(max_length * 3 // 4, max_length - frame))
             document = self._tokenizer.cut(document, max_length - frame - len(question))
-            parts = (self._before, question, self._between, document, self._behind)
+            parts = (self._before, question, self._between, document, self._after)
             rows.append(np.concatenate(parts))
             types.append(
                 np.insert(
