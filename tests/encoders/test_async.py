@@ -1,4 +1,4 @@
-"""Concurrent callers share forward passes and the event loop keeps its turns."""
+"""Concurrent callers share forward passes, and the event loop is not blocked."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ async def test_calls_with_different_options_stay_apart(encoder: Encoder) -> None
     assert seen == [(1, 1)]
 
 
-async def test_the_event_loop_keeps_its_turns(
+async def test_the_event_loop_is_not_blocked(
     encoder: Encoder, random_text: Callable[..., str], loop_gap: LoopGap
 ) -> None:
     texts = [random_text(200, seed=i) for i in range(40)]
     assert await loop_gap(lambda: encoder.aencode_documents(texts)) < 0.05
 
 
-async def test_wrong_texts_harm_their_caller_only(encoder: Encoder) -> None:
+async def test_invalid_texts_fail_only_their_caller(encoder: Encoder) -> None:
     results = await asyncio.gather(
         encoder.aencode_query("kalo"),
         encoder.aencode_queries(["kalo", 7]),  # type: ignore[list-item]
@@ -94,7 +94,7 @@ def doubling() -> Batcher[str, int, list[int]]:
     return Batcher(double, lambda result, start, stop: result[start:stop], max_items=8)
 
 
-async def test_a_request_that_fails_leaves_those_of_its_group(
+async def test_a_failing_call_does_not_fail_the_others_of_its_batch(
     doubling: Batcher[str, int, list[int]],
 ) -> None:
     requests: list[list[int]] = [[1], [2, 3], [4, 0], [], [5]]
@@ -142,7 +142,7 @@ async def test_an_error_reaches_every_caller_and_the_thread_lives_on(
     assert (await encoder.aencode_query("kalo")).dense is not None
 
 
-async def test_a_cancelled_caller_leaves_the_others(
+async def test_a_cancelled_caller_does_not_cancel_the_others(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone, go = encoder._backbone, threading.Event()

@@ -1,4 +1,4 @@
-"""What the vectors of a text owe to the texts beside it: nothing with int8, last bits elsewhere."""
+"""Vectors do not depend on the batch with int8, and only in their last bits otherwise."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def apart(one: Vector, other: Vector) -> float:
 
 
 def farthest(encoder: Encoder, texts: list[str]) -> float:
-    """Return the largest difference that company makes, over batches of many sizes and orders."""
+    """Return the largest difference between batches of many sizes and orders."""
     alone = [encoder.encode_documents([text])[0] for text in texts]
     rng = np.random.default_rng(7)
     most = 0.0
@@ -142,7 +142,9 @@ def test_other_precisions_depend_on_the_batch_in_their_last_bits_only(
     assert farthest(Encoder.load(m3, device="cpu", precision=precision), texts) <= most
 
 
-def test_int8_points_where_float32_does(demo: Path, int8: Encoder, passages: list[str]) -> None:
+def test_int8_vectors_have_the_direction_of_float32_vectors(
+    demo: Path, int8: Encoder, passages: list[str]
+) -> None:
     exact = Encoder.load(demo, device="cpu", precision="float32").encode_documents(passages)
     found = int8.encode_documents(passages)
     assert found.dense is not None
@@ -171,7 +173,7 @@ def test_the_largest_numbers_do_not_overflow(inputs: int, sign: float) -> None:
     np.testing.assert_allclose(product(states, weight, torch.ones(33)), expected, rtol=1e-6)
 
 
-def test_a_large_row_leaves_the_others_their_precision() -> None:
+def test_a_large_row_does_not_make_the_others_less_accurate() -> None:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(64, 256, generator=generator)
     small = torch.randn(6, 256, generator=generator)
@@ -184,7 +186,7 @@ def test_a_large_row_leaves_the_others_their_precision() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_row_that_is_no_number_stays_one_and_spoils_no_other(value: float) -> None:
+def test_a_row_with_nan_or_infinity_becomes_nan_and_changes_no_other(value: float) -> None:
     generator = torch.Generator().manual_seed(0)
     weight, states = (torch.randn(n, 128, generator=generator) for n in (32, 4))
     expected = product(states, weight, torch.zeros(32))
@@ -211,7 +213,7 @@ def test_rows_of_zeros_and_of_extreme_sizes(size: float) -> None:
 
 
 @pytest.mark.parametrize("rows", [0, 1, 31, 32, 33, 100])
-def test_blocks_of_rows_are_put_together_again(rows: int) -> None:
+def test_blocks_of_rows_are_joined_in_order(rows: int) -> None:
     seen: list[int] = []
 
     def double(states: torch.Tensor, *, gelu: bool = False) -> torch.Tensor:

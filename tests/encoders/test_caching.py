@@ -1,4 +1,4 @@
-"""One forward pass per text, whoever asks for it and when."""
+"""One forward pass per text, for all callers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trivec.testing import HashEncoder
 
 
 class SlowEncoder(HashEncoder):
-    """Waits in every call until it is let go."""
+    """Blocks in every call until the test releases it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class SlowEncoder(HashEncoder):
 
 
 class AsyncEncoder(HashEncoder):
-    """Has asynchronous twins of its own, and no others."""
+    """Has asynchronous methods only."""
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         raise AssertionError("the asynchronous twin is there")
@@ -107,14 +107,14 @@ def test_memory_is_bounded_and_the_oldest_go_first(encoder: HashEncoder) -> None
     assert encoder.encoded == before + 2
 
 
-def test_what_is_larger_than_the_bound_is_not_remembered(encoder: HashEncoder) -> None:
+def test_vectors_larger_than_the_limit_are_not_remembered(encoder: HashEncoder) -> None:
     cached = CachingEncoder(encoder, max_bytes=0)
     same(cached.encode_queries(["a", "a"]), HashEncoder().encode_queries(["a", "a"]))
     cached.encode_query("a")
     assert encoder.encoded == 2
 
 
-def test_the_last_user_of_a_text_takes_it_out(encoder: HashEncoder) -> None:
+def test_a_call_without_keep_forgets_its_texts(encoder: HashEncoder) -> None:
     cached = CachingEncoder(encoder)
     cached.encode_documents(["a", "b"])
     cached.encode_documents(["a", "b", "c"], keep=False)
@@ -123,7 +123,9 @@ def test_the_last_user_of_a_text_takes_it_out(encoder: HashEncoder) -> None:
     assert encoder.encoded == 4
 
 
-def test_texts_without_colbert_take_less_and_answer_what_they_can(encoder: HashEncoder) -> None:
+def test_entries_without_colbert_are_smaller_and_serve_dense_and_sparse(
+    encoder: HashEncoder,
+) -> None:
     cached = CachingEncoder(encoder)
     without = cached.encode_documents(["a b", "c"], colbert=False)
     assert without.colbert is None
@@ -136,7 +138,7 @@ def test_texts_without_colbert_take_less_and_answer_what_they_can(encoder: HashE
     assert encoder.encoded == 5
 
 
-def test_what_is_remembered_keeps_no_batch_alive(encoder: HashEncoder) -> None:
+def test_remembered_rows_do_not_keep_their_batch_alive(encoder: HashEncoder) -> None:
     cached = CachingEncoder(encoder, max_bytes=100_000)
     cached.encode_documents([f"word{i}" for i in range(500)])
     held = [row.vectors for row in cached._rows.values()]
@@ -184,7 +186,7 @@ async def test_tasks_that_ask_for_one_text_share_one_pass(encoder: HashEncoder) 
     same(found[4], HashEncoder().encode_queries(["a", "b1"]))
 
 
-async def test_a_cancelled_task_leaves_its_texts_to_those_who_wait() -> None:
+async def test_waiting_tasks_encode_the_texts_of_a_cancelled_task() -> None:
     encoder = SlowEncoder()
     cached = CachingEncoder(encoder)
     first = asyncio.create_task(cached.aencode_query("a"))
@@ -197,7 +199,7 @@ async def test_a_cancelled_task_leaves_its_texts_to_those_who_wait() -> None:
     assert (await second).dense is not None
 
 
-async def test_a_task_cancelled_before_its_vectors_are_kept_leaves_its_texts() -> None:
+async def test_the_texts_of_a_task_cancelled_before_remembering_are_encoded_again() -> None:
     encoder, busy = AsyncEncoder(), threading.Event()
     cached = CachingEncoder(encoder)
     loop = asyncio.get_running_loop()
@@ -235,7 +237,7 @@ async def test_an_encoder_with_asynchronous_twins_is_awaited() -> None:
     assert encoder.encoded == 2
 
 
-def test_all_who_share_an_encoder_share_its_cache(encoder: HashEncoder) -> None:
+def test_all_users_of_an_encoder_share_its_cache(encoder: HashEncoder) -> None:
     cached = CachingEncoder.sharing(encoder)
     assert CachingEncoder.sharing(encoder) is cached
     assert CachingEncoder.sharing(cached) is cached
@@ -243,12 +245,12 @@ def test_all_who_share_an_encoder_share_its_cache(encoder: HashEncoder) -> None:
     assert cached.schema == encoder.schema
 
 
-def test_a_cache_goes_with_its_last_user() -> None:
+def test_a_cache_ends_with_its_last_user() -> None:
     cached = weakref.ref(CachingEncoder.sharing(HashEncoder()))
     gc.collect()
     assert cached() is None
 
 
-def test_a_negative_bound_is_refused(encoder: HashEncoder) -> None:
+def test_a_negative_limit_is_refused(encoder: HashEncoder) -> None:
     with pytest.raises(InvalidOptionError, match="max_bytes=-1"):
         CachingEncoder(encoder, max_bytes=-1)

@@ -155,7 +155,7 @@ def test_a_hub_name_is_found_in_the_cache(hub_cache: Path) -> None:
     assert load(snapshot, name="mine").model == "mine"
 
 
-def test_what_the_hub_does_not_have(tmp_path: Path) -> None:
+def test_models_that_the_hub_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no folder here.*'v9'"):
         load("tests/tiny", cache_dir=tmp_path, local_files_only=True, revision="v9")
     with pytest.raises(CheckpointError, match="neither a folder nor the name"):
@@ -178,7 +178,7 @@ IMPOSSIBLE: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), IMPOSSIBLE, ids=str)
-def test_a_number_that_no_model_has_is_named(m3: Path, copy: Copy, name: str, value: Any) -> None:
+def test_a_number_out_of_range_is_named(m3: Path, copy: Copy, name: str, value: Any) -> None:
     folder = copy(m3)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, name: value}))
@@ -199,7 +199,7 @@ def test_a_number_that_no_model_has_is_named(m3: Path, copy: Copy, name: str, va
         ("adapter_config.json", "[" * 100_000, "adapter"),
     ],
 )
-def test_settings_that_lead_astray_are_refused(
+def test_misleading_settings_are_refused(
     m3: Path, copy: Copy, file: str, content: str, problem: str
 ) -> None:
     folder = copy(m3)
@@ -228,6 +228,6 @@ def test_a_tokenizer_with_an_id_beyond_the_model_is_refused(m3: Path, copy: Copy
 
 
 @pytest.mark.parametrize("name", ["no~such~user", "~nobody-here/model", "x" * 5_000, "a\0b"])
-def test_names_of_no_model_are_refused(name: str) -> None:
+def test_invalid_model_names_are_refused(name: str) -> None:
     with pytest.raises(CheckpointError):
         Encoder.load(name, local_files_only=True)

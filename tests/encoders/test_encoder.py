@@ -1,4 +1,4 @@
-"""What a user relies on: the vectors of the reference, in the order of the texts."""
+"""The vectors equal the reference's, in the order of the texts."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_bert_and_its_positions(
 
 
 @pytest.mark.parametrize("mode", ["cls", "mean"])
-def test_the_checkpoint_says_how_to_pool(
+def test_the_checkpoint_determines_the_pooling(
     m3: Path,
     copy: Callable[[Path], Path],
     declare_pooling: Callable[[Path, str], None],
@@ -144,7 +144,7 @@ def test_mcls_is_the_mean_over_repeated_first_tokens(m3: Path, random_text: Text
     )
 
 
-def test_parts_are_made_as_asked(encoder: Encoder) -> None:
+def test_options_select_the_parts(encoder: Encoder) -> None:
     some = encoder.encode_documents(["kalo", "mine"], dense=False, colbert=False)
     assert some.dense is None
     assert some.colbert is None
@@ -261,7 +261,7 @@ def test_each_token_runs_once(
     assert all(tokens <= 64 for tokens in passed if tokens != 92)
 
 
-def test_a_full_gpu_is_answered_by_halves(
+def test_a_batch_is_halved_when_the_gpu_is_out_of_memory(
     encoder: Encoder, random_text: Text, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = encoder._backbone
@@ -310,7 +310,7 @@ def test_threads_share_an_encoder(encoder: Encoder, random_text: Text) -> None:
         np.testing.assert_array_equal(one.dense, other.dense)
 
 
-def test_repr_says_what_was_decided(encoder: Encoder) -> None:
+def test_repr_names_model_parts_device_and_precision(encoder: Encoder) -> None:
     assert repr(encoder) == (
         "Encoder(model='tiny-m3', parts=('dense', 'sparse', 'colbert'), device='cpu', "
         "precision='float32', max_length=8192)"

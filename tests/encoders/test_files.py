@@ -1,4 +1,4 @@
-"""A file that is not what its name says is named for what it is; unsafe advice is not repeated."""
+"""Errors say what is wrong with a file, and do not repeat unsafe advice."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_git_lfs_pointer(m3: Path, copy: Copy, name: str) -> None:
         (b"\x00" * 64, "is not JSON|cannot be read|names no files|cannot be loaded"),
     ],
 )
-def test_what_else_is_not_the_file(
+def test_other_content_in_place_of_the_file(
     m3: Path, copy: Copy, name: str, content: bytes, message: str
 ) -> None:
     folder = copy(m3)
@@ -124,7 +124,7 @@ def test_an_unknown_kind_of_model(m3: Path, copy: Copy) -> None:
     assert "the model type is None" in refusal(folder)
 
 
-def test_where_the_model_may_be(m3: Path, tmp_path: Path, copy: Copy) -> None:
+def test_errors_tell_where_the_model_may_be(m3: Path, tmp_path: Path, copy: Copy) -> None:
     folder = copy(m3)
     (tmp_path / "model.safetensors.incomplete").touch()
     message = refusal(tmp_path)
@@ -156,7 +156,7 @@ class _Response:
         (OSError, "OSError"),
     ],
 )
-def test_the_hub_says_no(
+def test_the_hub_refuses(
     monkeypatch: pytest.MonkeyPatch, error: type[Exception], message: str
 ) -> None:
     text = "Pass token=hf_abcdefghijklmnop or verify=False. See https://hf.co/x"
@@ -173,7 +173,7 @@ def test_the_hub_says_no(
     assert "'v1'" in found
 
 
-def test_reasons_keep_what_explains() -> None:
+def test_reasons_keep_the_explanation() -> None:
     assert reason(ValueError("the value is wrong. Set trust_remote_code=True.")) == (
         "the value is wrong"
     )

@@ -1,4 +1,4 @@
-"""Nothing in a model folder that could change vectors is passed over without a word."""
+"""Nothing in a model folder that could change vectors is ignored silently."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_an_adapter_among_the_weights(m3: Path, copy: Copy, form: str) -> None:
         "score.weight",
     ],
 )
-def test_tensors_that_nobody_reads(m3: Path, copy: Copy, name: str) -> None:
+def test_tensors_that_are_not_read(m3: Path, copy: Copy, name: str) -> None:
     folder = copy(m3)
     add_tensors(folder, **{name: torch.zeros(4)})
     message = refusal(folder)
@@ -111,7 +111,7 @@ def test_a_classifier_belongs_to_a_reranker(m3: Path, copy: Copy, names: list[st
     assert "rerankers are loaded with Reranker.load" in refusal(folder)
 
 
-def test_tensors_without_a_meaning_for_vectors(
+def test_tensors_that_do_not_affect_vectors(
     m3: Path, copy: Copy, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = copy(m3)
@@ -135,13 +135,13 @@ def test_quantised_tensors(m3: Path, copy: Copy) -> None:
 
 
 @pytest.mark.parametrize("name", ["linear_3.pt", "projection.safetensors", "extra.bin", "w.npz"])
-def test_files_of_tensors_that_nobody_reads(m3: Path, copy: Copy, name: str) -> None:
+def test_files_of_tensors_that_are_not_read(m3: Path, copy: Copy, name: str) -> None:
     folder = copy(m3)
     (folder / name).write_bytes(b"x")
     assert f"{name} holds tensors that would be ignored" in refusal(folder)
 
 
-def test_what_training_leaves_behind(
+def test_files_that_training_leaves_are_accepted(
     m3: Path, copy: Copy, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = copy(m3)

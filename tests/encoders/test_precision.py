@@ -38,7 +38,7 @@ def auto(vendor: str, *flags: str) -> str:
     ).precision.value
 
 
-def test_the_benchmarks_decide_where_they_know_the_processor() -> None:
+def test_the_benchmarks_decide_for_the_processors_they_cover() -> None:
     assert auto("AuthenticAMD", "avx2") == "float32"
     assert auto("", "asimd") == "float32"
     assert auto("AuthenticAMD", "avx2", "avx512_bf16") == "bfloat16"
@@ -70,7 +70,7 @@ def ratios() -> Ratios:
     return make
 
 
-def test_what_was_measured_once_holds_for_every_load(tmp_path: Path, ratios: Ratios) -> None:
+def test_a_measurement_holds_for_every_load(tmp_path: Path, ratios: Ratios) -> None:
     stopwatch = ratios(1.9, 0.8, 1.9)
     folder = tmp_path / "cache" / "trivec"
     loads = [Measurement(folder, ARM, TORCH, stopwatch).choice() for _ in range(3)]
@@ -105,9 +105,7 @@ def test_a_damaged_file_is_measured_again(tmp_path: Path, ratios: Ratios, conten
 
 
 @pytest.mark.parametrize("ratio", ["NaN", "Infinity", "-1.5", "true", "0.0"])
-def test_a_number_that_is_no_ratio_is_measured_again(
-    tmp_path: Path, ratios: Ratios, ratio: str
-) -> None:
+def test_an_invalid_ratio_is_measured_again(tmp_path: Path, ratios: Ratios, ratio: str) -> None:
     Measurement(tmp_path, ARM, TORCH, ratios(1.9)).choice()
     path = Measurement(tmp_path, ARM, TORCH, ratios()).path
     path.write_text(path.read_text().replace("1.9", ratio))
@@ -124,7 +122,7 @@ def test_the_process_that_writes_first_decides(tmp_path: Path, ratios: Ratios) -
     assert Measurement(tmp_path, ARM, TORCH, ratios()).choice().precision == "float32"
 
 
-def test_what_cannot_be_remembered_is_not_measured(
+def test_nothing_is_measured_that_cannot_be_remembered(
     tmp_path: Path, ratios: Ratios, caplog: pytest.LogCaptureFixture
 ) -> None:
     blocked = tmp_path / "file"
@@ -143,7 +141,7 @@ def test_what_cannot_be_remembered_is_not_measured(
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can write everywhere"
 )
-def test_a_folder_that_is_for_reading_only(tmp_path: Path, ratios: Ratios) -> None:
+def test_a_read_only_folder(tmp_path: Path, ratios: Ratios) -> None:
     Measurement(tmp_path, ARM, TORCH, ratios(1.9)).choice()
     tmp_path.chmod(0o555)
     assert Measurement(tmp_path, ARM, TORCH, ratios()).choice().precision == "bfloat16"
@@ -162,12 +160,12 @@ def test_place_remembers_in_the_cache_folder(
     assert place("cpu", "float32").reason == "asked for"
 
 
-def test_the_ratio_is_one_of_speeds() -> None:
+def test_the_ratio_is_measured() -> None:
     ratio = placement._bfloat16_ratio()
     assert 0 < ratio < 100
 
 
-def test_the_kernel_is_no_matter_of_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_is_chosen_without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden() -> float:
         raise AssertionError("looked at a clock")
 

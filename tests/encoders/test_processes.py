@@ -122,7 +122,7 @@ def test_a_forked_process_does_not_wait_for_threads_that_it_lacks() -> None:
     assert status == 0
 
 
-def test_errors_and_results_pass_through() -> None:
+def test_survives_fork_passes_errors_and_results_through() -> None:
     @survives_fork
     def divide(one: int, *, by: int) -> float:
         return one / by
@@ -184,7 +184,7 @@ def test_copies_share_the_weights(m3: Path) -> None:
         assert copy.deepcopy([one])[0] is one
 
 
-def test_an_encoder_that_was_not_loaded_says_so(m3: Path) -> None:
+def test_an_encoder_that_was_not_loaded_cannot_be_pickled(m3: Path) -> None:
     loaded = Encoder.load(m3, device="cpu", precision="float32")
     made = Encoder(
         loaded._backbone,

@@ -161,7 +161,7 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
-def test_what_would_change_scores_is_refused(checkpoint: Path, copy: Copy) -> None:
+def test_settings_that_would_change_scores_are_refused(checkpoint: Path, copy: Copy) -> None:
     folder = copy(checkpoint)
     settings = folder / "config_sentence_transformers.json"
     settings.write_text('{"model_type": "CrossEncoder", "prompts": {"a": "A: "}}')
@@ -177,7 +177,7 @@ def test_what_would_change_scores_is_refused(checkpoint: Path, copy: Copy) -> No
     assert "tensors that would be ignored: extra.weight" in message
 
 
-def test_several_labels_are_no_score(checkpoint: Path, copy: Copy) -> None:
+def test_several_labels_are_refused(checkpoint: Path, copy: Copy) -> None:
     folder = copy(checkpoint)
     tensors = load_file(folder / "model.safetensors")
     name = "classifier" if checkpoint.name == "bert" else "classifier.out_proj"

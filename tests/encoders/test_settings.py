@@ -1,4 +1,4 @@
-"""What a checkpoint's setting files say about vectors is what is computed."""
+"""The setting files of a checkpoint are followed or refused."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_poolings(m3: Path, copy: Copy, reference: Reference, settings: Any, mea
     "settings",
     [{"hidden_act": "relu"}, {"hidden_act": "silu"}, {"layer_norm_eps": 0.3}],
 )
-def test_the_configuration_is_honoured(
+def test_the_configuration_is_followed(
     m3: Path, copy: Copy, reference: Reference, settings: dict[str, object]
 ) -> None:
     folder = copy(m3)

@@ -1,4 +1,4 @@
-"""Rows on disk: whole, bounded, and never in the way."""
+"""Rows on disk are complete, limited in bytes, and never cause errors."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_other_dtypes_and_missing_parts_come_back() -> None:
     assert np.array_equal(found.colbert.values, values)
 
 
-def test_the_oldest_rows_give_way_and_the_others_stay_whole() -> None:
+def test_the_oldest_rows_are_replaced_and_the_others_stay_complete() -> None:
     long = "word " * 700  # 45 kB: three slots and more
     texts = [f"text {i} {long if i % 3 == 0 else ''}" for i in range(60)]
     spool = Spool(10 * SLOT)
@@ -93,7 +93,7 @@ def test_a_row_larger_than_the_file_is_not_kept() -> None:
     assert same(spool.get("a"), row("whale"))
 
 
-def test_the_last_row_gives_the_disk_back() -> None:
+def test_dropping_the_last_row_frees_the_disk() -> None:
     spool = Spool()
     for i in range(4):
         spool.put(i, row(f"text {i}"))
@@ -104,7 +104,7 @@ def test_the_last_row_gives_the_disk_back() -> None:
     assert spool._file.seek(0, 2) == 0
 
 
-def test_it_takes_half_of_a_small_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_half_of_the_free_disk_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     free = shutil.disk_usage(tempfile.gettempdir())._replace(free=4 * SLOT)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
     spool = Spool()
@@ -135,10 +135,10 @@ def test_a_disk_that_fails_loses_rows_and_raises_nothing(
     assert spool.get("a") is None
 
 
-# --- behind the cache ----------------------------------------------------------------------------
+# --- below the cache ----------------------------------------------------------------------------
 
 
-async def test_what_a_store_will_ask_for_is_encoded_once_however_little_memory_there_is() -> None:
+async def test_texts_for_a_store_are_encoded_once_even_with_little_memory() -> None:
     encoder = CallCounter()
     cached = CachingEncoder(encoder, max_bytes=20_000)
     texts = [f"text {i} of a whale" for i in range(50)]
@@ -157,14 +157,14 @@ async def test_what_a_store_will_ask_for_is_encoded_once_however_little_memory_t
     assert (cached._bytes, len(cached._spool._slots)) == (0, 0)
 
 
-def test_what_no_store_will_ask_for_is_not_written_to_disk() -> None:
+def test_texts_for_no_store_are_not_written_to_disk() -> None:
     cached = CachingEncoder(HashEncoder(), max_bytes=20_000)
     cached.encode_documents([f"text {i}" for i in range(50)])
     cached.encode_queries([f"text {i}" for i in range(50)])
     assert cached._spool._file is None
 
 
-async def test_a_row_that_gave_way_is_encoded_again() -> None:
+async def test_a_replaced_row_is_encoded_again() -> None:
     encoder = CallCounter()
     cached = CachingEncoder(encoder, max_bytes=0, spool_bytes=4 * SLOT)
     texts = [f"text {i}" for i in range(9)]

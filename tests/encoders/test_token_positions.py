@@ -1,4 +1,4 @@
-"""The tokens of a text, with their places: one for each ColBERT vector."""
+"""The tokens of a text with their positions: one token for each ColBERT vector."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_lexical_weights_are_those_of_the_tokens(m3: Path, random_text: Text) ->
     assert found.notes == ()
 
 
-def test_places_are_in_the_original_text() -> None:
-    """Through a normaliser that changes lengths, and blanks that belong to the word behind."""
+def test_positions_are_in_the_original_text() -> None:
+    """With a normaliser that changes lengths, and blanks that belong to the next word."""
     vocabulary = {"<s>": 0, "</s>": 1, "<unk>": 2, "▁": 3, "▁fish": 4, "▁e": 5, "n": 6}
     tokenizer = Tokenizer(
         models.Unigram([(piece, -float(i)) for piece, i in vocabulary.items()], unk_id=2)

@@ -1,4 +1,4 @@
-"""Maximal marginal relevance, both ends of it."""
+"""Maximal marginal relevance, from nearest to most diverse."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_document_without_a_vector_is_neither_near_nor_redundant() -> None:
     assert diverse(QUERY, documents, k=3, relevance=0.5) == [0, 1, 2]
 
 
-def test_there_are_no_more_than_there_are() -> None:
+def test_k_may_exceed_the_number_of_documents() -> None:
     assert len(diverse(QUERY, DOCUMENTS, k=100)) == 4
     assert diverse(QUERY, DOCUMENTS[:0], k=3) == []
 

@@ -84,7 +84,7 @@ def test_of_two_texts_with_one_id_the_stored_one_is_not_encoded(
     assert encoder.encoded == 2
 
 
-def test_a_collection_without_the_part_is_of_no_use(encoder: HashEncoder) -> None:
+def test_stored_vectors_without_the_part_are_not_used(encoder: HashEncoder) -> None:
     with open_store(f"memory:/rerank_{uuid4().hex}") as store:
         store.create(Schema(dense=32, sparse=True, colbert=None))
         reranker = Rescorer(encoder, store=store)
@@ -93,7 +93,7 @@ def test_a_collection_without_the_part_is_of_no_use(encoder: HashEncoder) -> Non
         store.drop()
 
 
-def test_a_cross_encoder_scores_in_the_encoders_place() -> None:
+def test_a_cross_encoder_replaces_the_encoder() -> None:
     reranker = Rescorer(cross_encoder=LengthScorer())
     assert reranker.scores(QUERY, [Candidate("abc"), Candidate("a")]) == [3.0, 1.0]
 
@@ -108,7 +108,7 @@ def test_no_candidates_cost_nothing(encoder: HashEncoder) -> None:
     assert encoder.encoded == 0
 
 
-def test_something_must_score(encoder: HashEncoder) -> None:
+def test_exactly_one_scorer_is_required(encoder: HashEncoder) -> None:
     with pytest.raises(InvalidOptionError, match="either"):
         Rescorer()
     with pytest.raises(InvalidOptionError, match="either"):
