@@ -8,8 +8,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from trivec import Schema, Vector, Vectors
-from trivec.encoders.caching import CachingEncoder
-from trivec.encoders.protocol import TextEncoder
+from trivec.encoders import CachingEncoder, TextEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import unit
 from trivec_langchain.sharing import Sharing

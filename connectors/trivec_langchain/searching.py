@@ -15,7 +15,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from trivec import Hit, Store, Vector, Weights
-from trivec.encoders.protocol import TextEncoder
+from trivec.encoders import TextEncoder
 from trivec.encoders.tokenizer import check_texts
 from trivec.errors import InvalidInputError, InvalidOptionError
 from trivec.fields import FieldType

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
-from trivec.encoders.caching import CachingEncoder
-from trivec.encoders.protocol import TextEncoder
+from trivec.encoders import CachingEncoder, TextEncoder
 from trivec.errors import InvalidOptionError, MissingDependencyError
 
 if TYPE_CHECKING:

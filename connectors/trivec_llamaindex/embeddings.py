@@ -10,8 +10,7 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.callbacks import CallbackManager
 
 from trivec import Vectors
-from trivec.encoders.caching import CachingEncoder
-from trivec.encoders.protocol import TextEncoder
+from trivec.encoders import CachingEncoder, TextEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec_llamaindex.sharing import Sharing
 

@@ -10,9 +10,9 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from trivec import Store, Weights
-from trivec.encoders.protocol import TextEncoder
+from trivec.encoders import TextEncoder
 from trivec.errors import InvalidOptionError
-from trivec.reranking.rescorer import Candidate, CrossEncoder, RerankMode, Rescorer
+from trivec.reranking import Candidate, CrossEncoder, RerankMode, Rescorer
 from trivec.scores import as_weights
 from trivec_llamaindex.dumps import DumpedWeights
 from trivec_llamaindex.nodes import embedded_text, stored_text

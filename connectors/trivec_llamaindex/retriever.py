@@ -12,8 +12,7 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from trivec import Hit, Store, Vector, Vectors, Weights
-from trivec.encoders.caching import CachingEncoder
-from trivec.encoders.protocol import TextEncoder
+from trivec.encoders import CachingEncoder, TextEncoder
 from trivec.errors import CollectionNotFoundError, InvalidOptionError
 from trivec.rows import unit
 from trivec.search import Mode, Search

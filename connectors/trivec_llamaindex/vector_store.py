@@ -16,8 +16,7 @@ from llama_index.core.vector_stores import VectorStoreQuery, VectorStoreQueryRes
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from trivec import Document, Filter, Hit, Store, Vector, Weights
-from trivec.encoders.caching import CachingEncoder
-from trivec.encoders.protocol import TextEncoder
+from trivec.encoders import CachingEncoder, TextEncoder
 from trivec.errors import CollectionNotFoundError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import F

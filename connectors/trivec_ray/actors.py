@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from trivec import Encoder
 from trivec.checks import check_encoder
 from trivec.document import Document
-from trivec.encoders.encoder import Encoder
-from trivec.encoders.protocol import TextEncoder
+from trivec.encoders import TextEncoder
 from trivec.errors import InvalidDocumentError, JournalError
 from trivec.ingestion.identity import Maker
 from trivec.ingestion.pipeline import OnError, Pipeline, as_line

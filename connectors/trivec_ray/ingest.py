@@ -15,7 +15,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, Worker
 
 from trivec.arguments import at_least_one, type_name
 from trivec.checks import check_callback, check_journal
-from trivec.encoders.protocol import TextEncoder
+from trivec.encoders import TextEncoder
 from trivec.errors import CheckpointError, InvalidOptionError, StoreError
 from trivec.ingestion.identity import Maker
 from trivec.ingestion.pipeline import OnError, Rejects, check_on_error

@@ -29,7 +29,7 @@ from trivec.cli.options import (
 )
 from trivec.collection import Collection, Page
 from trivec.document import Document
-from trivec.encoders.protocol import TextEncoder
+from trivec.encoders import TextEncoder
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources import Source
 from trivec.outputs import check_output

@@ -12,14 +12,13 @@ import pytest
 import torch
 
 import trivec.demo
-from trivec import Encoder, Vector
+from trivec import Encoder, Reranker, Vector
 from trivec.demo.model import demo_model
 from trivec.encoders.checkpoint import open_checkpoint
 from trivec.encoders.linear import BlockwiseLinear, Int8Linear
 from trivec.encoders.placement import place
 from trivec.encoders.tokenizer import TextTokenizer
 from trivec.errors import CheckpointError
-from trivec.reranking.cross_encoder import Reranker
 from trivec.reranking.pairs import PairTokenizer
 from trivec.rows import Float
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from trivec import Vectors
-from trivec.encoders.caching import CachingEncoder
+from trivec.encoders import CachingEncoder
 from trivec.errors import InvalidOptionError
 from trivec.testing import HashEncoder
 

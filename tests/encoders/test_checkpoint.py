@@ -14,9 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from trivec import Encoder
+from trivec import Encoder, Reranker
 from trivec.errors import CheckpointError
-from trivec.reranking.cross_encoder import Reranker
 
 Copy = Callable[[Path], Path]
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from trivec import Document, Encoder, Schema, Vector, Vectors
-from trivec.encoders.tokenizer import Truncation
+from trivec.encoders import Truncation
 from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
 from trivec.rows import Float
 

@@ -12,10 +12,9 @@ import pytest
 import torch
 from huggingface_hub import errors as hub
 
-from trivec import Encoder
+from trivec import Encoder, Reranker
 from trivec.encoders.files import reason
 from trivec.errors import CheckpointError
-from trivec.reranking.cross_encoder import Reranker
 
 Copy = Callable[[Path], Path]
 

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from trivec import Document, Encoder, ingest, open_store
-from trivec.encoders import placement
-from trivec.encoders.caching import CachingEncoder
+from trivec.encoders import CachingEncoder, placement
 from trivec.encoders.cpu import Processor, this_processor
 from trivec.encoders.linear import OneDnnLinear, PlainLinear, linear_for
 from trivec.encoders.measurement import Measurement

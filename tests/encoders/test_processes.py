@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from trivec import Encoder
-from trivec.encoders.caching import CachingEncoder
+from trivec.encoders import CachingEncoder
 from trivec.encoders.processes import survives_fork
 from trivec.testing import HashEncoder
 
@@ -27,7 +27,7 @@ import asyncio, multiprocessing, os, sys, warnings
 import numpy as np
 import torch
 from trivec import Encoder
-from trivec.encoders.caching import CachingEncoder
+from trivec.encoders import CachingEncoder
 
 warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
 folder, precision = sys.argv[1:]

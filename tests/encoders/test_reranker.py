@@ -23,9 +23,8 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from trivec import Encoder
+from trivec import Encoder, Reranker
 from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
-from trivec.reranking.cross_encoder import Reranker
 
 Text = Callable[..., str]
 Copy = Callable[[Path], Path]

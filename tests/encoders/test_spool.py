@@ -12,7 +12,7 @@ import pytest
 from watched import CallCounter
 
 from trivec import Vectors
-from trivec.encoders.caching import CachingEncoder
+from trivec.encoders import CachingEncoder
 from trivec.encoders.spool import Spool
 from trivec.testing import HashEncoder
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trivec.errors import InvalidOptionError
-from trivec.reranking.mmr import diverse
+from trivec.reranking import diverse
 
 # Two that are nearly the same as the query, one between, one across.
 DOCUMENTS = np.array([[0, 1], [0.999, 0.04], [1, 0], [0.7, 0.7]], np.float32)

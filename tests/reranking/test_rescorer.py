@@ -10,7 +10,7 @@ import pytest
 
 from trivec import Document, Schema, Store, Vectors, Weights, open_store, score
 from trivec.errors import InvalidOptionError, InvalidVectorsError
-from trivec.reranking.rescorer import Candidate, Rescorer
+from trivec.reranking import Candidate, Rescorer
 from trivec.testing import HashEncoder
 
 TEXTS = ["blue whale", "grey seal", "red fox", "whale song"]
