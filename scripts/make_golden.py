@@ -1,4 +1,4 @@
-"""Make tests/encoding/golden: what FlagEmbedding computes on a tiny random checkpoint.
+"""Make tests/encoders/golden: what FlagEmbedding computes on a tiny random checkpoint.
 
 Run it in an environment of its own, from the project's root:
 
@@ -17,7 +17,7 @@ from FlagEmbedding import BGEM3FlagModel  # pyright: ignore[reportMissingImports
 from safetensors.numpy import save_file
 
 ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = ROOT / "tests" / "encoding" / "golden"
+GOLDEN = ROOT / "tests" / "encoders" / "golden"
 WEIGHTS = [1.0, 0.3, 1.0]
 MAX_LENGTH = 128
 QUERIES = ["kalo mine ruka", "tevo", "sasa lolo kalo kalo nemi"]
@@ -33,7 +33,7 @@ DOCUMENTS = [
 def main() -> None:
     shutil.rmtree(GOLDEN, ignore_errors=True)
     checkpoint = GOLDEN / "checkpoint"
-    builders = runpy.run_path(str(ROOT / "tests" / "encoding" / "conftest.py"))
+    builders = runpy.run_path(str(ROOT / "tests" / "encoders" / "conftest.py"))
     builders["save_m3"](checkpoint, positions=MAX_LENGTH + 2)
     model = BGEM3FlagModel(
         str(checkpoint), use_fp16=False, devices="cpu", colbert_dim=builders["COLBERT"]

@@ -8,7 +8,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["trivec", "trivec.encoding.encoder", "trivec.testing"])
+@pytest.mark.parametrize(
+    "module", ["trivec", "trivec.encoders", "trivec.reranking", "trivec.testing"]
+)
 def test_torch_is_imported_by_encoding_only(module: str) -> None:
     code = f"import sys, {module}; print({{'torch', 'transformers'}} & set(sys.modules))"
     done = subprocess.run(

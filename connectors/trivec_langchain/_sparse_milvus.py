@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
-from trivec.encoding.cache import CachingEncoder
+from trivec.encoders import CachingEncoder
 from trivec.errors import InvalidVectorsError
 from trivec.vectors import Vectors
 

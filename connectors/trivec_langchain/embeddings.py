@@ -8,10 +8,9 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from trivec import Schema, Vector, Vectors
-from trivec.encoding.cache import CachingEncoder
+from trivec.encoders import CachingEncoder, TextEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import unit
-from trivec.text_encoder import TextEncoder
 from trivec_langchain.sharing import Sharing
 
 __all__ = ["DenseEncoder", "TrivecEmbeddings", "as_encoder"]

@@ -11,8 +11,8 @@ from langchain_core.documents.compressor import BaseDocumentCompressor
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 
 from trivec import Store, Weights
-from trivec.rescoring import Candidate, RerankMode, Rescorer
-from trivec.text_encoder import TextEncoder
+from trivec.encoders import TextEncoder
+from trivec.reranking import Candidate, RerankMode, Rescorer
 from trivec_langchain.dumps import DumpedWeights
 from trivec_langchain.sharing import SharingModel
 

@@ -15,14 +15,14 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from trivec import Hit, Store, Vector, Weights
-from trivec.encoding.tokens import check_texts
+from trivec.encoders import TextEncoder
+from trivec.encoders.tokenizer import check_texts
 from trivec.errors import InvalidInputError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.rows import unit
 from trivec.scores import as_weights
 from trivec.search import Mode, Search
 from trivec.stores.bound import BoundStore
-from trivec.text_encoder import TextEncoder
 from trivec_langchain.documents import to_langchain
 from trivec_langchain.embeddings import DenseEncoder, TrivecEmbeddings, as_encoder
 from trivec_langchain.filters import LangChainFilter, to_filter

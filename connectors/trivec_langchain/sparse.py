@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
-from trivec.encoding.cache import CachingEncoder
+from trivec.encoders import CachingEncoder, TextEncoder
 from trivec.errors import InvalidOptionError, MissingDependencyError
-from trivec.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
     from langchain_milvus.utils.sparse import BaseSparseEmbedding

@@ -14,8 +14,8 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 
 from trivec import Filter, Store
+from trivec.encoders import TextEncoder
 from trivec.errors import InvalidOptionError
-from trivec.text_encoder import TextEncoder
 from trivec_langchain.documents import batches, to_langchain, with_ids
 from trivec_langchain.filters import LangChainFilter, to_filter
 from trivec_langchain.options import StoreOptions

@@ -10,9 +10,8 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.callbacks import CallbackManager
 
 from trivec import Vectors
-from trivec.encoding.cache import CachingEncoder
+from trivec.encoders import CachingEncoder, TextEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
-from trivec.text_encoder import TextEncoder
 from trivec_llamaindex.sharing import Sharing
 
 __all__ = ["EMBED_BATCH_SIZE", "TrivecEmbedding", "TrivecSparseEmbedding"]
@@ -25,7 +24,7 @@ class TrivecEmbedding(Sharing, BaseEmbedding):
     """An encoder's dense vectors, for everything in LlamaIndex that takes an embedding model.
 
     All classes of this package that are made with the same encoder share one forward pass per
-    text, as long as what they remember fits in the cache (`trivec.encoding.cache.CACHE_BYTES`).
+    text, as long as what they remember fits in the cache (`trivec.encoders.caching.CACHE_BYTES`).
 
     Args:
         encoder: A trivec encoder.

@@ -10,10 +10,10 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from trivec import Store, Weights
+from trivec.encoders import TextEncoder
 from trivec.errors import InvalidOptionError
-from trivec.rescoring import Candidate, CrossEncoder, RerankMode, Rescorer
+from trivec.reranking import Candidate, CrossEncoder, RerankMode, Rescorer
 from trivec.scores import as_weights
-from trivec.text_encoder import TextEncoder
 from trivec_llamaindex.dumps import DumpedWeights
 from trivec_llamaindex.nodes import embedded_text, stored_text
 from trivec_llamaindex.sharing import Sharing

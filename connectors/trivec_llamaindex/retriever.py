@@ -12,12 +12,11 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from trivec import Hit, Store, Vector, Vectors, Weights
-from trivec.encoding.cache import CachingEncoder
+from trivec.encoders import CachingEncoder, TextEncoder
 from trivec.errors import CollectionNotFoundError, InvalidOptionError
 from trivec.rows import unit
 from trivec.search import Mode, Search
 from trivec.stores.lazy import LazyStore
-from trivec.text_encoder import TextEncoder
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.nodes import to_node
 from trivec_llamaindex.query import given_embedding

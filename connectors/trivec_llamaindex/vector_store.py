@@ -16,14 +16,13 @@ from llama_index.core.vector_stores import VectorStoreQuery, VectorStoreQueryRes
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from trivec import Document, Filter, Hit, Store, Vector, Weights
-from trivec.encoding.cache import CachingEncoder
+from trivec.encoders import CachingEncoder, TextEncoder
 from trivec.errors import CollectionNotFoundError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import F
 from trivec.scores import as_weights
 from trivec.search import Search
 from trivec.stores.bound import BoundStore
-from trivec.text_encoder import TextEncoder
 from trivec_llamaindex.dumps import (
     DumpedFields,
     DumpedFilter,

@@ -23,18 +23,18 @@ import numpy as np
 import pyarrow as pa
 import ray
 
+from trivec import Encoder
+from trivec.checks import check_encoder
 from trivec.document import Document
-from trivec.encoding.encoder import Encoder
+from trivec.encoders import TextEncoder
 from trivec.errors import InvalidDocumentError, JournalError
 from trivec.ingestion.identity import Maker
 from trivec.ingestion.pipeline import OnError, Pipeline, as_line
 from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.report import IngestReport, Rejected, Tally
-from trivec.roles import check_encoder
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 from trivec_ray.attempts import check_block, check_load, check_writing, deadly, is_enough
 from trivec_ray.ledger import SharedJournal
 from trivec_ray.rows import Columns, Parcel, pack, pack_error, read_rows, unpack

@@ -14,16 +14,16 @@ from ray.data import ActorPoolStrategy, Dataset, from_items
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
 from trivec.arguments import at_least_one, type_name
+from trivec.checks import check_callback, check_journal
+from trivec.encoders import TextEncoder
 from trivec.errors import CheckpointError, InvalidOptionError, StoreError
 from trivec.ingestion.identity import Maker
 from trivec.ingestion.pipeline import OnError, Rejects, check_on_error
 from trivec.ingestion.reading import PART_BYTES, PART_DOCUMENTS
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.outputs import check_output
-from trivec.roles import check_callback, check_journal
 from trivec.stores.registry import local_files
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 from trivec_ray.actors import Encoding, Writing, make_encoder, plan_rows
 from trivec_ray.ledger import SharedJournal
 from trivec_ray.rows import ROW_COLUMNS, Columns, as_rows, unpack

@@ -12,11 +12,11 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from trivec.checks import check_store
 from trivec.document import Document
 from trivec.ingestion.identity import Maker, identity
 from trivec.ingestion.ingest import reconcile
 from trivec.ingestion.journal import Journal
-from trivec.roles import check_store
 from trivec.schema import Schema
 from trivec_ray.attempts import Attempts
 from trivec_ray.target import Target

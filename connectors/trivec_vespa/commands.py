@@ -29,12 +29,12 @@ from trivec.cli.options import (
 )
 from trivec.collection import Collection, Page
 from trivec.document import Document
+from trivec.encoders import TextEncoder
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources import Source
 from trivec.outputs import check_output
 from trivec.schema import Schema
 from trivec.stores.registry import open_store, store_schemes
-from trivec.text_encoder import TextEncoder
 
 __all__ = ["vespa_app", "vespa_feed"]
 

@@ -3,8 +3,7 @@
 from trivec._version import __version__
 from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document
-from trivec.encoding.encoder import Encoder
-from trivec.encoding.reranker import Reranker
+from trivec.encoders.encoder import Encoder
 from trivec.errors import TrivecError
 from trivec.filters import F, Filter
 from trivec.hit import Hit
@@ -14,6 +13,7 @@ from trivec.ingestion.report import IngestReport
 from trivec.insight.evaluation import Evaluation, evaluate
 from trivec.insight.explanation import Explanation, explain
 from trivec.insight.tuning import Tuning, tune
+from trivec.reranking.cross_encoder import Reranker
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights, score
 from trivec.stores.registry import open_store

@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from trivec.encoding.tokens import check_texts
+from trivec.encoders.protocol import Token
+from trivec.encoders.tokenizer import check_texts
 from trivec.rows import Float, SparseRows, TokenRows
 from trivec.schema import Schema
-from trivec.text_encoder import Token
 from trivec.vectors import Vector, Vectors
 
 __all__ = ["HashEncoder"]

@@ -17,12 +17,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from trivec.encoding.architecture import Architecture
-from trivec.encoding.linear import kind
-from trivec.encoding.packed import Backbone
-from trivec.encoding.precision import Precision
-from trivec.encoding.processor import this_processor
-from trivec.encoding.tokens import TokenIds, token_batches
+from trivec.encoders.architecture import Architecture
+from trivec.encoders.backbone import Backbone
+from trivec.encoders.batching import token_batches
+from trivec.encoders.cpu import this_processor
+from trivec.encoders.linear import linear_for
+from trivec.encoders.precision import Precision
+from trivec.encoders.tokenizer import TokenIds
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 
@@ -90,7 +91,7 @@ def timed(encode: Callable[[], NDArray[np.float32]]) -> Run:
 def product_rate(precision: Precision) -> float:
     """Return the FLOP/s of the matrix product alone, at the size of the widest layer."""
     dtype = torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float32
-    layer = kind(precision, torch.device("cpu"))(
+    layer = linear_for(precision, torch.device("cpu"))(
         torch.randn(4096, 1024, dtype=dtype), torch.zeros(4096, dtype=dtype)
     )
     states = torch.randn(1024, 1024, dtype=dtype)
@@ -141,7 +142,7 @@ def test_packed_against_padded(
     backbone = Backbone(
         Architecture.from_config(CONFIG),
         state.__getitem__,
-        linear=kind(precision, torch.device("cpu")),
+        linear=linear_for(precision, torch.device("cpu")),
         dtype=torch.bfloat16 if precision is Precision.BFLOAT16 else torch.float32,
         device=torch.device("cpu"),
     )

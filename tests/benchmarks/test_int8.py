@@ -19,9 +19,9 @@ from torch import Tensor
 import trivec.demo
 from trivec import Encoder, Vectors
 from trivec.demo.model import demo_model
-from trivec.encoding import linear
-from trivec.encoding.linear import Int8Linear, Linear, OneDnnLinear
-from trivec.encoding.processor import this_processor
+from trivec.encoders import linear
+from trivec.encoders.cpu import this_processor
+from trivec.encoders.linear import Int8Linear, Linear, OneDnnLinear
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1200)]
 

@@ -19,8 +19,8 @@ from trivec import Document, Hit, Schema, Vectors, open_store
 from trivec.cli.app import app
 from trivec.cli.options import fields_of, weights_of
 from trivec.cli.search import hits_table
-from trivec.encoding.placement import place
-from trivec.encoding.processor import this_processor
+from trivec.encoders.cpu import this_processor
+from trivec.encoders.placement import place
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.ingestion.report import IngestInterrupted, IngestReport
 from trivec.scores import Scores, Weights

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from trivec import Document, open_store
 from trivec.cli.app import app
-from trivec.encoding.naming import model_name
+from trivec.encoders.hub import model_name
 from trivec.testing import HashEncoder
 
 OWN = "maker/model-a"

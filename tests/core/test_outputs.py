@@ -19,7 +19,7 @@ import pytest
 
 from trivec import Document, Evaluation, Vectors, copy, evaluate, ingest, open_store
 from trivec.collection import Collection, Page
-from trivec.encoding.spool import Spool
+from trivec.encoders.spool import Spool
 from trivec.errors import InvalidOptionError, OutputError
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.report import Rejected

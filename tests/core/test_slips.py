@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from trivec import Document, F, Schema, Store, Vector, Vectors, Weights, open_store, score
-from trivec.encoding.cache import CachingEncoder
+from trivec.encoders import CachingEncoder
 from trivec.errors import InvalidInputError, InvalidVectorsError, StoreError
 from trivec.rows import SparseRows, TokenRows
 from trivec.scores import score_many

@@ -36,7 +36,7 @@ from store_cases import FIELDS
 
 from trivec import Document, F, Filter, Vectors, open_store
 from trivec.collection import Collection
-from trivec.encoding.checkpoint import open_checkpoint
+from trivec.encoders.checkpoint import open_checkpoint
 from trivec.errors import TrivecError
 from trivec.fields import field_types, fit_filter
 from trivec.filters import And, Comparison, Not, Op, Or
@@ -421,7 +421,7 @@ def checkpoint_files(rng: Random, folder: Path) -> None:
         damaged = name == chosen and rng.random() < 0.3
         path.write_bytes(_damaged(rng, data) if damaged else data)
     (folder / "tokenizer.json").write_text("{}")
-    open_checkpoint(folder, model=folder, kind=rng.choice(["encoder", "reranker"]))
+    open_checkpoint(folder, model=folder, purpose=rng.choice(["encoder", "reranker"]))
 
 
 def judgement_files(rng: Random, folder: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from trivec import Weights
 from trivec.errors import InvalidOptionError
-from trivec.rescoring import RerankMode
+from trivec.reranking import RerankMode
 from trivec.testing import HashEncoder
 from trivec_langchain import TrivecReranker, TrivecVectorStore
 

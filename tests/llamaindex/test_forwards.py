@@ -17,7 +17,7 @@ from llama_index.core.storage.docstore import SimpleDocumentStore
 from watched import CallCounter
 
 from trivec import Store
-from trivec.encoding.cache import CachingEncoder
+from trivec.encoders import CachingEncoder
 from trivec.testing import HashEncoder
 from trivec_llamaindex import TrivecEmbedding, TrivecSparseEmbedding, TrivecVectorStore
 

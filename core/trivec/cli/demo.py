@@ -29,7 +29,8 @@ from trivec.cli.search import hits_table
 from trivec.demo.collection import DemoCollection, Question, load_collection
 from trivec.demo.lesson import matches, representations, shares, verdict
 from trivec.demo.run import METRIC, measure, update
-from trivec.encoding.cache import CachingEncoder
+from trivec.encoders.caching import CachingEncoder
+from trivec.encoders.protocol import TokenizingEncoder
 from trivec.folders import cache_folder
 from trivec.hit import Hit
 from trivec.insight.evaluation import ModeResult
@@ -39,7 +40,6 @@ from trivec.search import Mode
 from trivec.stores.registry import open_store
 from trivec.stores.store import Store
 from trivec.terminal import one_line
-from trivec.text_encoder import TokenizingEncoder
 from trivec.vectors import Vector
 
 __all__ = ["demo"]

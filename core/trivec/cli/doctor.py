@@ -73,10 +73,10 @@ def _versions() -> Iterable[Finding]:
 def _machine() -> Iterable[Finding]:
     import torch
 
-    from trivec.encoding.linear import rates
-    from trivec.encoding.placement import place
-    from trivec.encoding.precision import Precision
-    from trivec.encoding.processor import this_processor
+    from trivec.encoders.cpu import this_processor
+    from trivec.encoders.linear import measure_rates
+    from trivec.encoders.placement import place
+    from trivec.encoders.precision import Precision
 
     processor = this_processor()
     yield Finding("machine", "processors", f"{os.cpu_count()}, {torch.get_num_threads()} threads")
@@ -87,7 +87,7 @@ def _machine() -> Iterable[Finding]:
     kinds = [Precision.FLOAT32, Precision.INT8]
     if processor.has_bfloat16:
         kinds.append(Precision.BFLOAT16)
-    for precision, rate in rates(kinds).items():
+    for precision, rate in measure_rates(kinds).items():
         yield Finding("machine", f"{precision} products now", f"{rate / 1e9:.0f} GFLOP/s")
     placement = place("auto", "auto")
     yield Finding("machine", "precision auto", f"{placement.precision}: {placement.reason}")

@@ -73,6 +73,6 @@ def _name_of(model: str) -> str:
         from trivec.demo.model import demo_name
 
         return demo_name()
-    from trivec.encoding.naming import model_name
+    from trivec.encoders.hub import model_name
 
     return model_name(model)

@@ -17,7 +17,7 @@ from trivec.stores.registry import local_files
 from trivec.terminal import SafeConsole, json_line
 
 if TYPE_CHECKING:
-    from trivec.encoding.encoder import Encoder
+    from trivec.encoders.encoder import Encoder
 
 __all__ = [
     "AllowEmpty",
@@ -121,7 +121,7 @@ def load_encoder(model: str, device: str, precision: str, name: str | None = Non
         precision: The numbers of its matrix products.
         name: What it is called in a collection; None for the name of the folder or on the hub.
     """
-    from trivec.encoding.encoder import Encoder
+    from trivec.encoders.encoder import Encoder
 
     if model == "demo":
         from trivec.demo.model import demo_model

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from trivec.encoders.protocol import Token
 from trivec.hit import Hit
 from trivec.insight.explanation import Explanation
 from trivec.insight.rendering.style import PART_NAMES
 from trivec.scores import Scores, Weights
 from trivec.search import Mode
-from trivec.text_encoder import Token
 from trivec.vectors import Vector
 
 __all__ = ["matches", "representations", "shares", "verdict"]

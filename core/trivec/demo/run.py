@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from trivec.demo.collection import FIELDS, DemoCollection
 from trivec.document import Document
+from trivec.encoders.protocol import TextEncoder
 from trivec.ingestion.ingest import ingest
 from trivec.ingestion.report import IngestReport
 from trivec.insight.evaluation import Evaluation, evaluate
 from trivec.search import MODES
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 
 __all__ = ["METRIC", "measure", "update"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trivec.arguments import at_least_one, expect
+from trivec.checks import check_callback, check_journal, check_store
 from trivec.document import Document, Json
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.fields import FieldType
@@ -22,7 +23,6 @@ from trivec.ingestion.reading import PART_BYTES
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.ingestion.stopping import Stop
 from trivec.ingestion.verification import Verification, verify
-from trivec.roles import check_callback, check_journal, check_store
 from trivec.stores.store import Store
 from trivec.vectors import Vectors
 

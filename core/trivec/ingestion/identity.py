@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from trivec.encoders.protocol import TextEncoder
 from trivec.schema import Schema
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 
 __all__ = ["Configured", "Maker", "identity"]
 

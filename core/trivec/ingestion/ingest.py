@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from trivec.arguments import at_least_one, expect
+from trivec.checks import (
+    check_callback,
+    check_documents,
+    check_encoder,
+    check_journal,
+    check_store,
+)
 from trivec.document import Document
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, TrivecError
 from trivec.ingestion.identity import Maker, identity
 from trivec.ingestion.journal import Journal
@@ -20,16 +28,8 @@ from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, R
 from trivec.ingestion.sources import RejectFile, Source
 from trivec.ingestion.stopping import Stop
 from trivec.outputs import check_outputs
-from trivec.roles import (
-    check_callback,
-    check_documents,
-    check_encoder,
-    check_journal,
-    check_store,
-)
 from trivec.stores.registry import local_files
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 
 __all__ = ["Measured", "aingest", "check_files", "ingest", "reconcile"]
 

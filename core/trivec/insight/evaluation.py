@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.checks import check_encoder, check_store
 from trivec.document import Document
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
 from trivec.filters import Filter
 from trivec.hit import Hit
@@ -20,11 +22,9 @@ from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import Interval, bootstrap_interval, holm, randomisation_p
 from trivec.outputs import make_folder, written_beside
-from trivec.roles import check_encoder, check_store
 from trivec.scores import Weights
 from trivec.search import MODES, Mode, as_mode
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 from trivec.vectors import Vectors
 
 if TYPE_CHECKING:

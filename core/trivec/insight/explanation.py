@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from trivec.arguments import expect
+from trivec.checks import check_encoder
 from trivec.document import Document
+from trivec.encoders.protocol import Token, TokenizingEncoder
 from trivec.errors import InvalidOptionError
 from trivec.hit import Hit
-from trivec.roles import check_encoder
 from trivec.rows import Tokens
 from trivec.scores import Scores, Weights, score
 from trivec.search import Part
-from trivec.text_encoder import Token, TokenizingEncoder
 from trivec.vectors import Vector
 
 if TYPE_CHECKING:

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import expect
+from trivec.checks import check_encoder, check_store
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import Interval, bootstrap_interval, randomisation_p
-from trivec.roles import check_encoder, check_store
 from trivec.scores import Weights
 from trivec.stores.store import Store
-from trivec.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -1,0 +1,178 @@
+"""Batches: texts that fit into one forward pass, and concurrent calls that share one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import weakref
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The states of a batch should stay in the processor's caches: 512 to 2,048 tokens are equally fast
+# on a CPU. A GPU needs more tokens to be busy.
+CPU_BATCH_TOKENS = 1024
+GPU_BATCH_TOKENS = 32768
+
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def token_batches(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of texts, longest first, in batches of at most `budget` tokens.
+
+    A text longer than the budget is a batch by itself. Sorting puts equal lengths side by side,
+    where one attention call handles them all, and reaches the peak memory use first.
+
+    >>> [batch.tolist() for batch in token_batches(np.array([3, 9, 4, 3]), 8)]
+    [[1], [2, 0], [3]]
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = tokens = 0
+    for stop, length in enumerate(lengths[order].tolist()):
+        if stop > start and tokens + length > budget:
+            yield order[start:stop]
+            start, tokens = stop, 0
+        tokens += length
+    if start < len(order):
+        yield order[start:]
+
+
+@dataclass(slots=True)
+class _Call(Generic[Key, Item, Result]):
+    key: Key
+    items: Sequence[Item]
+    alone: bool
+    future: Future[Result] = field(default_factory=Future)
+
+    def fits(self, other: _Call[Key, Item, Result]) -> bool:
+        """Return whether both calls may share one computation."""
+        return self.key == other.key and not self.alone and not other.alone
+
+
+class Batcher(Generic[Key, Item, Result]):
+    """Computes the items of concurrent calls with equal keys together, in one thread.
+
+    While one computation runs, further calls queue. The next computation takes the oldest call and
+    all others with its key, up to `max_items`. A call starts at once if nothing else runs. If a
+    shared computation fails, its calls run one by one, so that no call fails because of another.
+
+    Args:
+        compute: Computes all items of a key; runs in the one thread.
+        part: Returns the part of a result that belongs to the items `start` to `stop`.
+        max_items: The most items of a shared computation; a larger call runs alone.
+
+    Example:
+        >>> upper = Batcher(
+        ...     lambda key, items: [item.upper() for item in items],
+        ...     lambda result, start, stop: result[start:stop],
+        ...     max_items=8,
+        ... )
+        >>> async def both():
+        ...     first, second = upper.submit("key", ["a"]), upper.submit("key", ["b", "c"])
+        ...     return await asyncio.gather(first, second)
+        >>> asyncio.run(both())
+        [['A'], ['B', 'C']]
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[Key, Sequence[Item]], Result],
+        part: Callable[[Result, int, int], Result],
+        *,
+        max_items: int,
+    ) -> None:
+        self._compute = compute
+        self._part = part
+        self._max_items = max_items
+        self._start()
+        _batchers.add(self)
+
+    def _start(self) -> None:
+        self._lock = Lock()
+        self._waiting: deque[_Call[Key, Item, Result]] = deque()
+        self._running = False
+        # The thread starts with the first call, and ends with the batcher or the program.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="trivec-encoder")
+
+    async def submit(self, key: Key, items: Sequence[Item], *, alone: bool = False) -> Result:
+        """Return the result for these items. Cancelling drops a call that still waits.
+
+        Args:
+            key: What the result depends on besides the items.
+            items: What to compute.
+            alone: Whether to compute them apart from all other calls.
+        """
+        call: _Call[Key, Item, Result] = _Call(key, items, alone)
+        with self._lock:
+            self._waiting.append(call)
+            start = not self._running
+            self._running = True
+        if start:
+            self._thread.submit(self._run)
+        return await asyncio.wrap_future(call.future)
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            if len(batch) == 1 or not self._run_together(batch):
+                for call in batch:
+                    self._run_alone(call)
+
+    def _run_together(self, batch: Sequence[_Call[Key, Item, Result]]) -> bool:
+        """Run the calls of a batch as one; if that fails, set no result and return False."""
+        try:
+            result = self._compute(batch[0].key, [item for call in batch for item in call.items])
+            stops = list(accumulate(len(call.items) for call in batch))
+            parts = [self._part(result, *bounds) for bounds in pairwise([0, *stops])]
+        except BaseException:
+            return False
+        for call, part in zip(batch, parts, strict=True):
+            call.future.set_result(part)
+        return True
+
+    def _run_alone(self, call: _Call[Key, Item, Result]) -> None:
+        try:
+            result = self._compute(call.key, call.items)
+        except BaseException as error:
+            call.future.set_exception(error)
+        else:
+            call.future.set_result(result)
+
+    def _next_batch(self) -> list[_Call[Key, Item, Result]]:
+        """Take the oldest call and those that fit it; return no calls if none wait."""
+        with self._lock:
+            batch: list[_Call[Key, Item, Result]] = []
+            others: deque[_Call[Key, Item, Result]] = deque()
+            room = self._max_items
+            for call in self._waiting:
+                if batch and not (batch[0].fits(call) and len(call.items) <= room):
+                    others.append(call)
+                elif call.future.set_running_or_notify_cancel():
+                    batch.append(call)
+                    room -= len(call.items)
+            self._waiting = others
+            self._running = bool(batch)
+            return batch
+
+
+# Weak references: a batcher and its thread end when the last user drops it.
+_batchers: weakref.WeakSet[Batcher[Any, Any, Any]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Give every batcher a thread of this process: a fork copies the memory, not the threads."""
+    for batcher in _batchers:
+        batcher._start()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork)

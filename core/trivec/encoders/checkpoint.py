@@ -1,0 +1,269 @@
+"""A model folder: its files are checked as a whole, then read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from trivec.arguments import shown
+from trivec.encoders.architecture import MODEL_TYPES, Architecture, number_problems
+from trivec.encoders.files import flaw, read_json, reason
+from trivec.encoders.head_files import HeadReader, Layer
+from trivec.encoders.hub import model_name
+from trivec.encoders.inventory import (
+    adapter_problems,
+    at_most,
+    file_problems,
+    missing_file_clues,
+    tensor_problems,
+    unmerged_problems,
+)
+from trivec.encoders.settings import Purpose, Settings, read_settings
+from trivec.encoders.tensors import TensorFiles, open_weights
+from trivec.errors import CheckpointError
+
+_VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
+_TOKENIZER_FILES = (*_VOCABULARIES, "special_tokens_map.json", "added_tokens.json", "vocab.json")
+
+_EN = "Represent this sentence for searching relevant passages: "
+_ZH = "为这个句子生成表示以用于检索相关文章："  # noqa: RUF001
+# From FlagEmbedding's model list; BGE-M3 has no instruction.
+_INSTRUCTIONS = {"en": _EN, "zh": _ZH}
+_INSTRUCTED = re.compile(r"bge-(?:large|base|small)-(en|zh)(?:-v1\.5)?/?$")
+# Settings of config.json that make a different model from the same tensors.
+_OTHER_MODELS = {
+    "is_decoder": "a decoder, whose tokens do not see later ones",
+    "is_causal": "a model whose tokens do not see later ones",
+    "add_cross_attention": "a part of an encoder-decoder",
+    "pruned_heads": "a model with pruned heads",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """The layers of a reranker on the first token's state, named as in its files.
+
+    Args:
+        dense: hidden → hidden.
+        output: hidden → 1.
+    """
+
+    dense: str
+    output: str
+
+    @property
+    def tensors(self) -> list[str]:
+        """The names of both layers' weights and biases."""
+        layers = (self.dense, self.output)
+        return [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checked model folder.
+
+    Args:
+        folder: The folder of the files.
+        name: The model's name in a `Schema`.
+        architecture: The backbone's dimensions.
+        prefix: The prefix of the backbone's tensor names in the files.
+        tensors: The weight files.
+        settings: How the model is to be used.
+        sparse: Weight (1, hidden) and bias (1,), or None.
+        colbert: Weight (dimension, hidden) and bias (dimension,), or None.
+        classifier: The layers of a reranker, or None for an encoder.
+    """
+
+    folder: Path
+    name: str
+    architecture: Architecture
+    prefix: str
+    tensors: TensorFiles
+    settings: Settings
+    sparse: Layer | None
+    colbert: Layer | None
+    classifier: Classifier | None
+
+    @property
+    def query_instruction(self) -> str:
+        """The text before each question."""
+        if self.settings.query_instruction is not None:
+            return self.settings.query_instruction
+        known = _INSTRUCTED.search(self.name)
+        return _INSTRUCTIONS[known[1]] if known else ""
+
+    @property
+    def document_instruction(self) -> str:
+        """The text before each document."""
+        return self.settings.document_instruction or ""
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a text, by the model and by the checkpoint's settings."""
+        most = self.architecture.max_length
+        return min(most, self.settings.max_length or most)
+
+    def read(self, name: str) -> Tensor:
+        """Read a tensor of the backbone, named as in an `XLMRobertaModel`."""
+        return self.tensors.read(self.prefix + name)
+
+    def layer(self, name: str) -> Layer:
+        """Read the float32 weight and bias of a layer, named as in the files."""
+        weight, bias = (self.tensors.read(f"{name}.{part}") for part in ("weight", "bias"))
+        return weight.float(), bias.float()
+
+
+def open_checkpoint(
+    folder: Path,
+    *,
+    model: str | Path,
+    purpose: Purpose = "encoder",
+    instructed: bool = False,
+) -> Checkpoint:
+    """Check all files of a folder and read the small ones.
+
+    Args:
+        folder: The folder that `fetch` returned.
+        model: The model as the user gave it, for its name.
+        purpose: What the model is loaded as.
+        instructed: Whether the user gives the instructions for questions and documents.
+
+    Raises:
+        CheckpointError: If anything is missing or wrong, or would be ignored; the message lists
+            all problems.
+    """
+    problems: list[str] = []
+    existing = [name for name in _TOKENIZER_FILES if (folder / name).is_file()]
+    if not set(existing) & set(_VOCABULARIES):
+        problems.append(f"the tokenizer is missing: {' or '.join(_VOCABULARIES)}")
+    problems += [f"{name} {wrong}" for name in existing if (wrong := flaw(folder / name))]
+    architecture = _architecture(folder, problems)
+    settings = read_settings(folder, problems, purpose=purpose, instructed=instructed)
+    tensors = open_weights(folder)
+    problems += [*tensors.problems, *adapter_problems(folder)]
+    prefix = _prefix(tensors)
+    sparse = colbert = classifier = None
+    if architecture is not None:
+        heads = HeadReader(folder, tensors, architecture.hidden, problems)
+        if purpose == "encoder":
+            sparse = heads.read("sparse_linear", 1)
+            colbert = heads.read("colbert_linear", None)
+        elif not tensors.problems:
+            classifier = _classifier(tensors, prefix, architecture.hidden, problems)
+        if not tensors.problems and (purpose == "encoder" or classifier is not None):
+            backbone = {prefix + name: shape for name, shape in architecture.shapes().items()}
+            used = {*backbone, *heads.names, *(classifier.tensors if classifier else ())}
+            unmerged = unmerged_problems(tensors.shapes)
+            problems += unmerged or [
+                *_shape_problems(backbone, tensors),
+                *tensor_problems(tensors.shapes, used, purpose=purpose),
+            ]
+        if purpose == "encoder" or classifier is not None:
+            problems += file_problems(folder, tensors.files | heads.files)
+    if problems or architecture is None:
+        if not tensors.shapes:
+            problems += missing_file_clues(folder)
+        raise CheckpointError(
+            f"the checkpoint in {folder} cannot be loaded:\n"
+            + "\n".join(f"- {problem}" for problem in problems)
+        )
+    return Checkpoint(
+        folder=folder,
+        name=model_name(model),
+        architecture=architecture,
+        prefix=prefix,
+        tensors=tensors,
+        settings=settings,
+        sparse=sparse,
+        colbert=colbert,
+        classifier=classifier,
+    )
+
+
+def _architecture(folder: Path, problems: list[str]) -> Architecture | None:
+    if not (folder / "config.json").is_file():
+        problems.append("config.json is missing")
+    settings = read_json(folder, "config.json", problems)
+    if settings is None:
+        return None
+    if (problem := _unsupported(settings)) is not None:
+        problems.append(f"config.json: {problem}")
+        return None
+    if numbers := number_problems(settings):
+        problems += [f"config.json: {problem}" for problem in numbers]
+        return None
+    from transformers import AutoConfig
+    from transformers.activations import ACT2FN
+
+    try:
+        config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        architecture = Architecture.from_config(config)
+        if architecture.activation not in ACT2FN:
+            raise ValueError(f"hidden_act {architecture.activation!r} is unknown")
+    except Exception as error:  # transformers raises errors of many types for invalid values
+        problems.append(f"config.json: {reason(error)}")
+        return None
+    return architecture
+
+
+def _unsupported(config: Mapping[str, Any]) -> str | None:
+    """Return why the configuration describes a model that is not supported, or None."""
+    if config.get("auto_map"):
+        return (
+            f"the model is made by code of its own ({shown(config['auto_map'])}), and no code of a "
+            "checkpoint is run"
+        )
+    if config.get("model_type") not in MODEL_TYPES:
+        given = shown(config.get("model_type"))
+        return f"the model type is {given}, expected {' or '.join(MODEL_TYPES)}"
+    for key in ("quantization_config", "compression_config"):
+        if config.get(key):
+            return f"{key} says that the weights are quantised; load the original ones"
+    for key, description in _OTHER_MODELS.items():
+        if config.get(key):
+            return f"{key}={shown(config[key])} makes it {description}"
+    return None
+
+
+def _prefix(tensors: TensorFiles) -> str:
+    last = "embeddings.word_embeddings.weight"
+    prefixes = [name.removesuffix(last) for name in tensors.shapes if name.endswith(last)]
+    return prefixes[0] if prefixes else ""
+
+
+def _classifier(
+    tensors: TensorFiles, prefix: str, hidden: int, problems: list[str]
+) -> Classifier | None:
+    outside = re.sub(r"(?:bert|roberta)\.$", "", prefix)
+    layouts = (
+        Classifier(f"{outside}classifier.dense", f"{outside}classifier.out_proj"),  # XLM-RoBERTa
+        Classifier(f"{prefix}pooler.dense", f"{outside}classifier"),  # BERT
+    )
+    for layout in layouts:
+        shapes = [tensors.shapes.get(name) for name in layout.tensors]
+        if shapes == [(hidden, hidden), (hidden,), (1, hidden), (1,)]:
+            return layout
+    heads = {n: s for n, s in tensors.shapes.items() if n.startswith(f"{outside}classifier")}
+    problems.append(
+        f"it is no reranker: it holds {heads or 'no classifier'}, expected a classifier with the "
+        f"output (1, {hidden}){'' if heads else '; encoders are loaded with Encoder.load'}"
+    )
+    return None
+
+
+def _shape_problems(expected: Mapping[str, tuple[int, ...]], tensors: TensorFiles) -> list[str]:
+    missing, wrong, integers = [], [], []
+    for name, shape in expected.items():
+        actual = tensors.shapes.get(name)
+        if actual is None:
+            missing.append(f"the tensor {name} is missing")
+        elif actual != shape:
+            wrong.append(f"{name} has shape {actual}, config.json says {shape}")
+        elif not tensors.is_float(name):
+            integers.append(f"{name} is quantised; load the original weights")
+    return [*at_most(missing), *at_most(wrong), *at_most(integers)]

@@ -1,0 +1,103 @@
+"""The folder of a model: a local one, or a snapshot from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from trivec.encoders.files import reason
+from trivec.errors import CheckpointError
+
+_SMALL_FILES = ["*.json", "*.txt", "*.model", "*_linear.pt", "*_linear.safetensors"]
+_OTHER_FORMATS = ["onnx/*", "openvino/*"]
+
+
+def model_name(model: str | Path) -> str:
+    """Return the name that the schema gives to the model that `Encoder.load` is given.
+
+    This is the name on the hub, also for a folder of the hub's cache; for any other folder it is
+    the folder's name.
+
+    >>> model_name("BAAI/bge-m3")
+    'BAAI/bge-m3'
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return str(model)
+    # A snapshot in the hub's cache: models--BAAI--bge-m3/snapshots/<commit>.
+    for name in folder.resolve().parts:
+        if name.startswith("models--"):
+            return name.removeprefix("models--").replace("--", "/")
+    return folder.resolve().name
+
+
+def fetch(
+    model: str | Path, *, revision: str | None, cache_dir: str | Path | None, local_only: bool
+) -> Path:
+    """Return the folder of a model, downloaded from the hub if it is not local.
+
+    Args:
+        model: A folder, or the name of a model on the hub.
+        revision: Branch, tag or commit on the hub.
+        cache_dir: Where the hub's files are kept; the hub's default if None.
+        local_only: Whether to use the cache without asking the hub.
+
+    Raises:
+        CheckpointError: If it is no folder and the hub has no such model, or cannot be reached.
+    """
+    try:
+        folder = Path(model).expanduser()
+    except RuntimeError as error:  # "~name" of an unknown user
+        raise CheckpointError(f"{str(model)!r}: {error}") from error
+    if os.path.isdir(folder):  # unlike Path.is_dir, never raises
+        return folder
+    if os.path.isfile(folder):
+        raise CheckpointError(
+            f"{str(model)!r} is a file; give the folder that holds the model's files"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    def download(patterns: list[str]) -> Path:
+        return Path(
+            snapshot_download(
+                str(model),
+                revision=revision,
+                cache_dir=cache_dir,
+                local_files_only=local_only,
+                allow_patterns=patterns,
+                ignore_patterns=_OTHER_FORMATS,
+            )
+        )
+
+    try:
+        # Two steps, since many repositories hold the same weights in both formats.
+        folder = download([*_SMALL_FILES, "model*.safetensors"])
+        if not any(folder.glob("model*.safetensors")):
+            folder = download([*_SMALL_FILES, "pytorch_model*.bin"])
+    except HFValidationError as error:
+        raise CheckpointError(
+            f"{str(model)!r} is neither a folder nor the name of a model on the hub"
+        ) from error
+    except Exception as error:  # the hub and its HTTP client raise many types
+        raise CheckpointError(
+            f"{str(model)!r} is no folder here, and the hub did not provide it"
+            f"{f' at revision {revision!r}' if revision else ''}: {_cause(error, local_only)}"
+        ) from error
+    return folder
+
+
+def _cause(error: Exception, local_only: bool) -> str:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return "its owner grants access on request; ask for it on the model's page and log in"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "there is no such model, or it is private and you are not logged in"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the model has no such branch, tag or commit"
+    if isinstance(error, (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled)):
+        if local_only:
+            return "it is not in the cache, and local_files_only=True keeps from asking the hub"
+        return "it is not in the cache, and the hub cannot be reached"
+    return reason(error)

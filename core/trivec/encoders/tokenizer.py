@@ -1,0 +1,375 @@
+"""Texts as token ids, cut to a length."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.arguments import described
+from trivec.encoders.files import reason
+from trivec.encoders.protocol import Token
+from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
+from trivec.plain import surrogate_problem
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Ids = NDArray[np.int64]
+
+_logger = logging.getLogger(__name__)
+
+# The number of texts tokenised at once: the library keeps each token's string beside its id.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """A text that was longer than the most tokens allowed.
+
+    Args:
+        index: Its index among the given texts.
+        tokens: The number of its tokens, with the special ones.
+        kept: The number of tokens that are encoded.
+    """
+
+    index: int
+    tokens: int
+    kept: int
+
+
+OnTruncate = Callable[[Sequence[Truncation]], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedTexts:
+    """Token ids of texts laid end to end.
+
+    Args:
+        ids: int64 (tokens,).
+        indptr: int64 (texts + 1,), the start of each text; no text is empty.
+        types: int64 (tokens,), token type ids, or None if all are 0.
+    """
+
+    ids: NDArray[np.int64]
+    indptr: NDArray[np.int64]
+    types: NDArray[np.int64] | None = None
+
+    def offsets(self) -> NDArray[np.int64]:
+        """Return each token's position in its text, from 0, int64 (tokens,).
+
+        >>> PackedTexts(np.array([0, 5, 2, 0, 2]), np.array([0, 3, 5])).offsets()
+        array([0, 1, 2, 0, 1])
+        """
+        return np.arange(len(self.ids)) - np.repeat(self.indptr[:-1], np.diff(self.indptr))
+
+    def positions(self, padding: int | None) -> NDArray[np.int64]:
+        """Return the rows of the position embedding, int64 (tokens,).
+
+        Args:
+            padding: None for BERT, which counts from 0. XLM-RoBERTa counts from `padding + 1`
+                and does not count padding tokens (a text can contain the padding token's name).
+
+        >>> PackedTexts(np.array([0, 1, 2, 0, 2]), np.array([0, 3, 5])).positions(1)
+        array([2, 1, 3, 2, 3])
+        """
+        if padding is None:
+            return self.offsets()
+        counted = self.ids != padding
+        total = np.cumsum(counted)
+        before = (total - counted)[self.indptr[:-1]]
+        positions: Ids = (total - np.repeat(before, np.diff(self.indptr))) * counted + padding
+        return positions
+
+    def runs(self) -> list[tuple[int, int, int]]:
+        """Return (first token, number of texts, their length) for each run of equal lengths."""
+        lengths = np.diff(self.indptr)
+        first = np.flatnonzero(np.diff(lengths, prepend=-1))
+        counts = np.diff(first, append=len(lengths))
+        return list(
+            zip(self.indptr[first].tolist(), counts.tolist(), lengths[first].tolist(), strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenIds:
+    """The token ids of n texts, each with its first and its last special token.
+
+    Args:
+        rows: One int64 (tokens,) per text.
+        truncated: The texts that were cut.
+    """
+
+    rows: list[Ids]
+    truncated: tuple[Truncation, ...]
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the number of tokens of each text, int64 (n,)."""
+        return np.fromiter(map(len, self.rows), np.int64, len(self.rows))
+
+    def packed(self, rows: NDArray[np.int64]) -> PackedTexts:
+        """Return the texts of these rows, laid end to end."""
+        return PackedTexts(*pack([self.rows[row] for row in rows.tolist()]))
+
+    def report(self, on_truncate: OnTruncate | None) -> None:
+        """Call `on_truncate` with the texts that were cut; without it, log one warning."""
+        if not self.truncated:
+            return
+        if on_truncate is not None:
+            on_truncate(self.truncated)
+            return
+        longest = max(self.truncated, key=lambda t: t.tokens)
+        _logger.warning(
+            "%d of %d texts are cut; the longest, number %d, has %d tokens and keeps %d",
+            len(self.truncated),
+            len(self.rows),
+            longest.index,
+            longest.tokens,
+            longest.kept,
+        )
+
+
+def pack(rows: Sequence[Ids]) -> tuple[Ids, Ids]:
+    """Return arrays laid end to end, and where each starts, int64 (rows + 1,).
+
+    >>> pack([np.array([0, 5, 2]), np.array([0, 2])])
+    (array([0, 5, 2, 0, 2]), array([0, 3, 5]))
+    """
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    return np.concatenate(rows), np.concatenate([[0], np.cumsum(lengths)])
+
+
+@contextmanager
+def _checkpoint_errors(what: str) -> Iterator[None]:
+    """Translate the exceptions of the tokenizers library, which have no type of their own."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"the tokenizer {what}: {reason(error)}") from error
+
+
+class TextTokenizer:
+    """A checkpoint's tokenizer; any number of threads can use it.
+
+    Args:
+        tokenizer: A tokenizer without truncation and padding, which are mutable state in it.
+        special_ids: The ids that never carry a lexical weight.
+        keep_end: Whether a text that is too long loses its beginning instead of its end.
+        typed: Whether the model takes token types, which tell the texts of a pair apart.
+
+    Raises:
+        CheckpointError: If it does not put one token before and one after a text.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        special_ids: Sequence[int],
+        *,
+        keep_end: bool = False,
+        typed: bool = True,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._keep_end = keep_end
+        self._typed = typed
+        self.special_ids = np.unique(np.asarray(special_ids, np.int64))
+        ids = tokenizer.encode("").ids
+        if len(ids) != 2:
+            raise CheckpointError(
+                f"the tokenizer makes the tokens {ids} of an empty text; expected one special "
+                "token before a text and one after it"
+            )
+        self.first, self.last = ids
+
+    @classmethod
+    def load(cls, folder: Path, vocabulary: int, *, lower_case: bool = False) -> TextTokenizer:
+        """Load the tokenizer of a model folder, with its settings.
+
+        Args:
+            folder: The checkpoint.
+            vocabulary: The number of rows of the model's word embedding.
+            lower_case: Whether to convert texts to lower case before the tokenizer's own steps.
+
+        Raises:
+            CheckpointError: If it cannot be read or has a token that the model lacks.
+        """
+        with _checkpoint_errors(f"in {folder} cannot be loaded"):
+            return cls._read(folder, vocabulary, lower_case)
+
+    @classmethod
+    def _read(cls, folder: Path, vocabulary: int, lower_case: bool) -> TextTokenizer:
+        from tokenizers import normalizers
+        from transformers import AutoTokenizer
+
+        loaded = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False)
+        tokenizer = getattr(loaded, "backend_tokenizer", None)
+        if tokenizer is None:
+            raise CheckpointError(
+                f"the tokenizer in {folder} has no fast version; save one as tokenizer.json"
+            )
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        added = tokenizer.get_added_tokens_decoder()
+        known = tokenizer.get_vocab(with_added_tokens=True).values()
+        tokens = 1 + max((*known, *added), default=-1)
+        if tokens > vocabulary:
+            raise CheckpointError(
+                f"the tokenizer in {folder} has {tokens} tokens, the model "
+                f"{vocabulary}; they belong to different models"
+            )
+        typed = "token_type_ids" in loaded.model_input_names
+        if typed and any(tokenizer.encode("").type_ids):
+            raise CheckpointError(
+                f"the tokenizer in {folder} gives a text that stands alone another token type than "
+                "0, which is not supported"
+            )
+        if lower_case:
+            before = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
+            tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *before])
+        # As FlagEmbedding: the tokens for the beginning, the end, padding and unknown words. BERT
+        # names the first two [CLS] and [SEP].
+        names = ("cls", "bos", "eos", "sep", "pad", "unk")
+        ids = [getattr(loaded, f"{name}_token_id", None) for name in names]
+        result = cls(
+            tokenizer,
+            [i for i in ids if i is not None],
+            keep_end=loaded.truncation_side == "left",
+            typed=typed,
+        )
+        result.special_ids = np.union1d(result.special_ids, [result.first, result.last])
+        return result
+
+    def frame_of_pair(self) -> tuple[Ids, Ids, tuple[int, int]]:
+        """Return the special tokens of a pair of texts, their types, and the types of both texts.
+
+        Tokens and types are int64 (3 or 4,). The types are those that transformers passes to the
+        model: 0 if the tokenizer's settings do not list them among the model's inputs.
+        """
+        with _checkpoint_errors("reads no pair of texts"):
+            frame, pair = self._tokenizer.encode("", ""), self._tokenizer.encode("a", "a")
+        ids, types = np.array(frame.ids, np.int64), np.array(frame.type_ids, np.int64)
+        if not self._typed:
+            return ids, np.zeros_like(types), (0, 0)
+        texts = dict(zip(pair.sequence_ids, pair.type_ids, strict=True))
+        return ids, types, (texts.get(0, int(types[0])), texts.get(1, int(types[-1])))
+
+    def cut(self, content: Ids, room: int) -> Ids:
+        """Return at most `room` tokens of a text, from the side that the checkpoint keeps."""
+        return content[max(0, len(content) - room) :] if self._keep_end else content[:room]
+
+    def prompt_length(self, instruction: str) -> int:
+        """Return how many tokens precede the text after an instruction, the first one included."""
+        return 1 + len(next(self.contents([instruction])))
+
+    def contents(self, texts: Sequence[str]) -> Iterator[Ids]:
+        """Yield each text's token ids without special tokens, int64 (tokens,)."""
+        for start in range(0, len(texts), _CHUNK):
+            chunk = list(texts[start : start + _CHUNK])
+            with _checkpoint_errors("reads no text"):
+                encodings = self._tokenizer.encode_batch_fast(chunk, add_special_tokens=False)
+            for encoding in encodings:
+                yield np.array(encoding.ids, np.int64)
+
+    def tokens(self, text: str, *, max_length: int, window: int | None = None) -> list[Token]:
+        """Return a text's tokens with their positions, cut as `__call__` cuts it.
+
+        The first special token and its repetitions are left out, since they have no ColBERT
+        vectors.
+
+        Args:
+            text: Any string.
+            max_length: The most tokens, with the special ones.
+            window: The `window` of `__call__`.
+        """
+        with _checkpoint_errors("reads no text"):
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        room = _room(max_length, window)
+        content = list(zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True))
+        kept = content[-room:] if self._keep_end else content[:room]
+        tokens = [_token(text, *entry) for entry in kept]
+        name, end = self._tokenizer.id_to_token(self.last) or "", len(text)
+        return [*tokens, Token(self.last, name, end, end)]
+
+    def __call__(
+        self, texts: Sequence[str], *, max_length: int, window: int | None = None
+    ) -> TokenIds:
+        """Return the token ids of texts, at most `max_length` each.
+
+        Args:
+            texts: Any strings; an empty one has two special tokens.
+            max_length: The most tokens, with the special ones.
+            window: Repeat the first special token after each `window` tokens (MCLS).
+        """
+        room = _room(max_length, window)
+        rows: list[Ids] = []
+        truncated: list[Truncation] = []
+        for index, content in enumerate(self.contents(texts)):
+            row = self._framed(self.cut(content, room), window)
+            if len(content) > room:
+                tokens = len(self._framed(content, window))
+                truncated.append(Truncation(index, tokens, len(row)))
+            rows.append(row)
+        return TokenIds(rows, tuple(truncated))
+
+    def _framed(self, content: Ids, window: int | None) -> Ids:
+        if window is not None and len(content) > window:
+            content = np.insert(content, np.arange(window, len(content), window), self.first)
+        return np.concatenate([[self.first], content, [self.last]])
+
+
+def _token(text: str, token_id: int, piece: str, span: tuple[int, int]) -> Token:
+    """Return a token without the blanks that tokenizers count as parts of words.
+
+    >>> _token("a whale", 3, "▁whale", (1, 7))
+    Token(id=3, text='whale', start=2, end=7)
+    >>> _token("a 588", 4, "▁", (1, 3))
+    Token(id=4, text='▁', start=2, end=2)
+    """
+    start, end = span
+    covered = text[start:end]
+    start += len(covered) - len(covered.lstrip())
+    # SentencePiece gives its blank mark, when alone, the position of the next character.
+    shown = "" if not piece.strip("▁") else covered.strip()
+    return Token(token_id, shown or piece, start, start + len(shown))
+
+
+def _room(max_length: int, window: int | None) -> int:
+    """Return how many tokens of the text itself fit.
+
+    >>> _room(8192, None), _room(258, 256), _room(260, 256)
+    (8190, 256, 257)
+    """
+    if max_length < 3:
+        raise InvalidOptionError(f"max_length={max_length} must be at least 3")
+    if window is None:
+        return max_length - 2
+    before_last = max_length - 1
+    return before_last - -(-before_last // (window + 1))
+
+
+def check_texts(texts: Sequence[str]) -> list[str]:
+    """Return the texts as a list.
+
+    Raises:
+        InvalidInputError: If `texts` is a string or not a collection, or an item is not a string
+            or holds half of a surrogate pair.
+    """
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        raise InvalidInputError(
+            f"texts: expected a list of texts, such as [text], got {described(texts)}"
+        )
+    checked = list(texts)
+    for index, text in enumerate(checked):
+        if not isinstance(text, str):
+            raise InvalidInputError(f"text {index}: expected a str, got {described(text)}")
+        if problem := surrogate_problem(text):
+            raise InvalidInputError(f"text {index} holds {problem}")
+    return checked

@@ -1,1 +1,0 @@
-"""From text to vectors: a checkpoint, its packed forward pass, and what shares it."""

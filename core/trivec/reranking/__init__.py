@@ -1,0 +1,7 @@
+"""Ranking a few documents again: by their vectors, by a cross-encoder, or for diversity."""
+
+from trivec.reranking.cross_encoder import Reranker
+from trivec.reranking.mmr import diverse
+from trivec.reranking.rescorer import Candidate, CrossEncoder, RerankMode, Rescorer
+
+__all__ = ["Candidate", "CrossEncoder", "RerankMode", "Reranker", "Rescorer", "diverse"]

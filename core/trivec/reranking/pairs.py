@@ -1,0 +1,92 @@
+"""Pairs of texts as token ids, with the special tokens of the checkpoint's tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, pack
+from trivec.errors import CheckpointError, InvalidOptionError
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairIds:
+    """The token ids and the token types of n pairs, one int64 (tokens,) each."""
+
+    rows: list[Ids]
+    types: list[Ids]
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the number of tokens of each pair, int64 (n,)."""
+        return np.fromiter(map(len, self.rows), np.int64, len(self.rows))
+
+    def packed(self, rows: NDArray[np.int64]) -> PackedTexts:
+        """Return the pairs of these rows, laid end to end."""
+        ids, indptr = pack([self.rows[row] for row in rows.tolist()])
+        return PackedTexts(ids, indptr, np.concatenate([self.types[row] for row in rows.tolist()]))
+
+
+class PairTokenizer:
+    """Makes pairs: `<s> question </s></s> document </s>` or `[CLS] … [SEP] … [SEP]`.
+
+    Args:
+        tokenizer: A checkpoint's tokenizer.
+
+    Attributes:
+        types: The number of token types that it uses.
+
+    Raises:
+        CheckpointError: If it does not put special tokens before, between and after the texts.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        # The special tokens of a pair of empty texts. The document begins after the tokens that
+        # end the question; XLM-RoBERTa has two of them.
+        ids, self._types, self._text_types = tokenizer.frame_of_pair()
+        if len(ids) < 3:
+            raise CheckpointError(
+                f"the tokenizer makes the tokens {ids.tolist()} of a pair of empty texts; expected "
+                "one special token before, between and after the texts"
+            )
+        self._before, self._between, self._after = ids[:1], ids[1:-1], ids[-1:]
+        self.types = 1 + max(int(self._types.max()), *self._text_types)
+
+    def __call__(
+        self, questions: Sequence[str], documents: Sequence[str], max_length: int
+    ) -> PairIds:
+        """Return the ids of n pairs.
+
+        Args:
+            questions: n texts.
+            documents: n texts.
+            max_length: The most tokens of a pair, with the special ones.
+
+        Raises:
+            InvalidOptionError: If `max_length` leaves no room for a text.
+        """
+        frame = len(self._types)
+        if max_length <= frame:
+            raise InvalidOptionError(f"max_length={max_length} must be above {frame}")
+        rows, types = [], []
+        contents = zip(
+            self._tokenizer.contents(questions), self._tokenizer.contents(documents), strict=True
+        )
+        for question, document in contents:
+            question = self._tokenizer.cut(question, min(max_length * 3 // 4, max_length - frame))
+            document = self._tokenizer.cut(document, max_length - frame - len(question))
+            parts = (self._before, question, self._between, document, self._after)
+            rows.append(np.concatenate(parts))
+            types.append(
+                np.insert(
+                    self._types,
+                    np.repeat([1, frame - 1], [len(question), len(document)]),
+                    np.repeat(self._text_types, [len(question), len(document)]),
+                )
+            )
+        return PairIds(rows, types)
