@@ -8,7 +8,7 @@ import inspect
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
@@ -26,7 +26,7 @@ from trivec.stores.backend import Backend, Stepwise
 from trivec.stores.deadline import unless_limited
 from trivec.stores.options import StoreOptions
 from trivec.stores.retry import aretrying, retrying
-from trivec.stores.steps import Returned, advance, arun, run
+from trivec.stores.steps import adrive, arun, drive, run
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -146,38 +146,14 @@ class Handle:
             flow: The call.
             timed: Whether all of it has the time of one call, or each part has.
         """
-        with self._time(timed):
-            result: Any = None
-            error: Exception | None = None
-            while True:
-                state = advance(flow, result, error)
-                if isinstance(state, Returned):
-                    return state.value
-                result = error = None
-                try:
-                    result = self._call(state.value)
-                except TrivecError as raised:
-                    error = raised
+        with self._time() if timed else nullcontext():
+            return drive(flow, self._call)
 
     async def arun(self, flow: Flow[T], *, timed: bool = True) -> T:
         """Return the result of a call, without blocking the event loop."""
         self.check_open()
-        result: Any = None
-        error: Exception | None = None
-        try:
-            with self._time(timed):
-                while True:
-                    state = await self._computing.run(advance, flow, result, error)
-                    if isinstance(state, Returned):
-                        return state.value
-                    result = error = None
-                    try:
-                        result = await self._acall(state.value)
-                    except TrivecError as raised:
-                        error = raised
-        finally:
-            with suppress(ValueError):  # it runs in a thread that nobody waits for any more
-                flow.close()
+        with self._time() if timed else nullcontext():
+            return await adrive(flow, self._acall, self._computing.run)
 
     def check_open(self) -> None:
         """Raise `StoreError` if the store was closed."""
@@ -210,7 +186,7 @@ class Handle:
         def attempt() -> object:
             return run(call(), self.backend, pool=pool)
 
-        with self._failing(), unless_limited(self.options.deadline):
+        with self._failing(), self._time():
             result: object = retrying(reached=self._reached)(attempt)
         self._reached = True
         return result
@@ -231,7 +207,7 @@ class Handle:
                 sending=self._sending.run,
             )
 
-        with self._failing(), unless_limited(self.options.deadline):
+        with self._failing(), self._time():
             result: object = await aretrying(reached=self._reached)(attempt)
         self._reached = True
         return result
@@ -253,13 +229,9 @@ class Handle:
                 f"nothing answers at {where}: {error}", unreachable=True
             ) from error
 
-    @contextmanager
-    def _time(self, timed: bool) -> Iterator[None]:
-        if timed:
-            with unless_limited(self.options.deadline):
-                yield
-        else:
-            yield
+    def _time(self) -> AbstractContextManager[None]:
+        """Give the block the time of one call, unless a call is under way."""
+        return unless_limited(self.options.deadline)
 
 
 class _Threads:

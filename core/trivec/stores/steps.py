@@ -9,8 +9,9 @@ is raised at the `yield`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from types import GeneratorType
@@ -19,7 +20,6 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
 from trivec.stores.deadline import pause
 
 T = TypeVar("T")
-A = TypeVar("A")
 Y = TypeVar("Y")
 
 Steps: TypeAlias = Generator[Sequence[Any], Sequence[Any], T]
@@ -70,25 +70,23 @@ def run(result: T | Steps[T], sender: Sender, *, pool: ThreadPoolExecutor | None
     """
     if not isinstance(result, GeneratorType):
         return cast(T, result)
-    steps: Steps[T] = result
 
     def send(request: Any) -> Any:  # noqa: ANN401
         return pause(request.seconds) if isinstance(request, Pause) else sender.send(request)
 
-    answers: Sequence[Any] | None = None
-    error: Exception | None = None
-    while True:
-        state = advance(steps, answers, error)
-        if isinstance(state, Returned):
-            return state.value
-        requests, answers, error = state.value, None, None
+    def send_all(requests: Sequence[Any]) -> list[Any]:
+        if pool is None or len(requests) == 1:
+            return [send(request) for request in requests]
+        # A copy of the context for each: a context cannot be entered twice at the same time.
+        futures = [pool.submit(copy_context().run, send, request) for request in requests]
         try:
-            if pool is None or len(requests) == 1:
-                answers = [send(request) for request in requests]
-            else:
-                answers = _send_together(send, requests, pool)
-        except Exception as raised:
-            error = raised
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    steps: Steps[T] = result
+    return drive(steps, send_all)
 
 
 async def arun(
@@ -110,7 +108,6 @@ async def arun(
     """
     if not isinstance(result, GeneratorType):
         return cast(T, result)
-    steps: Steps[T] = result
     turns = asyncio.Semaphore(max(connections, _ASYNC_REQUESTS))
 
     async def send(request: Any) -> Any:  # noqa: ANN401
@@ -120,39 +117,76 @@ async def arun(
             answer = sender.asend(request)
             return await (sending(sender.send, request) if answer is None else answer)
 
-    answers: Sequence[Any] | None = None
+    async def send_all(requests: Sequence[Any]) -> list[Any]:
+        tasks = [asyncio.ensure_future(send(request)) for request in requests]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    steps: Steps[T] = result
+    return await adrive(steps, send_all, computing)
+
+
+def drive(generator: Generator[Y, Any, T], respond: Callable[[Y], object]) -> T:
+    """Return the result of a generator, answering what it yields.
+
+    Args:
+        generator: The generator.
+        respond: Returns the answer to a yielded value; an error is raised at the `yield`.
+    """
+    answer: object = None
     error: Exception | None = None
     while True:
-        state = await computing(advance, steps, answers, error)
-        if isinstance(state, Returned):
-            return cast(T, state.value)
-        requests, answers, error = state.value, None, None
+        state = _advance(generator, answer, error)
+        if isinstance(state, _Returned):
+            return state.value
         try:
-            if len(requests) == 1:
-                answers = [await send(requests[0])]
-            else:
-                answers = await _gather([send(request) for request in requests])
+            answer, error = respond(state.value), None
         except Exception as raised:
-            error = raised
+            answer, error = None, raised
+
+
+async def adrive(
+    generator: Generator[Y, Any, T],
+    respond: Callable[[Y], Awaitable[object]],
+    computing: InThread,
+) -> T:
+    """Return the result of a generator, which runs in threads; see `drive`."""
+    answer: object = None
+    error: Exception | None = None
+    try:
+        while True:
+            state = await computing(_advance, generator, answer, error)
+            if isinstance(state, _Returned):
+                return cast(T, state.value)
+            try:
+                answer, error = await respond(state.value), None
+            except Exception as raised:
+                answer, error = None, raised
+    finally:
+        with suppress(ValueError):  # it runs in a thread that nobody waits for any more
+            generator.close()
 
 
 @dataclass(frozen=True, slots=True)
-class Yielded(Generic[Y]):
+class _Yielded(Generic[Y]):
     """A value that a generator yielded."""
 
     value: Y
 
 
 @dataclass(frozen=True, slots=True)
-class Returned(Generic[T]):
+class _Returned(Generic[T]):
     """The result of a generator that ended."""
 
     value: T
 
 
-def advance(
+def _advance(
     generator: Generator[Y, Any, T], answer: object, error: Exception | None = None
-) -> Yielded[Y] | Returned[T]:
+) -> _Yielded[Y] | _Returned[T]:
     """Return what a generator yields next, or its result.
 
     Args:
@@ -162,30 +196,7 @@ def advance(
     """
     try:
         if error is not None:
-            return Yielded(generator.throw(error))
-        return Yielded(generator.send(answer))
+            return _Yielded(generator.throw(error))
+        return _Yielded(generator.send(answer))
     except StopIteration as end:  # which a future could not carry
-        return Returned(end.value)
-
-
-def _send_together(
-    send: Callable[[Any], A], requests: Sequence[Any], pool: ThreadPoolExecutor
-) -> list[A]:
-    """Send requests at the same time; the answers come in the order of the requests."""
-    # A copy of the context for each: a context cannot be entered twice at the same time.
-    futures = [pool.submit(copy_context().run, send, request) for request in requests]
-    try:
-        return [future.result() for future in futures]
-    finally:
-        for future in futures:
-            future.cancel()
-
-
-async def _gather(sending: Sequence[Coroutine[Any, Any, A]]) -> list[A]:
-    """Wait for all answers; if one fails, the other requests are cancelled."""
-    tasks = [asyncio.ensure_future(one) for one in sending]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+        return _Returned(end.value)
