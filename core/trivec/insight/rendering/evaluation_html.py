@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from trivec.insight.evaluation import Evaluation
 from trivec.insight.rendering.evaluation_text import p_text
 from trivec.insight.rendering.style import STYLE, escape
+from trivec.insight.results import Results
 
 __all__ = ["evaluation_html", "evaluation_page"]
 
@@ -30,12 +30,12 @@ padding:.3em .6em;border-radius:4px;font-size:12px;max-width:30em;z-index:9}
 """
 
 
-def evaluation_html(evaluation: Evaluation) -> str:
+def evaluation_html(evaluation: Results) -> str:
     """Return the table as a self-contained `<div>`."""
     return f'<div class="trivec"><style>{STYLE}{_STYLE}</style>{_table(evaluation)}</div>'
 
 
-def evaluation_page(evaluation: Evaluation) -> str:
+def evaluation_page(evaluation: Results) -> str:
     """Return a whole page: the table, and charts that a script on the page draws."""
     # "<" could end the script element; nothing else in JSON can.
     data = json.dumps(_data(evaluation), ensure_ascii=False).replace("<", "\\u003c")
@@ -52,7 +52,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
     )
 
 
-def _table(evaluation: Evaluation) -> str:
+def _table(evaluation: Results) -> str:
     several = len(evaluation.results) > 1
     head = ["<th>mode</th>"]
     for metric in evaluation.metrics:
@@ -86,7 +86,7 @@ def _table(evaluation: Evaluation) -> str:
     )
 
 
-def _data(evaluation: Evaluation) -> dict[str, object]:
+def _data(evaluation: Results) -> dict[str, object]:
     return {
         "metrics": evaluation.metrics,
         "reference": evaluation.reference,

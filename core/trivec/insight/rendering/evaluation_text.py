@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from trivec.insight.evaluation import Evaluation
+from trivec.insight.results import Results
 
 __all__ = ["evaluation_table", "p_text"]
 
 
-def evaluation_table(evaluation: Evaluation) -> Table:
+def evaluation_table(evaluation: Results) -> Table:
     """Return the table of modes."""
     reference = evaluation.reference
     table = Table(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from trivec.insight.explanation import Explanation, Span
+from trivec.insight.breakdown import Breakdown, Span
 
 __all__ = ["Piece", "document_pieces", "query_pieces"]
 
@@ -29,7 +29,7 @@ class Piece:
 Marks = list[tuple[Span, float]]
 
 
-def document_pieces(explanation: Explanation) -> list[Piece]:
+def document_pieces(explanation: Breakdown) -> list[Piece]:
     """Cut the document's text at its marks.
 
     Example:
@@ -48,7 +48,7 @@ def document_pieces(explanation: Explanation) -> list[Piece]:
     return list(_pieces(explanation.document.text, lexical, met))
 
 
-def query_pieces(explanation: Explanation) -> list[Piece]:
+def query_pieces(explanation: Breakdown) -> list[Piece]:
     """Cut the query's text at its lexical marks."""
     lexical = [(s, match.product) for match in explanation.lexical for s in match.query_spans]
     return list(_pieces(explanation.query, lexical, []))

@@ -8,13 +8,13 @@ from rich.text import Text
 
 from trivec.insight.rendering.evaluation_text import p_text
 from trivec.insight.rendering.style import TERMINAL
-from trivec.insight.tuning import Tuning
+from trivec.insight.tuned import TunedWeights
 from trivec.scores import Weights
 
 __all__ = ["tuning_text", "weights_text"]
 
 
-def tuning_text(tuning: Tuning) -> RenderableType:
+def tuning_text(tuning: TunedWeights) -> RenderableType:
     """Return the table of both halves, and the warning if there is one."""
     table = Table(title=f"{tuning.metric} of hybrid search", title_justify="left", title_style="")
     for column in (
