@@ -38,9 +38,10 @@ from trivec import Document, F, Filter, Vectors, open_store
 from trivec.collection import Collection
 from trivec.encoding.checkpoint import open_checkpoint
 from trivec.errors import TrivecError
-from trivec.fields import field_types, fit_filter
+from trivec.fields import field_types
 from trivec.filters import And, Comparison, Not, Op, Or
 from trivec.filters.counterexample import counterexample
+from trivec.filters.declared import fit_filter
 from trivec.filters.dicts import as_filter
 from trivec.filters.parser import parse_filter
 from trivec.ingestion.journal import Journal

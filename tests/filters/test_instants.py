@@ -15,8 +15,9 @@ from spellings import INSTANTS, NO_INSTANTS
 
 from trivec import F, Filter
 from trivec.errors import InvalidFilterError
-from trivec.fields import FieldType, fit_filter
+from trivec.fields import FieldType
 from trivec.filters import parse_datetime
+from trivec.filters.declared import fit_filter
 from trivec.filters.dicts import as_filter
 from trivec.filters.instants import Written, written
 from trivec.filters.parser import parse_filter

@@ -1,5 +1,6 @@
 """Conditions on metadata: the tree and its meaning, and the notations that are read into it."""
 
+from trivec.fields import Scalar, metadata_values, split_path
 from trivec.filters.field import F
 from trivec.filters.instants import parse_datetime
 from trivec.filters.tree import (
@@ -13,7 +14,6 @@ from trivec.filters.tree import (
     Or,
     check_is_filter,
 )
-from trivec.filters.values import Scalar, metadata_values, split_path
 
 __all__ = [
     "ALWAYS",

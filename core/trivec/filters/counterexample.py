@@ -15,9 +15,9 @@ from itertools import combinations, product
 from random import Random
 from typing import Any
 
-from trivec.fields import FieldType, fits_type
+from trivec.fields import FieldType, Scalar, split_path
+from trivec.filters.declared import fits_type
 from trivec.filters.tree import Comparison, Filter
-from trivec.filters.values import Scalar, split_path
 
 __all__ = ["counterexample"]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
+from trivec.fields import Scalar
 from trivec.filters.instants import instant, instants
 from trivec.filters.tree import Comparison, Op
-from trivec.filters.values import Scalar
 
 __all__ = ["F"]
 

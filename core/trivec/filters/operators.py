@@ -10,8 +10,8 @@ from typing import Any
 
 from trivec.arguments import named, shown
 from trivec.errors import InvalidFilterError
-from trivec.filters.instants import Written, in_utc, instant, written
-from trivec.filters.values import Scalar, comparable, equal
+from trivec.fields import Scalar
+from trivec.filters.instants import Written, in_utc, instant, parse_datetime, written
 from trivec.plain import plain_scalar
 
 __all__ = ["LISTS", "ORDERING", "PRESENCE", "TESTS", "Op", "checked_scalar"]
@@ -70,6 +70,21 @@ def checked_scalar(path: str, op: Op, value: object) -> Scalar:
     if op is Op.TEXT and not (isinstance(value, str) and value):
         raise InvalidFilterError(f"{what}: expected a str that is not empty")
     return value
+
+
+def comparable(found: Scalar, wanted: Scalar) -> Scalar | None:
+    """Return `found` in the kind of `wanted`, or None where the two cannot be compared."""
+    if isinstance(wanted, datetime):
+        return parse_datetime(found) if isinstance(found, str) else None
+    if isinstance(wanted, bool) or isinstance(found, bool):
+        return found if isinstance(wanted, bool) and isinstance(found, bool) else None
+    return found if isinstance(found, str) == isinstance(wanted, str) else None
+
+
+def equal(found: Scalar, wanted: Scalar) -> bool:
+    """Return whether a value of the metadata equals what a filter wants."""
+    value = comparable(found, wanted)
+    return value is not None and value == wanted
 
 
 def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Scalar, Scalar], bool]:

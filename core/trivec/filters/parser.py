@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 from trivec.arguments import expect, shown
 from trivec.errors import InvalidFilterError
+from trivec.fields import Scalar
 from trivec.filters.depth import check_depth
 from trivec.filters.instants import SPELLING, written
 from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
-from trivec.filters.values import Scalar
 
 __all__ = ["parse_filter"]
 

@@ -20,10 +20,10 @@ from typing import Any
 from trivec.arguments import shown
 from trivec.document import Json
 from trivec.errors import InvalidFilterError
+from trivec.fields import Scalar, metadata_values, split_path
 from trivec.filters.depth import check_depth
 from trivec.filters.instants import Written, parse_datetime
-from trivec.filters.operators import LISTS, PRESENCE, TESTS, Op, checked_scalar
-from trivec.filters.values import Scalar, equal, metadata_values, split_path
+from trivec.filters.operators import LISTS, PRESENCE, TESTS, Op, checked_scalar, equal
 
 __all__ = [
     "ALWAYS",

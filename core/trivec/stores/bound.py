@@ -9,9 +9,10 @@ from dataclasses import replace
 from trivec.collection import Page
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidFilterError
-from trivec.fields import FieldType, fit_filter
+from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.filters.counterexample import counterexample
+from trivec.filters.declared import fit_filter
 from trivec.hit import Hit
 from trivec.search import Search
 from trivec.stores.lazy import LazyStore, chunks

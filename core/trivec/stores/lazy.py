@@ -18,8 +18,9 @@ from trivec.errors import (
     InvalidOptionError,
     InvalidVectorsError,
 )
-from trivec.fields import FieldType, field_types, fit_filter
+from trivec.fields import FieldType, field_types
 from trivec.filters import Filter
+from trivec.filters.declared import fit_filter
 from trivec.hit import Hit
 from trivec.mmr import diverse
 from trivec.ranking import rank_hits

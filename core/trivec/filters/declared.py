@@ -1,0 +1,141 @@
+"""Whether documents and filters fit the declared fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from trivec.arguments import shown
+from trivec.document import Document
+from trivec.errors import InvalidDocumentError, InvalidFilterError
+from trivec.fields import FieldType, Scalar, metadata_values, split_path
+from trivec.filters.instants import Written, parse_datetime, written
+from trivec.filters.operators import ORDERING, Op
+from trivec.filters.tree import And, Comparison, Filter, Not, Or
+
+
+def check_values(document: Document, fields: Mapping[str, FieldType]) -> None:
+    """Check that a document's metadata fits the declared fields; null and missing always fit.
+
+    Raises:
+        InvalidDocumentError: If a value has another type; the message names the document.
+    """
+    for path, kind in fields.items():
+        values = metadata_values(document.metadata, path)
+        raw: object = document.metadata
+        for segment in split_path(path):
+            raw = raw.get(segment) if isinstance(raw, Mapping) else None
+        several = isinstance(raw, list | tuple)
+        count = len(raw) if isinstance(raw, list | tuple) else int(raw is not None)
+        fits = several == kind.is_list or raw is None
+        if not fits or count != len(values) or not all(fits_type(v, kind.item) for v in values):
+            raise InvalidDocumentError(
+                f"document {document.id!r}: metadata field {path!r} is declared {kind}, "
+                f"got {shown(raw)}"
+            )
+
+
+def fit_filter(
+    condition: Filter, fields: Mapping[str, FieldType], *, declared_only: bool = False
+) -> Filter:
+    """Return a filter with its values in the types of the declared fields.
+
+    A field of strings is compared with a date as it was written, and a field of datetimes with
+    the instant that a string is. On a field that is not declared, a string is a string and a date
+    an instant, and the orderings take strings that are instants.
+
+    Args:
+        condition: The filter.
+        fields: The declared fields.
+        declared_only: Whether the store can filter on nothing else.
+
+    Raises:
+        InvalidFilterError: If a value has another type, or a field would have to be declared.
+
+    Example:
+        >>> from trivec import F
+        >>> fit_filter(F("day") == "2026-01-31", {"day": FieldType.DATETIME}).value.isoformat()
+        '2026-01-31T00:00:00+00:00'
+    """
+
+    def fit(node: Filter) -> Filter:
+        match node:
+            case And(parts):
+                return And(tuple(map(fit, parts)))
+            case Or(parts):
+                return Or(tuple(map(fit, parts)))
+            case Not(inner):
+                return Not(fit(inner))
+            case Comparison(path):
+                return _fit_comparison(node, fields.get(path))
+        for comparison in node.comparisons():
+            _fit_comparison(comparison, fields.get(comparison.path))
+        return node
+
+    if declared_only:
+        for comparison in condition.comparisons():
+            if comparison.path not in fields:
+                raise InvalidFilterError(
+                    f"this store filters on declared fields only, and {comparison.path!r} is not "
+                    f"one of {sorted(fields)}; pass it in `fields` to `create`"
+                )
+    return fit(condition)
+
+
+def _fit_comparison(given: Comparison, kind: FieldType | None) -> Comparison:
+    value = given.value
+    if kind is None or value is None:
+        return given
+    fitted = tuple(_as_kind(one, kind.item, given.op) for one in given.values)
+    for one in fitted:
+        if not _compares(one, kind.item, given.op):
+            raise InvalidFilterError(
+                f"field {given.path!r} is declared {kind}, which {given.op} {shown(one)} cannot be "
+                f"compared with{_advice(one, kind.item, given.op)}"
+            )
+    return Comparison(given.path, given.op, fitted if isinstance(value, tuple) else fitted[0])
+
+
+def _as_kind(value: Scalar, kind: FieldType, op: Op) -> Scalar:
+    """Return a filter's value in the type of the field, or as it is where it has no such form."""
+    if kind is FieldType.STR and isinstance(value, Written) and op not in ORDERING:
+        return value if value.text is None else value.text
+    if kind is FieldType.DATETIME and isinstance(value, str) and op is not Op.TEXT:
+        return written(value) or value
+    return value
+
+
+def _advice(value: Scalar, kind: FieldType, op: Op) -> str:
+    if kind is FieldType.STR and isinstance(value, datetime):
+        if op in ORDERING:
+            return "; strings have no order: declare the field datetime, or compare with =="
+        return "; compare it with a str, or declare the field datetime"
+    if kind is FieldType.DATETIME and isinstance(value, str) and op is not Op.TEXT:
+        return "; a date is written as 2026-01-31 or 2026-01-31T12:00:00Z"
+    return ""
+
+
+def _compares(value: Scalar, kind: FieldType, op: Op) -> bool:
+    """Return whether a filter may compare a field of this kind with this value."""
+    if op is Op.TEXT:
+        return kind is FieldType.STR
+    if kind is FieldType.DATETIME:
+        return isinstance(value, datetime)
+    if kind is FieldType.STR and op in ORDERING:
+        return False
+    return fits_type(value, FieldType.FLOAT if kind is FieldType.INT else kind)
+
+
+def fits_type(value: Scalar, kind: FieldType) -> bool:
+    """Return whether a value of metadata is of this type, which is none of lists."""
+    match kind:
+        case FieldType.STR:
+            return isinstance(value, str)
+        case FieldType.BOOL:
+            return isinstance(value, bool)
+        case FieldType.INT:
+            return isinstance(value, int) and not isinstance(value, bool)
+        case FieldType.FLOAT:
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case _:
+            return isinstance(value, str) and parse_datetime(value) is not None
