@@ -351,14 +351,14 @@ def journal_file(rng: Random, folder: Path) -> None:
     whole, damaged = folder / "whole.journal", folder / "damaged.journal"
     if not whole.exists():
         with Journal(whole, IDENTITY) as journal:
-            journal.plan([*DOCUMENTS, Document("d3", "again")])
+            journal.worklist([*DOCUMENTS, Document("d3", "again")])
             journal.acknowledge(DOCUMENTS[:20])
             journal.fail(DOCUMENTS[25], "refused")
     for old in folder.glob("damaged.journal*"):
         old.unlink()
     damaged.write_bytes(_damaged(rng, whole.read_bytes()))
     with Journal(damaged, IDENTITY) as journal:
-        journal.plan(DOCUMENTS)
+        journal.worklist(DOCUMENTS)
         assert len(journal) >= 0
         for read in (journal.failures, journal.newest, journal.vanished):
             list(read())

@@ -25,7 +25,7 @@ from trivec.document import Json
 from trivec.errors import InvalidOptionError
 from trivec.filters.parser import parse_filter
 from trivec.ingestion.copying import copy as run
-from trivec.ingestion.pipeline import check_on_error
+from trivec.ingestion.options import check_on_error
 from trivec.ingestion.report import IngestInterrupted
 from trivec.ingestion.sources import RejectFile
 from trivec.ingestion.verification import Verification
