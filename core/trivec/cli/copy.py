@@ -117,7 +117,9 @@ def _values(settings: Iterable[str]) -> dict[str, Json]:
 
 
 def _sentence(checked: Verification) -> str:
-    top = "not compared" if checked.same_top is None else f"{checked.same_top:.1%} the same"
+    top = (
+        "not compared" if checked.top10_overlap is None else f"{checked.top10_overlap:.1%} the same"
+    )
     return (
         f"{checked.source_count} documents in the source, {checked.destination_count} in the "
         f"destination; of {checked.sampled} compared: lowest dense cosine "
