@@ -15,7 +15,6 @@ from llama_index.core.vector_stores import (
 
 from trivec import Filter
 from trivec.arguments import shown
-from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
 from trivec.filters import (
@@ -32,6 +31,7 @@ from trivec.filters import (
 from trivec.filters.declared import fit_filter
 from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
+from trivec.plain import Json
 
 __all__ = ["InsensitiveText", "LlamaIndexFilter", "is_local", "to_filter"]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from trivec.errors import InvalidInputError, InvalidOptionError
 
-__all__ = ["at_least_one", "described", "expect", "named", "shown", "type_name"]
-
 _SHOWN = 60
 """Characters of an argument that an error repeats."""
 

@@ -11,15 +11,6 @@ from trivec.arguments import described, named
 from trivec.errors import InvalidDocumentError
 from trivec.plain import Json, NotPlainError, plain
 
-__all__ = [
-    "MAX_ID_BYTES",
-    "PRIVATE_KEY",
-    "Document",
-    "Json",
-    "private_metadata",
-    "public_metadata",
-]
-
 MAX_ID_BYTES = 512
 
 PRIVATE_KEY = "_trivec"

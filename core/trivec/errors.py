@@ -25,28 +25,6 @@ TrivecError
 
 from __future__ import annotations
 
-__all__ = [
-    "AuthenticationError",
-    "CheckpointError",
-    "CollectionNotFoundError",
-    "DocumentRefusedError",
-    "IncompleteResultError",
-    "InvalidDocumentError",
-    "InvalidFilterError",
-    "InvalidInputError",
-    "InvalidOptionError",
-    "InvalidVectorsError",
-    "JournalError",
-    "MissingDependencyError",
-    "OutputError",
-    "RequestTooLargeError",
-    "SchemaMismatchError",
-    "StoreError",
-    "StoreFullError",
-    "StoreUnavailableError",
-    "TrivecError",
-]
-
 
 class TrivecError(Exception):
     """Everything that trivec raises on purpose."""

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["cache_folder"]
-
 
 def cache_folder() -> Path:
     """Return the folder for trivec's cached files: ``TRIVEC_CACHE``, or the platform's own."""

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from trivec.document import Document
 from trivec.scores import Scores
 
-__all__ = ["Hit"]
-
 
 @dataclass(frozen=True, slots=True)
 class Hit:

@@ -15,18 +15,6 @@ from typing import BinaryIO
 
 from trivec.errors import InvalidOptionError, OutputError
 
-__all__ = [
-    "PRIVATE_FILE",
-    "PRIVATE_FOLDER",
-    "check_folder",
-    "check_output",
-    "check_outputs",
-    "is_stream",
-    "make_file",
-    "make_folder",
-    "written_beside",
-]
-
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 

@@ -34,17 +34,6 @@ import numpy as np
 
 from trivec.arguments import shown, type_name
 
-__all__ = [
-    "MALFORMED",
-    "MAX_DEPTH",
-    "Json",
-    "NotPlainError",
-    "not_json",
-    "plain",
-    "plain_scalar",
-    "surrogate_problem",
-]
-
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 """What JSON can say."""
 

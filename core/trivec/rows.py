@@ -14,18 +14,6 @@ from numpy.typing import NDArray
 from trivec.arguments import described
 from trivec.errors import InvalidVectorsError
 
-__all__ = [
-    "Float",
-    "SparseRows",
-    "TokenRows",
-    "Tokens",
-    "first_not_finite",
-    "floats",
-    "integers",
-    "spans",
-    "unit",
-]
-
 Float = NDArray[np.floating]
 Tokens = NDArray[np.floating]
 

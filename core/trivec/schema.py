@@ -9,8 +9,6 @@ import numpy as np
 from trivec.arguments import at_least_one, expect
 from trivec.errors import InvalidOptionError, SchemaMismatchError
 
-__all__ = ["Schema", "same_model"]
-
 
 @dataclass(frozen=True, slots=True)
 class Schema:

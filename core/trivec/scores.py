@@ -19,8 +19,6 @@ from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import Float, SparseRows, TokenRows, Tokens
 from trivec.vectors import Vector, Vectors, expect_vector
 
-__all__ = ["PartScores", "Scores", "Weights", "as_weights", "score", "score_many"]
-
 # Similarities computed at once in `_colbert`: 64 MiB of float32.
 _MAX_SIMILARITIES = 16 * 1024 * 1024
 _PAIRS = 512  # of token vectors multiplied at once in `_best`, which fit in a cache

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-__all__ = ["SafeConsole", "json_line", "make_safe", "one_line", "printable"]
-
 _BIDIRECTIONAL = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x2070))
 _SEPARATORS = (0x2028, 0x2029)
 _SURROGATES = range(0xD800, 0xE000)  # bytes of a file's name that are no UTF-8, for one

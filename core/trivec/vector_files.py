@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from trivec.errors import InvalidVectorsError
 from trivec.rows import SparseRows, TokenRows
 
-__all__ = ["read_columns", "write_columns"]
-
 _FLOATS: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
 _IDS: dict[str, np.dtype[Any]] = {"U32": np.dtype(np.uint32)}
 _STARTS: dict[str, np.dtype[Any]] = {"I64": np.dtype(np.int64)}

@@ -26,8 +26,6 @@ from trivec.rows import (
 )
 from trivec.schema import Schema
 
-__all__ = ["Vector", "Vectors", "expect_vector"]
-
 T = TypeVar("T")
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from trivec import Document
 from trivec.errors import JournalError
-from trivec.ingestion.journal import PAGE, Journal
+from trivec.ingestion.journal import Journal
+from trivec.ingestion.repeats import PAGE
 
 IDENTITY = {"store": "memory:/a", "model": "hash"}
 

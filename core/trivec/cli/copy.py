@@ -21,7 +21,6 @@ from trivec.cli.options import (
     notes,
     print_json,
 )
-from trivec.document import Json
 from trivec.errors import InvalidOptionError
 from trivec.filters.parser import parse_filter
 from trivec.ingestion.copying import copy as run
@@ -30,7 +29,7 @@ from trivec.ingestion.report import IngestInterrupted
 from trivec.ingestion.sources import RejectFile
 from trivec.ingestion.verification import Verification
 from trivec.outputs import check_outputs
-from trivec.plain import not_json
+from trivec.plain import Json, not_json
 from trivec.stores.registry import open_store
 
 __all__ = ["copy"]

@@ -12,8 +12,6 @@ from trivec.search import Mode
 from trivec.text_encoder import Token
 from trivec.vectors import Vector
 
-__all__ = ["matches", "representations", "shares", "verdict"]
-
 SHOWN = 3  # tokens that a sentence names
 DEPTH = 10  # hits that the demo looks at
 

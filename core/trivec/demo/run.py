@@ -11,8 +11,6 @@ from trivec.search import MODES
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
 
-__all__ = ["METRIC", "measure", "update"]
-
 METRIC = "nDCG@10"
 
 

@@ -3,6 +3,7 @@
 from trivec.fields import Scalar, metadata_values, split_path
 from trivec.filters.field import F
 from trivec.filters.instants import parse_datetime
+from trivec.filters.operators import Op
 from trivec.filters.tree import (
     ALWAYS,
     NEVER,
@@ -10,7 +11,6 @@ from trivec.filters.tree import (
     Comparison,
     Filter,
     Not,
-    Op,
     Or,
     check_is_filter,
 )

@@ -19,8 +19,6 @@ from trivec.fields import FieldType, Scalar, split_path
 from trivec.filters.declared import fits_type
 from trivec.filters.tree import Comparison, Filter
 
-__all__ = ["counterexample"]
-
 _MOST_NAMED = 64  # values of one field
 _MOST_TRIALS = 4096
 _MOST_COMPARED = 2**19  # comparisons in all trials together, which take some seconds

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from trivec.errors import InvalidFilterError
 
-__all__ = ["MAX_DEPTH", "check_depth"]
-
 MAX_DEPTH = 32
 """Of `and`, `or` and `not` in one another.
 

@@ -9,9 +9,8 @@ from trivec.arguments import shown
 from trivec.errors import InvalidFilterError
 from trivec.filters.depth import check_depth
 from trivec.filters.instants import instant, instants
-from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or, check_is_filter
-
-__all__ = ["as_filter"]
+from trivec.filters.operators import Op
+from trivec.filters.tree import And, Comparison, Filter, Not, Or, check_is_filter
 
 _OPERATORS = {
     "$eq": Op.EQ,

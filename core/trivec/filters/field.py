@@ -8,9 +8,8 @@ from datetime import date
 
 from trivec.fields import Scalar
 from trivec.filters.instants import instant, instants
-from trivec.filters.tree import Comparison, Op
-
-__all__ = ["F"]
+from trivec.filters.operators import Op
+from trivec.filters.tree import Comparison
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,8 +22,6 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import lru_cache
 from typing import Any, Self, SupportsIndex
 
-__all__ = ["SPELLING", "Written", "in_utc", "instant", "instants", "parse_datetime", "written"]
-
 SPELLING = r"""
     (?=[0-9]{4}-|[0-9]{8}[Tt])
     (?P<year>[0-9]{4})(?P<dash>-)?(?P<month>[0-9][0-9])(?(dash)-)(?P<day>[0-9][0-9])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["at_least", "at_most"]
-
 _MIN, _MAX = -(2**63), 2**63 - 1
 
 

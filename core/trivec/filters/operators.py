@@ -14,8 +14,6 @@ from trivec.fields import Scalar
 from trivec.filters.instants import Written, in_utc, instant, parse_datetime, written
 from trivec.plain import plain_scalar
 
-__all__ = ["LISTS", "ORDERING", "PRESENCE", "TESTS", "Op", "checked_scalar"]
-
 
 class Op(StrEnum):
     """A comparison; the value is how `to_dict` writes it."""

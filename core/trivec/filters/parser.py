@@ -22,9 +22,8 @@ from trivec.errors import InvalidFilterError
 from trivec.fields import Scalar
 from trivec.filters.depth import check_depth
 from trivec.filters.instants import SPELLING, written
-from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
-
-__all__ = ["parse_filter"]
+from trivec.filters.operators import Op
+from trivec.filters.tree import And, Comparison, Filter, Not, Or
 
 _TOKEN = re.compile(
     rf"""\s*(?:

@@ -18,24 +18,12 @@ from operator import attrgetter
 from typing import Any
 
 from trivec.arguments import shown
-from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.fields import Scalar, metadata_values, split_path
 from trivec.filters.depth import check_depth
 from trivec.filters.instants import Written, parse_datetime
 from trivec.filters.operators import LISTS, PRESENCE, TESTS, Op, checked_scalar, equal
-
-__all__ = [
-    "ALWAYS",
-    "NEVER",
-    "And",
-    "Comparison",
-    "Filter",
-    "Not",
-    "Op",
-    "Or",
-    "check_is_filter",
-]
+from trivec.plain import Json
 
 _GROUPS_WHEN_SIMPLIFIED = frozenset({Op.NE, Op.NIN, Op.ALL, Op.IS_NULL})
 _depth_of = attrgetter("_depth")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trivec.arguments import at_least_one, expect
-from trivec.document import Document, Json
+from trivec.document import Document
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.fields import FieldType
 from trivec.filters import Filter
@@ -22,6 +22,7 @@ from trivec.ingestion.pipeline import Batch, Pipeline
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.ingestion.stopping import Stop
 from trivec.ingestion.verification import Verification, verify
+from trivec.plain import Json
 from trivec.roles import check_store
 from trivec.stores.store import Store
 from trivec.vectors import Vectors

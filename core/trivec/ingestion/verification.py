@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 
 from trivec.collection import Page
-from trivec.document import Document, Json
+from trivec.document import Document
 from trivec.filters import Filter
 from trivec.hit import Hit
+from trivec.plain import Json
 from trivec.scores import Weights, score_many
 from trivec.stores.overflow import fit_rows
 from trivec.stores.store import Store

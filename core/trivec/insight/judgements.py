@@ -15,8 +15,6 @@ from trivec.ingestion.sources.lines import read_lines, utf8, without_end
 from trivec.ingestion.sources.opening import OpenFile
 from trivec.plain import not_json
 
-__all__ = ["Qrels", "checked_grades", "judged_queries", "read_beir", "read_qrels", "read_queries"]
-
 Qrels = Mapping[str, Mapping[str, int]]
 """For each query the grades of documents; above 0 is relevant."""
 

@@ -9,8 +9,6 @@ from typing import Any
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.insight.judgements import Qrels, checked_grades
 
-__all__ = ["Measures"]
-
 
 class Measures:
     """Some measures, such as nDCG@10, RR@10, R@100 and AP, for one set of judgements.

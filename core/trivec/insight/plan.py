@@ -10,8 +10,6 @@ from trivec.errors import InvalidOptionError
 from trivec.schema import Schema
 from trivec.search import Part
 
-__all__ = ["MODELS", "StorageChoice", "plan", "schema_of"]
-
 MODELS: Mapping[str, Schema] = {
     "BAAI/bge-m3": Schema(1024, True, 1024, "BAAI/bge-m3"),
     "BAAI/bge-m3-unsupervised": Schema(1024, False, None, "BAAI/bge-m3-unsupervised"),

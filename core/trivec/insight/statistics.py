@@ -8,8 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "bootstrap_interval", "holm", "randomisation_p"]
-
 RESAMPLES = 10_000
 
 # Numbers drawn at once: 32 MiB of int64.

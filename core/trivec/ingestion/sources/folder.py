@@ -9,8 +9,6 @@ from pathlib import Path
 
 from trivec.ingestion.sources.row import Row
 
-__all__ = ["HIDDEN", "TEXT_SUFFIXES", "read_folder"]
-
 TEXT_SUFFIXES = (".txt", ".md", ".rst", ".text")
 HIDDEN = "hidden"
 

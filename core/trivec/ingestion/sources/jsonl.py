@@ -11,8 +11,6 @@ from trivec.ingestion.sources.lines import read_lines, utf8, without_end
 from trivec.ingestion.sources.row import Row, distinct
 from trivec.plain import not_json
 
-__all__ = ["json_object", "read_jsonl"]
-
 
 def read_jsonl(stream: BinaryIO, path: str) -> Iterator[Row]:
     """Yield one row per line that is not blank.

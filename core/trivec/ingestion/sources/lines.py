@@ -8,8 +8,6 @@ from typing import BinaryIO
 
 from trivec.errors import InvalidOptionError
 
-__all__ = ["read_lines", "utf8", "without_end"]
-
 BLOCK_BYTES = 64 * 1024
 
 _MARKS = {

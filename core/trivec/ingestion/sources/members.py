@@ -9,8 +9,6 @@ from uuid import UUID
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 
-__all__ = ["LAYOUTS", "METADATA", "Members", "document_of"]
-
 LAYOUTS = ("nested", "flat")
 METADATA = "metadata"
 

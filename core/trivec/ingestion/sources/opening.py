@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from zstandard import ZstdDecompressionObj
 
-__all__ = ["STDIN", "OpenFile", "plain_suffix"]
-
 STDIN = "-"
 COMPRESSED = (".gz", ".zst")
 READ_BYTES = 1024

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-__all__ = ["plain_rows", "read_parquet"]
-
 BATCH_ROWS = 256
 NANOSECONDS = 10**9
 

@@ -14,8 +14,6 @@ from trivec.errors import InvalidOptionError, OutputError
 from trivec.ingestion.report import Rejected
 from trivec.outputs import check_output, is_stream, written_beside
 
-__all__ = ["RejectFile"]
-
 _MEMBERS = {field.name for field in fields(Rejected)}
 
 

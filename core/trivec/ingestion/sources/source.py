@@ -22,8 +22,6 @@ from trivec.ingestion.sources.parquet import read_parquet
 from trivec.ingestion.sources.row import Row, visible
 from trivec.ingestion.sources.tables import Dialect, read_table
 
-__all__ = ["FORMATS", "Source"]
-
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "folder")
 
 _SUFFIXES = {

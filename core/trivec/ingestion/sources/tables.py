@@ -17,8 +17,6 @@ from trivec.fields import FieldType
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
 from trivec.ingestion.sources.row import Row
 
-__all__ = ["QUOTINGS", "Dialect", "read_table"]
-
 QUOTINGS = ("csv", "none")
 
 MAX_RECORD = 16 * 1024 * 1024

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 
 from trivec.insight.rendering.evaluation_text import p_text
-from trivec.insight.rendering.style import STYLE, escape
+from trivec.insight.rendering.style import STYLE
 from trivec.insight.results import Results
-
-__all__ = ["evaluation_html", "evaluation_page"]
 
 _SCRIPT = Path(__file__).with_name("evaluation.js")
 

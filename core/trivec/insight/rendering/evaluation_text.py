@@ -6,8 +6,6 @@ from rich.table import Table
 
 from trivec.insight.results import Results
 
-__all__ = ["evaluation_table", "p_text"]
-
 
 def evaluation_table(evaluation: Results) -> Table:
     """Return the table of modes."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from html import escape
 
 from trivec.insight.breakdown import Alignment, Breakdown, Share
 from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
-from trivec.insight.rendering.style import PART_NAMES, STYLE, escape
-
-__all__ = ["explanation_html", "explanation_page"]
+from trivec.insight.rendering.style import PART_NAMES, STYLE
 
 CONTEXT = 24  # characters shown on each side of a document token
 

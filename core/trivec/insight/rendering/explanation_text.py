@@ -13,8 +13,6 @@ from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
 from trivec.insight.rendering.style import PART_NAMES, TERMINAL
 from trivec.terminal import one_line, printable
 
-__all__ = ["explanation_text"]
-
 BAR = 40  # cells of the bar of shares
 
 

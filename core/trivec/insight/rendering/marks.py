@@ -8,8 +8,6 @@ from itertools import pairwise
 
 from trivec.insight.breakdown import Breakdown, Span
 
-__all__ = ["Piece", "document_pieces", "query_pieces"]
-
 
 @dataclass(frozen=True, slots=True)
 class Piece:

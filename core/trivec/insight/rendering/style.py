@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
-__all__ = ["PART_NAMES", "STYLE", "TERMINAL", "escape"]
-
 PART_NAMES = {"dense": "dense", "sparse": "sparse", "colbert": "ColBERT"}
 
 TERMINAL = {"dense": "#3a87d6", "sparse": "#b8730a", "colbert": "#2e9460"}

@@ -11,8 +11,6 @@ from trivec.insight.rendering.style import TERMINAL
 from trivec.insight.tuned import TunedWeights
 from trivec.scores import Weights
 
-__all__ = ["tuning_text", "weights_text"]
-
 
 def tuning_text(tuning: TunedWeights) -> RenderableType:
     """Return the table of both halves, and the warning if there is one."""
