@@ -51,14 +51,14 @@ _TYPES: dict[object, FieldType] = {
 
 
 def field_types(fields: Mapping[str, type | FieldType]) -> dict[str, FieldType]:
-    """Return the declared fields with their types checked.
+    """Return the declared fields after checking their paths and types.
 
     Args:
-        fields: Metadata path (dots between the segments) to str, int, float, bool, datetime,
-            list[str], list[int], or the `FieldType` itself.
+        fields: Maps paths (with dots between the segments) to str, int, float, bool, datetime,
+            list[str], list[int], or a `FieldType`.
 
     Raises:
-        InvalidOptionError: If a path or a type is not among those.
+        InvalidOptionError: If a path is malformed or a type is unknown.
 
     Example:
         >>> field_types({"lang": str, "tags": list[str]})["tags"]
@@ -66,19 +66,19 @@ def field_types(fields: Mapping[str, type | FieldType]) -> dict[str, FieldType]:
     """
     expect(fields, Mapping, "fields", "a dict of paths and types, such as {'lang': str}")
     declared = {}
-    for path, kind in fields.items():
+    for path, type_ in fields.items():
         try:
             split_path(path)
         except InvalidFilterError as error:
             raise InvalidOptionError(str(error)) from error
-        if isinstance(kind, FieldType):
-            declared[path] = kind
-        elif get_origin(kind) is list and get_args(kind) in ((str,), (int,)):
-            declared[path] = FieldType(f"list[{get_args(kind)[0].__name__}]")
-        elif isinstance(kind, type) and kind in _TYPES:
-            declared[path] = _TYPES[kind]
+        if isinstance(type_, FieldType):
+            declared[path] = type_
+        elif get_origin(type_) is list and get_args(type_) in ((str,), (int,)):
+            declared[path] = FieldType(f"list[{get_args(type_)[0].__name__}]")
+        elif isinstance(type_, type) and type_ in _TYPES:
+            declared[path] = _TYPES[type_]
         else:
-            given = described(kind) if get_origin(kind) is None else shown(kind)
+            given = described(type_) if get_origin(type_) is None else shown(type_)
             raise InvalidOptionError(
                 f"field {path!r}: expected the type itself, one of str, int, float, bool, "
                 f"datetime, list[str] and list[int], got {given}"
@@ -90,7 +90,7 @@ def split_path(path: str) -> list[str]:
     """Return the segments of a metadata path.
 
     Raises:
-        InvalidFilterError: If a segment is not a letter or `_` followed by letters, digits, `_`.
+        InvalidFilterError: If a segment is not a letter or `_` followed by letters, digits and `_`.
     """
     if not isinstance(path, str):
         raise InvalidFilterError(f"the path of a field is a str, got {shown(path)}")
@@ -114,7 +114,7 @@ def metadata_values(metadata: Mapping[str, Json], path: str) -> list[Scalar]:
 
 
 def values_of(value: Json) -> list[Scalar]:
-    """Return the values that a member of an object stands for.
+    """Return the values of one member of an object: none, one, or the elements of a list.
 
     >>> values_of(["x", None, 3]), values_of("x"), values_of({"x": 1})
     (['x', 3], ['x'], [])

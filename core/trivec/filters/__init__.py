@@ -1,4 +1,4 @@
-"""Conditions on metadata: the tree and its meaning, and the notations that are read into it."""
+"""Conditions on metadata: the tree with its meaning, and the notations for it."""
 
 from trivec.fields import Scalar, metadata_values, split_path
 from trivec.filters.field import F

@@ -1,4 +1,4 @@
-"""Whether documents and filters fit the declared fields."""
+"""Checks that documents and filters match the declared fields."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from trivec.filters.tree import And, Comparison, Filter, Not, Or
 
 
 def check_values(document: Document, fields: Mapping[str, FieldType]) -> None:
-    """Check that a document's metadata fits the declared fields; null and missing always fit.
+    """Check that a document's metadata matches the declared fields; a value may be null or missing.
 
     Raises:
         InvalidDocumentError: If a value has another type; the message names the document.
     """
-    for path, kind in fields.items():
+    for path, type_ in fields.items():
         values = metadata_values(document.metadata, path)
         raw: object = document.metadata
         for segment in split_path(path):
             raw = raw.get(segment) if isinstance(raw, Mapping) else None
-        several = isinstance(raw, list | tuple)
+        is_list = isinstance(raw, list | tuple)
         count = len(raw) if isinstance(raw, list | tuple) else int(raw is not None)
-        fits = several == kind.is_list or raw is None
-        if not fits or count != len(values) or not all(fits_type(v, kind.item) for v in values):
+        fits = is_list == type_.is_list or raw is None
+        if not fits or count != len(values) or not all(fits_type(v, type_.item) for v in values):
             raise InvalidDocumentError(
-                f"document {document.id!r}: metadata field {path!r} is declared {kind}, "
+                f"document {document.id!r}: metadata field {path!r} is declared {type_}, "
                 f"got {shown(raw)}"
             )
 
@@ -38,16 +38,16 @@ def check_values(document: Document, fields: Mapping[str, FieldType]) -> None:
 def fit_filter(
     condition: Filter, fields: Mapping[str, FieldType], *, declared_only: bool = False
 ) -> Filter:
-    """Return a filter with its values in the types of the declared fields.
+    """Return a filter with its values converted to the types of the declared fields.
 
-    A field of strings is compared with a date as it was written, and a field of datetimes with
-    the instant that a string is. On a field that is not declared, a string is a string and a date
-    an instant, and the orderings take strings that are instants.
+    A field of strings is compared with the spelling of a date, and a field of datetimes with the
+    instant that a string spells. In a field that is not declared, strings and dates stay what they
+    are, except that comparisons by order take strings as instants.
 
     Args:
         condition: The filter.
         fields: The declared fields.
-        declared_only: Whether the store can filter on nothing else.
+        declared_only: Whether the store can filter on declared fields only.
 
     Raises:
         InvalidFilterError: If a value has another type, or a field would have to be declared.
@@ -60,10 +60,10 @@ def fit_filter(
 
     def fit(node: Filter) -> Filter:
         match node:
-            case And(parts):
-                return And(tuple(map(fit, parts)))
-            case Or(parts):
-                return Or(tuple(map(fit, parts)))
+            case And(members):
+                return And(tuple(map(fit, members)))
+            case Or(members):
+                return Or(tuple(map(fit, members)))
             case Not(inner):
                 return Not(fit(inner))
             case Comparison(path):
@@ -82,53 +82,53 @@ def fit_filter(
     return fit(condition)
 
 
-def _fit_comparison(given: Comparison, kind: FieldType | None) -> Comparison:
+def _fit_comparison(given: Comparison, type_: FieldType | None) -> Comparison:
     value = given.value
-    if kind is None or value is None:
+    if type_ is None or value is None:
         return given
-    fitted = tuple(_as_kind(one, kind.item, given.op) for one in given.values)
-    for one in fitted:
-        if not _compares(one, kind.item, given.op):
+    fitted = tuple(_converted(scalar, type_.item, given.op) for scalar in given.values)
+    for scalar in fitted:
+        if not _is_comparable(scalar, type_.item, given.op):
             raise InvalidFilterError(
-                f"field {given.path!r} is declared {kind}, which {given.op} {shown(one)} cannot be "
-                f"compared with{_advice(one, kind.item, given.op)}"
+                f"field {given.path!r} is declared {type_}, which {given.op} {shown(scalar)} "
+                f"cannot be compared with{_advice(scalar, type_.item, given.op)}"
             )
     return Comparison(given.path, given.op, fitted if isinstance(value, tuple) else fitted[0])
 
 
-def _as_kind(value: Scalar, kind: FieldType, op: Op) -> Scalar:
-    """Return a filter's value in the type of the field, or as it is where it has no such form."""
-    if kind is FieldType.STR and isinstance(value, Written) and op not in ORDERING:
+def _converted(value: Scalar, type_: FieldType, op: Op) -> Scalar:
+    """Return a filter's value in the type of the field, or unchanged if it has no such form."""
+    if type_ is FieldType.STR and isinstance(value, Written) and op not in ORDERING:
         return value if value.text is None else value.text
-    if kind is FieldType.DATETIME and isinstance(value, str) and op is not Op.TEXT:
+    if type_ is FieldType.DATETIME and isinstance(value, str) and op is not Op.TEXT:
         return written(value) or value
     return value
 
 
-def _advice(value: Scalar, kind: FieldType, op: Op) -> str:
-    if kind is FieldType.STR and isinstance(value, datetime):
+def _is_comparable(value: Scalar, type_: FieldType, op: Op) -> bool:
+    """Return whether an operator can compare a field of this type with this value."""
+    if op is Op.TEXT:
+        return type_ is FieldType.STR
+    if type_ is FieldType.DATETIME:
+        return isinstance(value, datetime)
+    if type_ is FieldType.STR and op in ORDERING:
+        return False
+    return fits_type(value, FieldType.FLOAT if type_ is FieldType.INT else type_)
+
+
+def _advice(value: Scalar, type_: FieldType, op: Op) -> str:
+    if type_ is FieldType.STR and isinstance(value, datetime):
         if op in ORDERING:
             return "; strings have no order: declare the field datetime, or compare with =="
         return "; compare it with a str, or declare the field datetime"
-    if kind is FieldType.DATETIME and isinstance(value, str) and op is not Op.TEXT:
+    if type_ is FieldType.DATETIME and isinstance(value, str) and op is not Op.TEXT:
         return "; a date is written as 2026-01-31 or 2026-01-31T12:00:00Z"
     return ""
 
 
-def _compares(value: Scalar, kind: FieldType, op: Op) -> bool:
-    """Return whether a filter may compare a field of this kind with this value."""
-    if op is Op.TEXT:
-        return kind is FieldType.STR
-    if kind is FieldType.DATETIME:
-        return isinstance(value, datetime)
-    if kind is FieldType.STR and op in ORDERING:
-        return False
-    return fits_type(value, FieldType.FLOAT if kind is FieldType.INT else kind)
-
-
-def fits_type(value: Scalar, kind: FieldType) -> bool:
-    """Return whether a value of metadata is of this type, which is none of lists."""
-    match kind:
+def fits_type(value: Scalar, type_: FieldType) -> bool:
+    """Return whether a value of metadata has this type, which is not a list."""
+    match type_:
         case FieldType.STR:
             return isinstance(value, str)
         case FieldType.BOOL:
