@@ -1,4 +1,4 @@
-"""One row of a file, as it was read."""
+"""One row of a file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Row:
     """One row of a file.
 
     Args:
-        where: Where it stands, such as "line 7".
+        where: Its position, such as "line 7".
         values: Its members; None if it could not be read.
-        content: The row as it is in the file; a byte that is no UTF-8 is a lone surrogate.
-        problem: What is wrong with it.
+        content: The row as it is in the file; a byte that is not UTF-8 is a lone surrogate.
+        problem: The reason why it could not be read, or "".
     """
 
     where: str
@@ -25,10 +25,10 @@ class Row:
 
 
 def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
-    """Return the members of an object, each of which has a name of its own.
+    """Return the members of an object, whose names must be distinct.
 
     Raises:
-        ValueError: If a name is there twice.
+        ValueError: If a name occurs twice.
 
     >>> distinct([("id", 1), ("text", "")])
     {'id': 1, 'text': ''}
@@ -42,7 +42,7 @@ def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def visible(text: str) -> str:
-    r"""Return text in which bytes that are no UTF-8 are written out.
+    r"""Return text in which bytes that are not UTF-8 are escaped.
 
     >>> visible(b"gr\xfcn".decode(errors="surrogateescape"))
     'gr\\xfcn'
