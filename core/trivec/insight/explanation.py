@@ -1,4 +1,4 @@
-"""Why a document was found: the score taken apart down to tokens, from stored vectors."""
+"""Explain a hit: take its score apart down to tokens, from the stored vectors."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def evaluation_html(evaluation: Results) -> str:
 
 def evaluation_page(evaluation: Results) -> str:
     """Return a whole page: the table, and charts that a script on the page draws."""
-    # "<" could end the script element; nothing else in JSON can.
+    # "<" could end the script element; no other character in JSON can.
     data = json.dumps(_data(evaluation), ensure_ascii=False).replace("<", "\\u003c")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -41,7 +41,7 @@ def evaluation_table(evaluation: Results) -> Table:
 
 
 def p_text(p: float | None) -> str:
-    """Return a p-value as people read it.
+    """Return a p-value rounded for display.
 
     >>> p_text(0.00012), p_text(0.03217), p_text(None)
     ('< 0.001', '0.032', '')

@@ -1,4 +1,4 @@
-"""An explanation as one piece of HTML without scripts or anything from elsewhere."""
+"""An explanation as self-contained HTML without scripts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def explanation_page(explanation: Breakdown) -> str:
 
 
 def _bar(shares: Sequence[Share]) -> str:
-    """Draw the shares side by side; what is negative is not drawn, the table has it."""
+    """Draw the positive shares side by side; the table also has the negative ones."""
     total = sum(max(0.0, share.value) for share in shares)
     if total <= 0:
         return ""

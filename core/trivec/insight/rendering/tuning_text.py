@@ -1,4 +1,4 @@
-"""What tuning found, in the terminal, with rich."""
+"""Tuned weights in the terminal, with rich."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def tuning_text(tuning: TunedWeights) -> RenderableType:
 
 
 def weights_text(weights: Weights) -> str:
-    """Return weights as the option `--weights` takes them.
+    """Return weights in the syntax of the option `--weights`.
 
     >>> weights_text(Weights.GENERAL)
     '1,0.3,1'
