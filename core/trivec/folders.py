@@ -1,4 +1,4 @@
-"""Where trivec keeps files of its own."""
+"""The folder for trivec's own files."""
 
 from __future__ import annotations
 
