@@ -94,7 +94,7 @@ def check_folder(path: StrPath, *, inputs: Iterable[StrPath] = (), what: str = "
     path = Path(path)
     existing = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
     if not existing.is_dir():
-        raise InvalidOptionError(f"{what}: {str(existing)!r} is no folder")
+        raise InvalidOptionError(f"{what}: {str(existing)!r} is not a folder")
     if existing != path:
         _check_is_no_input(path, inputs, what)
 

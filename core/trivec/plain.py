@@ -99,7 +99,7 @@ def plain(value: object, depth: int = 0) -> Any:  # noqa: ANN401 - Json, which i
         return _iso(value)
     if isinstance(value, (dict, list, Mapping, np.ndarray)) or _is_list(value):
         if depth == MAX_DEPTH:
-            raise NotPlainError(f"has more than {MAX_DEPTH} objects and lists in one another")
+            raise NotPlainError(f"has more than {MAX_DEPTH} nested objects and lists")
         return _object(value, depth) if isinstance(value, Mapping) else _list(value, depth)
     raise NotPlainError(f"is of type {type_name(value)}, which JSON cannot hold; {_remedy(value)}")
 
@@ -140,7 +140,7 @@ def not_json(error: ValueError | RecursionError) -> str:
     'not JSON that can be kept: an integer has thousands of digits'
     """
     if isinstance(error, RecursionError):
-        return "not JSON that can be kept: hundreds of objects and lists lie in one another"
+        return "not JSON that can be kept: hundreds of objects and lists are nested"
     if "set_int_max_str_digits" in str(error):
         return "not JSON that can be kept: an integer has thousands of digits"
     return f"not JSON: {error}"

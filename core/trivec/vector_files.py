@@ -89,7 +89,7 @@ def read_columns(path: str | os.PathLike[str], rows: slice, parts: Sequence[str]
         raise InvalidVectorsError(f"{os.fspath(path)!r} is damaged: {error}") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise InvalidVectorsError(
-            f"{os.fspath(path)!r} is no file that Vectors.save wrote, or it is cut short: {error}"
+            f"{os.fspath(path)!r} is not a file of Vectors.save, or it is cut short: {error}"
         ) from error
 
 

@@ -70,7 +70,7 @@ def test_what_pandas_writes_is_read() -> None:
 
 
 def test_a_bare_word_that_looks_like_a_date_is_told() -> None:
-    with pytest.raises(InvalidFilterError, match="2020-6-1 is no date; one is written as 2026"):
+    with pytest.raises(InvalidFilterError, match="2020-6-1 is not a date; write dates as 2026"):
         parse_filter("when >= 2020-6-1")
 
 

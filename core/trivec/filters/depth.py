@@ -22,14 +22,14 @@ def check_depth(depth: int) -> int:
     Example:
         >>> check_depth(33)
         Traceback (most recent call last):
-        trivec.errors.InvalidFilterError: a filter has 33 or more groups (and, or, not, \
-brackets) in one another; at most 32 are allowed. Join conditions of one kind in one group, as \
-in And((a, b, c)), and use in_([...]) for many values of one field
+        trivec.errors.InvalidFilterError: a filter has 33 or more nested groups (and, or, \
+not, brackets); at most 32 are allowed. Join conditions in one group, as in And((a, b, c)), and \
+use in_([...]) for many values of one field
     """
     if depth > MAX_DEPTH:
         raise InvalidFilterError(
-            f"a filter has {depth} or more groups (and, or, not, brackets) in one another; at most "
-            f"{MAX_DEPTH} are allowed. Join conditions of one kind in one group, as in "
-            "And((a, b, c)), and use in_([...]) for many values of one field"
+            f"a filter has {depth} or more nested groups (and, or, not, brackets); at most "
+            f"{MAX_DEPTH} are allowed. Join conditions in one group, as in And((a, b, c)), and "
+            "use in_([...]) for many values of one field"
         )
     return depth

@@ -189,7 +189,7 @@ class _Parser:
             number = json.loads(token.text)
         except json.JSONDecodeError as error:
             raise InvalidFilterError(
-                f"filter {shown(self._text)}: {token.text:.100} is no number; a string stands in "
+                f"filter {shown(self._text)}: {token.text:.100} is not a number; put strings in "
                 "quotes"
             ) from error
         except ValueError as error:  # Python refuses integers of more than 4,300 digits
@@ -201,8 +201,8 @@ class _Parser:
 
     def _no_date(self, token: _Token) -> InvalidFilterError:
         return InvalidFilterError(
-            f"filter {shown(self._text)}: {token.text:.100} is no date; one is written as "
-            "2026-01-31 or 2026-01-31T12:00:00Z, and a string stands in quotes"
+            f"filter {shown(self._text)}: {token.text:.100} is not a date; write dates as "
+            "2026-01-31 or 2026-01-31T12:00:00Z, and strings in quotes"
         )
 
     def _string(self, token: _Token) -> str:

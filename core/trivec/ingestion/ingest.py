@@ -93,7 +93,7 @@ def ingest(
     """
     options = IngestOptions(
         journal=journal, on_error=on_error, rejected=rejected,
-        prune=prune, batch_bytes=part_bytes, progress=progress,
+        prune=prune, part_bytes=part_bytes, progress=progress,
     )  # fmt: skip
     return _ingest(documents, encoder, store, options, Stop())
 
@@ -117,7 +117,7 @@ async def aingest(
     """
     options = IngestOptions(
         journal=journal, on_error=on_error, rejected=rejected,
-        prune=prune, batch_bytes=part_bytes, progress=progress,
+        prune=prune, part_bytes=part_bytes, progress=progress,
     )  # fmt: skip
     stop = Stop()
 
@@ -160,7 +160,7 @@ def _ingest(
         pipeline = Pipeline(
             store, book, tally, on_error=options.on_error, rejected=options.rejected
         )
-        reading = Reading(counted, store, book, tally, pipeline, options.batch_bytes)
+        reading = Reading(counted, store, book, tally, pipeline, options.part_bytes)
         pipeline.run(
             reading.batches(),
             lambda texts: encoder.encode_documents(texts).only(held),

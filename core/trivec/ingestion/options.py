@@ -33,7 +33,7 @@ class IngestOptions:
     on_error: OnError = "raise"
     rejected: Rejects | None = None
     prune: bool = False
-    batch_bytes: int = BATCH_BYTES
+    part_bytes: int = BATCH_BYTES
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -41,8 +41,7 @@ class IngestOptions:
         check_callback(self.rejected, "rejected")
         check_callback(self.progress, "progress")
         expect(self.prune, bool, "prune", "True or False")
-        batch_bytes = at_least_one(self.batch_bytes, "part_bytes")
-        object.__setattr__(self, "batch_bytes", batch_bytes)
+        object.__setattr__(self, "part_bytes", at_least_one(self.part_bytes, "part_bytes"))
         if self.prune and self.journal is None:
             raise InvalidOptionError(
                 "prune=True deletes what a journal knows and the source lacks; give a journal"

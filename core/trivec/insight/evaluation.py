@@ -145,7 +145,9 @@ def evaluate(
     chosen = _modes(modes, store)
     against = as_mode(reference) if reference else "dense" if "dense" in chosen else chosen[0]
     if against not in chosen:
-        raise InvalidOptionError(f"reference={against!r} is none of the modes {', '.join(chosen)}")
+        raise InvalidOptionError(
+            f"reference={against!r} is not among the modes {', '.join(chosen)}"
+        )
     store.schema.check_model(encoder.schema.model)
     for mode in chosen:  # a wrong option fails before anything is encoded
         store.search_many([], k=k, mode=mode, weights=weights, candidates=candidates, filter=filter)

@@ -77,7 +77,7 @@ def read_queries(path: str | Path) -> dict[str, str]:
             if first and id in _QUERY_FIELDS and text in _TEXT_FIELDS:  # the header
                 continue
         if str(id) in queries:
-            raise InvalidOptionError(f"{where}: the query {shown(str(id))} is there twice")
+            raise InvalidOptionError(f"{where}: the query {shown(str(id))} occurs twice")
         queries[str(id)] = str(text)
     if not queries:
         raise InvalidOptionError(f"{path}: holds no question")
@@ -135,7 +135,7 @@ def checked_grades(qrels: Mapping[Any, Mapping[Any, Any]]) -> dict[str, dict[str
         where = f"qrels of {shown(query)}"
         for id in (query, *grades):
             if not isinstance(id, str):
-                raise InvalidOptionError(f"{where}: the id {shown(id)} is no string")
+                raise InvalidOptionError(f"{where}: the id {shown(id)} is not a string")
         checked[query] = {
             document: _integer(_number(grade), grade, where) for document, grade in grades.items()
         }
@@ -190,7 +190,7 @@ class _Columns:
         if self.iteration and not _is_iteration(cells[1]):
             raise InvalidOptionError(
                 f"{where}: expected query, iteration, document, grade, as TREC has them; "
-                f"the iteration {shown(cells[1])} is no number"
+                f"the iteration {shown(cells[1])} is not a number"
             )
         return cells[self.query], cells[self.document], cells[self.grade]
 
@@ -211,8 +211,8 @@ def _columns(line: str, where: str) -> tuple[_Columns, bool]:
         )
     if _number(cells[-1]) is None:
         raise InvalidOptionError(
-            f"{where}: the grade {shown(cells[-1])} is no integer; if this line is a head, name "
-            f"its columns such as {', '.join(names[0] for names in groups)}"
+            f"{where}: the grade {shown(cells[-1])} is not an integer; if this line is a header, "
+            f"name its columns such as {', '.join(names[0] for names in groups)}"
         )
     width = len(cells)
     return _Columns(tabs, width, 0, width - 2, width - 1, iteration=width == 4), False
@@ -252,7 +252,7 @@ def _number(grade: object) -> float | None:
 
 def _integer(value: float | None, grade: object, where: str) -> int:
     if value is None or not value.is_integer():
-        raise InvalidOptionError(f"{where}: the grade {shown(grade)} is no integer")
+        raise InvalidOptionError(f"{where}: the grade {shown(grade)} is not an integer")
     if abs(value) > _MAX_GRADE:
         raise InvalidOptionError(f"{where}: the grade {shown(grade)} is beyond 32 bits")
     return int(value)

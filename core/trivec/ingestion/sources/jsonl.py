@@ -44,7 +44,7 @@ def json_object(line: str, *, floats_as_written: bool = False) -> dict[str, Any]
 
     >>> json_object('{"id": 1, "id": 2}')
     Traceback (most recent call last):
-    ValueError: the member 'id' is there twice
+    ValueError: the member 'id' occurs twice
     """
     parse_float = str if floats_as_written else None
     value = json.loads(utf8(line), object_pairs_hook=distinct, parse_float=parse_float)

@@ -78,7 +78,7 @@ class Members:
         if not isinstance(metadata, Mapping):
             raise InvalidDocumentError(
                 f"{METADATA!r} is a {type(metadata).__name__}, expected an object; "
-                "metadata='flat' (--metadata flat) takes it for a member like others"
+                "metadata='flat' (--metadata flat) treats it as an ordinary member"
             )
         return metadata
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 BATCH_ROWS = 256
-NANOSECONDS = 10**9
 
 
 def read_parquet(

@@ -37,7 +37,7 @@ def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the member {twice!r} is there twice")
+        raise ValueError(f"the member {twice!r} occurs twice")
     return members
 
 

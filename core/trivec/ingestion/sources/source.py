@@ -275,5 +275,5 @@ def _format_of(path: str, format: str | None) -> str:
     if path != STDIN and not Path(path).exists():
         raise InvalidOptionError(f"there is no file {path!r}")
     if format == "folder" and not Path(path).is_dir():
-        raise InvalidOptionError(f"{path!r} is no folder")
+        raise InvalidOptionError(f"{path!r} is not a folder")
     return format

@@ -49,7 +49,7 @@ class Dialect:
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0':
             raise InvalidOptionError(
-                f"delimiter={self.delimiter!r}; expected one character, no quote and no line end"
+                f"delimiter={self.delimiter!r}; expected one character, not a quote or a line end"
             )
         if self.quoting not in QUOTINGS:
             raise InvalidOptionError(
@@ -160,7 +160,7 @@ def _row(record: _Record, header: list[str], fields: Mapping[str, FieldType], co
         problem = f"not in UTF-8, convert the file with iconv: {error}"
         return Row(record.where, None, content, problem)
     if "\0" in record.raw:
-        return Row(record.where, None, content, "a NUL byte, which is no text")
+        return Row(record.where, None, content, "a NUL byte, which is not text")
     try:
         cells = zip(header, record.cells, strict=True)
         values = {name: _typed(cell, name, fields.get(name)) for name, cell in cells}

@@ -89,7 +89,7 @@ def _data(evaluation: Results) -> dict[str, object]:
     return {
         "metrics": evaluation.metrics,
         "reference": evaluation.reference,
-        "queries": [[one, text] for one, text in evaluation.queries.items()],
+        "queries": [[id, text] for id, text in evaluation.queries.items()],
         "modes": [
             {
                 "mode": result.mode,

@@ -24,7 +24,7 @@ def tuning_text(tuning: TunedWeights) -> RenderableType:
     for weights, mean, tested in zip(
         (tuning.baseline, tuning.weights), tuning.tuning, tuning.testing, strict=True
     ):
-        table.add_row(weights_text(weights), f"{mean:.3f}", f"{tested:.3f}")
+        table.add_row(_weights_text(weights), f"{mean:.3f}", f"{tested:.3f}")
     before, after = tuning.testing
     low, high = tuning.interval
     gain = (
@@ -34,15 +34,15 @@ def tuning_text(tuning: TunedWeights) -> RenderableType:
     advice = (
         Text(f"warning: {tuning.warning}", style=TERMINAL["sparse"])
         if tuning.warning
-        else Text(f"use --weights {weights_text(tuning.weights)}", style=TERMINAL["colbert"])
+        else Text(f"use --weights {_weights_text(tuning.weights)}", style=TERMINAL["colbert"])
     )
     return Group(table, Text(gain), advice)
 
 
-def weights_text(weights: Weights) -> str:
+def _weights_text(weights: Weights) -> str:
     """Return weights in the syntax of the option `--weights`.
 
-    >>> weights_text(Weights.GENERAL)
+    >>> _weights_text(Weights.GENERAL)
     '1,0.3,1'
     """
     return f"{weights.dense:g},{weights.sparse:g},{weights.colbert:g}"
