@@ -110,7 +110,7 @@ async def aingest(
     part_bytes: int = BATCH_BYTES,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Run `ingest` in a thread, with the same arguments, report and errors.
+    """Run `ingest` in a thread; see there for the arguments, the report and the errors.
 
     When it is cancelled, it finishes the writes in flight first. When it is cancelled again, it
     ends at once.

@@ -31,7 +31,11 @@ class ModeResult:
     hits: Mapping[str, Sequence[Hit]] = field(repr=False)
 
     def column(self, metric: str) -> NDArray[np.float64]:
-        """Return the values of a metric, float64 (queries,)."""
+        """Return the values of a metric, float64 (queries,).
+
+        Raises:
+            InvalidOptionError: If the metric was not measured.
+        """
         if metric not in self.values:
             raise InvalidOptionError(
                 f"metric {metric!r} was not measured: {', '.join(self.values)}"
@@ -84,7 +88,11 @@ class Results:
     reference: Mode
 
     def result(self, mode: str) -> ModeResult:
-        """Return the result of a mode."""
+        """Return the result of a mode.
+
+        Raises:
+            InvalidOptionError: If the mode was not measured.
+        """
         for result in self.results:
             if result.mode == mode:
                 return result
