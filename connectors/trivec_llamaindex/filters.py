@@ -15,9 +15,8 @@ from llama_index.core.vector_stores import (
 
 from trivec import Filter
 from trivec.arguments import shown
-from trivec.document import Json
 from trivec.errors import InvalidFilterError
-from trivec.fields import FieldType, fit_filter
+from trivec.fields import FieldType
 from trivec.filters import (
     ALWAYS,
     NEVER,
@@ -29,8 +28,10 @@ from trivec.filters import (
     metadata_values,
     split_path,
 )
+from trivec.filters.declared import fit_filter
 from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
+from trivec.plain import Json
 
 __all__ = ["InsensitiveText", "LlamaIndexFilter", "is_local", "to_filter"]
 

@@ -23,10 +23,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
 from trivec.filters import Scalar, metadata_values, parse_datetime, split_path
+from trivec.plain import Json
 
 __all__ = [
     "SEPARATOR",

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
 from trivec.filters import And, Comparison, Filter, Not, Op, Or, Scalar
 from trivec.filters.integers import at_least, at_most
+from trivec.plain import Json
 from trivec_qdrant.schema import INSTANTS, Names
 
 __all__ = [

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.collection import Page
-from trivec.document import Document, Json, metadata_json
+from trivec.document import Document, metadata_json
 from trivec.errors import InvalidDocumentError, InvalidVectorsError, StoreError
+from trivec.fields import values_of
 from trivec.filters import parse_datetime
-from trivec.filters.values import values_of
+from trivec.plain import Json
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.search import Part

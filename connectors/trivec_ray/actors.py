@@ -28,8 +28,10 @@ from trivec.checks import check_encoder
 from trivec.document import Document
 from trivec.encoders import TextEncoder
 from trivec.errors import InvalidDocumentError, JournalError
-from trivec.ingestion.identity import Maker
-from trivec.ingestion.pipeline import OnError, Pipeline, as_line
+from trivec.ingestion.contents import document_json
+from trivec.ingestion.identity import EncoderIdentity
+from trivec.ingestion.options import OnError
+from trivec.ingestion.pipeline import Pipeline
 from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.report import IngestReport, Rejected, Tally
 from trivec.rows import spans
@@ -112,7 +114,7 @@ class Encoding:
         schema: Schema,
         part_bytes: int,
         *,
-        maker: Maker | None = None,
+        maker: EncoderIdentity | None = None,
         journal: SharedJournal | None = None,
         on_error: OnError = "raise",
     ) -> None:
@@ -168,7 +170,7 @@ class Encoding:
             check_load(self._begin(name))
             encoder = make_encoder(self._make)
             encoder.schema.held_by(self._schema)
-            maker = Maker.of(encoder)
+            maker = EncoderIdentity.from_encoder(encoder)
             if self._maker not in (None, maker):
                 raise JournalError(
                     f"the encoders of this run differ: one says {self._maker}, another {maker}; "
@@ -192,7 +194,7 @@ class Encoding:
         if self._on_error == "raise":
             raise error
         self._journal.fail(document, str(error))
-        rejected = Rejected(document.id, str(error), as_line(document))
+        rejected = Rejected(document.id, str(error), document_json(document))
         return IngestReport(failed=1, failures=(rejected,))
 
 

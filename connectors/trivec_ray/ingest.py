@@ -17,9 +17,8 @@ from trivec.arguments import at_least_one, type_name
 from trivec.checks import check_callback, check_journal
 from trivec.encoders import TextEncoder
 from trivec.errors import CheckpointError, InvalidOptionError, StoreError
-from trivec.ingestion.identity import Maker
-from trivec.ingestion.pipeline import OnError, Rejects, check_on_error
-from trivec.ingestion.reading import PART_BYTES, PART_DOCUMENTS
+from trivec.ingestion.identity import EncoderIdentity
+from trivec.ingestion.options import BATCH_BYTES, BATCH_DOCUMENTS, OnError, Rejects, check_on_error
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.outputs import check_output
 from trivec.stores.registry import local_files
@@ -48,7 +47,7 @@ def ingest(
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     writers: int = 1,
-    part_bytes: int = PART_BYTES,
+    part_bytes: int = BATCH_BYTES,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Encode the rows of a dataset and write them, as `trivec.ingest` does on one machine.
@@ -134,7 +133,7 @@ def ingest(
             fn_constructor_args=(encoder, schema, part_bytes),
             fn_constructor_kwargs={"maker": maker, "journal": book, "on_error": on_error},
             batch_format="pyarrow",
-            batch_size=PART_DOCUMENTS,
+            batch_size=BATCH_DOCUMENTS,
             compute=encoders,
             num_cpus=num_cpus,
             num_gpus=num_gpus,
@@ -153,7 +152,7 @@ def ingest(
         schema = book.schema()
         # A journal must know what makes the vectors before it says which are there.
         maker = None if journal is None else _maker(encoder, num_cpus, num_gpus)
-        missing = book.open(Maker(schema, {}) if maker is None else maker)
+        missing = book.open(EncoderIdentity(schema, {}) if maker is None else maker)
         tally.add(IngestReport(missing=missing))
         run(dataset, columns, wait=True)
         while late := book.waiting():
@@ -218,12 +217,12 @@ def _pool(concurrency: int | tuple[int, int]) -> ActorPoolStrategy:
 
 def _maker(
     encoder: str | Path | Callable[[], TextEncoder], num_cpus: float | None, num_gpus: float | None
-) -> Maker:
+) -> EncoderIdentity:
     """Make an encoder where the encoders will be, and return what it says of itself."""
     cpus = num_cpus if num_cpus is not None else 0 if num_gpus else 1
     task: Any = ray.remote(_made).options(num_cpus=cpus, num_gpus=num_gpus or 0, max_retries=0)
     try:
-        return cast("Maker", ray.get(task.remote(encoder)))
+        return cast("EncoderIdentity", ray.get(task.remote(encoder)))
     except RayTaskError as error:
         raise error.cause from None
     except (OutOfMemoryError, WorkerCrashedError) as error:
@@ -232,8 +231,8 @@ def _maker(
         ) from error
 
 
-def _made(encoder: str | Path | Callable[[], TextEncoder]) -> Maker:
-    return Maker.of(make_encoder(encoder))
+def _made(encoder: str | Path | Callable[[], TextEncoder]) -> EncoderIdentity:
+    return EncoderIdentity.from_encoder(make_encoder(encoder))
 
 
 def _planned(
@@ -246,9 +245,9 @@ def _planned(
     planned: Dataset = dataset.map_batches(
         partial(plan_rows, journal=journal, columns=columns, on_error=on_error, wait=wait),
         batch_format="pyarrow",
-        batch_size=PART_DOCUMENTS,
+        batch_size=BATCH_DOCUMENTS,
     )
-    return planned.repartition(target_num_rows_per_block=PART_DOCUMENTS)
+    return planned.repartition(target_num_rows_per_block=BATCH_DOCUMENTS)
 
 
 def _written(

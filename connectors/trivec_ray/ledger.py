@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trivec.checks import check_store
 from trivec.document import Document
-from trivec.ingestion.identity import Maker, identity
+from trivec.ingestion.identity import EncoderIdentity, identity
 from trivec.ingestion.ingest import reconcile
 from trivec.ingestion.journal import Journal
 from trivec.schema import Schema
@@ -59,7 +59,7 @@ class SharedJournal:
         """Return the collection's schema."""
         return cast("Schema", self._call("schema"))
 
-    def open(self, maker: Maker) -> int:
+    def open(self, maker: EncoderIdentity) -> int:
         """Open the journal, and return how many documents the collection lost.
 
         Args:
@@ -130,7 +130,7 @@ class _Ledger:
         with opened as store:
             return store.schema
 
-    def open(self, maker: Maker) -> int:
+    def open(self, maker: EncoderIdentity) -> int:
         with self._target.open() as store:
             self._journal = Journal(self._path, identity(store, maker))
             return reconcile(self._journal, store)

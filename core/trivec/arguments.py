@@ -1,20 +1,18 @@
-"""What a call was given: checked, and named in errors as a reader would name it."""
+"""Checks of arguments, and their names in error messages."""
 
 from __future__ import annotations
 
 from trivec.errors import InvalidInputError, InvalidOptionError
 
-__all__ = ["at_least_one", "described", "expect", "named", "shown", "type_name"]
-
 _SHOWN = 60
-"""Characters of an argument that an error repeats."""
+"""The maximum characters of an argument in an error message."""
 
 _REPEATED = 500
-"""Characters of a filter, a dict or a list that an error repeats."""
+"""The maximum characters of a filter, a dict or a list in an error message."""
 
 
 def type_name(value: object) -> str:
-    """Return the name of a value's type, with its module unless that is Python's own.
+    """Return the name of a value's type, with its module unless it is a builtin.
 
     >>> import decimal
     >>> type_name(True), type_name(decimal.Decimal(1))
@@ -24,7 +22,7 @@ def type_name(value: object) -> str:
 
 
 def described(value: object) -> str:
-    """Return how an error names a value that it did not expect.
+    """Return the description of an unexpected value for an error message.
 
     >>> described("whale"), described([1.0, 2.0]), described(None), described(int)
     ("str 'whale'", 'list of float', 'None', 'the class int')
@@ -45,20 +43,25 @@ def described(value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """Return how an error repeats a value of any kind: whole if it is short, never failing.
+    """Return the repr of any value for an error message, shortened if it is long; never fails.
 
     >>> shown({"year": 2020}), shown([10**5000])
     ("{'year': 2020}", 'list of int')
     """
     try:
         text = repr(value)
-    except Exception:  # numbers of thousands of digits, lists a thousand deep, classes of others
+    except Exception:  # integers of thousands of digits, very deep lists, faulty __repr__
         return described(value)
     return text if len(text) <= _REPEATED else f"{text[:_REPEATED]}…"
 
 
 def named(what: str, value: object, *, between: str = "=") -> str:
-    """Return how an error names an argument with its value, or with its type if that is long.
+    """Return the name of an argument with its value, or with its type if the value is long.
+
+    Args:
+        what: The name of the argument.
+        value: Its value.
+        between: The text between name and value.
 
     >>> named("k", 0), named("k", [1, 2])
     ('k=0', 'k (list of int)')
@@ -70,33 +73,33 @@ def named(what: str, value: object, *, between: str = "=") -> str:
 
 def expect(
     value: object,
-    kind: type | tuple[type, ...],
+    types: type | tuple[type, ...],
     what: str,
     expected: str,
     *,
     error: type[InvalidInputError] = InvalidOptionError,
 ) -> None:
-    """Raise unless a value is of a kind.
+    """Check the type of an argument.
 
     Args:
-        value: What was given.
-        kind: The type or types that it may have.
-        what: The argument, as the message begins.
-        expected: What should be given instead, and how to come by it.
-        error: The class to raise.
+        value: The argument.
+        types: The type or types that it may have.
+        what: The name of the argument, with which the message begins.
+        expected: What to pass instead, and how to get it.
+        error: The class of the exception.
 
     Raises:
-        InvalidInputError: Of the class `error`, if the value is of another type.
+        InvalidInputError: Of the class `error`, if the value has another type.
     """
-    if not isinstance(value, kind):
+    if not isinstance(value, types):
         raise error(f"{what}: expected {expected}, got {described(value)}")
 
 
 def at_least_one(value: object, what: str) -> int:
-    """Return an integer of at least 1 as an int; those of numpy are integers too.
+    """Return an integer of at least 1 as an int; it may be a numpy integer.
 
     Raises:
-        InvalidOptionError: If it is none; True and 2.0 are none.
+        InvalidOptionError: If it is something else; True and 2.0 are not integers here.
     """
     number = None if isinstance(value, bool | str) else getattr(value, "__index__", None)
     try:
@@ -109,10 +112,10 @@ def at_least_one(value: object, what: str) -> int:
 
 
 def _is_huge(value: object) -> bool:
-    """Return whether a number is one that Python refuses to print."""
+    """Return whether a value is an integer that Python may refuse to print."""
     return isinstance(value, int) and value.bit_length() > 10_000
 
 
-def _qualified(kind: type) -> str:
-    module = kind.__module__
-    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+def _qualified(cls: type) -> str:
+    module = cls.__module__
+    return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"

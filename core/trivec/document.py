@@ -1,4 +1,4 @@
-"""A document: an id, a text and metadata, checked so that every store returns it unchanged."""
+"""Documents: an id, a text and metadata, checked so that every store returns them unchanged."""
 
 from __future__ import annotations
 
@@ -11,36 +11,28 @@ from trivec.arguments import described, named
 from trivec.errors import InvalidDocumentError
 from trivec.plain import Json, NotPlainError, plain
 
-__all__ = [
-    "MAX_ID_BYTES",
-    "PRIVATE_KEY",
-    "Document",
-    "Json",
-    "private_metadata",
-    "public_metadata",
-]
-
 MAX_ID_BYTES = 512
 
 PRIVATE_KEY = "_trivec"
-"""Where programs over a store keep what belongs to a document but is not its user's metadata."""
+"""The metadata key under which programs keep data of a document that is not the user's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a user stores.
+    """A document.
 
     Args:
         id: 1 to 512 bytes of UTF-8 without control characters.
-        text: Any text, also an empty one.
-        metadata: What becomes a JSON object by the rule of `trivec.plain`: dates and times in
-            ISO 8601, an Enum by its value, UUIDs and paths as str, Decimals and numpy's numbers
-            as numbers. The document has this object, in dicts and lists of its own. Integers
-            have 64 bits, floats are finite, and at most 100 objects and lists lie in one another.
-            How large it may be is up to the database: see `Store.limits`.
+        text: Any text, also "".
+        metadata: A mapping that is copied and converted to a JSON object by the rule of
+            `trivec.plain`: dates and times become ISO 8601 strings, an Enum its value, UUIDs and
+            paths str, Decimals and numpy's numbers become numbers. Integers have at most 64 bits,
+            floats are finite, and objects and lists are nested at most 100 deep. The maximum size
+            depends on the database: see `Store.limits`.
 
     Raises:
-        InvalidDocumentError: If one of them is not so; the message names the document.
+        InvalidDocumentError: If one of these conditions is violated; the message names the
+            document.
 
     Example:
         >>> from datetime import date
@@ -79,7 +71,7 @@ class Document:
 
 
 def public_metadata(document: Document) -> dict[str, Any]:
-    """Return the user's metadata: a copy, in dicts and lists, without what is under `PRIVATE_KEY`.
+    """Return a copy of the user's metadata in dicts and lists, without the `PRIVATE_KEY`.
 
     >>> public_metadata(Document("a", "", {"tags": ("x",), PRIVATE_KEY: {"node": 1}}))
     {'tags': ['x']}
@@ -88,36 +80,36 @@ def public_metadata(document: Document) -> dict[str, Any]:
 
 
 def private_metadata(document: Document) -> Mapping[str, Json]:
-    """Return what programs keep under `PRIVATE_KEY`, as it is."""
+    """Return the data that programs keep under `PRIVATE_KEY`."""
     value = document.metadata.get(PRIVATE_KEY)
     return value if isinstance(value, Mapping) else {}
 
 
 def metadata_json(metadata: Mapping[str, Json], *, sort_keys: bool = False) -> str:
-    """Return metadata as compact JSON with its characters unescaped."""
+    """Return metadata as compact JSON in which characters are not escaped."""
     return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
 
 
 def check_id(value: object) -> str:
-    """Return the id of a document as a plain str.
+    """Return a document's id as a plain str.
 
     Raises:
-        InvalidDocumentError: If no document can have it.
+        InvalidDocumentError: If it is not a valid id.
     """
     if not isinstance(value, str):
         raise InvalidDocumentError(
             f"{named('document id', value, between=' ')} must be a str; pass str(id), or "
             "document.id"
         )
-    one: str = _plain(value, f"document id {value[:80]!r}")
-    size = len(one.encode())
+    id: str = _plain(value, f"document id {value[:80]!r}")
+    size = len(id.encode())
     if not 1 <= size <= MAX_ID_BYTES:
         raise InvalidDocumentError(
-            f"document id {one[:80]!r} takes {size} bytes of UTF-8, expected 1 to {MAX_ID_BYTES}"
+            f"document id {id[:80]!r} takes {size} bytes of UTF-8, expected 1 to {MAX_ID_BYTES}"
         )
-    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in one):
-        raise InvalidDocumentError(f"document id {one[:80]!r} holds a control character")
-    return one
+    if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in id):
+        raise InvalidDocumentError(f"document id {id[:80]!r} holds a control character")
+    return id
 
 
 def _plain(value: object, what: str) -> Any:  # noqa: ANN401 - Json, which is read-only

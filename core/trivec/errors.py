@@ -2,58 +2,36 @@
 
 ```text
 TrivecError
-├── InvalidInputError (ValueError)       something handed in is wrong
+├── InvalidInputError (ValueError)       an argument or input that cannot be used
 │   ├── InvalidDocumentError             a document, named by its id
 │   ├── InvalidVectorsError              shapes, dtypes, NaN, order of indices
-│   ├── InvalidFilterError               a filter that cannot be meant or parsed
+│   ├── InvalidFilterError               a filter that is malformed or compares wrong values
 │   └── InvalidOptionError               a URL, a mode, a weight, an unknown option
 ├── MissingDependencyError (ImportError) an extra is not installed
 ├── CheckpointError                      a model folder that cannot be loaded
-├── SchemaMismatchError                  the collection is not what was asked for
-├── JournalError                         a journal of another run, or none
+├── SchemaMismatchError                  the collection has another schema
+├── JournalError                         a journal of another run, or not a journal
 ├── OutputError (OSError)                a file could not be written
 └── StoreError                           the database failed
-    ├── CollectionNotFoundError          nothing is there yet
+    ├── CollectionNotFoundError          the collection does not exist
     ├── AuthenticationError              the credentials were refused
     ├── DocumentRefusedError             one document, named by its id
     ├── RequestTooLargeError             send less at once
-    ├── StoreFullError                   no more writes until somebody makes room
+    ├── StoreFullError                   no more writes until there is space
     ├── StoreUnavailableError            retry later; the outcome may be unknown
-    └── IncompleteResultError            a partial answer
+    └── IncompleteResultError            a result for a part of the collection
 ```
 """
 
 from __future__ import annotations
 
-__all__ = [
-    "AuthenticationError",
-    "CheckpointError",
-    "CollectionNotFoundError",
-    "DocumentRefusedError",
-    "IncompleteResultError",
-    "InvalidDocumentError",
-    "InvalidFilterError",
-    "InvalidInputError",
-    "InvalidOptionError",
-    "InvalidVectorsError",
-    "JournalError",
-    "MissingDependencyError",
-    "OutputError",
-    "RequestTooLargeError",
-    "SchemaMismatchError",
-    "StoreError",
-    "StoreFullError",
-    "StoreUnavailableError",
-    "TrivecError",
-]
-
 
 class TrivecError(Exception):
-    """Everything that trivec raises on purpose."""
+    """The base class of all exceptions that trivec raises."""
 
 
 class InvalidInputError(TrivecError, ValueError):
-    """Something that was handed in cannot be used."""
+    """An argument or an input that cannot be used."""
 
 
 class InvalidDocumentError(InvalidInputError):
@@ -65,7 +43,7 @@ class InvalidVectorsError(InvalidInputError):
 
 
 class InvalidFilterError(InvalidInputError):
-    """A filter that cannot be meant, parsed, or evaluated by this store."""
+    """A filter that is malformed, compares wrong values, or that this store cannot evaluate."""
 
 
 class InvalidOptionError(InvalidInputError):
@@ -77,11 +55,11 @@ class MissingDependencyError(TrivecError, ImportError):
 
 
 class CheckpointError(TrivecError):
-    """A model folder that lacks files or holds the wrong shapes."""
+    """A model folder that lacks files or has tensors of wrong shapes."""
 
 
 class SchemaMismatchError(TrivecError):
-    """The collection exists and differs from what was asked for."""
+    """The collection exists and differs from the requested schema or fields."""
 
 
 class JournalError(TrivecError):
@@ -89,7 +67,7 @@ class JournalError(TrivecError):
 
 
 class OutputError(TrivecError, OSError):
-    """A file could not be written; `errno` is the system's number for why, where it gave one."""
+    """A file could not be written; `errno` is the system's error number, if there is one."""
 
 
 class StoreError(TrivecError):
@@ -105,24 +83,24 @@ class AuthenticationError(StoreError):
 
 
 class DocumentRefusedError(StoreError):
-    """The database refused a document and took others; the message names it."""
+    """The database refused a document and accepted others; the message names it."""
 
 
 class RequestTooLargeError(StoreError):
-    """The database refuses a request of this size; the same in smaller parts may pass."""
+    """The database refuses a request of this size; smaller requests may succeed."""
 
 
 class StoreFullError(StoreError):
-    """The database takes no more writes, of whatever document, until somebody makes room."""
+    """The database accepts no more writes of any document until there is space."""
 
 
 class StoreUnavailableError(StoreError):
-    """The database cannot answer now, and whether it acted is unknown.
+    """The database cannot be reached now; whether it carried out the request is unknown.
 
     Args:
-        message: What happened.
-        retry_after: Seconds that the database asked to wait, if it said so.
-        unreachable: Whether nothing answered at all: no such host, or nobody listens there.
+        message: The message.
+        retry_after: The seconds to wait, if the database said so.
+        unreachable: Whether the host is unknown, or no server listens there.
     """
 
     def __init__(
@@ -134,4 +112,4 @@ class StoreUnavailableError(StoreError):
 
 
 class IncompleteResultError(StoreError):
-    """The database answered for a part of the collection only."""
+    """The database returned results for a part of the collection only."""

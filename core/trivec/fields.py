@@ -1,31 +1,21 @@
-"""Metadata fields that are declared, so that databases index them and filters fit them."""
+"""The metadata fields that a collection declares: their types, and the paths to their values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import get_args, get_origin
 
 from trivec.arguments import described, expect, shown
-from trivec.document import Document
-from trivec.errors import InvalidDocumentError, InvalidFilterError, InvalidOptionError
-from trivec.filters import (
-    And,
-    Comparison,
-    Filter,
-    Not,
-    Op,
-    Or,
-    Scalar,
-    metadata_values,
-    parse_datetime,
-    split_path,
-)
-from trivec.filters.instants import Written, written
-from trivec.filters.operators import ORDERING
+from trivec.errors import InvalidFilterError, InvalidOptionError
+from trivec.plain import Json
 
-__all__ = ["FieldType", "check_values", "field_types", "fit_filter", "fits_type"]
+Scalar = str | int | float | bool | datetime
+"""One value of a field; only filters hold datetimes, metadata holds them as strings."""
+
+_SEGMENT = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class FieldType(StrEnum):
@@ -61,14 +51,14 @@ _TYPES: dict[object, FieldType] = {
 
 
 def field_types(fields: Mapping[str, type | FieldType]) -> dict[str, FieldType]:
-    """Return the declared fields with their types checked.
+    """Return the declared fields after checking their paths and types.
 
     Args:
-        fields: Metadata path (dots between the segments) to str, int, float, bool, datetime,
-            list[str], list[int], or the `FieldType` itself.
+        fields: Maps paths (with dots between the segments) to str, int, float, bool, datetime,
+            list[str], list[int], or a `FieldType`.
 
     Raises:
-        InvalidOptionError: If a path or a type is not among those.
+        InvalidOptionError: If a path is malformed or a type is unknown.
 
     Example:
         >>> field_types({"lang": str, "tags": list[str]})["tags"]
@@ -76,19 +66,19 @@ def field_types(fields: Mapping[str, type | FieldType]) -> dict[str, FieldType]:
     """
     expect(fields, Mapping, "fields", "a dict of paths and types, such as {'lang': str}")
     declared = {}
-    for path, kind in fields.items():
+    for path, type_ in fields.items():
         try:
             split_path(path)
         except InvalidFilterError as error:
             raise InvalidOptionError(str(error)) from error
-        if isinstance(kind, FieldType):
-            declared[path] = kind
-        elif get_origin(kind) is list and get_args(kind) in ((str,), (int,)):
-            declared[path] = FieldType(f"list[{get_args(kind)[0].__name__}]")
-        elif isinstance(kind, type) and kind in _TYPES:
-            declared[path] = _TYPES[kind]
+        if isinstance(type_, FieldType):
+            declared[path] = type_
+        elif get_origin(type_) is list and get_args(type_) in ((str,), (int,)):
+            declared[path] = FieldType(f"list[{get_args(type_)[0].__name__}]")
+        elif isinstance(type_, type) and type_ in _TYPES:
+            declared[path] = _TYPES[type_]
         else:
-            given = described(kind) if get_origin(kind) is None else shown(kind)
+            given = described(type_) if get_origin(type_) is None else shown(type_)
             raise InvalidOptionError(
                 f"field {path!r}: expected the type itself, one of str, int, float, bool, "
                 f"datetime, list[str] and list[int], got {given}"
@@ -96,128 +86,38 @@ def field_types(fields: Mapping[str, type | FieldType]) -> dict[str, FieldType]:
     return declared
 
 
-def check_values(document: Document, fields: Mapping[str, FieldType]) -> None:
-    """Check that a document's metadata fits the declared fields; null and missing always fit.
+def split_path(path: str) -> list[str]:
+    """Return the segments of a metadata path.
 
     Raises:
-        InvalidDocumentError: If a value has another type; the message names the document.
+        InvalidFilterError: If a segment is not a letter or `_` followed by letters, digits and `_`.
     """
-    for path, kind in fields.items():
-        values = metadata_values(document.metadata, path)
-        raw: object = document.metadata
-        for segment in split_path(path):
-            raw = raw.get(segment) if isinstance(raw, Mapping) else None
-        several = isinstance(raw, list | tuple)
-        count = len(raw) if isinstance(raw, list | tuple) else int(raw is not None)
-        fits = several == kind.is_list or raw is None
-        if not fits or count != len(values) or not all(fits_type(v, kind.item) for v in values):
-            raise InvalidDocumentError(
-                f"document {document.id!r}: metadata field {path!r} is declared {kind}, "
-                f"got {shown(raw)}"
-            )
+    if not isinstance(path, str):
+        raise InvalidFilterError(f"the path of a field is a str, got {shown(path)}")
+    segments = path.split(".")
+    if not all(_SEGMENT.fullmatch(segment) for segment in segments):
+        raise InvalidFilterError(
+            f"{shown(path)} cannot be the path of a field; each segment is a letter or '_' "
+            "followed by letters, digits and '_', with dots between them"
+        )
+    return segments
 
 
-def fit_filter(
-    condition: Filter, fields: Mapping[str, FieldType], *, declared_only: bool = False
-) -> Filter:
-    """Return a filter with its values in the types of the declared fields.
+def metadata_values(metadata: Mapping[str, Json], path: str) -> list[Scalar]:
+    """Return the values at a path: none, one, or the elements of a list."""
+    value: Json = metadata
+    for segment in split_path(path):
+        if not isinstance(value, Mapping):
+            return []
+        value = value.get(segment)
+    return values_of(value)
 
-    A field of strings is compared with a date as it was written, and a field of datetimes with
-    the instant that a string is. On a field that is not declared, a string is a string and a date
-    an instant, and the orderings take strings that are instants.
 
-    Args:
-        condition: The filter.
-        fields: The declared fields.
-        declared_only: Whether the store can filter on nothing else.
+def values_of(value: Json) -> list[Scalar]:
+    """Return the values of one member of an object: none, one, or the elements of a list.
 
-    Raises:
-        InvalidFilterError: If a value has another type, or a field would have to be declared.
-
-    Example:
-        >>> from trivec import F
-        >>> fit_filter(F("day") == "2026-01-31", {"day": FieldType.DATETIME}).value.isoformat()
-        '2026-01-31T00:00:00+00:00'
+    >>> values_of(["x", None, 3]), values_of("x"), values_of({"x": 1})
+    (['x', 3], ['x'], [])
     """
-
-    def fit(node: Filter) -> Filter:
-        match node:
-            case And(parts):
-                return And(tuple(map(fit, parts)))
-            case Or(parts):
-                return Or(tuple(map(fit, parts)))
-            case Not(inner):
-                return Not(fit(inner))
-            case Comparison(path):
-                return _fit_comparison(node, fields.get(path))
-        for comparison in node.comparisons():
-            _fit_comparison(comparison, fields.get(comparison.path))
-        return node
-
-    if declared_only:
-        for comparison in condition.comparisons():
-            if comparison.path not in fields:
-                raise InvalidFilterError(
-                    f"this store filters on declared fields only, and {comparison.path!r} is not "
-                    f"one of {sorted(fields)}; pass it in `fields` to `create`"
-                )
-    return fit(condition)
-
-
-def _fit_comparison(given: Comparison, kind: FieldType | None) -> Comparison:
-    value = given.value
-    if kind is None or value is None:
-        return given
-    fitted = tuple(_as_kind(one, kind.item, given.op) for one in given.values)
-    for one in fitted:
-        if not _compares(one, kind.item, given.op):
-            raise InvalidFilterError(
-                f"field {given.path!r} is declared {kind}, which {given.op} {shown(one)} cannot be "
-                f"compared with{_advice(one, kind.item, given.op)}"
-            )
-    return Comparison(given.path, given.op, fitted if isinstance(value, tuple) else fitted[0])
-
-
-def _as_kind(value: Scalar, kind: FieldType, op: Op) -> Scalar:
-    """Return a filter's value in the type of the field, or as it is where it has no such form."""
-    if kind is FieldType.STR and isinstance(value, Written) and op not in ORDERING:
-        return value if value.text is None else value.text
-    if kind is FieldType.DATETIME and isinstance(value, str) and op is not Op.TEXT:
-        return written(value) or value
-    return value
-
-
-def _advice(value: Scalar, kind: FieldType, op: Op) -> str:
-    if kind is FieldType.STR and isinstance(value, datetime):
-        if op in ORDERING:
-            return "; strings have no order: declare the field datetime, or compare with =="
-        return "; compare it with a str, or declare the field datetime"
-    if kind is FieldType.DATETIME and isinstance(value, str) and op is not Op.TEXT:
-        return "; a date is written as 2026-01-31 or 2026-01-31T12:00:00Z"
-    return ""
-
-
-def _compares(value: Scalar, kind: FieldType, op: Op) -> bool:
-    """Return whether a filter may compare a field of this kind with this value."""
-    if op is Op.TEXT:
-        return kind is FieldType.STR
-    if kind is FieldType.DATETIME:
-        return isinstance(value, datetime)
-    if kind is FieldType.STR and op in ORDERING:
-        return False
-    return fits_type(value, FieldType.FLOAT if kind is FieldType.INT else kind)
-
-
-def fits_type(value: Scalar, kind: FieldType) -> bool:
-    """Return whether a value of metadata is of this type, which is none of lists."""
-    match kind:
-        case FieldType.STR:
-            return isinstance(value, str)
-        case FieldType.BOOL:
-            return isinstance(value, bool)
-        case FieldType.INT:
-            return isinstance(value, int) and not isinstance(value, bool)
-        case FieldType.FLOAT:
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case _:
-            return isinstance(value, str) and parse_datetime(value) is not None
+    items = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return [item for item in items if isinstance(item, str | int | float)]

@@ -1,4 +1,4 @@
-"""Where trivec keeps files of its own."""
+"""The folder for trivec's own files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 from pathlib import Path
 
 import platformdirs
-
-__all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:

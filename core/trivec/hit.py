@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from trivec.document import Document
 from trivec.scores import Scores
 
-__all__ = ["Hit"]
-
 
 @dataclass(frozen=True, slots=True)
 class Hit:
@@ -16,8 +14,8 @@ class Hit:
 
     Args:
         document: The document as it was stored.
-        score: The number that the mode ranks by.
-        scores: The parts that the mode computed.
+        score: The score that the mode ranks by.
+        scores: The scores of the parts, as far as the mode computed them.
     """
 
     document: Document

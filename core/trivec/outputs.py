@@ -1,4 +1,4 @@
-"""Files that trivec writes: never what it reads, whole or not at all, and for their owner only."""
+"""Output files: never an input, written completely or not at all, and private to their owner."""
 
 from __future__ import annotations
 
@@ -15,18 +15,6 @@ from typing import BinaryIO
 
 from trivec.errors import InvalidOptionError, OutputError
 
-__all__ = [
-    "PRIVATE_FILE",
-    "PRIVATE_FOLDER",
-    "check_folder",
-    "check_output",
-    "check_outputs",
-    "is_stream",
-    "make_file",
-    "make_folder",
-    "written_beside",
-]
-
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 
@@ -38,17 +26,17 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EBADF)
 
 
 def check_output(path: StrPath, *, inputs: Iterable[StrPath] = (), what: str = "output") -> None:
-    """Refuse a file that cannot be written, or that is read, before the work for it is done.
+    """Check that a file can be written and is not an input, before any work is done.
 
     Args:
-        path: The file. A link stands for what it names. A pipe or a device is taken.
-        inputs: What is read: files, and folders, which stand for all that is in them; "-" is
+        path: The file. A link is followed. A pipe or a device is allowed.
+        inputs: The files and folders that are read; a folder includes all of its files, and "-" is
             standard input.
-        what: The argument, as the message begins.
+        what: The name of the argument, with which the message begins.
 
     Raises:
-        InvalidOptionError: If it is a folder, lies in none or in one that cannot be written, is
-            one of the inputs by whatever name, or lies in one of them.
+        InvalidOptionError: If it is a folder, its folder does not exist or cannot be written, or it
+            is one of the inputs or inside one, under whatever name.
 
     Example:
         >>> check_output("/etc", what="--html")
@@ -77,60 +65,62 @@ def check_outputs(outputs: Mapping[str, StrPath | None], *, inputs: Iterable[Str
     """Check each output as `check_output` does, and that no two of them are one file.
 
     Args:
-        outputs: The files by the names of their arguments; None is none.
-        inputs: What is read.
+        outputs: The files by the names of their arguments; None is skipped.
+        inputs: The files and folders that are read; see `check_output`.
 
     Raises:
-        InvalidOptionError: As `check_output`, and if two outputs are the same file.
+        InvalidOptionError: As `check_output` does, and if two outputs are the same file.
     """
     inputs = list(inputs)
     given = [(what, Path(path)) for what, path in outputs.items() if path is not None]
     for what, path in given:
         check_output(path, inputs=inputs, what=what)
-    for (one, path), (other, second) in combinations(given, 2):
-        if not is_stream(path) and _target(path, one) == _target(second, other):
-            raise _refused(other, second, f"is also {one}; give another name")
+    for (what, path), (what_too, path_too) in combinations(given, 2):
+        if not is_stream(path) and _target(path, what) == _target(path_too, what_too):
+            raise _refused(what_too, path_too, f"is also {what}; give another name")
 
 
 def check_folder(path: StrPath, *, inputs: Iterable[StrPath] = (), what: str = "output") -> None:
-    """Refuse a folder that cannot be made, or would be made within what is read.
+    """Check that a folder exists or can be created, and would not be created inside an input.
 
     Args:
         path: The folder, which need not exist.
-        inputs: What is read; see `check_output`.
-        what: The argument, as the message begins.
+        inputs: The files and folders that are read; see `check_output`.
+        what: The name of the argument, with which the message begins.
 
     Raises:
-        InvalidOptionError: If it or a folder above it is a file, or it would be made in an input.
+        InvalidOptionError: If it or a folder above it is a file, or it would be inside an input.
     """
     path = Path(path)
-    there = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
-    if not there.is_dir():
-        raise InvalidOptionError(f"{what}: {str(there)!r} is no folder")
-    if there != path:
+    existing = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
+    if not existing.is_dir():
+        raise InvalidOptionError(f"{what}: {str(existing)!r} is not a folder")
+    if existing != path:
         _check_is_no_input(path, inputs, what)
 
 
 def is_stream(path: StrPath) -> bool:
-    """Return whether what is written there cannot be put in place as a whole.
+    """Return whether a path is a pipe, a device or an open file such as `/dev/stdout`.
 
-    That is a pipe, a device, and what a process has open, such as `/dev/stdout`.
+    Such an output cannot be replaced as a whole; it is written directly.
     """
     if _descriptor(path) is not None:
         return True
-    there = _status(path)
-    return there is not None and not stat.S_ISREG(there.st_mode) and not stat.S_ISDIR(there.st_mode)
+    status = _status(path)
+    if status is None:
+        return False
+    return not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode)
 
 
 @contextmanager
 def written_beside(path: StrPath) -> Iterator[BinaryIO]:
-    """Yield a new file that takes the place of another when everything is written.
+    """Yield a new file that replaces an existing one when everything is written.
 
-    The new file lies in the same folder, under a name of its own; `name` is its path. If the
-    block raises, it is removed, and the file that was there stays. If the process dies here, the
-    file that was there stays too, and one called `.trivec-….part` lies beside it. A file is
-    made for its owner only, and one that was there keeps its mode. A link stays, and what it
-    names is replaced. A pipe, a device or `/dev/stdout` is written directly.
+    The new file is in the same folder, under a temporary name; its attribute `name` is the path. If
+    the block raises, it is removed, and the existing file stays. If the process dies, the existing
+    file stays too, and a file `.trivec-….part` is left beside it. A new file is private to its
+    owner; a replaced file keeps its mode. A link stays, and its target is replaced. A pipe, a
+    device or `/dev/stdout` is written directly.
 
     Args:
         path: The file.
@@ -148,7 +138,7 @@ def written_beside(path: StrPath) -> Iterator[BinaryIO]:
         'whales'
     """
     path = Path(path)
-    writing = False  # by the caller, whose own errors are not about this file
+    writing = False  # whether the caller's block runs; its own errors are not about this file
     try:
         if is_stream(path):
             number = _descriptor(path)
@@ -176,12 +166,12 @@ def written_beside(path: StrPath) -> Iterator[BinaryIO]:
 
 
 def make_folder(path: StrPath) -> None:
-    """Make a folder, and those above it that are missing, for their owner only.
+    """Create a folder and its missing parents, private to their owner.
 
-    A folder that is there stays as it is.
+    An existing folder stays as it is.
 
     Raises:
-        OSError: If it cannot be made, or is a file.
+        OSError: If it cannot be created, or is a file.
     """
     path = Path(path)
     if path.is_dir():
@@ -191,25 +181,25 @@ def make_folder(path: StrPath) -> None:
     try:
         path.mkdir(PRIVATE_FOLDER)
     except FileExistsError:
-        if not path.is_dir():  # nobody else made it meanwhile
+        if not path.is_dir():  # no other process created it meanwhile
             raise
 
 
 def make_file(path: StrPath) -> None:
-    """Make an empty file for its owner only, where there is none.
+    """Create an empty file that is private to its owner, unless the file exists.
 
-    What opens it afterwards, such as SQLite, would make it as open as the umask allows.
+    SQLite, which opens it afterwards, would create it with the permissions of the umask.
 
     Raises:
-        OSError: If it cannot be made.
+        OSError: If it cannot be created.
     """
     if not os.path.exists(path):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE))
 
 
 def _finish(new: str, before: os.stat_result | None) -> None:
-    """Bring a new file to the disk, as open to others as the one that it replaces."""
-    with open(new, "rb+") as file:  # by its name, since a library may have made it anew
+    """Flush a new file to the disk, and give it the permissions of the file that it replaces."""
+    with open(new, "rb+") as file:  # by its name, since a library may have created it again
         os.fsync(file.fileno())
     mode = PRIVATE_FILE
     if before is not None:
@@ -223,28 +213,28 @@ def _finish(new: str, before: os.stat_result | None) -> None:
 
 def _check_is_no_input(path: Path, inputs: Iterable[StrPath], what: str) -> None:
     target = _target(path, what)
-    there = _status(path)
-    above = [status for one in target.parents if (status := _status(one)) is not None]
+    existing = _status(path)
+    above = [status for folder in target.parents if (status := _status(folder)) is not None]
     for given in inputs:
         name = "standard input" if given == "-" else repr(str(given))
         try:
             read = os.fstat(0) if given == "-" else os.stat(given)
-        except (OSError, ValueError):  # there is none; who reads it says so
+        except (OSError, ValueError):  # it does not exist; reading it will raise
             continue
         if stat.S_ISCHR(read.st_mode):
             continue
-        if there is not None and os.path.samestat(there, read):
+        if existing is not None and os.path.samestat(existing, read):
             raise _refused(what, path, f"is {name}, which is read; give another name")
         if not stat.S_ISDIR(read.st_mode):
             continue
-        if any(os.path.samestat(one, read) for one in above):
+        if any(os.path.samestat(folder, read) for folder in above):
             raise _refused(what, path, f"lies in {name}, which is read; give another name")
-        if there is not None and _is_linked_in(str(given), there):
+        if existing is not None and _is_linked_in(str(given), existing):
             raise _refused(what, path, f"is a file of {name}, which is read; give another name")
 
 
 def _is_linked_in(folder: str, wanted: os.stat_result) -> bool:
-    """Return whether a file is one of a folder's by another name."""
+    """Return whether a folder contains a file under any name."""
     for root, _, names in os.walk(folder):
         for name in names:
             status = _status(os.path.join(root, name))
@@ -254,9 +244,9 @@ def _is_linked_in(folder: str, wanted: os.stat_result) -> bool:
 
 
 def _descriptor(path: StrPath) -> int | None:
-    """Return the number of the open file of this process that a path names, if it does."""
+    """Return the descriptor of this process's open file that a path names, or None."""
     name = os.path.abspath(path)
-    for _ in range(40):  # as many links as Linux follows
+    for _ in range(40):  # Linux follows at most 40 links
         if match := _OPENED.fullmatch(name):
             return _STANDARD[match[1]] if match[1] else int(match[2])
         try:
@@ -267,7 +257,7 @@ def _descriptor(path: StrPath) -> int | None:
 
 
 def _target(path: Path, what: str) -> Path:
-    """Return what a path names, when links are followed."""
+    """Return the path with links resolved."""
     try:
         return Path(os.path.realpath(path))
     except (OSError, ValueError) as error:

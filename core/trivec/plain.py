@@ -1,6 +1,6 @@
-"""The values that programs put into metadata, as the plain values that JSON has.
+"""Conversion of Python values to plain JSON values.
 
-One rule holds wherever a value comes in, in metadata and in filters alike:
+The same rule holds for metadata and for filters:
 
 | given | kept as |
 | --- | --- |
@@ -14,8 +14,8 @@ writes it: with its zone if it has one |
 | tuples and other sequences, numpy arrays | a list |
 | other mappings | a dict |
 
-Everything else is refused, with what to do instead: bytes, sets, durations, missing values that
-are not None, and objects of classes that JSON does not know.
+Everything else is refused with advice: bytes, sets, durations, missing values other than None,
+and objects of other classes.
 """
 
 from __future__ import annotations
@@ -34,29 +34,17 @@ import numpy as np
 
 from trivec.arguments import shown, type_name
 
-__all__ = [
-    "MALFORMED",
-    "MAX_DEPTH",
-    "Json",
-    "NotPlainError",
-    "not_json",
-    "plain",
-    "plain_scalar",
-    "surrogate_problem",
-]
-
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
-"""What JSON can say."""
+"""The values of JSON."""
 
 MALFORMED: tuple[type[Exception], ...] = (
     *(ArithmeticError, AttributeError, LookupError),
     *(RecursionError, TypeError, ValueError),
 )
-"""What Python raises where data of others has another shape than the code that reads it expects."""
+"""The exceptions that Python raises while it reads data that is not as the code expects."""
 
 MAX_DEPTH = 100
-"""Of objects and lists in one another; Python's JSON gives up at some hundreds."""
-
+"""The maximum depth of nested objects and lists; Python's JSON fails at some hundreds."""
 
 _AS_THEY_ARE = frozenset({str, int, float, bool, type(None), dict, list})
 _TIMES = (date, time, np.datetime64)  # a datetime is a date
@@ -66,10 +54,10 @@ class NotPlainError(ValueError):
     """A value that JSON cannot hold.
 
     Args:
-        problem: What is wrong, to be read after the place of the value.
+        problem: What is wrong; in the message it follows the name and path of the value.
 
     Attributes:
-        path: Where the value lies in what was given, such as `.tags[3]`.
+        path: The path to the value in the given object, such as `.tags[3]`.
     """
 
     def __init__(self, problem: str) -> None:
@@ -77,21 +65,21 @@ class NotPlainError(ValueError):
         self.path = ""
 
     def at(self, root: str) -> str:
-        """Return the whole message, for a value that lies in `root`."""
+        """Return the whole message for a value inside `root`."""
         path = self.path if len(self.path) <= 100 else f"{self.path[:100]}…"
         return f"{root}{path} {self}"
 
 
 def plain(value: object, depth: int = 0) -> Any:  # noqa: ANN401 - Json, which is read-only
-    """Return a value in dicts, lists and plain scalars, all of them new.
+    """Return a copy of a value in dicts, lists and plain scalars.
 
     Args:
         value: Any value.
-        depth: In how many objects and lists it lies.
+        depth: The number of objects and lists around it.
 
     Raises:
-        NotPlainError: If JSON cannot hold it, or it has more than `MAX_DEPTH` objects and lists
-            in one another.
+        NotPlainError: If JSON cannot hold it, or objects and lists are nested more than `MAX_DEPTH`
+            deep.
 
     Example:
         >>> plain({"day": date(2026, 1, 31), "size": np.int64(3), "price": Decimal("9.90")})
@@ -111,16 +99,16 @@ def plain(value: object, depth: int = 0) -> Any:  # noqa: ANN401 - Json, which i
         return _iso(value)
     if isinstance(value, (dict, list, Mapping, np.ndarray)) or _is_list(value):
         if depth == MAX_DEPTH:
-            raise NotPlainError(f"has more than {MAX_DEPTH} objects and lists in one another")
+            raise NotPlainError(f"has more than {MAX_DEPTH} nested objects and lists")
         return _object(value, depth) if isinstance(value, Mapping) else _list(value, depth)
     raise NotPlainError(f"is of type {type_name(value)}, which JSON cannot hold; {_remedy(value)}")
 
 
 def plain_scalar(value: object) -> object:
-    """Return what a filter compares with, by the same rule, but with dates and datetimes.
+    """Return a value to compare with in a filter, by the same rule, but keep dates and datetimes.
 
-    A date becomes the datetime at which it begins, and a datetime loses what it has below a
-    microsecond. A missing time (NaT) becomes None; what is no scalar is returned as it is.
+    A date becomes the datetime at which it begins, and a datetime is cut to microseconds. A missing
+    time (NaT) becomes None; a value that is not a scalar is returned unchanged.
 
     >>> plain_scalar(np.True_), plain_scalar(Decimal("9.90")), plain_scalar(date(2026, 1, 31))
     (True, 9.9, datetime.datetime(2026, 1, 31, 0, 0))
@@ -136,13 +124,13 @@ def plain_scalar(value: object) -> object:
         return None
     if not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day)
-    # Of a subclass that counts nanoseconds, a plain one.
+    # A plain datetime, also of a subclass that counts nanoseconds.
     parts = (*value.timetuple()[:6], value.microsecond, value.tzinfo)
     return datetime(*parts, fold=value.fold)
 
 
 def not_json(error: ValueError | RecursionError) -> str:
-    """Return what `json.loads` found wrong, in words for whoever wrote the text.
+    """Return a readable message for an error of `json.loads`.
 
     >>> import json
     >>> try:
@@ -152,14 +140,14 @@ def not_json(error: ValueError | RecursionError) -> str:
     'not JSON that can be kept: an integer has thousands of digits'
     """
     if isinstance(error, RecursionError):
-        return "not JSON that can be kept: hundreds of objects and lists lie in one another"
+        return "not JSON that can be kept: hundreds of objects and lists are nested"
     if "set_int_max_str_digits" in str(error):
         return "not JSON that can be kept: an integer has thousands of digits"
     return f"not JSON: {error}"
 
 
 def surrogate_problem(text: str) -> str | None:
-    """Return what is wrong with a text that UTF-8 cannot encode, or None.
+    """Return the problem of a text that UTF-8 cannot encode, or None.
 
     >>> surrogate_problem("caf" + chr(0xDCE9))
     "the lone surrogate U+DCE9 at character 3, which UTF-8 cannot encode; replace it \
@@ -179,7 +167,7 @@ by text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')"
 
 
 def _unwrapped(value: object) -> object:
-    """Return the plain str, int, float or bool that a value stands for, else the value."""
+    """Return a scalar as a plain str, int, float or bool, and any other value unchanged."""
     while isinstance(value, Enum):
         value = value.value
     if isinstance(value, np.ndarray) and not value.ndim and value is not np.ma.masked:
@@ -191,7 +179,7 @@ def _unwrapped(value: object) -> object:
     if isinstance(value, int):
         return int.__int__(value)
     if isinstance(value, np.integer):
-        # A duration is an integer to numpy, which says nothing of its unit.
+        # numpy takes a duration for an integer, which would lose its unit.
         return value if isinstance(value, np.timedelta64) else int(value)
     if isinstance(value, float | np.floating):
         return float(value)
@@ -203,7 +191,7 @@ def _unwrapped(value: object) -> object:
 def _of_decimal(value: Decimal) -> int | float:
     if value.is_nan():
         return math.nan
-    # Far beyond 64 bits an int would have up to a million digits.
+    # An int far beyond 64 bits could have a million digits.
     if value.is_finite() and value.adjusted() < 30 and value == value.to_integral_value():
         return int(value)
     return float(value)
@@ -229,7 +217,7 @@ def _iso(value: date | time | np.datetime64) -> str:
         return _iso(moment) if isinstance(moment, date) else _iso_of_nanoseconds(value)
     if isinstance(value, datetime):
         offset = value.utcoffset()
-        # Local times of the 19th century; RFC 3339 writes hours and minutes only.
+        # Local times of the 19th century; RFC 3339 has only hours and minutes.
         if offset is not None and offset % timedelta(minutes=1):
             try:
                 value = value.astimezone(UTC)
@@ -239,7 +227,7 @@ def _iso(value: date | time | np.datetime64) -> str:
 
 
 def _iso_of_nanoseconds(value: np.datetime64) -> str:
-    """Write a moment that Python's datetime cannot hold: too fine for it, or in no such year."""
+    """Return a moment as text that is too fine for datetime; refuse years outside 1 to 9999."""
     text = str(value)
     if not text[:4].isdigit() or text[4] != "-":
         raise NotPlainError(f"= {text} is in no year from 1 to 9999")
@@ -247,12 +235,12 @@ def _iso_of_nanoseconds(value: np.datetime64) -> str:
 
 
 def _is_missing(value: object) -> bool:
-    """Return whether a time is NaT, which equals nothing; that of pandas passes for a datetime."""
+    """Return whether a time is NaT, which does not equal itself; pandas' NaT is a datetime."""
     return bool(value != value)
 
 
 def _is_list(value: object) -> bool:
-    # A view of an array's memory and an array of bytes are sequences of small integers to Python.
+    # Python takes bytes, bytearrays and memoryviews for sequences of small integers.
     return isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview)
 
 
@@ -291,7 +279,7 @@ def _object(value: Mapping[Any, object], depth: int) -> dict[str, Any]:
 
 
 def _remedy(value: object) -> str:
-    """Return what to pass instead of a value."""
+    """Return advice on what to pass instead of a value."""
     if isinstance(value, bytes | bytearray | memoryview):
         return "pass text, such as value.decode() or base64.b64encode(value).decode()"
     if isinstance(value, Set):

@@ -14,18 +14,6 @@ from numpy.typing import NDArray
 from trivec.arguments import described
 from trivec.errors import InvalidVectorsError
 
-__all__ = [
-    "Float",
-    "SparseRows",
-    "TokenRows",
-    "Tokens",
-    "first_not_finite",
-    "floats",
-    "integers",
-    "spans",
-    "unit",
-]
-
 Float = NDArray[np.floating]
 Tokens = NDArray[np.floating]
 
@@ -83,7 +71,7 @@ class SparseRows:
         """Build the columns from one `{vocabulary id: weight}` per text.
 
         Raises:
-            InvalidVectorsError: If a row is no mapping, or an id or a weight is no number.
+            InvalidVectorsError: If a row is not a mapping, or an id or a weight is not a number.
 
         >>> SparseRows.from_dicts([{7: 0.5, 3: 0.25}, {}]).indices
         array([3, 7], dtype=uint32)
@@ -157,10 +145,10 @@ class TokenRows:
     def from_arrays(cls, rows: Sequence[Tokens], *, dim: int | None = None) -> Self:
         """Concatenate one (tokens, dimension) array per text.
 
-        `dim` is needed only when there is no row to read it from.
+        `dim` is needed only if the list is empty.
 
         Raises:
-            InvalidVectorsError: If a row holds something else than numbers in that shape.
+            InvalidVectorsError: If a row is not an array of numbers in that shape.
         """
         rows = [
             floats(row, f"ColBERT row {i}")
@@ -186,19 +174,19 @@ class TokenRows:
 
 
 def floats(values: object, what: str) -> Float:
-    """Return numbers as an array of float32, or of float16 where they are that already.
+    """Return numbers as an array of float32; an array of float16 stays float16.
 
     >>> floats([[1, 2]], "dense").dtype
     dtype('float32')
 
     Raises:
-        InvalidVectorsError: If they are no real numbers, or rows of different lengths.
+        InvalidVectorsError: If they are not real numbers, or rows have different lengths.
     """
     array = _array(values, what, "numbers")
     if array.dtype in (np.float16, np.float32):
         return array
     try:
-        with np.errstate(over="ignore"):  # infinity, which the caller finds
+        with np.errstate(over="ignore"):  # becomes infinity, which the caller rejects
             return array.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise InvalidVectorsError(f"{what}: expected numbers, got {described(values)}") from error
@@ -211,7 +199,7 @@ def integers(values: object, what: str) -> NDArray[np.integer]:
     dtype('int64')
 
     Raises:
-        InvalidVectorsError: If they are something else; True, 1.5 and "1" are none.
+        InvalidVectorsError: If they are something else; True, 1.5 and "1" are not integers.
     """
     array = _array(values, what, "integers")
     if array.ndim == 1 and not array.size:
@@ -229,7 +217,7 @@ def _array(values: object, what: str, expected: str) -> NDArray[Any]:
         array = np.asarray(values)
     except (RuntimeError, TypeError, ValueError) as error:  # ragged rows, tensors on a GPU
         raise InvalidVectorsError(f"{what}: expected {expected}: {error}") from error
-    if array.dtype.kind in "OSUcMm":  # what numpy would cut, parse or count
+    if array.dtype.kind in "OSUcMm":  # numpy would truncate, parse or count these
         raise InvalidVectorsError(
             f"{what}: expected {expected}, got {described(_first_odd(values))}"
         )
@@ -237,7 +225,7 @@ def _array(values: object, what: str, expected: str) -> NDArray[Any]:
 
 
 def _first_odd(values: object) -> object:
-    """Return the first element that is no number, to be named; the whole where all of it is odd."""
+    """Return the first element that is not a number, or `values` itself if it has none."""
     if not isinstance(values, list | tuple):
         return values
     return next((v for v in values if not isinstance(v, Number | list | tuple)), values)
@@ -252,7 +240,7 @@ def _listed(rows: Iterable[Any], what: str, each: str) -> list[Any]:
 
 
 def _some(shapes: set[tuple[int, ...]]) -> str:
-    """Return a few of the shapes that are there."""
+    """Return a few of the shapes as text."""
     shown = sorted(shapes)[:4]
     return ", ".join(map(str, shown)) + (", …" if len(shapes) > len(shown) else "")
 
@@ -275,8 +263,8 @@ def _vocabulary_ids(indices: NDArray[np.integer]) -> NDArray[np.uint32]:
 
 
 def first_not_finite(values: NDArray[Any]) -> int | None:
-    """Return the first row with NaN or infinity, looking row by row only if there is one."""
-    # float64: a sum of float16 or float32 overflows on values that are all finite.
+    """Return the first row with NaN or infinity, or None if all values are finite."""
+    # float64: a sum of finite float16 or float32 values can overflow.
     with np.errstate(invalid="ignore"):
         if np.isfinite(values.sum(dtype=np.float64)):
             return None
@@ -290,7 +278,7 @@ def _row_of(indptr: NDArray[np.int64], position: int) -> int:
 def _ragged_take(
     indptr: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | slice]:
-    """Return the indptr and the flat positions of these rows; a run of rows is a slice."""
+    """Return the indptr and the flat positions of these rows; consecutive rows give a slice."""
     lengths = np.diff(indptr)[rows]
     taken = np.concatenate([[0], np.cumsum(lengths)])
     if len(rows) and np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
@@ -300,18 +288,18 @@ def _ragged_take(
 
 
 def unit(rows: Float) -> Float:
-    """Scale the vectors that any model made to unit length, as stores expect; zeros stay zeros.
+    """Scale vectors to unit length, as stores expect; zeros stay zeros.
 
     >>> unit(np.array([[3, 4], [0, 0]], np.float32)).tolist()
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
-    values = np.asarray(rows, np.float64)  # whose squares neither overflow nor vanish
+    values = np.asarray(rows, np.float64)  # their squares neither overflow nor vanish
     norms = np.linalg.norm(values, axis=-1, keepdims=True)
     return (values / np.where(norms > 0, norms, 1)).astype(np.float32)
 
 
 def spans(sizes: NDArray[np.int64], limit: int) -> Iterator[tuple[int, int]]:
-    """Yield runs of rows whose sizes sum to at most `limit`; a larger row stands alone.
+    """Yield ranges of rows whose sizes sum to at most `limit`; a larger row is a range by itself.
 
     >>> [*spans(np.array([3, 4, 9, 1]), 7)]
     [(0, 2), (2, 3), (3, 4)]

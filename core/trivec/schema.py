@@ -1,4 +1,4 @@
-"""Which vectors a collection holds."""
+"""Schemas: the vectors that a collection holds or an encoder makes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ import numpy as np
 from trivec.arguments import at_least_one, expect
 from trivec.errors import InvalidOptionError, SchemaMismatchError
 
-__all__ = ["Schema", "same_model"]
-
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Which vectors a collection holds.
+    """The vectors that a collection holds or an encoder makes.
 
     Args:
         dense: The dense dimension, or None for no dense vectors.
         sparse: Whether there are lexical weights.
         colbert: The dimension of a token vector, or None for no ColBERT vectors.
-        model: The name of the model that makes the vectors; "" when unknown.
+        model: The name of the model that makes the vectors; "" if it is unknown.
 
     Raises:
-        InvalidOptionError: If a dimension is no integer of at least 1, `sparse` is neither True
-            nor False, or there is no part at all.
+        InvalidOptionError: If a dimension is not an integer of at least 1, `sparse` is neither True
+            nor False, or there is no part.
 
     Example:
         >>> Schema(dense=1024, sparse=True, colbert=1024, model="BAAI/bge-m3").parts
@@ -49,18 +47,20 @@ class Schema:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The names of the parts that are there."""
-        present = (self.dense is not None, self.sparse, self.colbert is not None)
-        return tuple(
-            n for n, there in zip(("dense", "sparse", "colbert"), present, strict=True) if there
-        )
+        """The names of the parts in this schema."""
+        present = {
+            "dense": self.dense is not None,
+            "sparse": self.sparse,
+            "colbert": self.colbert is not None,
+        }
+        return tuple(part for part in present if present[part])
 
     def held_by(self, collection: Schema) -> Schema:
-        """Return which of these vectors a collection holds; the others are not stored there.
+        """Return the vectors of this schema that a collection holds; the others are not stored.
 
         Raises:
-            SchemaMismatchError: If it holds none of them, or those of other dimensions or of
-                another model.
+            SchemaMismatchError: If the collection holds none of them, or its vectors have other
+                dimensions or come from another model.
 
         Example:
             >>> made = Schema(dense=1024, sparse=True, colbert=1024, model="BAAI/bge-m3")
@@ -97,10 +97,10 @@ class Schema:
         return held
 
     def check_model(self, model: str) -> None:
-        """Check that what a model makes can be compared with what this collection holds.
+        """Check that the vectors of a model can be compared with those of this collection.
 
         Args:
-            model: The model's name; "" when unknown, which fits every collection.
+            model: The model's name; "", an unknown model, matches every collection.
 
         Raises:
             SchemaMismatchError: If the collection holds the vectors of another model; see
@@ -118,23 +118,23 @@ class Schema:
             )
 
     def differences(self, other: Schema) -> list[str]:
-        """Return one sentence for each thing in which `other` differs; an unknown model fits."""
+        """Return a sentence for each difference from `other`; an unknown model is no difference."""
         expect(other, Schema, "other", "a Schema, such as encoder.schema")
-        found = [
+        differences = [
             f"{name} is {getattr(other, name)}, expected {getattr(self, name)}"
             for name in ("dense", "sparse", "colbert")
             if getattr(self, name) != getattr(other, name)
         ]
         if not same_model(self.model, other.model):
-            found.append(f"the model is {other.model!r}, expected {self.model!r}")
-        return found
+            differences.append(f"the model is {other.model!r}, expected {self.model!r}")
+        return differences
 
 
 def same_model(one: str, other: str) -> bool:
-    """Return whether two names can be of one model.
+    """Return whether two names can belong to the same model.
 
-    An unknown model can be any. A model that was loaded from a folder has the folder's name, and
-    so can be the one that has this name on the hub, whoever its owner is.
+    An unknown model, "", can be any model. A model that was loaded from a folder has the folder's
+    name, so it can be the model with this name on the hub, whoever its owner is.
 
     >>> same_model("BAAI/bge-m3", "bge-m3"), same_model("BAAI/bge-m3", "me/bge-m3")
     (True, False)

@@ -1,7 +1,7 @@
 """BGE-M3's three scores and their weighted mean, in numpy: the definition for every store.
 
-As in FlagEmbedding (`BGEM3FlagModel.compute_score`, its key `colbert+sparse+dense`), except
-that a text's padding never counts, so that negative similarities stay negative.
+They equal those of FlagEmbedding (`BGEM3FlagModel.compute_score`, key `colbert+sparse+dense`),
+except that padding never counts, so that negative similarities stay negative.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import Float, SparseRows, TokenRows, Tokens
 from trivec.vectors import Vector, Vectors, expect_vector
 
-__all__ = ["PartScores", "Scores", "Weights", "as_weights", "score", "score_many"]
-
 # Similarities computed at once in `_colbert`: 64 MiB of float32.
 _MAX_SIMILARITIES = 16 * 1024 * 1024
-_PAIRS = 512  # of token vectors multiplied at once in `_best`, which fit in a cache
+_PAIRS = 512  # pairs of token vectors multiplied at once in `_best`; they fit in a cache
 _NAMES = ("dense", "sparse", "colbert")
-_MOST = 1e30  # a weight; sums of weighted scores stay finite in the float32 of databases
+_MAX_WEIGHT = 1e30  # sums of weighted scores stay finite in the float32 of databases
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +60,9 @@ class Weights:
         for name in ("dense", "sparse", "colbert"):
             given = getattr(self, name)
             expect(given, Real, f"weight {name}", "a number of at least 0, such as 0.3")
-            if not 0 <= given <= _MOST:  # before it becomes a float, which may overflow
+            if not 0 <= given <= _MAX_WEIGHT:  # before the conversion to float, which may overflow
                 what = named(f"weight {name}", given)
-                raise InvalidOptionError(f"{what} must be at least 0 and at most {_MOST:g}")
+                raise InvalidOptionError(f"{what} must be at least 0 and at most {_MAX_WEIGHT:g}")
             object.__setattr__(self, name, float(given))
         if self.total == 0:
             raise InvalidOptionError("at least one weight must be above 0")
@@ -76,10 +74,10 @@ class Weights:
 
 
 def as_weights(value: Weights | Mapping[str, float]) -> Weights:
-    """Return weights from themselves, or from a dict of them in which a missing one is 0.
+    """Return Weights from Weights, or from a dict in which a missing weight is 0.
 
     Raises:
-        InvalidOptionError: If it is neither, or a weight is unknown or out of range.
+        InvalidOptionError: If the value is neither, or a weight is unknown or out of range.
 
     Example:
         >>> as_weights({"dense": 1, "colbert": 0.5})
@@ -95,9 +93,9 @@ def as_weights(value: Weights | Mapping[str, float]) -> Weights:
             f"unknown weights {', '.join(unknown)}; known are {', '.join(_NAMES)}"
         )
     given = [value.get(name, 0) for name in _NAMES]
-    for name, one in zip(_NAMES, given, strict=True):
-        if isinstance(one, bool) or not isinstance(one, int | float | np.number):
-            raise InvalidOptionError(f"{named(f'weight {name}', one)} must be a number")
+    for name, weight in zip(_NAMES, given, strict=True):
+        if isinstance(weight, bool) or not isinstance(weight, int | float | np.number):
+            raise InvalidOptionError(f"{named(f'weight {name}', weight)} must be a number")
     return Weights(*given)
 
 
@@ -139,7 +137,11 @@ class PartScores:
     colbert: NDArray[np.float64] | None = None
 
     def hybrid(self, weights: Weights) -> NDArray[np.float64]:
-        """Return the weighted mean, float64 (n,); a part with a weight above 0 must be there."""
+        """Return the weighted mean, float64 (n,).
+
+        Raises:
+            InvalidOptionError: If a part with a weight above 0 was not computed.
+        """
         parts = ((weights.dense, self.dense), (weights.sparse, self.sparse))
         total: NDArray[np.float64] | float = 0.0
         for weight, part in (*parts, (weights.colbert, self.colbert)):
@@ -171,7 +173,7 @@ def score(query: Vector, document: Vector, weights: Weights = Weights.GENERAL) -
         The parts and the hybrid score. A part that either side lacks scores 0.
 
     Raises:
-        InvalidVectorsError: If the dimensions differ, or one is no `Vector`.
+        InvalidVectorsError: If the dimensions differ, or an argument is not a `Vector`.
 
     Example:
         >>> import numpy as np
@@ -183,7 +185,7 @@ def score(query: Vector, document: Vector, weights: Weights = Weights.GENERAL) -
     expect_vector(query, "query")
     expect_vector(document, "document")
     batch = Vectors(
-        # A document without any part still has a place to score 0.
+        # A document without dense vector gets an empty one, so that it can score 0.
         dense=np.zeros((1, 0), np.float32) if document.dense is None else document.dense[None],
         sparse=SparseRows.from_dicts([document.sparse or {}]),
         colbert=None if document.colbert is None else TokenRows.from_arrays([document.colbert]),
@@ -231,16 +233,17 @@ def _dense(query: Float, documents: Float) -> NDArray[np.float64]:
         raise InvalidVectorsError(
             f"the query has {query.shape[0]} dense dimensions, the documents {documents.shape[1]}"
         )
-    # Each row by itself, as below: a product of matrices depends on where a row stands.
+    # Each row by itself, since the last bits of a matrix product depend on a row's position.
     return np.asarray(np.einsum("ij,j->i", documents, query), np.float64)
 
 
 def _sparse(query: Mapping[int, float], documents: SparseRows) -> NDArray[np.float64]:
     ids = np.fromiter(sorted(query), np.uint32, len(query))
     weights = np.fromiter((query[i] for i in ids.tolist()), np.float64, len(query))
-    place = np.minimum(np.searchsorted(ids, documents.indices), len(ids) - 1)
-    products = np.where(ids[place] == documents.indices, weights[place] * documents.values, 0.0)
-    # Each row summed by itself: equal rows get equal scores, and no common token is exactly 0.
+    nearest = np.minimum(np.searchsorted(ids, documents.indices), len(ids) - 1)
+    shared = ids[nearest] == documents.indices
+    products = np.where(shared, weights[nearest] * documents.values, 0.0)
+    # Each row is summed by itself: equal rows get equal scores, and without a shared token it is 0.
     scores = np.zeros(len(documents))
     rows = np.flatnonzero(np.diff(documents.indptr))  # reduceat cannot take empty rows
     if len(rows):
@@ -266,7 +269,7 @@ def _colbert(query: Tokens, documents: TokenRows) -> NDArray[np.float64]:
         chunk, rows = rows[: max(1, fit)], rows[max(1, fit) :]
         tokens = documents.values[first : documents.indptr[chunk[-1] + 1]]
         products = tokens.astype(np.float32, copy=False) @ columns
-        similarities = np.asarray(products, np.float32)  # which it is
+        similarities = np.asarray(products, np.float32)  # for the type checker; no copy
         starts = documents.indptr[chunk] - first
         best = _best(similarities, starts, tokens, asked)
         scores[chunk] = best.mean(axis=1, dtype=np.float64)
@@ -278,8 +281,8 @@ def _best(
 ) -> NDArray[np.float32]:
     """Return the best similarity of each query token with each document, float32 (n, query).
 
-    The product of two matrices differs in the last bit by where a row stands, so that equal
-    documents would get unequal scores. What is best is therefore computed once more by itself.
+    The last bits of a matrix product depend on the position of a row, so equal documents would get
+    different scores. Therefore each best similarity is computed again by itself.
     """
     best = np.maximum.reduceat(similarities, starts, axis=0)
     lengths = np.diff(starts, append=len(similarities))

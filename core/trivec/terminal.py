@@ -1,4 +1,4 @@
-"""Text as a terminal may show it: what others wrote commands nothing there."""
+"""Safe text for a terminal: foreign text cannot control it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-__all__ = ["SafeConsole", "json_line", "make_safe", "one_line", "printable"]
-
 _BIDIRECTIONAL = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x2070))
 _SEPARATORS = (0x2028, 0x2029)
-_SURROGATES = range(0xD800, 0xE000)  # bytes of a file's name that are no UTF-8, for one
+_SURROGATES = range(0xD800, 0xE000)  # for example from bytes in a file's name that are not UTF-8
 _UNSAFE = (*range(0x20), *range(0x7F, 0xA0), *_BIDIRECTIONAL, *_SEPARATORS, *_SURROGATES)
 
 _REPLACED = dict.fromkeys(_UNSAFE, "\N{REPLACEMENT CHARACTER}")
@@ -23,12 +21,12 @@ _ESCAPED = {code: f"\\u{code:04x}" for code in _UNSAFE}
 
 
 def printable(text: str) -> str:
-    r"""Replace what a terminal would obey: control characters, and those that turn lines around.
+    r"""Replace characters that control a terminal or change the direction of text.
 
     These are the control characters of ASCII and Latin-1, the marks, embeddings, overrides and
     isolates of the bidirectional algorithm (UAX #9), the separators of lines and paragraphs, and
-    lone surrogates, which cannot be written. Every character stays where it is, and line ends and
-    tabs stay what they are.
+    lone surrogates, which cannot be encoded. Other characters keep their positions, and line ends
+    and tabs stay.
 
     >>> printable("a\x1b[31m red\n")
     'a�[31m red\n'
@@ -37,7 +35,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""Replace what `printable` replaces, and line ends and tabs too, so that no line is forged.
+    r"""Replace what `printable` replaces, and line ends and tabs too, so that it stays one line.
 
     >>> one_line("a\nb")
     'a�b'
@@ -46,9 +44,9 @@ def one_line(text: str) -> str:
 
 
 def json_line(value: object) -> str:
-    r"""Return a value as one line of JSON in which what `printable` replaces is escaped.
+    r"""Return a value as one line of JSON that escapes the characters that `printable` replaces.
 
-    Letters of all languages stay readable, and whoever parses it gets the same value.
+    Letters of all languages stay readable, and parsing returns the same value.
 
     >>> json_line({"größe": "a\x9b\u202e"})
     '{"größe": "a\\u009b\\u202e"}'
@@ -57,12 +55,12 @@ def json_line(value: object) -> str:
 
 
 class SafeConsole(Console):
-    """A console of rich that shows every text as `printable` does; its own colours stay."""
+    """A rich console that shows all text as `printable` does, with rich's own colours."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Render what is to be printed."""
+        """Render an object to safe segments."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
@@ -76,9 +74,9 @@ class _Record(logging.LogRecord):
 
 
 def make_safe() -> None:
-    """Let this process print what libraries log and warn of as `printable` does.
+    """Make this process print log messages and warnings of libraries as `printable` does.
 
-    Meant for the command line, which owns its process.
+    Only the command line calls this, since it owns its process.
     """
     logging.setLogRecordFactory(_Record)
     shown = warnings.formatwarning

@@ -1,4 +1,4 @@
-"""Files of vectors: writing them, and reading them without believing what is not checked."""
+"""Files of vectors: writing them, and reading them with checks of everything they contain."""
 
 from __future__ import annotations
 
@@ -13,36 +13,34 @@ from numpy.typing import NDArray
 from trivec.errors import InvalidVectorsError
 from trivec.rows import SparseRows, TokenRows
 
-__all__ = ["read_columns", "write_columns"]
-
 _FLOATS: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
 _IDS: dict[str, np.dtype[Any]] = {"U32": np.dtype(np.uint32)}
 _STARTS: dict[str, np.dtype[Any]] = {"I64": np.dtype(np.int64)}
 
 
-class _Kind(NamedTuple):
-    """What a column must be."""
+class _Layout(NamedTuple):
+    """The types and dimensions that a column may have."""
 
     dtypes: Mapping[str, np.dtype[Any]]
     dimensions: int
 
 
 _COLUMNS = {
-    "dense": _Kind(_FLOATS, 2),
-    "sparse.indptr": _Kind(_STARTS, 1),
-    "sparse.indices": _Kind(_IDS, 1),
-    "sparse.values": _Kind(_FLOATS, 1),
-    "colbert.indptr": _Kind(_STARTS, 1),
-    "colbert.values": _Kind(_FLOATS, 2),
+    "dense": _Layout(_FLOATS, 2),
+    "sparse.indptr": _Layout(_STARTS, 1),
+    "sparse.indices": _Layout(_IDS, 1),
+    "sparse.values": _Layout(_FLOATS, 1),
+    "colbert.indptr": _Layout(_STARTS, 1),
+    "colbert.values": _Layout(_FLOATS, 2),
 }
 
 
 def write_columns(file: BinaryIO, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write columns to a file that is open, in the format of safetensors.
+    """Write columns to an open file in the format of safetensors.
 
-    That is the length of the header, 8 bytes, little-endian; the header in JSON, filled up with
-    blanks; the columns (https://huggingface.co/docs/safetensors). The library would make a file of
-    its own, also in the place of a pipe or a device.
+    The format is the length of the header in 8 bytes, little-endian; the header in JSON, padded
+    with blanks; and the columns (https://huggingface.co/docs/safetensors). The library itself would
+    create a new file, even in place of a pipe or a device.
 
     Args:
         file: The file.
@@ -52,11 +50,11 @@ def write_columns(file: BinaryIO, columns: Mapping[str, NDArray[Any]]) -> None:
         OSError: If it cannot be written.
     """
     ordered = dict(sorted(columns.items(), key=lambda item: -item[1].itemsize))  # for alignment
-    header, place = dict[str, object](), 0
+    header, end = dict[str, object](), 0
     for name, column in ordered.items():
-        span = [place, place := place + column.nbytes]
-        kind = f"{column.dtype.kind.upper()}{column.itemsize * 8}"  # F16, F32, U32, I64
-        header[name] = {"dtype": kind, "shape": list(column.shape), "data_offsets": span}
+        span = [end, end := end + column.nbytes]
+        dtype = f"{column.dtype.kind.upper()}{column.itemsize * 8}"  # F16, F32, U32, I64
+        header[name] = {"dtype": dtype, "shape": list(column.shape), "data_offsets": span}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     file.write(len(text).to_bytes(8, "little") + text)
@@ -70,14 +68,14 @@ def read_columns(path: str | os.PathLike[str], rows: slice, parts: Sequence[str]
 
     Args:
         path: The file.
-        rows: Which rows, without a step.
-        parts: Which representations, of those that the file has.
+        rows: The range of rows; its step must be None.
+        parts: The representations to read, if the file has them.
 
     Returns:
         The arguments of `Vectors`.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         InvalidVectorsError: If it cannot be read, is damaged, or is another kind of file.
     """
     from safetensors import SafetensorError, safe_open
@@ -91,41 +89,41 @@ def read_columns(path: str | os.PathLike[str], rows: slice, parts: Sequence[str]
         raise InvalidVectorsError(f"{os.fspath(path)!r} is damaged: {error}") from error
     except (SafetensorError, OSError, ValueError) as error:
         raise InvalidVectorsError(
-            f"{os.fspath(path)!r} is no file that Vectors.save wrote, or it is cut short: {error}"
+            f"{os.fspath(path)!r} is not a file of Vectors.save, or it is cut short: {error}"
         ) from error
 
 
 class _Columns:
-    """The columns of one file, with their shapes as its header has them."""
+    """The columns of one file."""
 
     def __init__(self, file: Any) -> None:  # noqa: ANN401 - safe_open is untyped
         self._file = file
         self._names = set(file.keys())
 
     def read(self, rows: slice, parts: Sequence[str]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        columns: dict[str, Any] = {}
         if "dense" in self._names and "dense" in parts:
             count = self._shape("dense")[0]
             first, last, _ = rows.indices(count)
-            found["dense"] = self._slice("dense", first, last)
+            columns["dense"] = self._slice("dense", first, last)
         if "sparse.indptr" in self._names and "sparse" in parts:
-            found["sparse"] = self._ragged(
+            columns["sparse"] = self._ragged(
                 rows,
                 "sparse.indptr",
                 ("sparse.indices", "sparse.values"),
                 lambda indptr, indices, values: SparseRows(indptr, indices, values),
             )
         if "colbert.indptr" in self._names and "colbert" in parts:
-            found["colbert"] = self._ragged(
+            columns["colbert"] = self._ragged(
                 rows,
                 "colbert.indptr",
                 ("colbert.values",),
                 lambda indptr, values: TokenRows(indptr, values),
             )
-        if not found:
+        if not columns:
             held = sorted(self._names & set(_COLUMNS)) or "nothing"
             raise InvalidVectorsError(f"it holds {held} of {', '.join(parts)}")
-        return found
+        return columns
 
     def _ragged(
         self, rows: slice, name: str, columns: Sequence[str], make: Callable[..., object]
@@ -148,16 +146,16 @@ class _Columns:
         return make(indptr - start, *(self._slice(column, start, stop) for column in columns))
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a column, which must be one that `save` writes."""
+        """Return the shape of a column after checking it and the type."""
         if name not in self._names:
             raise InvalidVectorsError(f"{name} is missing")
         column = self._file.get_slice(name)
         shape, dtype = tuple(column.get_shape()), column.get_dtype()
-        kind = _COLUMNS[name]
-        if len(shape) != kind.dimensions or dtype not in kind.dtypes:
+        layout = _COLUMNS[name]
+        if len(shape) != layout.dimensions or dtype not in layout.dtypes:
             raise InvalidVectorsError(
-                f"{name} has shape {shape} and type {dtype}, expected {kind.dimensions} "
-                f"dimensions of {' or '.join(kind.dtypes)}"
+                f"{name} has shape {shape} and type {dtype}, expected {layout.dimensions} "
+                f"dimensions of {' or '.join(layout.dtypes)}"
             )
         if shape[0] and 0 in shape:
             raise InvalidVectorsError(f"{name} has {shape[0]} rows without a number")
@@ -165,7 +163,7 @@ class _Columns:
 
     def _slice(self, name: str, first: int, last: int) -> NDArray[Any]:
         column = self._file.get_slice(name)
-        if first >= last:  # safetensors refuses to slice nothing
+        if first >= last:  # safetensors refuses empty slices
             dtype = _COLUMNS[name].dtypes[column.get_dtype()]
             return np.zeros((0, *column.get_shape()[1:]), dtype)
         return np.asarray(column[first:last])

@@ -26,8 +26,6 @@ from trivec.rows import (
 )
 from trivec.schema import Schema
 
-__all__ = ["Vector", "Vectors", "expect_vector"]
-
 T = TypeVar("T")
 
 
@@ -37,8 +35,8 @@ class Vector:
 
     Args:
         dense: One unit vector for the meaning of the whole text, float32 (dimension,), or None.
-        sparse: How much each of its tokens matters, `{vocabulary id: weight}` with weights above 0,
-            or None.
+        sparse: The lexical weight of each of its tokens, `{vocabulary id: weight}` with weights
+            above 0, or None.
         colbert: One unit vector for each token in its context, float32 or float16
             (tokens, dimension), or None.
 
@@ -69,7 +67,7 @@ class Vector:
             object.__setattr__(self, "colbert", batch.colbert.values)
 
     def __reduce__(self) -> tuple[type[Vector], tuple[object, ...]]:
-        """Pickle the weights as a dict, since a read-only view of one cannot be."""
+        """Pickle the weights as a dict, since a read-only view cannot be pickled."""
         sparse = None if self.sparse is None else dict(self.sparse)
         return type(self), (self.dense, sparse, self.colbert)
 
@@ -78,16 +76,16 @@ class Vector:
 class Vectors:
     """The three representations of n texts, as columns.
 
-    A text without one of them has, where the others of the batch have it, a row of zeros
-    (dense) or an empty row (sparse, ColBERT): its score for that part is 0.
+    If a text lacks a part that other texts of the batch have, it has a row of zeros (dense) or an
+    empty row (sparse, ColBERT), and its score for that part is 0.
 
     Args:
-        dense: float32 (n, dimension), or None when the batch has none.
+        dense: float32 (n, dimension), or None if the batch has no dense vectors.
         sparse: n rows of lexical weights, or None.
         colbert: n rows of token vectors, or None.
 
     Raises:
-        InvalidVectorsError: If the parts disagree on n, or a value is not finite.
+        InvalidVectorsError: If the parts have different numbers of rows, or a value is not finite.
 
     Example:
         >>> import numpy as np
@@ -109,11 +107,11 @@ class Vectors:
             bad = first_not_finite(dense)
             if bad is not None:
                 raise InvalidVectorsError(f"dense row {bad} holds a value that is not finite")
-        for name, kind in (("sparse", SparseRows), ("colbert", TokenRows)):
-            how = "from_dicts" if kind is SparseRows else "from_arrays"
-            expected = f"{kind.__name__}, such as {kind.__name__}.{how}(rows)"
+        for name, cls in (("sparse", SparseRows), ("colbert", TokenRows)):
+            how = "from_dicts" if cls is SparseRows else "from_arrays"
+            expected = f"{cls.__name__}, such as {cls.__name__}.{how}(rows)"
             if getattr(self, name) is not None:
-                expect(getattr(self, name), kind, name, expected, error=InvalidVectorsError)
+                expect(getattr(self, name), cls, name, expected, error=InvalidVectorsError)
         lengths = {
             name: len(part)
             for name, part in (
@@ -151,7 +149,7 @@ class Vectors:
         return (self[i] for i in range(len(self)))
 
     def only(self, schema: Schema) -> Vectors:
-        """Return the parts that a schema has, without copying."""
+        """Return the parts of a schema, without copying."""
         expect(schema, Schema, "schema", "a Schema, such as store.schema")
         return Vectors(
             dense=None if schema.dense is None else self.dense,
@@ -161,16 +159,16 @@ class Vectors:
 
     def slice(self, start: int, stop: int) -> Vectors:
         """Return rows `start` to `stop` (exclusive)."""
-        for name, place in (("start", start), ("stop", stop)):
-            expect(place, (int, np.integer), name, "the number of a row")
+        for name, row in (("start", start), ("stop", stop)):
+            expect(row, (int, np.integer), name, "the number of a row")
         return self.take(np.arange(*slice(start, stop).indices(len(self)), dtype=np.int64))
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> Vectors:
         """Return the rows at these positions, in this order.
 
         Raises:
-            IndexError: If there is no such row.
-            InvalidVectorsError: If they are no integers; of a mask, `np.flatnonzero` makes some.
+            IndexError: If a row does not exist.
+            InvalidVectorsError: If they are not integers; `np.flatnonzero` converts a mask.
         """
         rows = integers(rows, "rows").astype(np.int64, copy=False)
         if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
@@ -186,8 +184,7 @@ class Vectors:
         """Join batches that hold the same parts.
 
         Raises:
-            InvalidVectorsError: If there is no batch, one lacks a part that another has, or has it
-                in another dimension.
+            InvalidVectorsError: If the list is empty, or batches differ in parts or dimensions.
         """
         expect(batches, (list, tuple), "batches", "a list of Vectors", error=InvalidVectorsError)
         for batch in batches:
@@ -271,7 +268,7 @@ class Vectors:
         """Write the columns to a safetensors file, whole or not at all.
 
         Args:
-            path: The file; one that is there is replaced. A new one is for its owner only.
+            path: The file. An existing file is replaced; a new file is private to its owner.
 
         Raises:
             OutputError: If it cannot be written.
@@ -280,7 +277,7 @@ class Vectors:
             self.write_to(file)
 
     def write_to(self, file: BinaryIO) -> None:
-        """Write the columns, as `save` does, to a file that is open.
+        """Write the columns to an open file, as `save` does.
 
         Raises:
             OSError: If it cannot be written.
@@ -307,16 +304,16 @@ class Vectors:
         stop: int | None = None,
         parts: Sequence[str] = ("dense", "sparse", "colbert"),
     ) -> Vectors:
-        """Read rows `start` to `stop` of a file that `save` wrote; the rest is not read.
+        """Read rows `start` to `stop` (exclusive) of a file of `save`, and nothing else of it.
 
         Args:
             path: The file.
             start: The first row.
-            stop: Behind the last row; None reads to the end.
-            parts: Which representations, of those that the file has.
+            stop: The row after the last one; None reads to the end.
+            parts: The representations to read, if the file has them.
 
         Raises:
-            FileNotFoundError: If there is no such file.
+            FileNotFoundError: If the file does not exist.
             InvalidVectorsError: If it cannot be read, is damaged, or is another kind of file.
 
         Example:
@@ -329,9 +326,9 @@ class Vectors:
         from trivec.vector_files import read_columns
 
         expect(path, (str, os.PathLike), "path", "the path of a file")
-        for name, place in (("start", start), ("stop", stop)):
-            if place is not None:
-                expect(place, (int, np.integer), name, "the number of a row")
+        for name, row in (("start", start), ("stop", stop)):
+            if row is not None:
+                expect(row, (int, np.integer), name, "the number of a row")
         columns = read_columns(path, slice(start, stop), parts)
         try:
             return Vectors(**columns)

@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaMo
 
 from trivec import Document, Encoder, IngestReport, Store, Vectors, ingest, open_store
 from trivec.collection import Collection
-from trivec.ingestion.reading import PART_BYTES
+from trivec.ingestion.options import BATCH_BYTES
 from trivec.rows import spans
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1200)]
@@ -147,7 +147,7 @@ def test_ingestion_overlaps(
     texts = [" ".join(f"w{i}" for i in rng.integers(100, 996, WORDS)) for _ in range(DOCUMENTS)]
     documents = [Document(f"d{i}", text, {"n": i}) for i, text in enumerate(texts)]
     lengths = np.array([len(text) for text in texts])
-    parts = [slice(*span) for span in spans(lengths, PART_BYTES)]
+    parts = [slice(*span) for span in spans(lengths, BATCH_BYTES)]
     made: list[Vectors] = []
     reports: list[IngestReport] = []
 

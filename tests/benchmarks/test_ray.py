@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from trivec import Document, Schema, Vectors, ingest, open_store
-from trivec.ingestion.identity import Maker
+from trivec.ingestion.identity import EncoderIdentity
 from trivec.rows import SparseRows, TokenRows
 from trivec.testing import HashEncoder
 
@@ -132,7 +132,7 @@ def test_the_shared_journal(cluster: None, tmp_path: Path) -> None:
     with open_store(url) as store:
         store.create(SleepyEncoder().schema)
     journal = SharedJournal.start(Target.of(url, None), tmp_path / "articles.journal")
-    journal.open(Maker.of(SleepyEncoder()))
+    journal.open(EncoderIdentity.from_encoder(SleepyEncoder()))
     parts = [
         [Document(f"d{i:06d}", "words " * 80, {"n": i}) for i in range(start, start + 1000)]
         for start in range(0, 50_000, 1000)

@@ -109,7 +109,7 @@ def test_what_cannot_be_written_is_told_before_the_work(
         (("explain", url, "whale", "a", "--html", page), "there is no folder"),
         (("explain", url, "whale", "a", "--html", tmp_path), "is a folder"),
         (("evaluate", url, beir, "--html", page), "there is no folder"),
-        (("evaluate", url, beir, "--runs", file / "runs"), "queries.jsonl' is no folder"),
+        (("evaluate", url, beir, "--runs", file / "runs"), "queries.jsonl' is not a folder"),
     ):
         done = run(*args)
         assert done.exit_code == 1

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from trivec.stores.lazy import LazyStore
 
 from trivec import Document, F, Schema, Store, Vector, Vectors
 from trivec.errors import (
@@ -18,7 +19,6 @@ from trivec.errors import (
     InvalidVectorsError,
     SchemaMismatchError,
 )
-from trivec.stores.lazy import LazyStore
 
 SMALL = Schema(dense=4, sparse=True, colbert=4, model="small")
 WIDE = Schema(dense=8, sparse=True, colbert=4, model="wide")

@@ -17,7 +17,7 @@ from spellings import NO_INSTANTS
 
 from trivec import Document, F, Filter, Store
 from trivec.errors import InvalidDocumentError, InvalidFilterError
-from trivec.fields import fit_filter
+from trivec.filters.declared import fit_filter
 from trivec.search import Mode
 
 P = 2**53

@@ -34,8 +34,8 @@ def _nested(depth: int) -> dict[str, Any]:
         ({"a": b"bytes"}, "bytes"),
         ({"a": "\ud800"}, "lone surrogate"),
         ([1], "metadata must be a dict, got list of int"),
-        (_nested(101), "more than 100 objects and lists"),
-        (_nested(5_000), "more than 100 objects and lists"),
+        (_nested(101), "more than 100 nested objects and lists"),
+        (_nested(5_000), "more than 100 nested objects and lists"),
     ],
 )
 def test_bad_metadata_names_the_document_and_the_place(metadata: Any, where: str) -> None:

@@ -346,7 +346,7 @@ def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ):
         with pytest.raises(InvalidOptionError, match=why):
             check_output(path)
-    with pytest.raises(InvalidOptionError, match="is no folder"):
+    with pytest.raises(InvalidOptionError, match="is not a folder"):
         check_folder(tmp_path / "file" / "runs")
     monkeypatch.setattr("os.access", lambda *_: False)  # a mode would not stop root
     with pytest.raises(InvalidOptionError, match="nothing can be added to the folder"):

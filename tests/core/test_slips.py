@@ -294,7 +294,7 @@ def test_a_slip_with_a_value(call: Call, message: str) -> None:
 def test_a_file_that_holds_no_vectors(tmp_path: Path) -> None:
     file = tmp_path / "notes.safetensors"
     file.write_text("no vectors at all")
-    with pytest.raises(InvalidVectorsError, match=r"notes\.safetensors' is no file that"):
+    with pytest.raises(InvalidVectorsError, match=r"notes\.safetensors' is not a file of"):
         Vectors.load(file)
 
 

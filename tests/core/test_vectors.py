@@ -237,5 +237,5 @@ def test_a_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
         path.write_bytes(whole[:size])
         with pytest.raises(InvalidVectorsError, match=r"v\.safetensors"):
             Vectors.load(path)
-    with pytest.raises(InvalidVectorsError, match="is no file"):
+    with pytest.raises(InvalidVectorsError, match="is not a file"):
         Vectors.load(tmp_path)

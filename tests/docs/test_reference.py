@@ -32,7 +32,11 @@ def _documented() -> list[object]:
             except ModuleNotFoundError:
                 module, _, name = target.rpartition(".")
                 one = getattr(importlib.import_module(module), name)
-            names = one.__all__ if isinstance(one, ModuleType) else ()
+            names = (
+                [name for name in vars(one) if name[0] != "_"]
+                if isinstance(one, ModuleType)
+                else []
+            )
             found += [getattr(one, name) for name in names] or [one]
     return found
 

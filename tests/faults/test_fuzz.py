@@ -38,9 +38,10 @@ from trivec import Document, F, Filter, Vectors, open_store
 from trivec.collection import Collection
 from trivec.encoders.checkpoint import open_checkpoint
 from trivec.errors import TrivecError
-from trivec.fields import field_types, fit_filter
+from trivec.fields import field_types
 from trivec.filters import And, Comparison, Not, Op, Or
 from trivec.filters.counterexample import counterexample
+from trivec.filters.declared import fit_filter
 from trivec.filters.dicts import as_filter
 from trivec.filters.parser import parse_filter
 from trivec.ingestion.journal import Journal
@@ -350,14 +351,14 @@ def journal_file(rng: Random, folder: Path) -> None:
     whole, damaged = folder / "whole.journal", folder / "damaged.journal"
     if not whole.exists():
         with Journal(whole, IDENTITY) as journal:
-            journal.plan([*DOCUMENTS, Document("d3", "again")])
+            journal.worklist([*DOCUMENTS, Document("d3", "again")])
             journal.acknowledge(DOCUMENTS[:20])
             journal.fail(DOCUMENTS[25], "refused")
     for old in folder.glob("damaged.journal*"):
         old.unlink()
     damaged.write_bytes(_damaged(rng, whole.read_bytes()))
     with Journal(damaged, IDENTITY) as journal:
-        journal.plan(DOCUMENTS)
+        journal.worklist(DOCUMENTS)
         assert len(journal) >= 0
         for read in (journal.failures, journal.newest, journal.vanished):
             list(read())

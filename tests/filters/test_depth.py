@@ -16,9 +16,10 @@ from llama_index.core.vector_stores import FilterCondition, MetadataFilter, Meta
 
 from trivec import F, Filter
 from trivec.errors import InvalidFilterError
-from trivec.fields import field_types, fit_filter
+from trivec.fields import field_types
 from trivec.filters import And, Not, Or
 from trivec.filters.counterexample import counterexample
+from trivec.filters.declared import fit_filter
 from trivec.filters.depth import MAX_DEPTH
 from trivec.filters.dicts import as_filter
 from trivec.filters.parser import parse_filter

@@ -15,8 +15,9 @@ from spellings import INSTANTS, NO_INSTANTS
 
 from trivec import F, Filter
 from trivec.errors import InvalidFilterError
-from trivec.fields import FieldType, fit_filter
+from trivec.fields import FieldType
 from trivec.filters import parse_datetime
+from trivec.filters.declared import fit_filter
 from trivec.filters.dicts import as_filter
 from trivec.filters.instants import Written, written
 from trivec.filters.parser import parse_filter
@@ -69,7 +70,7 @@ def test_what_pandas_writes_is_read() -> None:
 
 
 def test_a_bare_word_that_looks_like_a_date_is_told() -> None:
-    with pytest.raises(InvalidFilterError, match="2020-6-1 is no date; one is written as 2026"):
+    with pytest.raises(InvalidFilterError, match="2020-6-1 is not a date; write dates as 2026"):
         parse_filter("when >= 2020-6-1")
 
 

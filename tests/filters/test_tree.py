@@ -160,7 +160,7 @@ def test_text_form(text: str, condition: Filter) -> None:
         ("a == 'x", "character 5"),
         ("a == '\\q'", "character 6"),
         ("a > null", "no order"),
-        ("a == 2020-02-31", "no date"),
+        ("a == 2020-02-31", "not a date"),
     ],
 )
 def test_text_that_cannot_be_read_says_where(text: str, where: str) -> None:

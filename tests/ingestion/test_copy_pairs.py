@@ -86,7 +86,7 @@ def test_a_copy_has_the_same_documents_and_scores_and_is_made_once(
     report = copy(source, target, journal=journal)
     assert (report.written.documents, report.written.failed) == (COUNT, 0)
     assert report.verification.problems == ()
-    assert report.verification.same_top == 1
+    assert report.verification.top10_overlap == 1
     copied = {document.id: document for page in target.scan() for document in page.documents}
     assert copied == {document.id: document for document in DOCUMENTS}
     tolerance = max(PRECISION[one], PRECISION[other])

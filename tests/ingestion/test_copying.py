@@ -108,7 +108,7 @@ def test_there_and_back_again(
         report = copy(one, other)
         assert report.written.documents == 300
         assert report.verification.problems == ()
-        assert report.verification.same_top == 1
+        assert report.verification.top10_overlap == 1
         assert report.verification.sampled == 100
     assert _everything(back) == _everything(source)
     assert dict(back.fields) == dict(source.fields)
@@ -149,7 +149,7 @@ def test_a_part_of_it_with_other_metadata(source: Store, open_new: OpenNew) -> N
     # The rest comes to it; now the destination has more than what was copied.
     report = copy(source, destination, filter=F("n") >= 290)
     assert (destination.count(), report.verification.problems) == (60, ())
-    assert report.verification.same_top is None
+    assert report.verification.top10_overlap is None
 
 
 def test_a_copy_that_was_cut_off_goes_on(source: Store, open_new: OpenNew, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from trivec import Document, ingest
 from trivec.errors import DocumentRefusedError, StoreFullError, StoreUnavailableError
-from trivec.ingestion.identity import Maker, identity
+from trivec.ingestion.identity import EncoderIdentity, identity
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.report import Rejected
 from trivec.testing import HashEncoder
@@ -40,7 +40,7 @@ def _acknowledged(server: Any, path: Path) -> set[str]:
     """Return what a journal holds as acknowledged, by opening it as the next run would."""
     with (
         server.open() as store,
-        Journal(path, identity(store, Maker(store.schema, {}))) as journal,
+        Journal(path, identity(store, EncoderIdentity(store.schema, {}))) as journal,
     ):
         assert not list(journal.failures())
         return {one for page in journal.newest() for one in page}

@@ -12,7 +12,8 @@ import pytest
 
 from trivec import Document
 from trivec.errors import JournalError
-from trivec.ingestion.journal import PAGE, Journal
+from trivec.ingestion.journal import Journal
+from trivec.ingestion.repeats import PAGE
 
 IDENTITY = {"store": "memory:/a", "model": "hash"}
 
@@ -37,7 +38,7 @@ def test_a_plan_says_what_is_new_changed_touched_and_written(path: Path) -> None
         Document("new", "text"),
     ]
     with Journal(path, IDENTITY) as journal:
-        plan = journal.plan(new)
+        plan = journal.worklist(new)
         assert [d.id for d in plan.encode] == ["text", "new"]
         assert [d.id for d in plan.touch] == ["meta"]
         assert (plan.unchanged, plan.replaced, len(journal)) == (1, 0, 3)
@@ -48,8 +49,8 @@ def test_an_id_that_comes_again_is_written_again(path: Path) -> None:
     one, other = Document("a", "one"), Document("a", "other")
     with Journal(path, IDENTITY) as journal:
         journal.acknowledge([one])
-        assert journal.plan([other, other]).replaced == 1
-        again = journal.plan([one])
+        assert journal.worklist([other, other]).replaced == 1
+        again = journal.worklist([one])
         assert (again.encode, again.replaced) == ([one], 1)
 
 
@@ -60,7 +61,7 @@ def test_a_failure_is_remembered_and_tried_again(path: Path) -> None:
         assert len(journal) == 0
     with Journal(path, IDENTITY) as journal:
         assert list(journal.failures()) == [("a", "too bitter")]
-        assert journal.plan([document]).encode == [document]
+        assert journal.worklist([document]).encode == [document]
         journal.acknowledge([document])
         assert list(journal.failures()) == []
 
@@ -73,7 +74,7 @@ def test_the_last_written_come_first_and_what_was_not_seen_has_vanished(path: Pa
         pages = list(journal.newest())
         assert pages[0][0] == "d0005"
         assert [len(page) for page in pages] == [PAGE, 10]
-        journal.plan(documents[:4])
+        journal.worklist(documents[:4])
         vanished = [one for page in journal.vanished() for one in page]
         assert vanished == [d.id for d in documents[4:]]
         journal.forget(vanished)
@@ -196,7 +197,7 @@ def test_a_journal_that_is_damaged_says_so(path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 12_288) + whole[-4096:])
     with pytest.raises(JournalError, match="journal"), Journal(path, IDENTITY) as journal:
-        journal.plan([Document(f"d{i}", "text") for i in range(5_000)])
+        journal.worklist([Document(f"d{i}", "text") for i in range(5_000)])
 
 
 def _as_version_1_wrote_it(path: Path, identity: dict[str, str], document: Document) -> None:
@@ -224,7 +225,7 @@ def test_a_file_of_an_earlier_version_goes_on(path: Path) -> None:
     _as_version_1_wrote_it(path, IDENTITY, document)
     with Journal(path, IDENTITY) as journal:
         assert len(journal) == 1
-        plan = journal.plan([document, Document("b", "text")])
+        plan = journal.worklist([document, Document("b", "text")])
         assert (plan.unchanged, [d.id for d in plan.encode]) == (1, ["b"])
     with Journal(path, IDENTITY) as journal:
         assert journal.claim([document]).unchanged == 1

@@ -111,8 +111,8 @@ def test_json_that_is_no_json_lines_is_one_error(
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        (b'{"id": "x", "text": "a", "text": "b"}', "not JSON: the member 'text' is there twice"),
-        (b'{"id": "x", "text": "", "m": {"a": 1, "a": 1}}', "the member 'a' is there twice"),
+        (b'{"id": "x", "text": "a", "text": "b"}', "not JSON: the member 'text' occurs twice"),
+        (b'{"id": "x", "text": "", "m": {"a": 1, "a": 1}}', "the member 'a' occurs twice"),
         (b'{"id": "x", "text": "gr\xfcn"}', "not JSON: 'utf-8' codec can't decode byte 0xfc"),
         (b'{"id": "x", "text": "\0"}', "not JSON: Invalid control character"),
         (b'{\0"id": "x"}', "not JSON"),  # json would take it for UTF-16

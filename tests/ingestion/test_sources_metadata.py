@@ -53,7 +53,7 @@ LONE = "an object 'metadata' holds all metadata of this row, and rows before it 
         ([NESTED, TEXT, NESTED], [{"x": 1}, "'metadata' is a str, expected an object", {"x": 1}]),
         ([FLAT, NESTED, FLAT], [{"x": 1}, LONE, {"x": 1}]),
         ([FLAT, BOTH, NESTED], [{"x": 1}, BOTH, NESTED]),
-        ([TEXT, FLAT, FLAT], ["metadata='flat' (--metadata flat) takes it for a", FLAT, FLAT]),
+        ([TEXT, FLAT, FLAT], ["metadata='flat' (--metadata flat) treats it as an", FLAT, FLAT]),
     ],
 )
 def test_the_first_row_decides(tmp_path: Path, rows: list[dict[str, Any]], expected: Read) -> None:

@@ -106,7 +106,7 @@ def test_values(tmp_path: Path, value: object, kind: pa.DataType, expected: Any)
         (2**64 - 1, pa.uint64(), "metadata.v is an integer of 65 bits"),
         (float("nan"), pa.float64(), "metadata.v = nan is not finite"),
         ([(1, "x")], pa.map_(pa.int64(), pa.string()), "v has the key 1"),
-        ([("k", 1), ("k", 2)], pa.map_(pa.string(), pa.int64()), "the member 'k' is there twice"),
+        ([("k", 1), ("k", 2)], pa.map_(pa.string(), pa.int64()), "the member 'k' occurs twice"),
         (2**62, pa.timestamp("us"), "'v' cannot be read"),
         (1, pa.timestamp("us", "Mars/Olympus"), "'v' cannot be read"),
     ],

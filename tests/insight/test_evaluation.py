@@ -227,7 +227,7 @@ def test_wrong_options_are_named(store: Store) -> None:
     failing("give a list", modes="hybrid")
     failing("metric 'foo@10'", metrics=["foo@10"])
     failing("metrics='AP'", metrics="AP")
-    failing("reference='rrf' is none of the modes dense", modes=["dense"], reference="rrf")
+    failing("reference='rrf' is not among the modes dense", modes=["dense"], reference="rrf")
 
 
 def test_wrong_names_of_results(found: Evaluation) -> None:

@@ -95,7 +95,7 @@ def test_bad_judgements_are_named(tmp_path: Path, text: str, message: str) -> No
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("only words\n", "a tab and a text"), ("1\ta\n1\tb\n", "'1' is there twice"), ("[]", "a tab")],
+    [("only words\n", "a tab and a text"), ("1\ta\n1\tb\n", "'1' occurs twice"), ("[]", "a tab")],
 )
 def test_bad_questions_are_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "queries"
@@ -130,17 +130,17 @@ def test_columns_of_judgements(tmp_path: Path, text: str, expected: object) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("q1\td1\t2\t7\n", "line 1: .* as TREC has them; the iteration 'd1' is no number"),
-        ("q1\t0\td1\t2\nq1\ta\t1\tx\n", "line 2: .* the iteration 'a' is no number"),
-        ("q1 a b 2\n", "the iteration 'a' is no number"),
-        ("q1\td\tgood\n", "line 1: the grade 'good' is no integer; if this line is a head"),
+        ("q1\td1\t2\t7\n", "line 1: .* as TREC has them; the iteration 'd1' is not a number"),
+        ("q1\t0\td1\t2\nq1\ta\t1\tx\n", "line 2: .* the iteration 'a' is not a number"),
+        ("q1 a b 2\n", "the iteration 'a' is not a number"),
+        ("q1\td\tgood\n", "line 1: the grade 'good' is not an integer; if this line is a header"),
         ("q1\td\t1\nq1\t0\td\t1\n", "line 2: .* in 3 columns separated by tabs.* got 4"),
         ("q1\td\t1\nq1 e 1\n", "line 2: .* got 1"),
         ("q1\td\t1\nq1\td\t2\n", "line 2: query 'q1' and document 'd' have the grade 2, and 1 b"),
         ("q1\td\t1_0\n", "the grade '1_0'"),
         ('{"id": "q", "doc": "d", "score": 1}\nq\td\t1\n', "line 2: not JSON"),
         ('{"id": true, "doc": "d", "score": 1}\n', "expected one of 'query-id'"),
-        ('{"id": "q", "id": "r", "doc": "d", "score": 1}\n', "'id' is there twice"),
+        ('{"id": "q", "id": "r", "doc": "d", "score": 1}\n', "'id' occurs twice"),
         ("query-id\tcorpus-id\tscore\n", "holds no judgement"),
         ("\n", "holds no judgement"),
         ("", "holds no judgement"),
@@ -206,10 +206,10 @@ def test_grades_from_python() -> None:
         "q": {"a": 1, "b": 2, "c": -2}
     }
     for qrels, message in (
-        ({"q": {"a": 0.5}}, "qrels of 'q': the grade 0.5 is no integer"),
-        ({"q": {"a": None}}, "the grade None is no integer"),
-        ({"q": {7: 1}}, "the id 7 is no string"),
-        ({7: {"a": 1}}, "the id 7 is no string"),
+        ({"q": {"a": 0.5}}, "qrels of 'q': the grade 0.5 is not an integer"),
+        ({"q": {"a": None}}, "the grade None is not an integer"),
+        ({"q": {7: 1}}, "the id 7 is not a string"),
+        ({7: {"a": 1}}, "the id 7 is not a string"),
     ):
         with pytest.raises(InvalidOptionError, match=message):
             checked_grades(qrels)

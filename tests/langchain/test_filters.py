@@ -19,8 +19,8 @@ from langchain_core.structured_query import (
 from store_cases import FIELDS
 
 from trivec import F, Filter, Store
-from trivec.document import Json
 from trivec.errors import InvalidFilterError
+from trivec.plain import Json
 from trivec.testing import HashEncoder
 from trivec_langchain import TrivecTranslator, TrivecVectorStore
 from trivec_langchain.filters import LangChainFilter, to_filter

@@ -17,9 +17,9 @@ from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQu
 from llama_index.core.vector_stores.utils import build_metadata_filter_fn
 
 from trivec import F, Filter, Store
-from trivec.document import Json
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
+from trivec.plain import Json
 from trivec_llamaindex import TrivecVectorStore
 from trivec_llamaindex.filters import to_filter
 

@@ -18,7 +18,7 @@ from trivec.errors import (
     SchemaMismatchError,
     StoreError,
 )
-from trivec.ingestion.identity import Maker
+from trivec.ingestion.identity import EncoderIdentity
 from trivec.stores.memory import MemoryStore
 from trivec.testing import HashEncoder
 
@@ -47,7 +47,7 @@ def url() -> Iterator[str]:
 def journal(url: str, tmp_path: Path) -> Iterator[SharedJournal]:
     """Yield the actor itself, which is called as its handle is."""
     ledger = _Ledger(Target(url, partial(open_store, url)), str(tmp_path / "journal"))
-    ledger.open(Maker.of(HashEncoder()))
+    ledger.open(EncoderIdentity.from_encoder(HashEncoder()))
     yield cast("SharedJournal", ledger)
     ledger.close()
 
@@ -183,7 +183,7 @@ def test_a_writer_that_dies_each_time_ends_the_run(journal: SharedJournal) -> No
 
 
 def test_encoders_that_differ_end_the_run(journal: SharedJournal) -> None:
-    maker = Maker(HashEncoder().schema, {"precision": "float32"})
+    maker = EncoderIdentity(HashEncoder().schema, {"precision": "float32"})
     encoding = Encoding(HashEncoder, HashEncoder().schema, 40, maker=maker, journal=journal)
     (block,) = encoding(pack(Parcel([Document("a", "one")])))
     with pytest.raises(JournalError, match="the encoders of this run differ"):

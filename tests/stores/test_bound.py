@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from trivec.stores.bound import BoundStore
+from trivec.stores.lazy import LazyStore
 
 from trivec import Document, F, Filter, Store, Vectors
 from trivec.errors import (
@@ -16,8 +18,6 @@ from trivec.errors import (
 )
 from trivec.filters import And
 from trivec.search import Search
-from trivec.stores.bound import BoundStore
-from trivec.stores.lazy import LazyStore
 from trivec.testing import HashEncoder
 
 TEXTS = {"1": "blue whale", "2": "red fox", "3": "grey seal", "4": "whale song"}

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from trivec.stores.lazy import LazyStore
 
 from trivec import Document, F, Schema, Store, Vectors, Weights, open_store
 from trivec.errors import (
@@ -17,7 +18,6 @@ from trivec.errors import (
 )
 from trivec.filters import And
 from trivec.search import Search
-from trivec.stores.lazy import LazyStore
 from trivec.testing import HashEncoder
 
 TEXTS = ["blue whale", "grey seal", "red fox", "whale song", "fox den"]

@@ -21,16 +21,15 @@ from trivec.cli.options import (
     notes,
     print_json,
 )
-from trivec.document import Json
 from trivec.errors import InvalidOptionError
 from trivec.filters.parser import parse_filter
 from trivec.ingestion.copying import copy as run
-from trivec.ingestion.pipeline import check_on_error
+from trivec.ingestion.options import check_on_error
 from trivec.ingestion.report import IngestInterrupted
 from trivec.ingestion.sources import RejectFile
 from trivec.ingestion.verification import Verification
 from trivec.outputs import check_outputs
-from trivec.plain import not_json
+from trivec.plain import Json, not_json
 from trivec.stores.registry import open_store
 
 __all__ = ["copy"]
@@ -117,7 +116,9 @@ def _values(settings: Iterable[str]) -> dict[str, Json]:
 
 
 def _sentence(checked: Verification) -> str:
-    top = "not compared" if checked.same_top is None else f"{checked.same_top:.1%} the same"
+    top = (
+        "not compared" if checked.top10_overlap is None else f"{checked.top10_overlap:.1%} the same"
+    )
     return (
         f"{checked.source_count} documents in the source, {checked.destination_count} in the "
         f"destination; of {checked.sampled} compared: lowest dense cosine "

@@ -33,8 +33,8 @@ from trivec.encoders.caching import CachingEncoder
 from trivec.encoders.protocol import TokenizingEncoder
 from trivec.folders import cache_folder
 from trivec.hit import Hit
-from trivec.insight.evaluation import ModeResult
 from trivec.insight.explanation import explain
+from trivec.insight.results import ModeResult
 from trivec.outputs import make_folder
 from trivec.search import Mode
 from trivec.stores.registry import open_store

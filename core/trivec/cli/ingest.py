@@ -32,8 +32,7 @@ from trivec.cli.options import (
     print_json,
 )
 from trivec.ingestion.ingest import ingest as run
-from trivec.ingestion.pipeline import check_on_error
-from trivec.ingestion.reading import PART_BYTES
+from trivec.ingestion.options import BATCH_BYTES, check_on_error
 from trivec.ingestion.report import IngestInterrupted, IngestReport
 from trivec.ingestion.sources import RejectFile, Source
 from trivec.outputs import check_outputs
@@ -70,7 +69,7 @@ def ingest(
     ] = None,
     part_bytes: Annotated[
         int, typer.Option(help="The most bytes of text that are encoded and written at once.")
-    ] = PART_BYTES,
+    ] = BATCH_BYTES,
     as_json: AsJson = False,
 ) -> None:
     """Encode documents once and write all three vectors; creates the collection if needed."""

@@ -1,4 +1,4 @@
-"""The demo collection: short facts in eleven languages, questions, and graded judgements."""
+"""The demo collection: short facts in eleven languages, questions and graded judgements."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import Any
 
 from trivec.document import Document
 
-__all__ = ["FIELDS", "DemoCollection", "Question", "load_collection"]
-
 FOLDER = Path(__file__).parent / "collection"
 
 FIELDS: dict[str, type] = {"lang": str, "topic": str, "year": int}
-"""The metadata that the demo declares for filters."""
+"""The metadata fields that the demo declares for filters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question with what it tests: "exact", "meaning", "cross-lingual" or "plain"."""
+    """A question; its kind is "exact", "meaning", "cross-lingual" or "plain"."""
 
     id: str
     text: str
@@ -29,7 +27,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class DemoCollection:
-    """The documents, the questions, and for each question the grade of the documents that fit."""
+    """The documents, the questions, and for each question the grades of relevant documents."""
 
     documents: list[Document]
     questions: list[Question]
@@ -37,7 +35,7 @@ class DemoCollection:
 
 
 def load_collection() -> DemoCollection:
-    """Read the collection that comes with trivec."""
+    """Read the collection that is installed with trivec."""
     documents = [
         Document(row["id"], row["text"], row["metadata"]) for row in _rows("passages.jsonl")
     ]
@@ -57,5 +55,5 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 
 def _lines(name: str) -> list[str]:
-    # str.splitlines would also split at what a text may hold, such as U+2028.
+    # str.splitlines would also split at characters inside a text, such as U+2028.
     return (FOLDER / name).read_text(encoding="utf-8").rstrip("\n").split("\n")

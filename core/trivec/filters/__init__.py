@@ -1,7 +1,9 @@
-"""Conditions on metadata: the tree and its meaning, and the notations that are read into it."""
+"""Conditions on metadata: the tree with its meaning, and the notations for it."""
 
+from trivec.fields import Scalar, metadata_values, split_path
 from trivec.filters.field import F
 from trivec.filters.instants import parse_datetime
+from trivec.filters.operators import Op
 from trivec.filters.tree import (
     ALWAYS,
     NEVER,
@@ -9,11 +11,9 @@ from trivec.filters.tree import (
     Comparison,
     Filter,
     Not,
-    Op,
     Or,
     check_is_filter,
 )
-from trivec.filters.values import Scalar, metadata_values, split_path
 
 __all__ = [
     "ALWAYS",

@@ -9,9 +9,8 @@ from trivec.arguments import shown
 from trivec.errors import InvalidFilterError
 from trivec.filters.depth import check_depth
 from trivec.filters.instants import instant, instants
-from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or, check_is_filter
-
-__all__ = ["as_filter"]
+from trivec.filters.operators import Op
+from trivec.filters.tree import And, Comparison, Filter, Not, Or, check_is_filter
 
 _OPERATORS = {
     "$eq": Op.EQ,
@@ -32,14 +31,15 @@ _OPERATORS = {
 def as_filter(condition: Filter | Mapping[str, Any]) -> Filter:
     """Return a filter from itself, from a plain dict, or from what `Filter.to_dict` wrote.
 
-    In a plain dict all entries must hold. A key is the path of a field, its value a scalar (equal),
-    a list (one of them), None (no value), or an object of operators: `$eq $ne $gt $gte $lt $lte
-    $in $nin $contains $any $all $text $exists $not`. The keys `$and` and `$or` take a list of such
-    dicts, `$not` one. Dates are compared as instants, also where `$gt` and the like get them as
-    ISO 8601 strings.
+    All entries of a plain dict must be true. A key is the path of a field. Its value is a scalar
+    (equal), a list (equal to one of them), None (no value), or an object of operators: `$eq $ne $gt
+    $gte $lt $lte $in $nin $contains $any $all $text $exists $not`. The keys `$and` and `$or` take a
+    list of such dicts, `$not` takes one dict. Dates are compared as instants, and comparisons by
+    order also take them as ISO 8601 strings.
 
-    A dict of `operator` and `conditions` alone, or of `field`, `operator` and at most `value`, is
-    read as what `Filter.to_dict` wrote. Metadata fields of these names are compared with `$eq`.
+    A dict with exactly the keys `operator` and `conditions`, or `field`, `operator` and optionally
+    `value`, is read as the output of `Filter.to_dict`. To compare metadata fields with these names,
+    use `$eq`.
 
     Raises:
         InvalidFilterError: If a key or an operator is unknown, or a value cannot be compared.
@@ -54,7 +54,7 @@ def as_filter(condition: Filter | Mapping[str, Any]) -> Filter:
 
 
 def _read(condition: object, depth: int) -> Filter:
-    """Return a filter that lies in so many groups."""
+    """Read a filter at this depth of nested groups."""
     if not isinstance(condition, Mapping):
         return check_is_filter(condition)
     check_depth(depth)
@@ -87,8 +87,8 @@ def _entry(key: str, value: object, depth: int) -> Filter:
     if key in ("$and", "$or"):
         if not isinstance(value, list | tuple):
             raise InvalidFilterError(f"{key} takes a list of filters, got {shown(value)}")
-        parts = tuple(_read(part, depth + 1) for part in value)
-        return And(parts) if key == "$and" else Or(parts)
+        members = tuple(_read(condition, depth + 1) for condition in value)
+        return And(members) if key == "$and" else Or(members)
     if key == "$not":
         return Not(_read(value, depth + 1))
     if key.startswith("$"):

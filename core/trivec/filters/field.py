@@ -1,4 +1,4 @@
-"""Comparisons as Python writes them: `F("year") >= 2020`."""
+"""Comparisons in Python syntax: `F("year") >= 2020`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
+from trivec.fields import Scalar
 from trivec.filters.instants import instant, instants
-from trivec.filters.tree import Comparison, Op
-from trivec.filters.values import Scalar
-
-__all__ = ["F"]
+from trivec.filters.operators import Op
+from trivec.filters.tree import Comparison
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class F:
-    """A metadata field, to be compared.
+    """A metadata field; its operators and methods make comparisons.
 
     Args:
-        path: The field, dots between the segments of a nested one.
+        path: The path of the field, with dots between the segments.
 
     Example:
         >>> ((F("tags").contains("x")) | F("meta.year").in_([2020, 2021])).to_dict()["operator"]
@@ -52,33 +51,33 @@ class F:
         return Comparison(self.path, Op.LTE, instant(value))
 
     def in_(self, values: Iterable[Scalar | date]) -> Comparison:
-        """True where a value is one of these."""
+        """True if a value is one of these."""
         return Comparison(self.path, Op.IN, instants(values))
 
     def not_in(self, values: Iterable[Scalar | date]) -> Comparison:
-        """True where no value is one of these, also where there is no value."""
+        """True if no value is one of these, also if there is no value."""
         return Comparison(self.path, Op.NIN, instants(values))
 
     def contains(self, value: Scalar | date) -> Comparison:
-        """True where the list holds this value."""
+        """True if the list holds this value."""
         return Comparison(self.path, Op.CONTAINS, instant(value))
 
     def any(self, values: Iterable[Scalar | date]) -> Comparison:
-        """True where the list holds one of these values."""
+        """True if the list holds one of these values."""
         return Comparison(self.path, Op.ANY, instants(values))
 
     def all(self, values: Iterable[Scalar | date]) -> Comparison:
-        """True where the list holds each of these values."""
+        """True if the list holds all of these values."""
         return Comparison(self.path, Op.ALL, instants(values))
 
     def text(self, value: str) -> Comparison:
-        """True where a string holds this one, upper and lower case told apart."""
+        """True if a string contains this text; case matters."""
         return Comparison(self.path, Op.TEXT, value)
 
     def is_null(self) -> Comparison:
-        """True where the field is missing, null or an empty list."""
+        """True if the field is missing, null or an empty list."""
         return Comparison(self.path, Op.IS_NULL)
 
     def exists(self) -> Comparison:
-        """True where the field has a value."""
+        """True if the field has a value."""
         return Comparison(self.path, Op.EXISTS)

@@ -1,17 +1,17 @@
-"""Which strings are instants, decided here for every store and every notation.
+"""Instants: the strings that are points in time, the same for every store and every notation.
 
-All date-times of RFC 3339 are, and the forms of ISO 8601 that pandas, .NET, browsers, databases and
-`strftime` write:
+These are all date-times of RFC 3339, and the forms of ISO 8601 that pandas, .NET, browsers,
+databases and `strftime` write:
 
 - a date, `2026-01-31`, which is the instant at which it begins;
-- a date and a time, `2026-01-31T12:00:00`, with `T`, `t` or a space between, with or without the
+- a date and a time, `2026-01-31T12:00:00`, separated by `T`, `t` or a space, with or without the
   seconds, or both in the basic format, `20260131T120000`;
-- any number of digits after a point or a comma, of which those below a microsecond are cut off;
-- a zone, `Z`, `z`, `+02`, `+0200`, `+02:00` or `-00:00`; a time without one is in UTC.
+- any number of digits after a point or a comma; digits below a microsecond are cut off;
+- a zone, `Z`, `z`, `+02`, `+0200`, `+02:00` or `-00:00`; a time without a zone is in UTC.
 
 A leap second, 23:59:60 UTC on the last day of a month, is the instant that follows it. Nothing else
-is an instant: `2026-1-31` is not ISO 8601, `2026`, `2026-01` and `2026-W05` are spans, `20260131`
-reads as a number, there is no hour 24, and no instant before the year 1 or after 9999 in UTC.
+is an instant: `2026-1-31` is not ISO 8601, `2026`, `2026-01` and `2026-W05` are periods, `20260131`
+reads as a number, hour 24 does not exist, and years are 1 to 9999 in UTC.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import lru_cache
 from typing import Any, Self, SupportsIndex
-
-__all__ = ["SPELLING", "Written", "in_utc", "instant", "instants", "parse_datetime", "written"]
 
 SPELLING = r"""
     (?=[0-9]{4}-|[0-9]{8}[Tt])
@@ -34,13 +32,13 @@ SPELLING = r"""
         (?P<zone>[Zz]|[+-][0-9][0-9](?::?[0-9][0-9](?::?[0-9][0-9])?)?)?
     )?
 """
-"""The form of an instant, as a verbose pattern; whether there is such a day is not looked at."""
+"""The syntax of an instant, as a verbose pattern; it does not check that the day exists."""
 
 _SPELLING = re.compile(SPELLING, re.VERBOSE)
 
 
 class Written(datetime):
-    """An instant in UTC that keeps how it was written, which a field of strings is compared with.
+    """An instant in UTC that keeps its spelling, which is compared with fields of strings.
 
     Example:
         >>> day = Written.of(datetime(2026, 1, 31, tzinfo=UTC), "2026-01-31")
@@ -49,7 +47,7 @@ class Written(datetime):
     """
 
     text: str | None = None
-    """None for what was computed from a written instant."""
+    """The spelling; None for results of arithmetic."""
 
     @classmethod
     def of(cls, moment: datetime, text: str) -> Self:
@@ -59,7 +57,7 @@ class Written(datetime):
         return made
 
     def plain(self) -> datetime:
-        """Return the instant alone."""
+        """Return the instant without its spelling."""
         return datetime.combine(self.date(), self.time(), UTC)
 
     def __repr__(self) -> str:
@@ -70,7 +68,7 @@ class Written(datetime):
 
 
 def parse_datetime(text: str) -> datetime | None:
-    """Return the instant in UTC that a string is, or None.
+    """Return the instant in UTC that a string spells, or None.
 
     >>> parse_datetime("2026-01-31T12:00:00.123456789+0200").isoformat()
     '2026-01-31T10:00:00.123456+00:00'
@@ -78,17 +76,17 @@ def parse_datetime(text: str) -> datetime | None:
     return None if _SPELLING.fullmatch(text) is None else _read(text)
 
 
-@lru_cache(maxsize=16_384)  # a search reads the same dates of the same documents again
+@lru_cache(maxsize=16_384)  # searches read the same dates of the same documents again
 def _read(text: str) -> datetime | None:
-    """Return the instant of a string of the right form, if there is such a day and time."""
-    found = _SPELLING.fullmatch(text)
-    assert found is not None
-    hour, minute, second = (int(found[unit] or 0) for unit in ("hour", "minute", "second"))
-    microsecond = int((found["fraction"] or "0")[:6].ljust(6, "0"))
+    """Return the instant of a string with the right syntax, if such a day and time exist."""
+    match = _SPELLING.fullmatch(text)
+    assert match is not None
+    hour, minute, second = (int(match[unit] or 0) for unit in ("hour", "minute", "second"))
+    microsecond = int((match["fraction"] or "0")[:6].ljust(6, "0"))
     leap = second == 60
     try:
-        day = date(int(found["year"]), int(found["month"]), int(found["day"]))
-        clock = time(hour, minute, second - leap, microsecond, _zone(found["zone"]))
+        day = date(int(match["year"]), int(match["month"]), int(match["day"]))
+        clock = time(hour, minute, second - leap, microsecond, _zone(match["zone"]))
         moment = datetime.combine(day, clock).astimezone(UTC) + timedelta(seconds=leap)
     except (ValueError, OverflowError):  # the 31st of February; year 1 moved to UTC
         return None
@@ -98,7 +96,7 @@ def _read(text: str) -> datetime | None:
 
 
 def written(text: str) -> Written | None:
-    """Return the instant that a string is, with its spelling, or None.
+    """Return the instant that a string spells, with its spelling, or None.
 
     >>> written("2026-01-31").text
     '2026-01-31'
@@ -108,17 +106,17 @@ def written(text: str) -> Written | None:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Return the same instant in UTC, which a moment without a zone is taken to be in.
+    """Return the same instant in UTC; a moment without a zone is taken as UTC.
 
     Raises:
-        OverflowError: If that is before the year 1 or after the year 9999.
+        OverflowError: If it is before the year 1 or after the year 9999.
     """
-    there = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return there.replace(fold=0) if there.fold else there  # no hour comes twice in UTC
+    utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return utc.replace(fold=0) if utc.fold else utc  # no hour occurs twice in UTC
 
 
 def instant(value: Any) -> Any:  # noqa: ANN401
-    """Return a date as the instant in UTC at which it begins, all else as it is.
+    """Return a date as the instant in UTC at which it begins, and any other value unchanged.
 
     >>> instant(date(2026, 1, 31)).isoformat()
     '2026-01-31T00:00:00+00:00'
@@ -129,17 +127,17 @@ def instant(value: Any) -> Any:  # noqa: ANN401
 
 
 def instants(values: Any) -> Any:  # noqa: ANN401
-    """Return the elements of a list with dates as instants; what is no list as it is."""
+    """Return the elements of a list, dates as instants; any other value unchanged."""
     if isinstance(values, str) or not isinstance(values, Iterable):
         return values
     return tuple(map(instant, values))
 
 
 def _zone(text: str | None) -> timezone:
-    """Return the zone of an offset, which is UTC where there is none.
+    """Return the zone of an offset; UTC if there is none.
 
     Raises:
-        ValueError: If it is a day or more, or has 60 minutes or seconds.
+        ValueError: If the offset is a day or more, or has 60 minutes or seconds.
     """
     if text is None or text in "Zz":
         return UTC

@@ -1,23 +1,21 @@
-"""Bounds of 64-bit integers for databases that read a bound as a float64."""
+"""Bounds of 64-bit integers for databases that read bounds as float64."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["at_least", "at_most"]
-
 _MIN, _MAX = -(2**63), 2**63 - 1
 
 
 def at_least(low: int) -> tuple[int | None, range]:
-    """Return what an integer is that is not below another.
+    """Return how to express `value >= low` with bounds that are float64.
 
     Args:
         low: An integer of 64 bits.
 
     Returns:
-        The least float64 that is not below it, or None where no integer of 64 bits reaches it; and
-        the integers from `low` up to that, at most 1,023.
+        The smallest float64 that is at least `low`, or None if no integer of 64 bits reaches it;
+        and the integers from `low` up to that bound (exclusive), at most 1,023.
 
     Example:
         >>> at_least(2**53)
@@ -34,7 +32,7 @@ def at_least(low: int) -> tuple[int | None, range]:
 
 
 def at_most(high: int) -> tuple[int | None, range]:
-    """Return what an integer is that is not above another; see `at_least`.
+    """Return how to express `value <= high` with bounds that are float64; see `at_least`.
 
     >>> at_most(-(2**53) - 1)
     (-9007199254740994, range(-9007199254740993, -9007199254740992))

@@ -1,24 +1,12 @@
-"""The comparisons of filters, and what each can be asked of."""
+"""The operators of comparisons."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
-
-from trivec.arguments import named, shown
-from trivec.errors import InvalidFilterError
-from trivec.filters.instants import Written, in_utc, instant, written
-from trivec.filters.values import Scalar, comparable, equal
-from trivec.plain import plain_scalar
-
-__all__ = ["LISTS", "ORDERING", "PRESENCE", "TESTS", "Op", "checked_scalar"]
 
 
 class Op(StrEnum):
-    """A comparison; the value is how `to_dict` writes it."""
+    """The operator of a comparison; its value is what `to_dict` writes."""
 
     EQ = "=="
     NE = "!="
@@ -37,56 +25,8 @@ class Op(StrEnum):
 
 
 ORDERING = frozenset({Op.GT, Op.GTE, Op.LT, Op.LTE})
+"""Operators that compare by order."""
 LISTS = frozenset({Op.IN, Op.NIN, Op.ANY, Op.ALL})
+"""Operators that take a list of values."""
 PRESENCE = frozenset({Op.IS_NULL, Op.EXISTS})
-
-
-def checked_scalar(path: str, op: Op, value: object) -> Scalar:
-    """Return one value of a comparison, an instant in UTC; an ordering takes strings that are some.
-
-    Raises:
-        InvalidFilterError: If it cannot be compared so; the message names the path.
-    """
-    what = named(path, value, between=f" {op} ") if isinstance(value, int) else None
-    what = what or f"{path} {op} {shown(value)}"
-    value = instant(value)
-    if not isinstance(value, Written):
-        value = plain_scalar(value)
-    if op in ORDERING and isinstance(value, str):
-        value = written(value) or value
-    if isinstance(value, datetime):
-        try:
-            value = in_utc(value)
-        except OverflowError as error:
-            raise InvalidFilterError(f"{what}: in UTC it is in no year from 1 to 9999") from error
-    if not isinstance(value, str | int | float | datetime):
-        raise InvalidFilterError(f"{what}: expected a str, int, float, bool or datetime")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidFilterError(f"{what}: the number is not finite")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise InvalidFilterError(f"{what}: the number needs more than 64 bits")
-    if op in ORDERING and (isinstance(value, bool | str)):
-        raise InvalidFilterError(f"{what}: only numbers and datetimes have an order here")
-    if op is Op.TEXT and not (isinstance(value, str) and value):
-        raise InvalidFilterError(f"{what}: expected a str that is not empty")
-    return value
-
-
-def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Scalar, Scalar], bool]:
-    def compare(found: Scalar, wanted: Scalar) -> bool:
-        value = comparable(found, wanted)
-        return value is not None and test(value, wanted)
-
-    return compare
-
-
-TESTS: dict[Op, Callable[[Scalar, Scalar], bool]] = {
-    Op.EQ: equal,
-    Op.CONTAINS: equal,
-    Op.GT: _ordered(lambda a, b: a > b),
-    Op.GTE: _ordered(lambda a, b: a >= b),
-    Op.LT: _ordered(lambda a, b: a < b),
-    Op.LTE: _ordered(lambda a, b: a <= b),
-    Op.TEXT: lambda found, wanted: isinstance(found, str) and str(wanted) in found,
-}
-"""Whether a value of the metadata satisfies a comparison with one value."""
+"""Operators that take no value."""

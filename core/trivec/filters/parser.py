@@ -1,12 +1,12 @@
-"""Filters as text, for the command line.
+"""Filters written as text, for the command line.
 
 ```text
 year >= 2020 and lang in ["de", "en"] and not (tags contains "draft" or author is null)
 ```
 
 Comparisons are `== != > >= < <= in, not in, contains, any, all, text, is null, is not null,
-exists`. Strings stand in single or double quotes with JSON's escapes; an instant stands bare, as
-2026-01-31 or 2026-01-31T12:00:00Z, in every spelling that `instants` knows.
+exists`. Strings are in single or double quotes with JSON's escapes. Instants are without quotes,
+such as 2026-01-31 or 2026-01-31T12:00:00Z, in every spelling that `instants` accepts.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from dataclasses import dataclass
 
 from trivec.arguments import expect, shown
 from trivec.errors import InvalidFilterError
+from trivec.fields import Scalar
 from trivec.filters.depth import check_depth
 from trivec.filters.instants import SPELLING, written
-from trivec.filters.tree import And, Comparison, Filter, Not, Op, Or
-from trivec.filters.values import Scalar
-
-__all__ = ["parse_filter"]
+from trivec.filters.operators import Op
+from trivec.filters.tree import And, Comparison, Filter, Not, Or
 
 _TOKEN = re.compile(
     rf"""\s*(?:
@@ -53,10 +52,10 @@ class _Token:
 
 
 def parse_filter(text: str) -> Filter:
-    """Read a filter as written on the command line.
+    """Parse a filter as written on the command line.
 
     Raises:
-        InvalidFilterError: If it cannot be read; the message says where.
+        InvalidFilterError: If it cannot be parsed; the message says where.
 
     Example:
         >>> condition = parse_filter('year >= 2020 and lang in ["de", "en"]')
@@ -71,6 +70,8 @@ def parse_filter(text: str) -> Filter:
 
 
 class _Parser:
+    """A recursive-descent parser; each method for a rule of the grammar returns a filter."""
+
     def __init__(self, text: str) -> None:
         self._text = text
         self._tokens = _tokens(text)
@@ -82,7 +83,7 @@ class _Parser:
         return self._tokens[self._next]
 
     def take(self, *texts: str) -> _Token | None:
-        """Return the next token and go on, if it is one of these words or symbols."""
+        """Consume and return the next token if it is one of these words or symbols."""
         token = self.token
         if token.kind not in ("word", "symbol") or token.text.lower() not in texts:
             return None
@@ -90,7 +91,7 @@ class _Parser:
         return token
 
     def expect(self, kind: str, *texts: str) -> _Token:
-        """Return the next token, which must be of this kind, and one of `texts` if given."""
+        """Consume and return the next token; check its kind, and its text if `texts` are given."""
         token = self.token
         if token.kind != kind or (texts and token.text.lower() not in texts):
             wanted = " or ".join(texts) or {"end": "the end"}.get(kind, f"a {kind}")
@@ -102,16 +103,16 @@ class _Parser:
         return token
 
     def either(self) -> Filter:
-        parts = [self.both()]
+        members = [self.both()]
         while self.take("or"):
-            parts.append(self.both())
-        return parts[0] if len(parts) == 1 else Or(tuple(parts))
+            members.append(self.both())
+        return members[0] if len(members) == 1 else Or(tuple(members))
 
     def both(self) -> Filter:
-        parts = [self.term()]
+        members = [self.term()]
         while self.take("and"):
-            parts.append(self.term())
-        return parts[0] if len(parts) == 1 else And(tuple(parts))
+            members.append(self.term())
+        return members[0] if len(members) == 1 else And(tuple(members))
 
     def term(self) -> Filter:
         if self.take("not"):
@@ -126,7 +127,7 @@ class _Parser:
 
     @contextmanager
     def _inner(self) -> Iterator[None]:
-        """Count the brackets and the `not` around what is read."""
+        """Count the nested brackets and `not`."""
         self._depth = check_depth(self._depth + 1)
         yield
         self._depth -= 1
@@ -157,12 +158,12 @@ class _Parser:
 
     def values(self) -> tuple[Scalar, ...]:
         self.expect("symbol", "[")
-        found: list[Scalar] = []
+        values: list[Scalar] = []
         while not self.take("]"):
-            if found:
+            if values:
                 self.expect("symbol", ",")
-            found.append(self.value())
-        return tuple(found)
+            values.append(self.value())
+        return tuple(values)
 
     def value(self) -> Scalar:
         token = self.token
@@ -188,10 +189,10 @@ class _Parser:
             number = json.loads(token.text)
         except json.JSONDecodeError as error:
             raise InvalidFilterError(
-                f"filter {shown(self._text)}: {token.text:.100} is no number; a string stands in "
+                f"filter {shown(self._text)}: {token.text:.100} is not a number; put strings in "
                 "quotes"
             ) from error
-        except ValueError as error:  # Python reads no integer of more than 4,300 digits
+        except ValueError as error:  # Python refuses integers of more than 4,300 digits
             raise InvalidFilterError(
                 f"filter {shown(self._text)}: the number at character {token.start + 1} needs more "
                 "than 64 bits"
@@ -200,8 +201,8 @@ class _Parser:
 
     def _no_date(self, token: _Token) -> InvalidFilterError:
         return InvalidFilterError(
-            f"filter {shown(self._text)}: {token.text:.100} is no date; one is written as "
-            "2026-01-31 or 2026-01-31T12:00:00Z, and a string stands in quotes"
+            f"filter {shown(self._text)}: {token.text:.100} is not a date; write dates as "
+            "2026-01-31 or 2026-01-31T12:00:00Z, and strings in quotes"
         )
 
     def _string(self, token: _Token) -> str:

@@ -1,11 +1,11 @@
-"""Conditions on metadata: one small tree that every store translates, and its exact meaning.
+"""Conditions on metadata: a small tree that every store translates, and its exact meaning.
 
-Every metadata value counts as a list of values: missing, null and an empty list hold none, a
-scalar holds one, a list holds its elements (those that are null count for nothing). A
-comparison is true if any of the values satisfies it, so the negative ones (`!=`, `not in`,
-`is null`) are true where there is no value, and `~` is the plain complement. Numbers compare
-as numbers (2 == 2.0), booleans only with booleans, strings only with strings, a datetime with the
-strings that are instants (see `instants`). Paths go through objects, not through lists of objects.
+Every metadata value counts as a list of values: a missing field, null and an empty list hold no
+value, a scalar holds one value, a list holds its elements except nulls. A comparison is true if
+any of the values satisfies it. So the negative comparisons (`!=`, `not in`, `is null`) are true
+where there is no value, and `~` is the plain complement. Numbers compare as numbers (2 == 2.0),
+booleans only with booleans, strings only with strings, and a datetime with strings that are
+instants (see `instants`). Paths go through objects, not through lists of objects.
 """
 
 from __future__ import annotations
@@ -13,29 +13,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
 from trivec.arguments import shown
-from trivec.document import Json
 from trivec.errors import InvalidFilterError
+from trivec.fields import Scalar, metadata_values, split_path
 from trivec.filters.depth import check_depth
-from trivec.filters.instants import Written, parse_datetime
-from trivec.filters.operators import LISTS, PRESENCE, TESTS, Op, checked_scalar
-from trivec.filters.values import Scalar, equal, metadata_values, split_path
-
-__all__ = [
-    "ALWAYS",
-    "NEVER",
-    "And",
-    "Comparison",
-    "Filter",
-    "Not",
-    "Op",
-    "Or",
-    "check_is_filter",
-]
+from trivec.filters.operators import LISTS, PRESENCE, Op
+from trivec.filters.scalars import TESTS, checked_scalar, equal, scalar_to_json, value_from_json
+from trivec.plain import Json
 
 _GROUPS_WHEN_SIMPLIFIED = frozenset({Op.NE, Op.NIN, Op.ALL, Op.IS_NULL})
 _depth_of = attrgetter("_depth")
@@ -44,7 +31,7 @@ _depth_of = attrgetter("_depth")
 class Filter(ABC):
     """A condition on metadata; combine with `&`, `|` and `~`.
 
-    At most 32 groups lie in one another; chains of `&` and chains of `|` are one group each.
+    Groups are nested at most 32 deep; a chain of `&` or a chain of `|` is one group.
 
     Example:
         >>> from trivec import F
@@ -56,11 +43,11 @@ class Filter(ABC):
     """
 
     _depth: int = 0
-    """Of groups in one another, in this filter or in what `simplified` makes of it."""
+    """The depth of nested groups, in this filter or in the result of `simplified`."""
 
     @abstractmethod
     def matches(self, metadata: Mapping[str, Json]) -> bool:
-        """Return whether this metadata satisfies the condition: the definition for all stores."""
+        """Return whether metadata satisfies the condition; this defines it for all stores."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -68,11 +55,11 @@ class Filter(ABC):
 
     @abstractmethod
     def simplified(self) -> Filter:
-        """Return an equal condition made of And, Or, Not and the operators that stores translate.
+        """Return an equivalent condition of And, Or, Not and the operators that stores translate.
 
-        Those are `==`, `in`, the four orderings, `text` and `exists`. Constants are folded: what
-        is true or false whatever the metadata, such as `x | ~x`, is `ALWAYS` or `NEVER`, and
-        neither is a part of anything else.
+        These are `==`, `in`, the four orderings, `text` and `exists`. Constants are folded: a
+        condition that is always true or always false, such as `x | ~x`, becomes `ALWAYS` or
+        `NEVER`, and neither of these is part of another condition.
         """
 
     @abstractmethod
@@ -89,10 +76,10 @@ class Filter(ABC):
         return _from_dict(data, 0)
 
     def __and__(self, other: Filter) -> Filter:
-        return And((*_parts(And, self), *_parts(And, other)))  # chains stay flat
+        return And((*_members(And, self), *_members(And, other)))  # chains stay flat
 
     def __or__(self, other: Filter) -> Filter:
-        return Or((*_parts(Or, self), *_parts(Or, other)))
+        return Or((*_members(Or, self), *_members(Or, other)))
 
     def __rand__(self, other: object) -> Filter:
         return check_is_filter(other) & self
@@ -108,8 +95,8 @@ class Filter(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class And(Filter):
-    """True where all filters are; without any, true everywhere."""
+class _Group(Filter):
+    """Several filters."""
 
     filters: tuple[Filter, ...]
     _depth: int = field(init=False, repr=False, compare=False)
@@ -118,8 +105,17 @@ class And(Filter):
         object.__setattr__(self, "filters", _checked(self.filters))
         object.__setattr__(self, "_depth", _depth_over(self.filters))
 
+    def comparisons(self) -> Iterable[Comparison]:
+        """Yield every comparison in the tree."""
+        return (c for f in self.filters for c in f.comparisons())
+
+
+@dataclass(frozen=True, slots=True)
+class And(_Group):
+    """True if all filters are true; without filters, always true."""
+
     def matches(self, metadata: Mapping[str, Json]) -> bool:
-        """Return whether this metadata satisfies the condition."""
+        """Return whether metadata satisfies the condition."""
         return all(f.matches(metadata) for f in self.filters)
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,27 +123,16 @@ class And(Filter):
         return {"operator": "AND", "conditions": [f.to_dict() for f in self.filters]}
 
     def simplified(self) -> Filter:
-        """Return an equal condition of fewer kinds."""
+        """Return an equivalent condition of fewer operators."""
         return _folded(And, [f.simplified() for f in self.filters])
-
-    def comparisons(self) -> Iterable[Comparison]:
-        """Yield every comparison in the tree."""
-        return (c for f in self.filters for c in f.comparisons())
 
 
 @dataclass(frozen=True, slots=True)
-class Or(Filter):
-    """True where any filter is; without any, true nowhere."""
-
-    filters: tuple[Filter, ...]
-    _depth: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "filters", _checked(self.filters))
-        object.__setattr__(self, "_depth", _depth_over(self.filters))
+class Or(_Group):
+    """True if any filter is true; without filters, never true."""
 
     def matches(self, metadata: Mapping[str, Json]) -> bool:
-        """Return whether this metadata satisfies the condition."""
+        """Return whether metadata satisfies the condition."""
         return any(f.matches(metadata) for f in self.filters)
 
     def to_dict(self) -> dict[str, Any]:
@@ -155,17 +140,13 @@ class Or(Filter):
         return {"operator": "OR", "conditions": [f.to_dict() for f in self.filters]}
 
     def simplified(self) -> Filter:
-        """Return an equal condition of fewer kinds."""
+        """Return an equivalent condition of fewer operators."""
         return _folded(Or, [f.simplified() for f in self.filters])
-
-    def comparisons(self) -> Iterable[Comparison]:
-        """Yield every comparison in the tree."""
-        return (c for f in self.filters for c in f.comparisons())
 
 
 @dataclass(frozen=True, slots=True)
 class Not(Filter):
-    """True where the filter is not."""
+    """True if the filter is false."""
 
     filter: Filter
     _depth: int = field(init=False, repr=False, compare=False)
@@ -177,7 +158,7 @@ class Not(Filter):
         return self.filter
 
     def matches(self, metadata: Mapping[str, Json]) -> bool:
-        """Return whether this metadata satisfies the condition."""
+        """Return whether metadata satisfies the condition."""
         return not self.filter.matches(metadata)
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,7 +166,7 @@ class Not(Filter):
         return {"operator": "NOT", "conditions": [self.filter.to_dict()]}
 
     def simplified(self) -> Filter:
-        """Return an equal condition of fewer kinds."""
+        """Return an equivalent condition of fewer operators."""
         inner = self.filter.simplified()
         if isinstance(inner, And | Or) and not inner.filters:
             return NEVER if isinstance(inner, And) else ALWAYS
@@ -198,16 +179,16 @@ class Not(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Comparison(Filter):
-    """One field compared with a value; made by `F`.
+    """A comparison of one field with a value; `F` makes it.
 
     Args:
-        path: Where the value lies in the metadata, dots between the segments.
-        op: The comparison.
+        path: The path of the field, with dots between the segments.
+        op: The operator.
         value: A scalar, a tuple of scalars for `in`, `not in`, `any` and `all`, or None for
             `is null` and `exists`.
 
     Raises:
-        InvalidFilterError: If the path or the value cannot be meant.
+        InvalidFilterError: If the path is malformed, or the operator cannot compare the value.
     """
 
     path: str
@@ -235,7 +216,7 @@ class Comparison(Filter):
 
     @property
     def values(self) -> tuple[Scalar, ...]:
-        """What the field is compared with: nothing, one value or several."""
+        """The values that the field is compared with: none, one or several."""
         if isinstance(self.value, tuple):
             return self.value
         return () if self.value is None else (self.value,)
@@ -251,37 +232,37 @@ class Comparison(Filter):
         return self.path, self.op, repr(self.value)
 
     def matches(self, metadata: Mapping[str, Json]) -> bool:
-        """Return whether this metadata satisfies the condition."""
-        found = metadata_values(metadata, self.path)
+        """Return whether metadata satisfies the condition."""
+        stored = metadata_values(metadata, self.path)
         match self.op:
             case Op.EXISTS:
-                return bool(found)
+                return bool(stored)
             case Op.IS_NULL:
-                return not found
+                return not stored
             case Op.IN | Op.ANY:
-                return any(equal(v, w) for v in found for w in self.values)
+                return any(equal(v, w) for v in stored for w in self.values)
             case Op.NIN:
-                return not any(equal(v, w) for v in found for w in self.values)
+                return not any(equal(v, w) for v in stored for w in self.values)
             case Op.ALL:
-                return all(any(equal(v, w) for v in found) for w in self.values)
+                return all(any(equal(v, w) for v in stored) for w in self.values)
         assert self.value is not None
         assert not isinstance(self.value, tuple)
         if self.op is Op.NE:
-            return not any(equal(v, self.value) for v in found)
+            return not any(equal(v, self.value) for v in stored)
         test = TESTS[self.op]
-        return any(test(v, self.value) for v in found)
+        return any(test(v, self.value) for v in stored)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the condition as JSON."""
         plain: dict[str, Any] = {"field": self.path, "operator": str(self.op)}
         if isinstance(self.value, tuple):
-            plain["value"] = [_to_json(v) for v in self.value]
+            plain["value"] = [scalar_to_json(v) for v in self.value]
         elif self.value is not None:
-            plain["value"] = _to_json(self.value)
+            plain["value"] = scalar_to_json(self.value)
         return plain
 
     def simplified(self) -> Filter:
-        """Return an equal condition of fewer kinds."""
+        """Return an equivalent condition of fewer operators."""
         match self.op:
             case Op.NE:
                 return Not(Comparison(self.path, Op.EQ, self.value))
@@ -307,7 +288,7 @@ def check_is_filter(value: object) -> Filter:
     """Return a filter as it is.
 
     Raises:
-        InvalidFilterError: If it is something else; the message says how to make a filter of it.
+        InvalidFilterError: If the value is not a filter; the message says how to make one of it.
     """
     if isinstance(value, Filter):
         return value
@@ -324,28 +305,28 @@ def check_is_filter(value: object) -> Filter:
     raise InvalidFilterError(f"{shown(value)} is not a filter; {advice}")
 
 
-def _parts(kind: type[And | Or], value: Filter) -> tuple[Filter, ...]:
-    """Return the parts of a group of this kind, and of anything else itself."""
-    return value.filters if isinstance(value, kind) else (value,)
+def _members(group: type[_Group], value: Filter) -> tuple[Filter, ...]:
+    """Return the filters of a group of this class; anything else is its own only member."""
+    return value.filters if isinstance(value, group) else (value,)
 
 
-def _checked(parts: object) -> tuple[Filter, ...]:
-    """Return the parts of a group as a tuple of filters."""
-    if isinstance(parts, str | Mapping) or not isinstance(parts, Iterable):
-        raise InvalidFilterError(f"And and Or take a tuple of filters, got {shown(parts)}")
-    given = tuple(parts)
-    if not all(issubclass(kind, Filter) for kind in set(map(type, given))):
-        given = tuple(map(check_is_filter, given))
-    return given
+def _checked(filters: object) -> tuple[Filter, ...]:
+    """Return the members of a group as a tuple of filters."""
+    if isinstance(filters, str | Mapping) or not isinstance(filters, Iterable):
+        raise InvalidFilterError(f"And and Or take a tuple of filters, got {shown(filters)}")
+    members = tuple(filters)
+    if not all(issubclass(cls, Filter) for cls in set(map(type, members))):
+        members = tuple(map(check_is_filter, members))
+    return members
 
 
-def _depth_over(parts: tuple[Filter, ...]) -> int:
-    """Return the depth of a group of filters; one without any becomes a part of nothing."""
-    return check_depth(max(map(_depth_of, parts), default=-1) + 1)
+def _depth_over(members: tuple[Filter, ...]) -> int:
+    """Return the depth of a group; an empty group has depth 0."""
+    return check_depth(max(map(_depth_of, members), default=-1) + 1)
 
 
 def _from_dict(data: object, depth: int) -> Filter:
-    """Read what `to_dict` wrote, in so many groups."""
+    """Read what `to_dict` wrote, at this depth of nested groups."""
     if not isinstance(data, Mapping) or "operator" not in data:
         raise InvalidFilterError(f"a filter is an object with an 'operator', got {shown(data)}")
     operator = data["operator"]
@@ -354,60 +335,30 @@ def _from_dict(data: object, depth: int) -> Filter:
         if not isinstance(conditions, list | tuple):
             raise InvalidFilterError(f"'conditions' takes a list, got {shown(conditions)}")
         check_depth(depth + bool(conditions))
-        parts = tuple(_from_dict(part, depth + 1) for part in conditions)
+        members = tuple(_from_dict(condition, depth + 1) for condition in conditions)
         match operator:
             case "AND":
-                return And(parts)
+                return And(members)
             case "OR":
-                return Or(parts)
-            case "NOT" if len(parts) == 1:
-                return Not(parts[0])
+                return Or(members)
+            case "NOT" if len(members) == 1:
+                return Not(members[0])
     if "field" not in data or not isinstance(operator, str) or operator not in list(Op):
         raise InvalidFilterError(
             f"unknown filter {shown(dict(data))}; expected AND, OR, NOT with 'conditions', or a "
             f"'field' with one of {', '.join(Op)}"
         )
-    return Comparison(data["field"], Op(operator), _from_json(data.get("value")))
+    return Comparison(data["field"], Op(operator), value_from_json(data.get("value")))
 
 
-def _folded(kind: type[And | Or], parts: Iterable[Filter]) -> Filter:
-    """Return simplified filters as one, without constants, repetitions and brackets in vain."""
-    absorbing = NEVER if kind is And else ALWAYS
-    inner = dict.fromkeys(
-        one for part in parts for one in (part.filters if isinstance(part, kind) else (part,))
-    )
-    negated = (part.filter for part in inner if isinstance(part, Not))
-    if absorbing in inner or any(part in inner for part in negated):
+def _folded(group: type[And | Or], filters: Iterable[Filter]) -> Filter:
+    """Join simplified filters without constants, repetitions and needless brackets."""
+    absorbing = NEVER if group is And else ALWAYS
+    members = dict.fromkeys(member for one in filters for member in _members(group, one))
+    negated = (member.filter for member in members if isinstance(member, Not))
+    if absorbing in members or any(member in members for member in negated):
         return absorbing
-    return next(iter(inner)) if len(inner) == 1 else kind(tuple(inner))
-
-
-def _to_json(value: Scalar) -> Json:
-    if not isinstance(value, datetime):
-        return value
-    plain: dict[str, Json] = {"datetime": value.isoformat()}
-    if isinstance(value, Written) and value.text is not None:
-        plain["written"] = value.text
-    return plain
-
-
-def _from_json(value: object) -> Scalar | tuple[Scalar, ...] | None:
-    if isinstance(value, list | tuple):
-        return tuple(map(_one_from_json, value))
-    return _one_from_json(value)
-
-
-def _one_from_json(value: object) -> Scalar:
-    if isinstance(value, Mapping):
-        moment, text = _moment(value.get("datetime")), value.get("written")
-        if moment is None or (text is not None and _moment(text) != moment):
-            raise InvalidFilterError(f"unknown filter value {shown(value)}")
-        return moment if text is None else Written.of(moment, text)
-    return value  # type: ignore[return-value]  # checked where it is compared
-
-
-def _moment(value: object) -> datetime | None:
-    return parse_datetime(value) if isinstance(value, str) else None
+    return next(iter(members)) if len(members) == 1 else group(tuple(members))
 
 
 ALWAYS = And(())

@@ -1,4 +1,4 @@
-"""From one store to another without encoding again, and proof that the same arrived."""
+"""Copy a collection into another store without encoding again, and verify the copy."""
 
 from __future__ import annotations
 
@@ -10,37 +10,36 @@ from pathlib import Path
 import numpy as np
 
 from trivec.arguments import at_least_one, expect
-from trivec.checks import check_callback, check_journal, check_store
-from trivec.document import Document, Json
+from trivec.checks import check_store
+from trivec.document import Document
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.fields import FieldType
 from trivec.filters import Filter
-from trivec.ingestion.identity import Maker, identity
+from trivec.ingestion.identity import EncoderIdentity, identity
 from trivec.ingestion.ingest import check_files, reconcile
 from trivec.ingestion.journal import Journal
-from trivec.ingestion.pipeline import OnError, Part, Pipeline, Rejects, check_on_error
-from trivec.ingestion.reading import PART_BYTES
+from trivec.ingestion.options import BATCH_BYTES, IngestOptions, OnError, Rejects
+from trivec.ingestion.pipeline import Batch, Pipeline
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.ingestion.stopping import Stop
 from trivec.ingestion.verification import Verification, verify
+from trivec.plain import Json
 from trivec.stores.store import Store
 from trivec.vectors import Vectors
-
-__all__ = ["CopyReport", "copy"]
 
 PAGE_BYTES = 32 * 1024 * 1024
 PAGE_DOCUMENTS = 256
 FIRST_DOCUMENTS = 8
-"""How many documents are read first, to learn how large their vectors are."""
+"""The number of documents that are read first, to learn how large their vectors are."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """What one `copy` did.
+    """The report of one `copy`.
 
     Args:
-        written: What was written, and what was there already.
-        verification: How the two collections compare now.
+        written: The documents that were written, and those that existed already.
+        verification: The comparison of the two collections after the copy.
     """
 
     written: IngestReport
@@ -60,31 +59,31 @@ def copy(
     sample: int = 100,
     progress: Progress | None = None,
 ) -> CopyReport:
-    """Copy a collection, with its vectors as they are, into another store.
+    """Copy a collection into another store, with its vectors as they are.
 
-    With a journal, the next call goes on where this one ended, and reads the vectors of only
-    those documents that are new or have changed.
+    With a journal, the next call resumes where this one ended, and reads the vectors only of
+    documents that are new or have changed.
 
     Args:
         source: The collection to read.
         destination: The collection to write; created like the source if it does not exist.
-        journal: The file that remembers what the destination acknowledged.
-        filter: Copy only what satisfies this condition.
-        set_fields: Metadata that every copied document gets, over what it has.
-        fields: What the destination declares for filters; as the source by default.
-        on_error: "raise" ends at a document that the destination refuses, "skip" goes on.
+        journal: The file that records what the destination acknowledged.
+        filter: Copies only documents that satisfy this condition.
+        set_fields: Metadata that is set in every copied document, in addition to its own.
+        fields: The fields that the destination declares for filters; by default the source's.
+        on_error: "raise" ends at a document that the destination refuses, "skip" continues.
         rejected: Called with each document that is skipped.
-        sample: How many documents are compared at the end.
-        progress: Called after each part; without it a terminal shows a progress bar.
+        sample: The number of documents that are compared at the end.
+        progress: Called after each batch; without it a terminal shows a progress bar.
 
     Returns:
         What was written, and how the collections compare.
 
     Raises:
         InvalidOptionError: If source and destination are the same collection.
-        SchemaMismatchError: If the destination exists and does not fit.
-        StoreError: If a database failed; the same call may be made again.
-        IngestInterrupted: After Ctrl-C, when what was in flight is written.
+        SchemaMismatchError: If the destination exists and does not match.
+        StoreError: If a database failed; the same call can be repeated.
+        IngestInterrupted: After Ctrl-C, when the writes in flight are done.
 
     Example:
         >>> from trivec import Document, F, open_store
@@ -104,10 +103,9 @@ def copy(
     """
     check_store(source, "copy: source")
     check_store(destination, "copy: destination")
-    check_journal(journal)
-    check_callback(rejected, "rejected")
-    check_callback(progress, "progress")
-    check_on_error(on_error)
+    options = IngestOptions(
+        journal=journal, on_error=on_error, rejected=rejected, progress=progress
+    )
     sample = at_least_one(sample, "sample")
     if set_fields is not None:
         expect(set_fields, Mapping, "set_fields", "a mapping of names to values")
@@ -119,17 +117,14 @@ def copy(
     total = source.count(filter)
     reading = _Reading(source, filter, dict(set_fields or {}), sample)
     tally = Tally(lambda: reading.read / total if total else None)
-    who = {**identity(destination, Maker(schema, {})), "source": source.address}
-    with Journal(journal, who) as book:
+    pair = {**identity(destination, EncoderIdentity(schema, {})), "source": source.address}
+    with Journal(journal, pair) as book:
         tally.add(IngestReport(missing=reconcile(book, destination)))
-        pipeline = Pipeline(destination, book, tally, on_error=on_error, rejected=rejected)
-        pipeline.run(
-            reading.parts(book, tally),
-            _not_encoded,
-            title="copy",
-            progress=progress,
-            stop=Stop(),
+        pipeline = Pipeline(
+            destination, book, tally, on_error=options.on_error, rejected=options.rejected
         )
+        batches = reading.batches(book, tally)
+        pipeline.run(batches, _not_encoded, title="copy", progress=progress, stop=Stop())
     verification = verify(
         source, destination, reading.sample, filter=filter, expected=reading.changed
     )
@@ -142,7 +137,7 @@ def _not_encoded(texts: Sequence[str]) -> Vectors:
 
 @dataclass(slots=True)
 class _Reading:
-    """Reads a source page by page, and draws a sample of its ids, the same every time."""
+    """Reads a source page by page, and draws a sample of its ids, the same in every run."""
 
     source: Store
     filter: Filter | None
@@ -154,37 +149,37 @@ class _Reading:
     _random: random.Random = field(default_factory=lambda: random.Random(0))
 
     def changed(self, document: Document) -> Document:
-        """Return a document as it is to be written."""
+        """Return a document with the metadata that the copy sets."""
         if not self.set_fields:
             return document
         return replace(document, metadata={**document.metadata, **self.set_fields})
 
-    def parts(self, journal: Journal, tally: Tally) -> Iterator[Part]:
-        """Yield what is new or has changed, with its vectors, in parts bounded in bytes.
+    def batches(self, journal: Journal, tally: Tally) -> Iterator[Batch]:
+        """Yield documents that are new or have changed, with their vectors, in limited batches.
 
-        The scan goes without vectors, which are nearly all of the bytes. Those of a text are
-        about as large as the text is long.
+        The scan reads no vectors, which are nearly all of the bytes. The size of a document's
+        vectors is about proportional to the length of its text.
         """
-        for plan in journal.plans(self._pages()):
-            tally.add(IngestReport(unchanged=plan.unchanged, replaced=plan.replaced))
-            wanted = [*plan.encode, *plan.touch]
+        for work in journal.worklists(self._pages()):
+            tally.add(IngestReport(unchanged=work.unchanged, replaced=work.replaced))
+            wanted = [*work.encode, *work.touch]
             while wanted:
                 count = self._fitting(wanted)
                 ids, wanted = [document.id for document in wanted[:count]], wanted[count:]
-                found = self.source.get(ids, with_vectors=True)
-                if found.vectors is not None and found.documents:
-                    self._row_bytes = int(found.vectors.row_bytes().max())
-                yield Part([self.changed(document) for document in found.documents], found.vectors)
+                page = self.source.get(ids, with_vectors=True)
+                if page.vectors is not None and page.documents:
+                    self._row_bytes = int(page.vectors.row_bytes().max())
+                yield Batch([self.changed(document) for document in page.documents], page.vectors)
 
     def _pages(self) -> Iterator[list[Document]]:
         for page in self.source.scan(batch_size=PAGE_DOCUMENTS, filter=self.filter):
-            self._note(page.documents)
+            self._draw(page.documents)
             yield [self.changed(document) for document in page.documents]
 
     def _fitting(self, documents: Sequence[Document]) -> int:
-        """Return how many of the next documents make a part: at least one, and not too much text.
+        """Return how many of the next documents make a batch: at least one, limited in bytes.
 
-        What the text does not tell, the last part does.
+        The limits are the bytes of text, and the bytes of vectors as the last batch had them.
         """
         most = FIRST_DOCUMENTS
         if self._row_bytes is not None:
@@ -192,15 +187,15 @@ class _Reading:
         size = 0
         for count, document in enumerate(documents[:most]):
             size += len(document.text.encode())
-            if count and size > PART_BYTES:
+            if count and size > BATCH_BYTES:
                 return count
         return min(most, len(documents))
 
-    def _note(self, documents: Sequence[Document]) -> None:
-        """Draw from what was read, each document with the same chance (Vitter's algorithm R)."""
+    def _draw(self, documents: Sequence[Document]) -> None:
+        """Sample the documents read so far uniformly (Vitter's algorithm R)."""
         for document in documents:
             self.read += 1
             if len(self.sample) < self.sample_size:
                 self.sample.append(document.id)
-            elif (place := self._random.randrange(self.read)) < self.sample_size:
-                self.sample[place] = document.id
+            elif (index := self._random.randrange(self.read)) < self.sample_size:
+                self.sample[index] = document.id

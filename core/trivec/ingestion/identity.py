@@ -1,4 +1,4 @@
-"""What the rows of a journal are valid for."""
+"""The identity of a journal: the store, the model and the options that its rows are valid for."""
 
 from __future__ import annotations
 
@@ -10,46 +10,44 @@ from trivec.encoders.protocol import TextEncoder
 from trivec.schema import Schema
 from trivec.stores.store import Store
 
-__all__ = ["Configured", "Maker", "identity"]
-
 
 @runtime_checkable
 class Configured(Protocol):
-    """Encoders with options that change the vectors; the journal belongs to these options too.
+    """An encoder with options that change its vectors; they are part of the journal's identity.
 
-    Options that say no precision are those of float32.
+    Options without a precision mean float32.
     """
 
     options: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Maker:
-    """What makes vectors, as far as a journal must tell it from others.
+class EncoderIdentity:
+    """The properties of an encoder that determine its vectors.
 
     Args:
-        schema: Which vectors it makes, and the model's name.
-        options: What else changes them.
+        schema: The vectors that it makes, and the model's name.
+        options: The other options that change the vectors.
     """
 
     schema: Schema
     options: Mapping[str, str]
 
     @classmethod
-    def of(cls, encoder: TextEncoder) -> Maker:
-        """Return what an encoder says of itself."""
+    def from_encoder(cls, encoder: TextEncoder) -> EncoderIdentity:
+        """Return the identity of an encoder."""
         if not isinstance(encoder, Configured):
             return cls(encoder.schema, {})
         return cls(encoder.schema, {"precision": "float32", **encoder.options})
 
 
-def identity(store: Store, maker: Maker) -> Mapping[str, str]:
-    """Return what the rows of a journal are valid for: the store, the model and its options.
+def identity(store: Store, encoder: EncoderIdentity) -> Mapping[str, str]:
+    """Return the identity of a journal for a store and an encoder.
 
     Raises:
         SchemaMismatchError: If the store holds other vectors.
     """
-    held = maker.schema.held_by(store.schema)
+    held = encoder.schema.held_by(store.schema)
     return {
         "store": store.address,
         "model": held.model,
@@ -57,5 +55,5 @@ def identity(store: Store, maker: Maker) -> Mapping[str, str]:
         "sparse": str(held.sparse),
         "colbert": str(held.colbert),
         "colbert_overflow": store.overflow,
-        **maker.options,
+        **encoder.options,
     }

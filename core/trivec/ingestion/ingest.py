@@ -1,4 +1,4 @@
-"""From documents to a collection: read, encode and write at the same time, and go on later."""
+"""From documents to a collection: read, encode and write at the same time, resumably."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from trivec.arguments import at_least_one, expect
 from trivec.checks import (
-    check_callback,
     check_documents,
     check_encoder,
-    check_journal,
     check_store,
 )
 from trivec.document import Document
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, TrivecError
-from trivec.ingestion.identity import Maker, identity
+from trivec.ingestion.identity import EncoderIdentity, identity
 from trivec.ingestion.journal import Journal
-from trivec.ingestion.pipeline import OnError, Pipeline, Rejects, check_on_error
-from trivec.ingestion.reading import PART_BYTES, Reading
+from trivec.ingestion.options import BATCH_BYTES, IngestOptions, OnError, Rejects
+from trivec.ingestion.pipeline import Pipeline
+from trivec.ingestion.reading import Reading
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
 from trivec.ingestion.sources import RejectFile, Source
 from trivec.ingestion.stopping import Stop
@@ -31,19 +29,17 @@ from trivec.outputs import check_outputs
 from trivec.stores.registry import local_files
 from trivec.stores.store import Store
 
-__all__ = ["Measured", "aingest", "check_files", "ingest", "reconcile"]
-
-LOOKUP_DOCUMENTS = 64  # whose texts may be long
+LOOKUP_DOCUMENTS = 64  # in one request of `reconcile`; texts may be long
 
 _log = logging.getLogger("trivec")
 
 
 @runtime_checkable
 class Measured(Protocol):
-    """Documents that know how far they have been read."""
+    """A source that knows how much of it has been read."""
 
     def fraction(self) -> float | None:
-        """Return how much has been read, from 0 to 1; None if nobody knows."""
+        """Return how much has been read, from 0 to 1; None if that is unknown."""
 
 
 def ingest(
@@ -55,41 +51,41 @@ def ingest(
     on_error: OnError = "raise",
     rejected: Rejects | None = None,
     prune: bool = False,
-    part_bytes: int = PART_BYTES,
+    part_bytes: int = BATCH_BYTES,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Encode documents and write them, in parts of which a few are in memory at any time.
+    """Encode documents and write them in batches, a few of which are in memory at any time.
 
-    With a journal, the next call with the same source goes on where this one ended, however it
-    ended: what is written and unchanged is skipped, changed text is encoded again, changed
-    metadata is written with the vectors that the store has.
+    With a journal, the next call with the same source resumes where this one ended, however it
+    ended: documents that are written and unchanged are skipped, those with a changed text are
+    encoded again, and those with changed metadata are written with the vectors in the store.
 
     Args:
         documents: Any iterable, read once in another thread; may be endless. Of documents with
-            the same id the last one stays.
+            the same id the last one is kept.
         encoder: Turns the texts into vectors.
-        store: A collection that exists; of the three parts it gets those that it holds.
-        journal: The file that remembers what the store acknowledged; made if it is not there.
-        on_error: "raise" ends the run at the first document that cannot be stored, named, with
-            all before it kept; "skip" goes on without it.
+        store: A collection that exists; it gets those of the three parts that it holds.
+        journal: The file that records what the store acknowledged; created if it does not exist.
+        on_error: "raise" ends the run at the first document that cannot be stored, with an error
+            that names it; the documents before it are kept. "skip" continues without it.
         rejected: Called with each document that is skipped.
-        prune: Whether to delete from the store what the journal knows and the source no longer
-            has. Nothing is deleted unless the source was read to its end without a bad line.
-        part_bytes: The most bytes of text that are encoded at once; 64 KiB by default.
-        progress: Called after each part; without it a terminal shows a progress bar.
+        prune: Whether to delete the documents that the journal knows and the source no longer
+            has. Nothing is deleted unless the whole source was read without a bad line.
+        part_bytes: The maximum bytes of text that are encoded at once; 64 KiB by default.
+        progress: Called after each batch; without it a terminal shows a progress bar.
 
     Returns:
         What was written.
 
     Raises:
-        InvalidDocumentError: If something else than a document comes.
+        InvalidDocumentError: If the source yields something that is not a document.
         DocumentRefusedError: If the database refuses a document.
-        StoreError: If the database failed. What was acknowledged stays, and the same call may be
-            made again.
-        SchemaMismatchError: If the collection is of another model or other dimensions.
-        JournalError: If the journal is of another store, schema or model, or of other options.
-        IngestInterrupted: After Ctrl-C, when what was in flight is written; a KeyboardInterrupt
-            with the report. After a second one at once.
+        StoreError: If the database failed. Acknowledged documents stay, and the same call can be
+            repeated.
+        SchemaMismatchError: If the collection belongs to another model or has other dimensions.
+        JournalError: If the journal belongs to another store, schema, model or other options.
+        IngestInterrupted: After Ctrl-C, when the writes in flight are done; it is a
+            KeyboardInterrupt with the report. A second Ctrl-C raises it at once.
 
     Example:
         >>> from trivec import Document, open_store
@@ -99,18 +95,11 @@ def ingest(
         >>> ingest((Document(f"d{i}", f"text {i}") for i in range(100)), encoder, store).documents
         100
     """
-    return _ingest(
-        documents,
-        encoder,
-        store,
-        journal=journal,
-        on_error=on_error,
-        rejected=rejected,
-        prune=prune,
-        part_bytes=part_bytes,
-        progress=progress,
-        stop=Stop(),
-    )
+    options = IngestOptions(
+        journal=journal, on_error=on_error, rejected=rejected,
+        prune=prune, part_bytes=part_bytes, progress=progress,
+    )  # fmt: skip
+    return _ingest(documents, encoder, store, options, Stop())
 
 
 async def aingest(
@@ -122,31 +111,23 @@ async def aingest(
     on_error: OnError = "raise",
     rejected: Rejects | None = None,
     prune: bool = False,
-    part_bytes: int = PART_BYTES,
+    part_bytes: int = BATCH_BYTES,
     progress: Progress | None = None,
 ) -> IngestReport:
-    """Do as `ingest` does, in a thread; when cancelled, finish what is in flight first.
+    """Run `ingest` in a thread; see there for the arguments, the report and the errors.
 
-    Cancelled again, it ends at once.
-
-    The arguments, the report and the errors are those of `ingest`.
+    When it is cancelled, it finishes the writes in flight first. When it is cancelled again, it
+    ends at once.
     """
+    options = IngestOptions(
+        journal=journal, on_error=on_error, rejected=rejected,
+        prune=prune, part_bytes=part_bytes, progress=progress,
+    )  # fmt: skip
     stop = Stop()
 
     def run() -> IngestReport:
         try:
-            return _ingest(
-                documents,
-                encoder,
-                store,
-                journal=journal,
-                on_error=on_error,
-                rejected=rejected,
-                prune=prune,
-                part_bytes=part_bytes,
-                progress=progress,
-                stop=stop,
-            )
+            return _ingest(documents, encoder, store, options, stop)
         except IngestInterrupted as error:  # a KeyboardInterrupt would end the event loop
             return error.report
 
@@ -160,7 +141,7 @@ async def aingest(
         finally:  # cancelled again, it does not wait
             if not work.done():
                 stop.ask()
-        work.exception()  # seen: the cancellation says enough
+        work.exception()  # retrieved, so that asyncio does not log it; the cancellation is raised
         raise
 
 
@@ -168,46 +149,32 @@ def _ingest(
     documents: Iterable[Document | Rejected],
     encoder: TextEncoder,
     store: Store,
-    *,
-    journal: str | Path | None,
-    on_error: OnError,
-    rejected: Rejects | None,
-    prune: bool,
-    part_bytes: int,
-    progress: Progress | None,
+    options: IngestOptions,
     stop: Stop,
 ) -> IngestReport:
     check_documents(documents, "ingest: documents")
     check_encoder(encoder, "ingest: encoder")
     check_store(store, "ingest: store")
-    check_journal(journal)
-    check_callback(rejected, "rejected")
-    check_callback(progress, "progress")
-    expect(prune, bool, "prune", "True or False")
-    part_bytes = at_least_one(part_bytes, "part_bytes")
-    if prune and journal is None:
-        raise InvalidOptionError(
-            "prune=True deletes what a journal knows and the source lacks; give a journal"
-        )
-    check_on_error(on_error)
-    read, fraction = _measured(documents)
+    counted, fraction = _measured(documents)
     tally = Tally(fraction)
-    check_files(journal, rejected, stores=[store], documents=documents)
+    check_files(options.journal, options.rejected, stores=[store], documents=documents)
     held = encoder.schema.held_by(store.schema)
-    with Journal(journal, identity(store, Maker.of(encoder))) as book:
+    with Journal(options.journal, identity(store, EncoderIdentity.from_encoder(encoder))) as book:
         tally.add(IngestReport(missing=reconcile(book, store)))
-        pipeline = Pipeline(store, book, tally, on_error=on_error, rejected=rejected)
-        reading = Reading(read, store, book, tally, pipeline, part_bytes)
+        pipeline = Pipeline(
+            store, book, tally, on_error=options.on_error, rejected=options.rejected
+        )
+        reading = Reading(counted, store, book, tally, pipeline, options.part_bytes)
         pipeline.run(
-            reading.parts(),
+            reading.batches(),
             lambda texts: encoder.encode_documents(texts).only(held),
             title="ingest",
-            progress=progress,
+            progress=options.progress,
             stop=stop,
         )
-        if prune:
-            done = _prune(book, store, tally.report(), reading.unnamed)
-            tally.add(IngestReport(pruned=done))
+        if options.prune:
+            pruned = _prune(book, store, tally.report(), reading.unnamed)
+            tally.add(IngestReport(pruned=pruned))
     return tally.report()
 
 
@@ -218,40 +185,46 @@ def check_files(
     stores: Iterable[Store],
     documents: Iterable[object] = (),
 ) -> None:
-    """Refuse a journal or a file of rejects that is the source, or a file of a collection.
+    """Check that the journal and the file of rejects are neither the source nor in a collection.
+
+    Args:
+        journal: The file of the journal.
+        rejected: The callback for rejects; it may be a `RejectFile`.
+        stores: The collections that are read or written.
+        documents: The source; it may be a `Source`.
 
     Raises:
-        InvalidOptionError: If one is, or cannot be written; see `check_output`.
+        InvalidOptionError: If one of them is, or cannot be written; see `check_output`.
     """
     inputs: list[str | Path] = [documents.path] if isinstance(documents, Source) else []
     for store in stores:
-        with suppress(TrivecError):  # a store that no URL opened
+        with suppress(TrivecError):  # a store that was not opened by its URL
             inputs += local_files(store.address)
     rejects = rejected.path if isinstance(rejected, RejectFile) else None
     check_outputs({"journal": journal, "rejected": rejects}, inputs=inputs)
 
 
 def reconcile(journal: Journal, store: Store) -> int:
-    """Forget what the store lacks though it acknowledged it, and return how many that are.
+    """Forget documents that the store acknowledged and no longer has; return their number.
 
-    A database may have lost its last writes with its machine, or all of them with its disk: the
-    newest are looked up, and all of them if the store counts less than the journal.
+    A database may have lost its last writes when its machine failed, or all of them with its disk.
+    The newest documents are looked up, and all of them if the store has fewer than the journal.
     """
     known = len(journal)
     if not known:
         return 0
     missing = 0
-    all_there = store.count() >= known
+    is_complete = store.count() >= known
     for ids in journal.newest():
-        there = {
+        existing = {
             document.id
             for start in range(0, len(ids), LOOKUP_DOCUMENTS)
             for document in store.get(ids[start : start + LOOKUP_DOCUMENTS]).documents
         }
-        lost = [one for one in ids if one not in there]
+        lost = [id for id in ids if id not in existing]
         journal.forget(lost)
         missing += len(lost)
-        if all_there and not lost:
+        if is_complete and not lost:
             break
     if missing:
         _log.warning("%d documents that were written are not in the store any more", missing)
@@ -259,7 +232,7 @@ def reconcile(journal: Journal, store: Store) -> int:
 
 
 def _prune(journal: Journal, store: Store, done: IngestReport, unnamed: int) -> int:
-    """Delete what vanished from the source, and return how many documents that were."""
+    """Delete the documents that vanished from the source; return their number."""
     if unnamed:
         _log.warning(
             "nothing is pruned: %d lines could not be read, or were rejected without the id of a "
@@ -282,7 +255,7 @@ def _prune(journal: Journal, store: Store, done: IngestReport, unnamed: int) -> 
 def _measured(
     documents: Iterable[Document | Rejected],
 ) -> tuple[Iterable[Document | Rejected], Callable[[], float | None]]:
-    """Return the documents, and what says how much of them has been read."""
+    """Return the documents, and a function that returns how much of them has been read."""
     if isinstance(documents, Measured):
         return documents, documents.fraction
     if not isinstance(documents, Sized):

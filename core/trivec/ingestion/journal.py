@@ -1,247 +1,160 @@
-"""What a run has written, kept in a file, so that the next run goes on where it ended."""
+"""The journal: a file that records what a run has written, so that the next run can resume."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from trivec.document import Document
-from trivec.errors import JournalError
 from trivec.ingestion.contents import HASH_BYTES, content_key, content_of
-from trivec.ingestion.journal_file import DamagedError, cell, check_file, check_order
-from trivec.ingestion.repeats import PAGE, WAITING, Answer, Repeats, Seen, select
-from trivec.outputs import make_file
-from trivec.schema import same_model
-
-__all__ = ["PAGE", "Journal", "Plan"]
-
-FORMAT = "1"
-
-_LATER_KEYS = ("precision",)
-"""What journals of earlier versions do not say; they take over what the first run says."""
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS documents (
-    id TEXT PRIMARY KEY, text BLOB NOT NULL, metadata BLOB NOT NULL, problem TEXT
-);
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done with some documents.
-
-    Args:
-        encode: New, with another text, failed before, or on the heels of another one of its id.
-        touch: Only the metadata differs from what was acknowledged.
-        unchanged: How many are written already.
-        replaced: How many had an id that comes more than once.
-    """
-
-    encode: list[Document]
-    touch: list[Document]
-    unchanged: int
-    replaced: int
+from trivec.ingestion.journal_database import JournalDatabase
+from trivec.ingestion.journal_file import cell, check_order
+from trivec.ingestion.repeats import PAGE, WAITING, Seen, select
+from trivec.ingestion.worklist import Acknowledged, Action, Worklist, action_for
 
 
 class Journal:
-    """Which documents a store has acknowledged, by the hashes of their texts and metadata.
+    """The documents that a store has acknowledged, by the hashes of their texts and metadata.
 
-    A row is written after the store's acknowledgement. If the process dies between the two, the
-    next run writes the same documents again under the same ids, which changes nothing.
+    A row is written after the store's acknowledgement. If the process dies between the two steps,
+    the next run writes those documents again under the same ids, which is harmless.
 
     Args:
-        path: The SQLite file; None for one that lives as long as this object, out of memory.
-        identity: What the rows are valid for: the store, the schema, the model, the options.
+        path: The SQLite file; None for a temporary file that is deleted when the journal is closed.
+        identity: The store, the schema, the model and the options that the rows are valid for.
 
     Raises:
-        JournalError: If the file is of another identity, in use, or not a journal.
+        JournalError: If the file belongs to another identity, is in use, or is not a journal.
 
     Example:
+        >>> documents = [Document("a", "one"), Document("b", "2"), Document("c", "")]
         >>> with Journal(None, {"store": "memory:/articles"}) as journal:
         ...     journal.acknowledge([Document("a", "one"), Document("b", "two")])
-        ...     plan = journal.plan([Document("a", "one"), Document("b", "2"), Document("c", "")])
-        >>> [document.id for document in plan.encode], plan.unchanged
+        ...     work = journal.worklist(documents)
+        >>> [document.id for document in work.encode], work.unchanged
         (['b', 'c'], 1)
     """
 
     def __init__(self, path: str | Path | None, identity: Mapping[str, str]) -> None:
-        self._name = "" if path is None else str(path)
-        if path is not None and not self._name:
-            raise JournalError("the journal's file has an empty name; None is for no journal")
-        self._lock = threading.Lock()
-        file = "" if path is None else os.path.abspath(path)  # also one named ":memory:"
-        if file:
-            check_file(Path(file))
-            with suppress(OSError, ValueError):  # SQLite says what is wrong
-                make_file(file)
-        try:
-            self._database = sqlite3.connect(
-                file, timeout=1, isolation_level=None, check_same_thread=False
-            )
-        except (sqlite3.Error, ValueError) as error:  # no folder; a NUL in the name
-            raise JournalError(f"journal {self._name!r} cannot be opened: {error}") from error
-        try:
-            self._open(identity)
-        except (sqlite3.Error, DamagedError) as error:
-            self._database.close()
-            reason = "another run uses it" if "locked" in str(error) else str(error)
-            raise JournalError(f"journal {self._name!r} cannot be used: {reason}") from error
-        except JournalError:
-            self._database.close()
-            raise
+        self._database = JournalDatabase(path, identity)
+        self._connection = self._database.connection
+        self._repeats = self._database.repeats
+        self._position = 0  # of the next document in the source
 
-    def _open(self, identity: Mapping[str, str]) -> None:
-        execute = self._database.execute
-        if self._name:
-            # One run at a time; the lock goes with the process, also when it is killed.
-            execute("PRAGMA locking_mode = EXCLUSIVE")
-            execute("PRAGMA journal_mode = WAL")
-            # In WAL mode a killed process loses nothing with NORMAL. A power cut may lose the
-            # last rows, and then their documents are written once more.
-            execute("PRAGMA synchronous = NORMAL")
-        else:
-            execute("PRAGMA journal_mode = OFF")
-        execute("PRAGMA temp_store = FILE")
-        self._database.executescript(_TABLES)
-        self._check_identity({"format": FORMAT, **identity})
-        self._repeats = Repeats(self._database)
-        self._come = 0
+    def worklists(self, chunks: Iterable[Sequence[Document]]) -> Iterator[Worklist]:
+        """Yield the work for each chunk of a source, and at the end for the documents that waited.
 
-    def _check_identity(self, wanted: Mapping[str, str]) -> None:
-        with self._transaction():
-            rows = self._database.execute("SELECT key, value FROM identity").fetchall()
-            there = {cell(key, str): cell(value, str) for key, value in rows}
-            problems = [
-                f"{key} was {there.get(key, 'nothing')!r} and is {wanted.get(key, 'nothing')!r}"
-                for key in sorted({*there, *wanted})
-                if there and not _fits(key, there.get(key), wanted.get(key))
-            ]
-            if problems:
-                raise JournalError(
-                    f"journal {self._name!r} belongs to another run: {'; '.join(problems)}. "
-                    "Give each pair of source and store a journal of its own"
-                )
-            self._database.executemany(
-                "REPLACE INTO identity VALUES (?, ?)",
-                ((key, value) for key, value in wanted.items() if not there.get(key)),
-            )
-
-    def plans(self, chunks: Iterable[Sequence[Document]]) -> Iterator[Plan]:
-        """Say what is to be done with each chunk of a source, and at its end with what waited.
-
-        Of documents with the same id the last one stays. Those that others replaced in an earlier
-        run wait for another of their id, and are planned when none comes.
+        Of documents with the same id the last one is kept. A document that another one replaced in
+        an earlier run waits for the next document with its id, and needs work if none comes.
         """
         for chunk in chunks:
-            yield self.plan(chunk)
-            yield from self._planned_late(self._come)
-        yield from self._planned_late(None)
+            yield self.worklist(chunk)
+            yield from self._waited(self._position)
+        yield from self._waited(None)
         self.finish()
 
-    def plan(self, documents: Sequence[Document]) -> Plan:
-        """Say what is to be done with the next documents of this run, and note their ids.
+    def worklist(self, documents: Sequence[Document]) -> Worklist:
+        """Return the work for the next documents of this run, and record their ids.
 
-        Those that wait are in none of the lists; see `plans`.
+        Documents that wait are in none of the lists; see `worklists`.
         """
         last = {document.id: document for document in documents}
         known = self._rows(last)
-        with self._transaction():
-            before, first = self._repeats.seen(last), self._come
-            self._come += len(documents)
+        with self._database.transaction():
+            before, first = self._repeats.seen(last), self._position
+            self._position += len(documents)
             replaced, gone = 0, []
-            seen = {one: replace(s) for one, s in before.items()}
-            for place, document in enumerate(documents, first):
-                one, content = document.id, content_of(document)
-                if (other := seen.get(one)) is None:
-                    seen[one] = Seen(content, place)
+            seen = {id: replace(earlier) for id, earlier in before.items()}
+            for position, document in enumerate(documents, first):
+                id, content = document.id, content_of(document)
+                if (other := seen.get(id)) is None:
+                    seen[id] = Seen(content, position)
                     continue
                 replaced += 1
                 if other.content != content:
-                    gone.append((content_key(one, other.content), place - other.place))
-                other.content, other.place = content, place
-            keys = {content_key(one, s.content): one for one, s in seen.items()}
+                    gone.append((content_key(id, other.content), position - other.position))
+                other.content, other.position = content, position
+            keys = {content_key(id, s.content): id for id, s in seen.items()}
             gaps = {keys[key]: gap for key, gap in self._repeats.gaps(keys).items()}
             self._repeats.replace(gone)
             self._repeats.stop_waiting(before)
             return self._decided(last, known, seen, replaced, gaps)
 
-    def claim(self, documents: Sequence[Document], *, wait: bool = True) -> Plan:
-        """Say what is to be done, as `plan` does, to one of many who may be killed and ask again.
+    def claim(self, documents: Sequence[Document], *, wait: bool = True) -> Worklist:
+        """Return the work for documents, as `worklist` does, to one of many concurrent workers.
 
-        Documents that come again get the answer that they had, whatever was acknowledged since.
-        Of an id with several contents one stays, so that no two are on their way to the store at
-        once: the one that the store has already, or else the first that comes. The others are
-        left out and count as replaced.
+        A worker that was killed asks again, and gets the same work for the same documents,
+        whatever was acknowledged in the meantime. Of several contents of an id one is kept, so
+        that no two are on their way to the store at once: the content that the store already has,
+        or else the first that comes. The other contents are left out and count as replaced.
 
         Args:
-            documents: The next ones.
-            wait: Whether those that others replaced in an earlier run wait for others of their
-                id, to be had from `waiting`.
+            documents: The next documents.
+            wait: Whether documents that others replaced in an earlier run wait for the next
+                document with their id; `waiting` returns them.
         """
         versions: dict[str, dict[bytes, Document]] = {}
         for document in documents:
             versions.setdefault(document.id, {}).setdefault(content_of(document), document)
         known = self._rows(versions)
-        with self._transaction():
+        with self._database.transaction():
             before = self._repeats.seen(versions)
-            keys = {content_key(one, c): (one, c) for one, some in versions.items() for c in some}
-            old = {keys[key] for key in self._repeats.gaps(keys)}
-            answers: dict[str, Answer] = {}
+            keys = {
+                content_key(id, content): (id, content)
+                for id, contents in versions.items()
+                for content in contents
+            }
+            replaced_before = {keys[key] for key in self._repeats.gaps(keys)}
+            actions: dict[str, Action] = {}
             chosen: dict[str, Document] = {}
             replaced, gone = len(documents), list[tuple[bytes, int]]()
             fresh: dict[str, Seen] = {}
-            for one, some in versions.items():
-                claim = before.get(one)
-                if claim is None or claim.answer == "later":
-                    content = _choice(one, some, claim, known.get(one), old)
+            for id, contents in versions.items():
+                claim = before.get(id)
+                if claim is None or claim.action == "later":
+                    content = _choice(id, contents, claim, known.get(id), replaced_before)
                     if claim is not None and claim.content != content:
-                        gone.append((content_key(one, claim.content), 0))
+                        gone.append((content_key(id, claim.content), 0))
                         replaced += 1
-                    if content in some:
-                        answer = _answer(content, known.get(one))
-                        if wait and answer != "unchanged" and (one, content) in old:
-                            answer = "later"
-                        claim = fresh[one] = Seen(content, 0, answer)
+                    if content in contents:
+                        action = action_for(content, known.get(id))
+                        if wait and action != "unchanged" and (id, content) in replaced_before:
+                            action = "later"
+                        claim = fresh[id] = Seen(content, 0, action)
                 assert claim is not None
-                gone += [(content_key(one, c), 0) for c in some if c != claim.content]
-                if claim.content in some:
-                    answers[one], chosen[one] = claim.answer, some[claim.content]
+                gone += [(content_key(id, c), 0) for c in contents if c != claim.content]
+                if claim.content in contents:
+                    actions[id], chosen[id] = claim.action, contents[claim.content]
                     replaced -= 1
             self._repeats.note(fresh)
             self._repeats.replace(gone)
             self._repeats.stop_waiting(fresh)
-            later = [chosen[one] for one, s in fresh.items() if s.answer == "later"]
+            later = [chosen[id] for id, seen in fresh.items() if seen.action == "later"]
             self._repeats.wait((document, 0) for document in later)
-        return _planned(chosen, answers, replaced)
+        return Worklist.from_actions(chosen, actions, replaced)
 
     def waiting(self, most: int) -> list[Document]:
-        """Return the first of the documents that wait for others of their id."""
-        with self._locked():
+        """Return the first documents that wait for others with their id, at most `most`."""
+        with self._database.locked():
             return self._repeats.waiting(most)
 
     def keep(self, id: str) -> bool:
-        """Note that the source has an id, though no document of it; return whether it is known."""
+        """Record that the source has an id without a document; return whether the id is known."""
         known = bool(self._rows([id]))
-        with self._transaction():
+        with self._database.transaction():
             self._repeats.keep(id)
         return known
 
     def finish(self) -> None:
-        """Tidy up after a run that has planned a whole source."""
-        with self._transaction():
+        """Tidy up after a run that has gone through a whole source."""
+        with self._database.transaction():
             self._repeats.forget_old()
 
     def acknowledge(self, documents: Iterable[Document]) -> None:
-        """Record what the store has acknowledged."""
+        """Record the documents that the store has acknowledged."""
         self._record((d.id, content_of(d), None) for d in documents)
 
     def fail(self, document: Document, problem: str) -> None:
@@ -249,32 +162,32 @@ class Journal:
         self._record([(document.id, content_of(document), problem)])
 
     def failures(self) -> Iterator[tuple[str, str]]:
-        """Yield the id of each document that the store refused, and why."""
-        with self._locked():
-            rows = self._database.execute(
+        """Yield the id of each document that the store refused, and the reason."""
+        with self._database.locked():
+            rows = self._connection.execute(
                 "SELECT id, problem FROM documents WHERE problem IS NOT NULL ORDER BY id"
             ).fetchall()
-            found = [(cell(one, str), cell(problem, str)) for one, problem in rows]
-        yield from found
+            failures = [(cell(id, str), cell(problem, str)) for id, problem in rows]
+        yield from failures
 
     def __len__(self) -> int:
-        """How many documents are acknowledged."""
+        """Return the number of acknowledged documents."""
         query = "SELECT count(*) FROM documents WHERE problem IS NULL"
-        with self._locked():
-            (count,) = self._database.execute(query).fetchone()
+        with self._database.locked():
+            (count,) = self._connection.execute(query).fetchone()
         return int(count)
 
     def newest(self) -> Iterator[list[str]]:
-        """Yield the acknowledged ids in pages, the last written first."""
+        """Yield the acknowledged ids in pages, the most recent first."""
         below = None
         while True:
-            with self._locked():
-                rows = self._database.execute(
+            with self._database.locked():
+                rows = self._connection.execute(
                     "SELECT rowid, id FROM documents WHERE problem IS NULL "
                     "AND (?1 IS NULL OR rowid < ?1) ORDER BY rowid DESC LIMIT ?2",
                     (below, PAGE),
                 ).fetchall()
-                ids = [cell(one, str) for _, one in rows]
+                ids = [cell(id, str) for _, id in rows]
                 check_order(not rows or below is None or rows[-1][0] < below)
             if not ids:
                 return
@@ -282,16 +195,16 @@ class Journal:
             yield ids
 
     def vanished(self) -> Iterator[list[str]]:
-        """Yield in pages the known ids that this run has not met; they stay until `forget`."""
+        """Yield in pages the known ids that this run has not seen; `forget` removes them."""
         after = ""
         while True:
-            with self._locked():
-                rows = self._database.execute(
+            with self._database.locked():
+                rows = self._connection.execute(
                     "SELECT id FROM documents WHERE id > ? AND id NOT IN (SELECT id FROM seen) "
                     "AND id NOT IN (SELECT id FROM kept) ORDER BY id LIMIT ?",
                     (after, PAGE),
                 ).fetchall()
-                ids = [cell(one, str) for (one,) in rows]
+                ids = [cell(id, str) for (id,) in rows]
                 check_order(not ids or after < ids[-1])
             if not ids:
                 return
@@ -299,16 +212,15 @@ class Journal:
             yield ids
 
     def forget(self, ids: Iterable[str]) -> None:
-        """Forget documents, so that the next plan takes them for new."""
-        with self._transaction():
-            self._database.executemany(
-                "DELETE FROM documents WHERE id = ?", ((one,) for one in ids)
+        """Forget documents, so that they count as new when they come again."""
+        with self._database.transaction():
+            self._connection.executemany(
+                "DELETE FROM documents WHERE id = ?", ((id,) for id in ids)
             )
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._database.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -321,145 +233,104 @@ class Journal:
     ) -> None:
         self.close()
 
-    def _rows(self, ids: Iterable[str]) -> dict[str, tuple[bytes, bytes, str | None]]:
+    def _rows(self, ids: Iterable[str]) -> dict[str, Acknowledged]:
         query = "SELECT id, text, metadata, problem FROM documents WHERE id IN ({})"
-        with self._locked():
-            rows = {one: _row(*rest) for one, *rest in select(self._database, query, ids)}
-        return rows
+        with self._database.locked():
+            rows = select(self._connection, query, ids)
+            return {id: _acknowledged(*columns) for id, *columns in rows}
 
     def _record(self, rows: Iterable[tuple[str, bytes, str | None]]) -> None:
-        with self._transaction():
+        with self._database.transaction():
             # REPLACE gives a new rowid, so the order of rowids is the order of writing.
-            self._database.executemany(
+            self._connection.executemany(
                 "REPLACE INTO documents VALUES (?, ?, ?, ?)",
                 (
-                    (one, content[:HASH_BYTES], content[HASH_BYTES:], problem)
-                    for one, content, problem in rows
+                    (id, content[:HASH_BYTES], content[HASH_BYTES:], problem)
+                    for id, content, problem in rows
                 ),
             )
 
-    def _planned_late(self, due: int | None) -> Iterator[Plan]:
-        """Plan what has waited in vain: it is the last of its id."""
+    def _waited(self, due: int | None) -> Iterator[Worklist]:
+        """Yield the work for documents that have waited in vain: they are the last of their id."""
         while True:
-            with self._locked():
-                documents = {
-                    document.id: document for document in self._repeats.waiting(WAITING, due)
-                }
+            with self._database.locked():
+                waiting = self._repeats.waiting(WAITING, due)
+            documents = {document.id: document for document in waiting}
             if not documents:
                 return
             known = self._rows(documents)
-            with self._transaction():
+            with self._database.transaction():
                 self._repeats.stop_waiting(documents)
                 seen = self._repeats.seen(documents)
-                plan = self._decided(documents, known, seen, 0, {})
-            yield plan
+                work = self._decided(documents, known, seen, 0, {})
+            yield work
 
     def _decided(
         self,
         documents: Mapping[str, Document],
-        known: Mapping[str, _Row],
+        known: Mapping[str, Acknowledged],
         seen: Mapping[str, Seen],
         replaced: int,
         gaps: Mapping[str, int],
-    ) -> Plan:
-        """Answer for each document, which is the last of its id so far, and note the answers."""
-        answers: dict[str, Answer] = {}
+    ) -> Worklist:
+        """Decide on the action for documents that are the last of their id so far, and record it.
+
+        Args:
+            documents: The documents by id.
+            known: What the journal has of their ids.
+            seen: What has come last of each id in this run.
+            replaced: The number of documents that they replaced.
+            gaps: For contents that were replaced in an earlier run, the documents in between.
+        """
+        actions: dict[str, Action] = {}
         later = []
-        for one, document in documents.items():
-            now = seen[one]
-            answer: Answer
-            if now.sent is not None:  # what the journal has is not what the store will have
+        for id, document in documents.items():
+            now = seen[id]
+            action: Action
+            if now.sent is not None:  # the store will have this content, not the journal's
                 if now.sent == now.content:
                     continue
-                answer = "encode"
+                action = "encode"
             else:
-                answer = _answer(now.content, known.get(one))
-            if answer != "unchanged" and one in gaps:
+                action = action_for(now.content, known.get(id))
+            if action != "unchanged" and id in gaps:
                 # Twice as long as last time, and a chunk more, whatever was added in between.
-                later.append((document, now.place + 2 * gaps[one] + PAGE))
+                later.append((document, now.position + 2 * gaps[id] + PAGE))
                 continue
-            if answer == "unchanged" and now.answer == "unchanged":
+            if action == "unchanged" and now.action == "unchanged":
                 continue  # counted before
-            answers[one] = now.answer = answer
-            if answer != "unchanged":
+            actions[id] = now.action = action
+            if action != "unchanged":
                 now.sent = now.content
         self._repeats.note(seen)
         self._repeats.wait(later)
-        return _planned(documents, answers, replaced)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except (sqlite3.Error, DamagedError) as error:
-                raise JournalError(
-                    f"journal {self._name!r} cannot be read or written: {error}"
-                ) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._locked():
-            self._database.execute("BEGIN")
-            try:
-                yield
-                self._database.execute("COMMIT")
-            finally:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
+        return Worklist.from_actions(documents, actions, replaced)
 
 
-_Row = tuple[bytes, bytes, str | None]
-
-
-def _row(text: object, metadata: object, problem: object) -> _Row:
-    return (
-        cell(text, bytes),
-        cell(metadata, bytes),
-        None if problem is None else cell(problem, str),
-    )
-
-
-def _fits(key: str, there: str | None, wanted: str | None) -> bool:
-    """Return whether an entry of the file is what a run asks for, as far as it is known."""
-    if key == "model":
-        return same_model(there or "", wanted or "")
-    return there == wanted or (there is None and key in _LATER_KEYS)
-
-
-def _answer(content: bytes, row: _Row | None) -> Answer:
-    """Compare a content with what the journal has of its id."""
-    text, metadata, problem = row or (b"", b"", None)
-    if problem is not None or text != content[:HASH_BYTES]:
-        return "encode"
-    return "unchanged" if metadata == content[HASH_BYTES:] else "touch"
+def _acknowledged(text: object, metadata: object, problem: object) -> Acknowledged:
+    problem = None if problem is None else cell(problem, str)
+    return Acknowledged(cell(text, bytes), cell(metadata, bytes), problem)
 
 
 def _choice(
     id: str,
     versions: Mapping[bytes, Document],
     claim: Seen | None,
-    row: _Row | None,
-    old: set[tuple[str, bytes]],
+    row: Acknowledged | None,
+    replaced_before: set[tuple[str, bytes]],
 ) -> bytes:
-    """Return the content that stays: the store's, or one that was not replaced, or the first."""
-    if row is not None and row[2] is None and row[0] + row[1] in versions:
-        return row[0] + row[1]
-    new = next((content for content in versions if (id, content) not in old), None)
+    """Return the content to keep: the store's, or one that was not replaced before, or the first.
+
+    Args:
+        id: The id of all versions.
+        versions: The documents by content.
+        claim: The version that was kept of those that came earlier in this run.
+        row: What the journal has of the id.
+        replaced_before: The versions that others replaced in an earlier run.
+    """
+    if row is not None and row.problem is None and row.content in versions:
+        return row.content
+    new = next((content for content in versions if (id, content) not in replaced_before), None)
     if new is not None:
         return new
     return next(iter(versions)) if claim is None else claim.content
-
-
-def _planned(
-    documents: Mapping[str, Document], answers: Mapping[str, Answer], replaced: int
-) -> Plan:
-    sorted_out: dict[Answer, list[Document]] = {
-        "encode": [],
-        "touch": [],
-        "unchanged": [],
-        "later": [],
-    }
-    for one, answer in answers.items():
-        sorted_out[answer].append(documents[one])
-    return Plan(sorted_out["encode"], sorted_out["touch"], len(sorted_out["unchanged"]), replaced)

@@ -1,4 +1,4 @@
-"""Whether a file is a journal, found out without changing a byte of it."""
+"""Check that a file is a journal, without changing it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import TypeVar
 
 from trivec.errors import JournalError
 
-__all__ = ["DamagedError", "cell", "check_file", "check_order"]
-
 T = TypeVar("T")
 
 _MAGIC = b"SQLite format 3\0"
@@ -20,38 +18,39 @@ _TABLES = {
     "documents": ["id", "text", "metadata", "problem"],
     "replaced": ["key", "gap", "run"],
 }
-"""The tables of a journal with their columns; a run that was killed may have made only some."""
+"""The tables of a journal with their columns; a killed run may have created only some."""
 
 
 class DamagedError(Exception):
-    """A row holds what no journal writes."""
+    """A row holds values that a journal never writes."""
 
 
-def cell(value: object, kind: type[T]) -> T:
-    """Return a value of a row, whose kind a damaged file may have changed.
+def cell(value: object, expected: type[T]) -> T:
+    """Return a value of a row after checking its type, which is wrong in a damaged file.
 
     Raises:
-        DamagedError: If it is of another kind.
+        DamagedError: If it has another type.
     """
-    if not isinstance(value, kind):
-        raise DamagedError(f"a row is damaged: {type(value).__name__} instead of {kind.__name__}")
+    if not isinstance(value, expected):
+        given = type(value).__name__
+        raise DamagedError(f"a row is damaged: {given} instead of {expected.__name__}")
     return value
 
 
 def check_order(rises: bool) -> None:
-    """Raise `DamagedError` unless a page follows the one before, so that reading them ends."""
+    """Raise `DamagedError` unless each page comes after the previous one, so that reading ends."""
     if not rises:
         raise DamagedError("its rows are not in order")
 
 
 def check_file(path: Path) -> None:
-    """Raise unless a journal may be kept in a file: in none yet, an empty one, or a journal.
+    """Check that a file can hold a journal: it does not exist, is empty, or is a journal.
 
     Args:
         path: The file. It is opened for reading only.
 
     Raises:
-        JournalError: If something else lies there, which stays as it is.
+        JournalError: If it is something else, which stays as it is.
     """
     try:
         if not path.exists() or (path.is_file() and not path.stat().st_size):
@@ -67,13 +66,13 @@ def check_file(path: Path) -> None:
 
 
 def _problem(path: Path) -> str:
-    """Return why a file that is there can be no journal; nothing if it is one."""
+    """Return why an existing file is not a journal; "" if it is one."""
     if not path.is_file():
-        return "it is no file; give the name of a file for the journal"
+        return "it is not a file; give the name of a file for the journal"
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             return "it is not a journal; give another file"
-    # Without the log beside it, the file is read as it lies there: no lock, no file beside it.
+    # Without a write-ahead log beside it, the file is read as it is: no lock, no new file.
     log = Path(f"{path}-wal")
     mode = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
     uri = f"{path.absolute().as_uri()}?{mode}"

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Protocol
 
-from trivec.document import Document, metadata_json
+from trivec.document import Document
 from trivec.errors import (
     AuthenticationError,
     CollectionNotFoundError,
     DocumentRefusedError,
     InvalidDocumentError,
-    InvalidOptionError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
 )
+from trivec.ingestion.contents import document_json
+from trivec.ingestion.options import OnError, Rejects
+from trivec.ingestion.prefetcher import POLL_SECONDS, Prefetcher
 from trivec.ingestion.progress import shown
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
 from trivec.ingestion.stopping import Stop
@@ -28,38 +29,31 @@ from trivec.stores.deadline import stopped_by
 from trivec.stores.store import Store
 from trivec.vectors import Vectors
 
-__all__ = ["OnError", "Part", "Pipeline", "Record", "Rejects", "as_line", "check_on_error"]
-
-T = TypeVar("T")
-
-OnError = Literal["raise", "skip"]
-Rejects = Callable[[Rejected], None]
-
 MAX_REFUSALS = 32
-"""So many documents refused one after the other are the database's fault, not the documents'."""
+"""If more documents than this are refused in a row, the database is at fault, not the documents."""
 
-POLL_SECONDS = 0.1
-GRACE_SECONDS = 2.0  # for a write in flight when a run is to end at once
+GRACE_SECONDS = 2.0
+"""How long a run that must end at once waits for the write in flight."""
 
-_OF_NO_DOCUMENT = (
+RUN_ENDING_ERRORS = (
     AuthenticationError,
     CollectionNotFoundError,
     StoreFullError,
     StoreUnavailableError,
 )
-"""Failures that no document caused, and that end a run whatever `on_error` says."""
+"""Failures that no document causes. They end a run, whatever `on_error` is."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Documents of different ids that go through together, with vectors where they are known."""
+class Batch:
+    """Documents with distinct ids that are written together, with vectors if these are known."""
 
     documents: list[Document]
     vectors: Vectors | None = None
 
 
 class Record(Protocol):
-    """What remembers the fate of documents: a journal, or what speaks to one."""
+    """A record of the fate of documents: a journal, or a client of one."""
 
     def acknowledge(self, documents: Sequence[Document]) -> None:
         """Record what the store has acknowledged."""
@@ -68,25 +62,17 @@ class Record(Protocol):
         """Record that the store refused a document."""
 
 
-def check_on_error(value: str) -> OnError:
-    """Return the policy, or raise `InvalidOptionError` for an unknown one."""
-    match value:
-        case "raise" | "skip":
-            return value
-    raise InvalidOptionError(f"on_error={value!r}; expected 'raise' or 'skip'")
-
-
 class Pipeline:
-    """Writes parts into a store while later ones are encoded and read.
+    """Writes batches into a store while later batches are encoded and read.
 
-    At any time at most one part is being written, one or two are encoded, one is read ahead.
+    At any time at most one batch is being written, one or two are encoded, one is read ahead.
 
     Args:
         store: The collection.
-        record: Where what the store acknowledges is recorded.
-        tally: Where what is done is added up.
+        record: Records the documents that the store acknowledges or refuses.
+        tally: Sums up the work done.
         on_error: Whether a document that cannot be stored ends the run.
-        rejected: Called with each one that is skipped.
+        rejected: Called with each document that is skipped.
     """
 
     def __init__(
@@ -107,29 +93,36 @@ class Pipeline:
 
     def run(
         self,
-        parts: Iterable[Part],
+        batches: Iterable[Batch],
         encode: Callable[[Sequence[str]], Vectors],
         *,
         title: str,
         progress: Progress | None,
         stop: Stop,
     ) -> None:
-        """Take all parts through.
+        """Encode and write all batches.
+
+        Args:
+            batches: The batches; their iterator runs in a thread of its own.
+            encode: Returns the vectors of texts, for batches without vectors.
+            title: The title of the progress bar.
+            progress: Called after each batch; None shows a bar on a terminal.
+            stop: Ends the run early.
 
         Raises:
-            IngestInterrupted: After Ctrl-C or `stop`, when what was in flight is written.
+            IngestInterrupted: After Ctrl-C or `stop`, when the writes in flight are done.
         """
         with stop.by_signal(), shown(progress, title) as show:
             writing: Future[None] | None = None
             try:
-                for part in _Ahead(parts, stop):
-                    vectors = part.vectors
+                for batch in Prefetcher(batches, stop):
+                    vectors = batch.vectors
                     if vectors is None:
-                        vectors = self._encode(encode, part.documents)
+                        vectors = self._encode(encode, batch.documents)
                     if writing is not None:
                         self._finish(writing, stop)
                         show(self._tally.report())
-                    writing = self._start(part.documents, vectors, stop)
+                    writing = self._start(batch.documents, vectors, stop)
                 if writing is not None:
                     self._finish(writing, stop)
                     show(self._tally.report())
@@ -140,13 +133,13 @@ class Pipeline:
             raise IngestInterrupted(self._tally.report())
 
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        """Write documents in the caller's thread, without those that cannot be stored."""
+        """Write documents in the caller's thread, except those that cannot be stored."""
         started = time.perf_counter()
         self._deliver(documents, vectors)
         self._tally.add(IngestReport(write_seconds=time.perf_counter() - started))
 
     def reject(self, rejected: Rejected, error: Exception) -> None:
-        """Leave something out, or end the run with this error."""
+        """Skip a document or line, or end the run with this error."""
         if self._on_error == "raise":
             raise error
         if self._rejected is not None:
@@ -155,14 +148,14 @@ class Pipeline:
         self._tally.add(IngestReport(failed=1, unreadable=unreadable, failures=(rejected,)))
 
     def _start(self, documents: Sequence[Document], vectors: Vectors, stop: Stop) -> Future[None]:
-        """Write documents in a thread, which is a daemon: the process can end without it."""
+        """Write documents in a daemon thread, which does not keep the process alive."""
         writing: Future[None] = Future()
 
         def write() -> None:
             try:
                 with stopped_by(stop.now):
                     self.write(documents, vectors)
-            except BaseException as error:  # raised again by whoever waits for the write
+            except BaseException as error:  # raised again in `_finish`
                 writing.set_exception(error)
             else:
                 writing.set_result(None)
@@ -171,7 +164,7 @@ class Pipeline:
         return writing
 
     def _finish(self, writing: Future[None], stop: Stop) -> None:
-        """Wait for a write, unless the run is to end at once."""
+        """Wait for a write, unless the run must end at once."""
         while not writing.done() and not stop.now.is_set():
             wait([writing], POLL_SECONDS)
         if not writing.done():
@@ -192,10 +185,10 @@ class Pipeline:
         return vectors
 
     def _deliver(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        """Write documents; find by halves the one that the database refuses."""
+        """Write documents; after a refusal, halve the batch until the culprit is alone."""
         try:
             written = self._store.upsert(documents, vectors)
-        except _OF_NO_DOCUMENT:
+        except RUN_ENDING_ERRORS:
             raise
         except (InvalidDocumentError, StoreError) as error:
             if len(documents) == 1:
@@ -231,57 +224,4 @@ class Pipeline:
         if isinstance(error, StoreError):
             refused = DocumentRefusedError(f"document {document.id!r} was refused: {error}")
             refused.__cause__ = error
-        self.reject(Rejected(document.id, str(error), as_line(document)), refused)
-
-
-class _Ahead(Generic[T]):
-    """Runs an iterator in a thread of its own, one item ahead of who takes them.
-
-    The thread is a daemon: an interrupted run does not wait for a pipe that nobody fills.
-    """
-
-    def __init__(self, items: Iterable[T], stop: Stop) -> None:
-        self._items = items
-        self._stop = stop
-        self._left = threading.Event()
-        self._ready: queue.Queue[T | BaseException | None] = queue.Queue(1)
-
-    def __iter__(self) -> Iterator[T]:
-        threading.Thread(target=self._read, name="trivec-read", daemon=True).start()
-        try:
-            while not self._stop.soon.is_set():
-                try:
-                    item = self._ready.get(timeout=POLL_SECONDS)
-                except queue.Empty:
-                    continue
-                if item is None:
-                    return
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
-        finally:
-            self._left.set()
-
-    def _read(self) -> None:
-        try:
-            with stopped_by(self._stop.now):
-                for item in self._items:
-                    if not self._put(item):
-                        return
-            self._put(None)
-        except BaseException as error:  # raised again where the items are taken
-            self._put(error)
-
-    def _put(self, item: T | BaseException | None) -> bool:
-        while not self._left.is_set():
-            try:
-                self._ready.put(item, timeout=POLL_SECONDS)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-
-def as_line(document: Document) -> str:
-    """Return a document as one line of JSON."""
-    return metadata_json({"id": document.id, "text": document.text, "metadata": document.metadata})
+        self.reject(Rejected(document.id, str(error), document_json(document)), refused)

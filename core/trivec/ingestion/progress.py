@@ -1,4 +1,4 @@
-"""How a run shows itself: a callback, a bar on a terminal, or nothing."""
+"""The progress of a run: reported to a callback, to a bar on a terminal, or not at all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from datetime import timedelta
 
 from trivec.ingestion.report import IngestReport, Progress
 
-__all__ = ["shown"]
-
 
 @contextmanager
 def shown(progress: Progress | None, title: str) -> Iterator[Progress]:
-    """Yield what to call after each part: the caller's function, a bar, or nothing."""
+    """Yield the function to call after each batch: the caller's, or one that updates a bar."""
     if progress is not None:
         yield progress
     elif not sys.stderr.isatty():
@@ -31,18 +29,18 @@ def shown(progress: Progress | None, title: str) -> Iterator[Progress]:
 
 
 def describe(report: IngestReport) -> str:
-    """Say in one line how far a run is.
+    """Return the progress of a run in one line.
 
     >>> describe(IngestReport(documents=9, tokens=600, bytes=2_000_000, seconds=3, failed=1))
     '9 documents, 200 tokens/s, 2.0 MB written, 1 failed'
     """
-    said = [f"{report.documents} documents"]
+    facts = [f"{report.documents} documents"]
     if report.unchanged:
-        said.append(f"{report.unchanged} unchanged")
-    said.append(f"{report.tokens / max(report.seconds, 1e-9):.0f} tokens/s")
-    said.append(f"{report.bytes / 1e6:.1f} MB written")
+        facts.append(f"{report.unchanged} unchanged")
+    facts.append(f"{report.tokens / max(report.seconds, 1e-9):.0f} tokens/s")
+    facts.append(f"{report.bytes / 1e6:.1f} MB written")
     if report.failed:
-        said.append(f"{report.failed} failed")
+        facts.append(f"{report.failed} failed")
     if report.remaining_seconds is not None:
-        said.append(f"{timedelta(seconds=round(report.remaining_seconds))} left")
-    return ", ".join(said)
+        facts.append(f"{timedelta(seconds=round(report.remaining_seconds))} left")
+    return ", ".join(facts)

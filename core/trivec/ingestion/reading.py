@@ -1,4 +1,4 @@
-"""What is read from a source, as parts of what is new."""
+"""Reading a source: batches of the documents that are new or have changed."""
 
 from __future__ import annotations
 
@@ -8,32 +8,26 @@ from trivec.arguments import described
 from trivec.document import Document, check_id
 from trivec.errors import InvalidDocumentError
 from trivec.ingestion.journal import Journal
-from trivec.ingestion.pipeline import Part, Pipeline
+from trivec.ingestion.options import BATCH_DOCUMENTS
+from trivec.ingestion.pipeline import Batch, Pipeline
 from trivec.ingestion.report import IngestReport, Rejected, Tally
 from trivec.stores.store import Store
 
-__all__ = ["PART_BYTES", "PART_DOCUMENTS", "Reading", "with_stored_vectors"]
-
-# A token is about 4 bytes of text and becomes 4 KiB of ColBERT vectors at 1,024 dimensions, so
-# this much text becomes about 64 MiB.
-PART_BYTES = 64 * 1024
-PART_DOCUMENTS = 1024
-
 
 class Reading:
-    """Makes parts of what is new, in a thread of its own.
+    """Makes batches of the documents that need work, in a thread of its own.
 
     Args:
         documents: The source.
-        store: Where they go.
-        journal: Says what is new.
-        tally: Where what needs no writing is added up.
+        store: The collection that the documents are written to.
+        journal: Decides which documents need work.
+        tally: Sums up what needs no writing.
         pipeline: Takes what cannot be read.
-        part_bytes: The most bytes of text in one part.
+        batch_bytes: The maximum bytes of text in one batch.
 
     Attributes:
-        unnamed (int): How many things of the source may be any document: lines that could not be
-            read, and what was rejected without an id that the journal knows.
+        unnamed (int): How many entries of the source could be any document: lines that could not
+            be read, and rejects without an id that the journal knows.
     """
 
     def __init__(
@@ -43,7 +37,7 @@ class Reading:
         journal: Journal,
         tally: Tally,
         pipeline: Pipeline,
-        part_bytes: int,
+        batch_bytes: int,
     ) -> None:
         self.unnamed = 0
         self._documents = documents
@@ -51,40 +45,44 @@ class Reading:
         self._journal = journal
         self._tally = tally
         self._pipeline = pipeline
-        self._part_bytes = part_bytes
+        self._batch_bytes = batch_bytes
 
-    def parts(self) -> Iterator[Part]:
-        """Yield documents of different ids, at most so much text, and what is only rewritten."""
-        part: dict[str, Document] = {}
+    def batches(self) -> Iterator[Batch]:
+        """Yield batches to encode, at most `batch_bytes` of text each, and batches with vectors.
+
+        The ids in a batch are distinct.
+        """
+        batch: dict[str, Document] = {}
         size = 0
         try:
-            for plan in self._journal.plans(self._chunks()):
-                touched, gone = with_stored_vectors(self._store, plan.touch)
+            for work in self._journal.worklists(self._chunks()):
+                touched, changed = with_stored_vectors(self._store, work.touch)
                 self._tally.add(
                     IngestReport(
                         touched=len(touched.documents),
-                        unchanged=plan.unchanged,
-                        replaced=plan.replaced,
+                        unchanged=work.unchanged,
+                        replaced=work.replaced,
                     )
                 )
                 if touched.documents:
                     yield touched
-                for document in [*plan.encode, *gone]:
+                for document in [*work.encode, *changed]:
                     length = len(document.text.encode())
-                    if part and (size + length > self._part_bytes or len(part) >= PART_DOCUMENTS):
-                        yield Part(list(part.values()))
-                        part, size = {}, 0
-                    part[document.id] = document
+                    full = size + length > self._batch_bytes or len(batch) >= BATCH_DOCUMENTS
+                    if batch and full:
+                        yield Batch(list(batch.values()))
+                        batch, size = {}, 0
+                    batch[document.id] = document
                     size += length
         except Exception:
-            if part:  # what was read before the error is written
-                yield Part(list(part.values()))
+            if batch:  # what was read before the error is written
+                yield Batch(list(batch.values()))
             raise
-        if part:
-            yield Part(list(part.values()))
+        if batch:
+            yield Batch(list(batch.values()))
 
     def _chunks(self) -> Iterator[list[Document]]:
-        """Yield documents as they come, in lists of at most so much text."""
+        """Yield documents in the order of the source, in lists of at most `batch_bytes` of text."""
         chunk: list[Document] = []
         size = count = 0
         try:
@@ -99,7 +97,7 @@ class Reading:
                     )
                 count += 1
                 length = len(document.text.encode())
-                if chunk and (size + length > self._part_bytes or len(chunk) >= PART_DOCUMENTS):
+                if chunk and (size + length > self._batch_bytes or len(chunk) >= BATCH_DOCUMENTS):
                     yield chunk
                     chunk, size = [], 0
                 chunk.append(document)
@@ -112,7 +110,7 @@ class Reading:
             yield chunk
 
     def _reject(self, rejected: Rejected) -> None:
-        """Leave out what the source itself could not make a document of, or did not want to."""
+        """Skip an entry that the source itself could not turn into a document, or rejected."""
         if not (
             rejected.readable and _is_id(rejected.where) and self._journal.keep(rejected.where)
         ):
@@ -121,19 +119,26 @@ class Reading:
         self._pipeline.reject(rejected, InvalidDocumentError(message))
 
 
-def with_stored_vectors(store: Store, documents: Sequence[Document]) -> tuple[Part, list[Document]]:
-    """Return documents with the vectors that the store has for their texts, and the others."""
+def with_stored_vectors(
+    store: Store, documents: Sequence[Document]
+) -> tuple[Batch, list[Document]]:
+    """Return the documents whose texts the store has, with their vectors, and the other documents.
+
+    Args:
+        store: The collection.
+        documents: Documents with distinct ids.
+    """
     if not documents:
-        return Part([]), []
+        return Batch([]), []
     page = store.get([document.id for document in documents], with_vectors=True)
     row = {document.id: i for i, document in enumerate(page.documents)}
     texts = {document.id: document.text for document in page.documents}
-    there, gone = list[Document](), list[Document]()
+    same, changed = list[Document](), list[Document]()
     for document in documents:
-        held = texts.get(document.id) == store.as_stored(document).text
-        (there if held else gone).append(document)
-    vectors = None if page.vectors is None else page.vectors.take([row[d.id] for d in there])
-    return Part(there, vectors), gone
+        is_same = texts.get(document.id) == store.as_stored(document).text
+        (same if is_same else changed).append(document)
+    vectors = None if page.vectors is None else page.vectors.take([row[d.id] for d in same])
+    return Batch(same, vectors), changed
 
 
 def _is_id(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Ids that come more than once in a source, so that they are not encoded anew in every run."""
+"""Ids that come more than once in a source, so that not every run encodes them again."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from trivec.document import Document, metadata_json
+from trivec.document import Document
+from trivec.ingestion.contents import document_json
 from trivec.ingestion.journal_file import cell
-
-__all__ = ["PAGE", "WAITING", "Answer", "Repeats", "Seen", "select"]
-
-Answer = Literal["encode", "touch", "unchanged", "later"]
+from trivec.ingestion.worklist import Action
 
 PAGE = 1024  # ids in one statement; SQLite takes 32,766 parameters since 3.32
 WAITING = 64  # documents in one page, whose texts may be long
@@ -23,7 +21,7 @@ CREATE TABLE IF NOT EXISTS replaced (
     key BLOB PRIMARY KEY, gap INTEGER NOT NULL, run INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TEMP TABLE seen (
-    id TEXT PRIMARY KEY, content BLOB NOT NULL, place INTEGER NOT NULL, answer TEXT NOT NULL,
+    id TEXT PRIMARY KEY, content BLOB NOT NULL, position INTEGER NOT NULL, action TEXT NOT NULL,
     sent BLOB
 ) WITHOUT ROWID;
 CREATE TEMP TABLE kept (id TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -37,35 +35,35 @@ CREATE INDEX temp.waiting_due ON waiting (due);
 
 @dataclass(slots=True)
 class Seen:
-    """What came last of an id in this run.
+    """The last document with an id that came in this run.
 
     Args:
         content: The hash of its text and metadata.
-        place: Its place in the source, from 0.
-        answer: What was to be done with it.
-        sent: The content that this run has sent to the store, if it has sent one.
+        position: Its position in the source, from 0.
+        action: The action that was decided for it.
+        sent: The content that this run has sent to the store, if any.
     """
 
     content: bytes
-    place: int
-    answer: Answer = "later"
+    position: int
+    action: Action = "later"
     sent: bytes | None = None
 
 
 class Repeats:
-    """What a run has met of each id, and which contents others replaced in the source.
+    """What a run has seen of each id, and which contents others replaced in the source.
 
-    A source may hold several documents of one id, of which the last one stays. A run cannot know
-    that the first of them is not the last, unless an earlier run wrote down that it was replaced.
-    Such a document waits, in a table on the disk, until another of its id comes, until twice as
-    many documents as last time have come without one (a source may be endless), or until the
-    source ends. So whatever is in the table of replaced contents, the last document is written;
-    the table only saves the work of writing those before it.
+    A source may hold several documents with one id, of which the last one is kept. A run cannot
+    know that the first of them is not the last, unless an earlier run recorded that it was
+    replaced. Such a document waits, in a table on the disk, until the next document with its id
+    comes, until twice as many documents as last time have come without it (a source may be
+    endless), or until the source ends. So the last document is always written, whatever the table
+    of replaced contents holds; the table only saves the work of writing those before it.
 
     The methods must be called within a transaction of the database.
 
     Args:
-        database: The journal's file, in which the table of replaced contents stays.
+        database: The connection to the journal, which keeps the table of replaced contents.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -75,26 +73,26 @@ class Repeats:
         self._run = cell(last, int) + 1
 
     def seen(self, ids: Iterable[str]) -> dict[str, Seen]:
-        """Return what came last of each of these ids, where one came."""
-        query = "SELECT id, content, place, answer, sent FROM seen WHERE id IN ({})"
-        return {one: Seen(*rest) for one, *rest in select(self._database, query, ids)}
+        """Return the last document that came of each of these ids, if any."""
+        query = "SELECT id, content, position, action, sent FROM seen WHERE id IN ({})"
+        return {id: Seen(*columns) for id, *columns in select(self._database, query, ids)}
 
     def note(self, seen: Mapping[str, Seen]) -> None:
-        """Keep what came last of each id."""
+        """Record the last document of each id."""
         self._database.executemany(
             "REPLACE INTO seen VALUES (?, ?, ?, ?, ?)",
-            ((one, s.content, s.place, s.answer, s.sent) for one, s in seen.items()),
+            ((id, s.content, s.position, s.action, s.sent) for id, s in seen.items()),
         )
 
     def keep(self, id: str) -> None:
-        """Note that the source has an id, though no document of it."""
+        """Record that the source has an id without a document."""
         self._database.execute("INSERT OR IGNORE INTO kept VALUES (?)", (id,))
 
     def replace(self, gaps: Iterable[tuple[bytes, int]]) -> None:
-        """Write down which contents were replaced, by their keys.
+        """Record which contents were replaced.
 
         Args:
-            gaps: For each the number of documents from it to the one that replaced it.
+            gaps: The key of each content, and the number of documents from it to its replacement.
         """
         self._database.executemany(
             "INSERT INTO replaced VALUES (?1, ?2, ?3) ON CONFLICT (key) "
@@ -103,31 +101,31 @@ class Repeats:
         )
 
     def gaps(self, keys: Iterable[bytes]) -> dict[bytes, int]:
-        """Return those of these keys that are of replaced contents, with their gaps."""
+        """Return the keys that belong to replaced contents, with their gaps."""
         query = "SELECT key, gap FROM replaced WHERE key IN ({})"
         return {key: cell(gap, int) for key, gap in select(self._database, query, keys)}
 
     def forget_old(self) -> None:
-        """Forget the contents that a run over the whole source has not met."""
+        """Forget the contents that a run over the whole source has not seen."""
         self._database.execute("DELETE FROM replaced WHERE run <> ?", (self._run,))
 
     def wait(self, documents: Iterable[tuple[Document, int]]) -> None:
-        """Put documents aside, each until so many have come."""
+        """Put documents aside, each until the given number of documents has come."""
         self._database.executemany(
             "INSERT INTO waiting (id, due, document) VALUES (?, ?, ?)",
-            ((document.id, due, _as_json(document)) for document, due in documents),
+            ((document.id, due, document_json(document)) for document, due in documents),
         )
 
     def stop_waiting(self, ids: Iterable[str]) -> None:
-        """Take these ids out of those that wait."""
-        self._database.executemany("DELETE FROM waiting WHERE id = ?", ((one,) for one in ids))
+        """Stop waiting for the documents with these ids."""
+        self._database.executemany("DELETE FROM waiting WHERE id = ?", ((id,) for id in ids))
 
     def waiting(self, most: int, due: int | None = None) -> list[Document]:
-        """Return the first of the documents that wait.
+        """Return the first documents that wait.
 
         Args:
-            most: How many at most.
-            due: How many documents have come; None for those that wait for more, too.
+            most: The maximum number of documents.
+            due: The number of documents that have come; None returns also those that are not due.
         """
         rows = self._database.execute(
             "SELECT document FROM waiting WHERE ?1 IS NULL OR due <= ?1 ORDER BY number LIMIT ?2",
@@ -139,12 +137,14 @@ class Repeats:
 def select(
     database: sqlite3.Connection, query: str, values: Iterable[Any]
 ) -> Iterator[tuple[Any, ...]]:
-    """Run a query with `{}` in place of its parameters, for any number of them."""
-    every = list(values)
-    for start in range(0, len(every), PAGE):
-        page = every[start : start + PAGE]
+    """Run a query in which `{}` stands for the parameters, for any number of values.
+
+    Args:
+        database: The connection.
+        query: The query.
+        values: The values; every statement gets at most `PAGE` of them.
+    """
+    parameters = list(values)
+    for start in range(0, len(parameters), PAGE):
+        page = parameters[start : start + PAGE]
         yield from database.execute(query.format(", ".join("?" * len(page))), page).fetchall()
-
-
-def _as_json(document: Document) -> str:
-    return metadata_json({"id": document.id, "text": document.text, "metadata": document.metadata})

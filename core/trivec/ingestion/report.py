@@ -1,4 +1,4 @@
-"""What a run of ingestion did, and what it could not."""
+"""The report of an ingestion run: what was written, and what could not be stored."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-__all__ = ["IngestInterrupted", "IngestReport", "Progress", "Rejected", "Tally"]
-
 KEPT_FAILURES = 100
-"""How many failures a report holds; all of them go to `rejected` and to the journal."""
+"""The number of failures in a report; `rejected` and the journal get all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Something that could not be stored.
+    """A document or a line that could not be stored.
 
     Args:
-        where: The document's id, or the file and line that is no document.
-        problem: What is wrong with it.
+        where: The document's id, or the file and line.
+        problem: The reason.
         content: The line as it was read, or the document as one line of JSON.
-        readable: Whether it is a document.
+        readable: Whether it is a document; False for a line that is none.
     """
 
     where: str
@@ -32,15 +30,15 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What one `ingest` did, also while it runs.
+    """The report of one `ingest`, also while it runs.
 
     Args:
-        documents: How many documents the store acknowledged.
-        touched: How many of them without encoding, since only their metadata differed.
-        unchanged: How many the journal had as acknowledged already.
-        replaced: How many had an id that came before in this run; the last one stays.
+        documents: The number of documents that the store acknowledged.
+        touched: How many of them were written without encoding, since only metadata differed.
+        unchanged: How many the journal already had as acknowledged.
+        replaced: How many had an id that came before in this run; the last one is kept.
         failed: How many could not be stored; `failures` holds the first 100.
-        unreadable: How many of those were no documents, but lines that say nothing.
+        unreadable: How many of the failed ones were not documents but unreadable lines.
         pruned: How many were deleted, since they vanished from the source.
         missing: How many the journal had as acknowledged and the store lacked.
         requests: The number of writes.
@@ -48,11 +46,11 @@ class IngestReport:
         tokens: The ColBERT vectors written, one for each token.
         overflowed: How many had more ColBERT vectors than the database can hold.
         seconds: The time since the start.
-        encode_seconds: The time spent encoding; reading and writing go on meanwhile.
+        encode_seconds: The time spent encoding; reading and writing continue meanwhile.
         write_seconds: The time spent writing.
-        remaining_seconds: The time that the rest will take at this rate; None if the source
-            cannot say how much is left.
-        failures: What could not be stored, and why.
+        remaining_seconds: The estimated time until the end; None if the source does not know how
+            much is left.
+        failures: The documents and lines that could not be stored.
     """
 
     documents: int = 0
@@ -84,10 +82,10 @@ _SUMMED = tuple(
 
 
 class IngestInterrupted(KeyboardInterrupt):
-    """Ctrl-C, after what was in flight has been written.
+    """A KeyboardInterrupt that is raised after the writes in flight are done.
 
     Attributes:
-        report (IngestReport): What was done until then.
+        report (IngestReport): The report until then.
     """
 
     def __init__(self, report: IngestReport) -> None:
@@ -99,10 +97,10 @@ class IngestInterrupted(KeyboardInterrupt):
 
 
 class Tally:
-    """Adds up what several threads did.
+    """Sums up the reports of several threads.
 
     Args:
-        fraction: Says how much of the source has been read, from 0 to 1; None if unknown.
+        fraction: Returns how much of the source has been read, from 0 to 1; None if unknown.
     """
 
     def __init__(self, fraction: Callable[[], float | None]) -> None:
@@ -112,14 +110,14 @@ class Tally:
         self._sum = IngestReport()
 
     def add(self, done: IngestReport) -> None:
-        """Add what was done."""
+        """Add the numbers of a report."""
         with self._lock:
             sums = {name: getattr(self._sum, name) + getattr(done, name) for name in _SUMMED}
             failures = (self._sum.failures + done.failures)[:KEPT_FAILURES]
             self._sum = IngestReport(**sums, failures=failures)
 
     def take(self) -> IngestReport:
-        """Return the sums without times of the clock, and start again from zero."""
+        """Return the sums without elapsed times, and start again from zero."""
         with self._lock:
             taken, self._sum = self._sum, IngestReport()
         return taken

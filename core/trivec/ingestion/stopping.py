@@ -1,4 +1,4 @@
-"""How a run is asked to stop: once to finish what is in flight, twice to end at once."""
+"""Requests to stop a run: the first finishes the writes in flight, the second ends at once."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Stop"]
-
 _log = logging.getLogger("trivec")
 
 
 class Stop:
-    """Who wants a run to stop says so here; the run looks here.
+    """The requests to stop one run.
 
     Attributes:
-        soon: Set when nothing new should begin.
-        now: Set when nothing should be waited for either.
+        soon: Set when no new work should begin.
+        now: Set when the run should not wait for the work in flight either.
     """
 
     def __init__(self) -> None:
@@ -27,14 +25,14 @@ class Stop:
         self.now = threading.Event()
 
     def ask(self) -> None:
-        """Ask to finish what is in flight; the second time, not to wait for it."""
+        """Ask to finish the work in flight; a second call asks not to wait for it."""
         if self.soon.is_set():
             self.now.set()
         self.soon.set()
 
     @contextmanager
     def by_signal(self) -> Iterator[None]:
-        """Let the first Ctrl-C ask; the second one asks again and interrupts as ever."""
+        """Make the first Ctrl-C call `ask`; the second calls it again and interrupts as usual."""
         before = signal.getsignal(signal.SIGINT)
         in_main = threading.current_thread() is threading.main_thread()
         if not in_main or before is not signal.default_int_handler:

@@ -1,4 +1,4 @@
-"""Whether two stores hold the same collection: documents, vectors, and what is found."""
+"""Verify that two stores hold the same collection: documents, vectors and search results."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Literal
 import numpy as np
 
 from trivec.collection import Page
-from trivec.document import Document, Json
+from trivec.document import Document
 from trivec.filters import Filter
 from trivec.hit import Hit
+from trivec.plain import Json
 from trivec.scores import Weights, score_many
 from trivec.stores.overflow import fit_rows
 from trivec.stores.store import Store
 from trivec.vectors import Vector, Vectors
-
-__all__ = ["Verification", "verify"]
 
 QUERIES = PAGE = 10
 QUERY_TOKENS = 32
@@ -26,31 +25,32 @@ TOP = 10
 CANDIDATES = 100
 FLOAT_TOLERANCE = 1e-15
 TOLERANCE = 2e-3
-"""What float16 and bfloat16, the coarsest storage, may change in a score."""
+"""How far a score may change by float16 or bfloat16, the coarsest formats of storage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How a copy compares with its source.
+    """The comparison of a copy with its source.
 
     Args:
-        source_count: How many documents the source has under the filter.
-        destination_count: How many documents the destination has; it may have had others.
-        sampled: How many documents were compared, drawn at random.
+        source_count: The number of documents in the source under the filter.
+        destination_count: The number of documents in the destination, which may have had others.
+        sampled: The number of documents that were compared, drawn at random.
         missing: The ids of those that the destination lacks.
-        different: The ids of those whose text or metadata differ, or the number of their ColBERT
+        different: The ids of those with another text, other metadata, or another number of ColBERT
             vectors.
-        dense_cosine: The lowest cosine of a document's two dense vectors, times the shorter
-            one's share of the longer one's length.
-        sparse_difference: The largest difference of a lexical weight, against the document's
+        dense_cosine: The lowest cosine of a document's two dense vectors, multiplied by the ratio
+            of the shorter length to the longer one.
+        sparse_difference: The largest difference of a lexical weight, relative to the document's
             largest weight.
         colbert_drift: The largest difference of a ColBERT score, over all pairs of `queries`
-            sampled documents as queries with documents, shortened as the database needs them.
-        shortened: How many had to be shortened to the ColBERT vectors that the database holds.
-        queries: How many sampled documents were searched for.
-        same_top: The share of the source's best ten that are among the destination's; those
-            that a tie decides count: with the tenth, within 0.004, or with the last candidate.
-            None where they cannot be compared, since the destination has other documents too.
+            sampled documents as queries and sampled documents, shortened as the database needs
+            them.
+        shortened: The number of documents with more ColBERT vectors than the database can hold.
+        queries: The number of sampled documents that were searched for.
+        top10_overlap: The share of the source's ten best hits that are among the destination's ten
+            best. Hits that a tie decides count as shared: a tie with the tenth hit, within 0.004,
+            or with the last candidate. None if the destination has other documents too.
     """
 
     source_count: int
@@ -63,13 +63,13 @@ class Verification:
     colbert_drift: float = 0.0
     shortened: int = 0
     queries: int = 0
-    same_top: float | None = None
+    top10_overlap: float | None = None
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """One sentence for each thing that is not as it must be."""
+        """One sentence for each difference that is larger than storage explains."""
         lost = self.source_count - self.destination_count
-        weight, score, top = self.sparse_difference, self.colbert_drift, self.same_top
+        weight, score, top = self.sparse_difference, self.colbert_drift, self.top10_overlap
         checks = (
             (lost > 0, f"the destination has {lost} documents less"),
             (self.missing, f"{len(self.missing)} of the sample are missing: {self.missing[:3]}"),
@@ -95,18 +95,18 @@ def verify(
 ) -> Verification:
     """Compare a collection with its copy.
 
-    What the copy was told to change is no difference: `expected`, characters that the destination
-    replaces, and ColBERT vectors that it merges or cuts since it holds only so many.
+    Intended changes are no differences: those of `expected`, characters that the destination
+    replaces, and ColBERT vectors that it merges or cuts because of its limit.
 
     Args:
-        source: What was copied.
-        destination: What it was copied to.
+        source: The collection that was copied.
+        destination: The copy.
         ids: The documents to compare; the first of them are searched for.
-        filter: What the copy was restricted to.
-        expected: How the copy changed a document.
+        filter: The condition that restricted the copy.
+        expected: Returns a document as the copy changed it.
     """
-    count, there = source.count(filter), destination.count()
-    verification, queries = Verification(count, there, sampled=0), list[Vector]()
+    count, copied = source.count(filter), destination.count()
+    verification, queries = Verification(count, copied, sampled=0), list[Vector]()
     for start in range(0, len(ids), PAGE):
         before = source.get(ids[start : start + PAGE], with_vectors=True)
         known = [document.id for document in before.documents]
@@ -115,77 +115,77 @@ def verify(
             few = before.vectors.slice(0, max(0, QUERIES - len(queries)))
             queries += [_query(vector) for vector in few]
         verification = _compared(verification, before, after, expected, queries, destination)
-    same_top = None
-    if queries and count == there:
-        same_top = _same_top(queries, source, destination, filter)
-    return replace(verification, queries=len(queries), same_top=same_top)
+    top10_overlap = None
+    if queries and count == copied:
+        top10_overlap = _top10_overlap(queries, source, destination, filter)
+    return replace(verification, queries=len(queries), top10_overlap=top10_overlap)
 
 
 def _compared(
-    sofar: Verification,
+    so_far: Verification,
     before: Page,
     after: Page,
     expected: Callable[[Document], Document],
     queries: Sequence[Vector],
     destination: Store,
 ) -> Verification:
-    """Return what was found, with some more documents and their copies compared."""
+    """Return a verification that includes a page of documents and their copies."""
     copies = {document.id: document for document in after.documents}
     known = [document.id for document in before.documents]
-    kept = [i for i, one in enumerate(known) if one in copies]
+    kept = [i for i, id in enumerate(known) if id in copies]
     different = [
         document.id
         for document in before.documents
         if document.id in copies
-        and not _alike(copies[document.id], destination.as_stored(expected(document)))
+        and not _same_document(copies[document.id], destination.as_stored(expected(document)))
     ]
-    sofar = replace(
-        sofar,
-        sampled=sofar.sampled + len(known),
-        missing=(*sofar.missing, *(one for one in known if one not in copies)),
-        different=(*sofar.different, *different),
+    so_far = replace(
+        so_far,
+        sampled=so_far.sampled + len(known),
+        missing=(*so_far.missing, *(id for id in known if id not in copies)),
+        different=(*so_far.different, *different),
     )
     if not kept or before.vectors is None or after.vectors is None:
-        return sofar
+        return so_far
     vectors, shortened = _fitted(before.vectors.take(kept), destination)
     drift, others = _colbert_drift(queries, vectors, after.vectors)
     ids = (after.documents[row].id for row in others)
     return replace(
-        sofar,
-        different=(*sofar.different, *(one for one in ids if one not in sofar.different)),
-        dense_cosine=min(sofar.dense_cosine, _dense_cosine(vectors, after.vectors)),
-        sparse_difference=max(sofar.sparse_difference, _sparse_difference(vectors, after.vectors)),
-        colbert_drift=max(sofar.colbert_drift, drift),
-        shortened=sofar.shortened + shortened,
+        so_far,
+        different=(*so_far.different, *(id for id in ids if id not in so_far.different)),
+        dense_cosine=min(so_far.dense_cosine, _dense_cosine(vectors, after.vectors)),
+        sparse_difference=max(so_far.sparse_difference, _sparse_difference(vectors, after.vectors)),
+        colbert_drift=max(so_far.colbert_drift, drift),
+        shortened=so_far.shortened + shortened,
     )
 
 
-def _alike(one: Document, other: Document) -> bool:
-    return one.text == other.text and _same(one.metadata, other.metadata)
+def _same_document(a: Document, b: Document) -> bool:
+    return a.text == b.text and _same_json(a.metadata, b.metadata)
 
 
-def _same(one: Json, other: Json) -> bool:
-    """Return whether two values are equal, but for the last bits of their floats.
+def _same_json(a: Json, b: Json) -> bool:
+    """Return whether two values are equal, except for the last bits of their floats.
 
     Qdrant's embedded engine reads one in five floats as the next smaller or larger one.
     """
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(v, other[k]) for k, v in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=FLOAT_TOLERANCE)
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_same_json(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same_json, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=FLOAT_TOLERANCE)
+    return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
 def _query(vector: Vector) -> Vector:
-    """Return a document's vectors as those of a question, which is shorter."""
+    """Return a document's vectors with fewer token vectors, as a question has."""
     tokens = None if vector.colbert is None else vector.colbert[:QUERY_TOKENS]
     return Vector(vector.dense, vector.sparse, tokens)
 
 
 def _fitted(vectors: Vectors, destination: Store) -> tuple[Vectors, int]:
-    """Return vectors as the destination was given them, and how many it had to shorten."""
+    """Return vectors shortened to the destination's limit, and how many were shortened."""
     if vectors.colbert is None or destination.overflow == "error":
         return vectors, 0
     limit, policy = destination.max_colbert_rows, destination.overflow
@@ -194,7 +194,7 @@ def _fitted(vectors: Vectors, destination: Store) -> tuple[Vectors, int]:
 
 
 def _dense_cosine(before: Vectors, after: Vectors) -> float:
-    """Return the lowest cosine, less for another length; 1 where both lack the vector."""
+    """Return the lowest cosine, scaled by the ratio of lengths; 1 if both lack the vector."""
     if before.dense is None or after.dense is None:
         return float(before.dense is after.dense)
     a, b = before.dense.astype(np.float64), after.dense.astype(np.float64)
@@ -220,7 +220,7 @@ def _sparse_difference(before: Vectors, after: Vectors) -> float:
 def _colbert_drift(
     queries: Sequence[Vector], before: Vectors, after: Vectors
 ) -> tuple[float, list[int]]:
-    """Return the largest difference of a score, and which rows have another number of vectors."""
+    """Return the largest difference of a score, and the rows with another number of vectors."""
     if before.colbert is None or after.colbert is None:
         return float(before.colbert is not after.colbert), []
     same = np.diff(before.colbert.indptr) == np.diff(after.colbert.indptr)
@@ -233,13 +233,13 @@ def _colbert_drift(
     return worst, np.flatnonzero(~same).tolist()
 
 
-def _same_top(
+def _top10_overlap(
     queries: Sequence[Vector], source: Store, destination: Store, filter: Filter | None
 ) -> float:
     same = total = 0
-    found = source.search_many(queries, k=TOP, candidates=CANDIDATES, filter=filter)
-    again = destination.search_many(queries, k=TOP, candidates=CANDIDATES)
-    for query, before, after in zip(queries, found, again, strict=True):
+    original = source.search_many(queries, k=TOP, candidates=CANDIDATES, filter=filter)
+    copied = destination.search_many(queries, k=TOP, candidates=CANDIDATES)
+    for query, before, after in zip(queries, original, copied, strict=True):
         ids = {hit.document.id for hit in after}
         last = after[-1].score if after else 0.0
         lost = [
@@ -256,7 +256,7 @@ def _same_top(
 
 
 def _cuts(query: Vector, store: Store) -> dict[str, float]:
-    """Return the scores of each source's last candidates where not all documents are some."""
+    """Return the score of each source's last candidate; -inf if all documents are candidates."""
     sources: tuple[Literal["dense", "sparse"], ...] = ("dense", "sparse")
     cuts: dict[str, float] = {}
     for part in sources:
@@ -267,7 +267,7 @@ def _cuts(query: Vector, store: Store) -> dict[str, float]:
 
 
 def _is_candidate(hit: Hit, cuts: Mapping[str, float]) -> bool:
-    """Return whether a document is among the candidates whatever ties decide."""
+    """Return whether a document is a candidate however ties are broken."""
     scores = {"dense": hit.scores.dense, "sparse": hit.scores.sparse or None}
     return any(
         score is not None and score - cuts.get(part, math.inf) > TOLERANCE * max(1.0, score)

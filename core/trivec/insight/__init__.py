@@ -1,1 +1,1 @@
-"""Why a document was found, how well all are found, and what they cost."""
+"""Explain a hit, evaluate and tune searches, and plan the storage."""

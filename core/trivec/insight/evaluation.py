@@ -1,16 +1,15 @@
-"""How well each mode finds what was judged relevant, how sure that is, and how fast it is."""
+"""Compare search modes on judged questions: quality, its uncertainty, and speed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trivec.checks import check_encoder, check_store
 from trivec.document import Document
@@ -20,7 +19,7 @@ from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
-from trivec.insight.statistics import Interval, bootstrap_interval, holm, randomisation_p
+from trivec.insight.results import ModeResult, Results
 from trivec.outputs import make_folder, written_beside
 from trivec.scores import Weights
 from trivec.search import MODES, Mode, as_mode
@@ -30,132 +29,38 @@ from trivec.vectors import Vectors
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["METRICS", "Comparison", "Evaluation", "ModeResult", "evaluate"]
-
 METRICS = ("nDCG@10", "RR@10", "R@100")
 
 
 @dataclass(frozen=True, slots=True)
-class ModeResult:
-    """How one mode did.
+class Evaluation(Results):
+    """The measurements of all modes: prints as a table with rich, and displays in a notebook.
 
-    Args:
-        mode: The mode.
-        values: For each metric, the value of each query.
-        seconds: How long each query's search took, without its encoding.
-        hits: For each query its hits, best first.
+    The fields and the comparisons are those of `Results`.
     """
-
-    mode: Mode
-    values: Mapping[str, Mapping[str, float]] = field(repr=False)
-    seconds: tuple[float, ...] = field(repr=False)
-    hits: Mapping[str, Sequence[Hit]] = field(repr=False)
-
-    def column(self, metric: str) -> NDArray[np.float64]:
-        """Return the values of a metric, float64 (queries,)."""
-        if metric not in self.values:
-            raise InvalidOptionError(
-                f"metric {metric!r} was not measured: {', '.join(self.values)}"
-            )
-        return np.fromiter(self.values[metric].values(), np.float64)
-
-    def mean(self, metric: str) -> float:
-        """Return the mean of a metric over the queries."""
-        return float(self.column(metric).mean())
-
-    def interval(self, metric: str) -> Interval:
-        """Return the 95 % bootstrap interval of the mean."""
-        return bootstrap_interval(self.column(metric))
-
-    @property
-    def milliseconds(self) -> float:
-        """The mean time of one search, one at a time."""
-        return 1000 * sum(self.seconds) / len(self.seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One mode against another on the same queries.
-
-    Args:
-        difference: The first mode's mean minus the second's.
-        interval: The 95 % bootstrap interval of the difference.
-        p: Of the two-sided paired randomisation test, not corrected.
-    """
-
-    difference: float
-    interval: Interval
-    p: float
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What was measured; prints as a table with rich, and shows itself in a notebook.
-
-    Args:
-        queries: The questions that were asked, id to text.
-        metrics: What was measured.
-        results: One per mode.
-        reference: The mode that the others are tested against.
-    """
-
-    queries: Mapping[str, str] = field(repr=False)
-    metrics: tuple[str, ...]
-    results: tuple[ModeResult, ...]
-    reference: Mode
-
-    def result(self, mode: str) -> ModeResult:
-        """Return the result of a mode."""
-        for result in self.results:
-            if result.mode == mode:
-                return result
-        raise InvalidOptionError(
-            f"mode {mode!r} was not measured: {', '.join(r.mode for r in self.results)}"
-        )
-
-    def compare(self, first: str, second: str, metric: str) -> Comparison:
-        """Compare two modes query by query.
-
-        Args:
-            first: The mode whose gain is asked for.
-            second: The mode that it is compared with.
-            metric: One that was measured.
-        """
-        differences = self.result(first).column(metric) - self.result(second).column(metric)
-        return Comparison(
-            float(differences.mean()), bootstrap_interval(differences), randomisation_p(differences)
-        )
-
-    def p_values(self, metric: str) -> dict[str, float]:
-        """Return how likely each other mode's difference from `reference` is by chance.
-
-        Two-sided paired randomisation tests, corrected for their number by Holm's method.
-        """
-        others = [r.mode for r in self.results if r.mode != self.reference]
-        raw = [self.compare(mode, self.reference, metric).p for mode in others]
-        return dict(zip(others, holm(raw), strict=True))
 
     def write_runs(self, folder: str | Path) -> list[Path]:
         """Write one TREC run file per mode, `MODE.run`, for other tools.
 
-        trec_eval ranks by the score in float32, and equal scores by the last id first; so equal
-        scores are written one step of float32 apart, in the order of the hits.
+        trec_eval sorts by the score in float32, and equal scores by descending id. So equal scores
+        are written one step of float32 apart, in the order of the hits.
 
         Raises:
-            InvalidOptionError: If an id holds a blank, which separates the columns of this format.
-            OutputError: If a file cannot be written; those that were there stay.
+            InvalidOptionError: If an id contains white space, which separates the columns of this
+                format.
+            OutputError: If a file cannot be written; existing files stay as they are.
         """
         for result in self.results:
             for query, hits in result.hits.items():
-                for one in (query, *(hit.document.id for hit in hits)):
-                    if any(character.isspace() for character in one):
+                for id in (query, *(hit.document.id for hit in hits)):
+                    if any(character.isspace() for character in id):
                         raise InvalidOptionError(
-                            f"the id {one!r} holds a blank, which a TREC run file cannot say"
+                            f"the id {id!r} holds a blank, which a TREC run file cannot express"
                         )
         root = Path(folder)
         make_folder(root)
         paths = [root / f"{result.mode}.run" for result in self.results]
-        with ExitStack() as files:  # all of them are written before the first is put in place
+        with ExitStack() as files:  # all files are written before the first one is put in place
             for result, path in zip(self.results, paths, strict=True):
                 lines = files.enter_context(written_beside(path))
                 for query, hits in result.hits.items():
@@ -165,7 +70,7 @@ class Evaluation:
         return paths
 
     def write_html(self, path: str | Path) -> None:
-        """Write a page with the table and an interactive chart; it loads nothing."""
+        """Write a self-contained HTML page with the table and an interactive chart."""
         from trivec.insight.rendering.evaluation_html import evaluation_page
 
         page = evaluation_page(self).encode()
@@ -206,14 +111,14 @@ def evaluate(
         encoder: The encoder that made its vectors.
         queries: The questions, id to text; those without judgements are left out.
         qrels: For each question the grades of documents.
-        modes: What to compare; every mode that the collection can answer by default.
-        metrics: As ir-measures spells them; https://ir-measur.es lists them.
-        k: How many hits of each question; metrics look no further.
+        modes: The modes to compare; by default every mode that the collection supports.
+        metrics: The names of metrics as ir-measures spells them; https://ir-measur.es lists them.
+        k: The number of hits per question; metrics look no further.
         weights: The weights of "hybrid".
-        candidates: How many documents each source gives.
+        candidates: The number of candidates per source.
         filter: A condition that every hit satisfies.
-        reference: The mode that the others are tested against; "dense" if it is there, else the
-            first.
+        reference: The mode that the others are tested against; by default "dense" if it is among
+            the modes, else the first mode.
 
     Raises:
         InvalidOptionError: If a judged question has no text, or an option is unknown.
@@ -229,8 +134,8 @@ def evaluate(
         ...     documents = [Document("a", "blue whale"), Document("b", "red fox")]
         ...     vectors = encoder.encode_documents([d.text for d in documents])
         ...     _ = store.upsert(documents, vectors)
-        ...     found = evaluate(store, encoder, {"q": "fox"}, {"q": {"b": 1}}, metrics=["RR@10"])
-        >>> found.result("hybrid").mean("RR@10")
+        ...     result = evaluate(store, encoder, {"q": "fox"}, {"q": {"b": 1}}, metrics=["RR@10"])
+        >>> result.result("hybrid").mean("RR@10")
         1.0
     """
     check_store(store, "evaluate: store")
@@ -240,22 +145,24 @@ def evaluate(
     chosen = _modes(modes, store)
     against = as_mode(reference) if reference else "dense" if "dense" in chosen else chosen[0]
     if against not in chosen:
-        raise InvalidOptionError(f"reference={against!r} is none of the modes {', '.join(chosen)}")
+        raise InvalidOptionError(
+            f"reference={against!r} is not among the modes {', '.join(chosen)}"
+        )
     store.schema.check_model(encoder.schema.model)
-    for mode in chosen:  # a wrong option is told before anything is encoded
+    for mode in chosen:  # a wrong option fails before anything is encoded
         store.search_many([], k=k, mode=mode, weights=weights, candidates=candidates, filter=filter)
     vectors = encoder.encode_queries(list(judged.values()))
     documents: dict[str, Document] = {}
     results = []
     for mode in chosen:
-        found, seconds = _search_all(
+        lists, seconds = _search_all(
             store, vectors, mode=mode, k=k, weights=weights, candidates=candidates, filter=filter
         )
         hits = {
-            query: [_with_shared_document(hit, documents) for hit in one]
-            for query, one in zip(judged, found, strict=True)
+            query: [_with_shared_document(hit, documents) for hit in ranked]
+            for query, ranked in zip(judged, lists, strict=True)
         }
-        rankings = {query: [hit.document.id for hit in one] for query, one in hits.items()}
+        rankings = {query: [hit.document.id for hit in ranked] for query, ranked in hits.items()}
         results.append(ModeResult(mode, measures(rankings), tuple(seconds), hits))
     return Evaluation(judged, measures.names, tuple(results), against)
 
@@ -279,10 +186,10 @@ def _search_all(
     candidates: int,
     filter: Filter | None,
 ) -> tuple[list[list[Hit]], list[float]]:
-    """Search one at a time, and say how many seconds each took."""
-    found: list[list[Hit]] = []
+    """Return the hits of each query, searched one at a time, and the seconds that each took."""
+    lists: list[list[Hit]] = []
     seconds: list[float] = []
-    # The first query opens files and connections, so it is asked twice.
+    # The first query opens files and connections, so it is searched twice.
     for index in (0, *range(len(vectors))):
         query = vectors[index]
         started = time.perf_counter()
@@ -290,17 +197,17 @@ def _search_all(
             query, k=k, mode=mode, weights=weights, candidates=candidates, filter=filter
         )
         seconds.append(time.perf_counter() - started)
-        found.append(hits)
-    return found[1:], seconds[1:]
+        lists.append(hits)
+    return lists[1:], seconds[1:]
 
 
 def _with_shared_document(hit: Hit, documents: dict[str, Document]) -> Hit:
-    """Keep one copy of a document that many queries and modes find."""
+    """Return a hit that shares one copy of its document with the hits of other queries."""
     return replace(hit, document=documents.setdefault(hit.document.id, hit.document))
 
 
 def _falling(hits: Sequence[Hit]) -> list[np.float32]:
-    """Return scores that fall strictly, as near to those of the hits as float32 allows."""
+    """Return strictly falling scores, as close to those of the hits as float32 allows."""
     scores: list[np.float32] = []
     for hit in hits:
         score = np.float32(hit.score)

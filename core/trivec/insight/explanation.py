@@ -1,10 +1,10 @@
-"""Why a document was found: the score taken apart down to tokens, from stored vectors."""
+"""Explain a hit: take its score apart down to tokens, from the stored vectors."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,120 +14,23 @@ from trivec.document import Document
 from trivec.encoders.protocol import Token, TokenizingEncoder
 from trivec.errors import InvalidOptionError
 from trivec.hit import Hit
+from trivec.insight.breakdown import Alignment, Breakdown, LexicalMatch, Share, Span
 from trivec.rows import Tokens
-from trivec.scores import Scores, Weights, score
+from trivec.scores import Weights, score
 from trivec.search import Part
 from trivec.vectors import Vector
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Alignment", "Explanation", "LexicalMatch", "Share", "Span", "explain"]
-
-
-class Span(NamedTuple):
-    """A place in a text, in characters; `end` is exclusive."""
-
-    start: int
-    end: int
-
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What one part gives to the hybrid score.
-
-    Args:
-        part: "dense", "sparse" or "colbert".
-        score: The part's own score.
-        weight: Its weight.
-        value: `weight * score` divided by the sum of the three weights.
-    """
-
-    part: Part
-    score: float
-    weight: float
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class LexicalMatch:
-    """A token that the query and the document share.
-
-    Args:
-        token_id: Its vocabulary id.
-        text: Its characters, as the query or else the document has them.
-        query_weight: Its lexical weight in the query.
-        document_weight: Its lexical weight in the document.
-        product: The product of the two; the sparse score is the sum of the products.
-        query_spans: Every place of the token in the query. A stored weight is the largest of
-            its places, and which of them that was is not stored.
-        document_spans: Every place of the token in the document.
-    """
-
-    token_id: int
-    text: str
-    query_weight: float
-    document_weight: float
-    product: float
-    query_spans: tuple[Span, ...]
-    document_spans: tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Alignment:
-    """The document token that a query token met in ColBERT's late interaction.
-
-    Args:
-        query_row: The query's ColBERT vector, from 0.
-        document_row: The document's vector with the highest similarity; the first of equals.
-        similarity: Their dot product; the ColBERT score is the mean over the query's vectors.
-        query_token: The token of `query_row`, or None where vectors and tokens do not pair.
-        document_token: The same for `document_row`.
-    """
-
-    query_row: int
-    document_row: int
-    similarity: float
-    query_token: Token | None
-    document_token: Token | None
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Breakdown):
     """The score of one document for one query, taken apart.
 
-    Prints in colours with rich, and shows itself in a notebook.
-
-    Args:
-        query: The question.
-        document: The document.
-        weights: The weights of the hybrid score.
-        shares: What each part with a weight above 0 gives; their values sum to `score`.
-        lexical: The shared tokens, the largest product first.
-        alignments: One for each of the query's ColBERT vectors, in their order.
-        notes: What could not be explained, and why.
+    It prints in colours with rich, and displays as HTML in a notebook. The fields and properties
+    are those of `Breakdown`.
     """
-
-    query: str
-    document: Document
-    weights: Weights
-    shares: tuple[Share, ...]
-    lexical: tuple[LexicalMatch, ...]
-    alignments: tuple[Alignment, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def score(self) -> float:
-        """The hybrid score: the sum of the shares' values."""
-        return sum(share.value for share in self.shares)
-
-    @property
-    def scores(self) -> Scores:
-        """The parts as a hit carries them."""
-        found = {share.part: share.score for share in self.shares}
-        return Scores(
-            found.get("dense"), found.get("sparse"), found.get("colbert"), hybrid=self.score
-        )
 
     def __rich__(self) -> RenderableType:
         from trivec.insight.rendering.explanation_text import explanation_text
@@ -151,7 +54,7 @@ def explain(
 ) -> Explanation:
     """Take the score of a document apart.
 
-    With both vectors nothing is encoded: the tokenizer alone says what they stand for.
+    With both vectors nothing is encoded: the tokenizer alone tells which tokens they stand for.
 
     Args:
         query: The question.
@@ -164,15 +67,15 @@ def explain(
 
     Raises:
         InvalidVectorsError: If the dimensions of query and document differ.
-        InvalidOptionError: If something else than a question, a document, an encoder that knows
-            its tokens and vectors is given.
+        InvalidOptionError: If an argument has the wrong type, or the encoder cannot list the
+            tokens of a text.
 
     Example:
         >>> from trivec.testing import HashEncoder
-        >>> found = explain("whale song", "The blue whale", HashEncoder())
-        >>> [(match.text, match.document_spans) for match in found.lexical]
+        >>> explanation = explain("whale song", "The blue whale", HashEncoder())
+        >>> [(match.text, match.document_spans) for match in explanation.lexical]
         [('whale', (Span(start=9, end=14),))]
-        >>> found.alignments[0].document_token.text
+        >>> explanation.alignments[0].document_token.text
         'whale'
     """
     expect(query, str, "explain: query", "the text of the question")
@@ -188,8 +91,8 @@ def explain(
         document = Document("document", document)
     query_vector = query_vector or encoder.encode_query(query)
     document_vector = document_vector or encoder.encode_documents([document.text])[0]
-    # The definition checks the dimensions, and gives the one part that has no parts itself.
-    defined = score(query_vector, document_vector, weights)
+    # `score` checks the dimensions. Its dense score cannot be taken apart any further.
+    scored = score(query_vector, document_vector, weights)
     query_tokens = encoder.tokens(query)
     document_tokens = encoder.tokens(document.text)
     notes: list[str] = []
@@ -197,7 +100,7 @@ def explain(
     alignments: tuple[Alignment, ...] = ()
     scores: dict[Part, float] = {}
     if weights.dense > 0:
-        scores["dense"] = defined.dense or 0.0
+        scores["dense"] = scored.dense or 0.0
         notes += _absences("dense", query_vector, document_vector)
     if weights.sparse > 0:
         lexical = _lexical(query_vector, document_vector, query_tokens, document_tokens)
@@ -222,7 +125,7 @@ def explain(
 
 
 def _absences(part: Part, query: Vector, document: Vector) -> list[str]:
-    """Say which side lacks a part."""
+    """Return one sentence for each side that lacks a part."""
     sides = (("query", query), ("document", document))
     return [
         f"the {side} has no {part} vector, so that part is 0"
@@ -232,7 +135,7 @@ def _absences(part: Part, query: Vector, document: Vector) -> list[str]:
 
 
 def _present(vector: Vector, part: Part) -> bool:
-    if part == "dense":  # a row of zeros is how a batch says that there is none
+    if part == "dense":  # a batch holds a row of zeros where a text has no dense vector
         return vector.dense is not None and bool(vector.dense.any())
     rows = vector.sparse if part == "sparse" else vector.colbert
     return rows is not None and len(rows) > 0
@@ -241,47 +144,48 @@ def _present(vector: Vector, part: Part) -> bool:
 def _lexical(
     query: Vector, document: Vector, query_tokens: list[Token], document_tokens: list[Token]
 ) -> tuple[LexicalMatch, ...]:
-    ours, theirs = query.sparse or {}, document.sparse or {}
-    shared = ours.keys() & theirs.keys()
-    query_places = _places(query_tokens, shared)
-    document_places = _places(document_tokens, shared)
+    query_weights, document_weights = query.sparse or {}, document.sparse or {}
+    shared = query_weights.keys() & document_weights.keys()
+    in_query = _occurrences(query_tokens, shared)
+    in_document = _occurrences(document_tokens, shared)
     matches = []
-    for one in shared:
-        tokens = [*query_places[one], *document_places[one]]
+    for token_id in shared:
+        tokens = [*in_query[token_id], *in_document[token_id]]
         matches.append(
             LexicalMatch(
-                token_id=one,
-                # Vectors of another text than the one at hand may hold tokens it lacks.
-                text=tokens[0].text if tokens else f"#{one}",
-                query_weight=ours[one],
-                document_weight=theirs[one],
-                product=ours[one] * theirs[one],
-                query_spans=tuple(Span(t.start, t.end) for t in query_places[one]),
-                document_spans=tuple(Span(t.start, t.end) for t in document_places[one]),
+                token_id=token_id,
+                # The vectors may belong to another text, with tokens that this text lacks.
+                text=tokens[0].text if tokens else f"#{token_id}",
+                query_weight=query_weights[token_id],
+                document_weight=document_weights[token_id],
+                product=query_weights[token_id] * document_weights[token_id],
+                query_spans=tuple(Span(t.start, t.end) for t in in_query[token_id]),
+                document_spans=tuple(Span(t.start, t.end) for t in in_document[token_id]),
             )
         )
     return tuple(sorted(matches, key=lambda match: (-match.product, match.token_id)))
 
 
-def _places(tokens: list[Token], wanted: set[int]) -> dict[int, list[Token]]:
-    places: dict[int, list[Token]] = {one: [] for one in wanted}
+def _occurrences(tokens: list[Token], wanted: set[int]) -> dict[int, list[Token]]:
+    """Return all tokens with a wanted id, by id."""
+    by_id: dict[int, list[Token]] = {token_id: [] for token_id in wanted}
     for token in tokens:
-        if token.id in places:
-            places[token.id].append(token)
-    return places
+        if token.id in by_id:
+            by_id[token.id].append(token)
+    return by_id
 
 
 def _paired(
     tokens: list[Token], rows: Tokens, side: str, notes: list[str]
 ) -> list[Token] | list[None]:
-    """Return the token of each row, or None for each where merged or cut rows hide them."""
+    """Return the token of each row, or None for every row if rows were merged or cut."""
     if len(tokens) == len(rows):
         return tokens
     if len(rows):
         notes.append(
             f"the {side} has {len(rows)} ColBERT vectors for {len(tokens)} tokens: they were "
-            "merged or cut when it was stored, or made of a longer text, so which token a vector "
-            "stands for is unknown"
+            "merged or cut when it was stored, or made of a longer text, so it is unknown which "
+            "token a vector stands for"
         )
     return [None] * len(rows)
 
@@ -297,6 +201,6 @@ def _alignments(
     similarities = query.astype(np.float32) @ document.astype(np.float32).T
     best = similarities.argmax(axis=1)
     return tuple(
-        Alignment(row, there, float(similarities[row, there]), token, document_tokens[there])
-        for row, (token, there) in enumerate(zip(query_tokens, best.tolist(), strict=True))
+        Alignment(row, match, float(similarities[row, match]), token, document_tokens[match])
+        for row, (token, match) in enumerate(zip(query_tokens, best.tolist(), strict=True))
     )

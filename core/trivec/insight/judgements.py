@@ -15,10 +15,8 @@ from trivec.ingestion.sources.lines import read_lines, utf8, without_end
 from trivec.ingestion.sources.opening import OpenFile
 from trivec.plain import not_json
 
-__all__ = ["Qrels", "checked_grades", "judged_queries", "read_beir", "read_qrels", "read_queries"]
-
 Qrels = Mapping[str, Mapping[str, int]]
-"""For each query the grades of documents; above 0 is relevant."""
+"""For each query the grades of documents; a grade above 0 means relevant."""
 
 _ID_FIELDS = ("_id", "id", "query_id", "query-id", "qid")
 _TEXT_FIELDS = ("text", "query", "question")
@@ -27,7 +25,7 @@ _DOCUMENT_FIELDS = (
     *("corpus-id", "corpus_id", "doc_id", "doc-id", "document_id", "document-id", "document"),
     *("docid", "docno", "doc"),
 )
-_MOST = 2**31 - 1  # of a grade, which what computes the metrics counts in 32 bits
+_MAX_GRADE = 2**31 - 1  # trec_eval has grades of 32 bits
 _GRADE_FIELDS = ("score", "relevance", "grade", "rel", "label")
 
 
@@ -36,13 +34,13 @@ def read_beir(folder: str | Path, *, split: str = "test") -> tuple[dict[str, str
 
     Args:
         folder: The folder.
-        split: Which judgements, such as "test" or "dev".
+        split: The name of the judgements, such as "test" or "dev".
 
     Returns:
         The questions, id to text, and their judgements.
 
     Raises:
-        InvalidOptionError: If a file is missing or cannot be understood.
+        InvalidOptionError: If a file is missing or malformed.
     """
     root = Path(folder)
     candidates = (root / "qrels" / f"{split}.tsv", root / "qrels.tsv")
@@ -55,13 +53,12 @@ def read_beir(folder: str | Path, *, split: str = "test") -> tuple[dict[str, str
 def read_queries(path: str | Path) -> dict[str, str]:
     """Read questions.
 
-    The first line says which it is for the whole file: JSON Lines (`_id` or `id`, `text` or
-    `query`), or id, tab, text, with or without a head that names these two. A quote in a table is
-    a character like others. The file may be compressed with gz or zst.
+    The first line decides on the format of the file: JSON Lines (`_id` or `id`, `text` or `query`),
+    or a table of id, tab, text, with or without a header that names the two columns. Quotes in a
+    table are ordinary characters. The file may be compressed with gz or zst.
 
     Raises:
-        InvalidOptionError: If there is no such file, if it holds no question, or a line is
-            something else.
+        InvalidOptionError: If the file does not exist or holds no question, or a line is malformed.
     """
     queries: dict[str, str] = {}
     as_json: bool | None = None
@@ -69,19 +66,19 @@ def read_queries(path: str | Path) -> dict[str, str]:
         first, as_json = as_json is None, _is_object(line) if as_json is None else as_json
         if as_json:
             row = _object(line, where)
-            one, text = _member(row, _ID_FIELDS, where), _member(row, _TEXT_FIELDS, where)
+            id, text = _member(row, _ID_FIELDS, where), _member(row, _TEXT_FIELDS, where)
         else:
             cells = line.split("\t")
             if len(cells) != 2:
                 raise InvalidOptionError(
                     f"{where}: expected an id, a tab and a text, got {len(cells) - 1} tabs"
                 )
-            one, text = cells
-            if first and one in _QUERY_FIELDS and text in _TEXT_FIELDS:  # the head
+            id, text = cells
+            if first and id in _QUERY_FIELDS and text in _TEXT_FIELDS:  # the header
                 continue
-        if str(one) in queries:
-            raise InvalidOptionError(f"{where}: the query {shown(str(one))} is there twice")
-        queries[str(one)] = str(text)
+        if str(id) in queries:
+            raise InvalidOptionError(f"{where}: the query {shown(str(id))} occurs twice")
+        queries[str(id)] = str(text)
     if not queries:
         raise InvalidOptionError(f"{path}: holds no question")
     return queries
@@ -90,15 +87,15 @@ def read_queries(path: str | Path) -> dict[str, str]:
 def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     """Read judgements.
 
-    The first line says which it is for the whole file: a table of query, document, grade, as
-    BEIR has it; one of query, iteration, document, grade, as TREC has it; or JSON objects such as
-    `{"query_id": "1", "doc_id": "a", "relevance": 2}`. Tables are separated by tabs, or by blanks
-    if the first line has no tab. A head that names the columns says where they are. A grade such
-    as 1.0 counts as an integer. The file may be compressed with gz or zst.
+    The first line decides on the format of the file: a table of query, document, grade, as in BEIR;
+    a table of query, iteration, document, grade, as in TREC; or JSON objects such as
+    `{"query_id": "1", "doc_id": "a", "relevance": 2}`. Columns are separated by tabs, or by blanks
+    if the first line has no tab. A header with the names of the columns decides on their order. A
+    grade such as 1.0 counts as an integer. The file may be compressed with gz or zst.
 
     Raises:
-        InvalidOptionError: If there is no such file, if it holds no judgement, if a line is
-            something else, or if a document is judged twice, differently.
+        InvalidOptionError: If the file does not exist or holds no judgement, a line is malformed,
+            or a document has two different grades.
     """
     qrels: dict[str, dict[str, int]] = {}
     columns: _Columns | None = None
@@ -111,8 +108,8 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
             query, document, grade = (str(_member(row, names, where)) for names in fields)
         else:
             if columns is None:
-                columns, is_head = _columns(line, where)
-                if is_head:
+                columns, is_header = _columns(line, where)
+                if is_header:
                     continue
             query, document, grade = columns.cells(line, where)
         value = _integer(_number(grade), grade, where)
@@ -128,17 +125,17 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
 
 
 def checked_grades(qrels: Mapping[Any, Mapping[Any, Any]]) -> dict[str, dict[str, int]]:
-    """Return judgements whose ids are strings and whose grades are integers, as 1 for 1.0.
+    """Return judgements after checking ids and grades; a grade of 1.0 becomes 1.
 
     Raises:
-        InvalidOptionError: If an id is no string, or a grade no integer.
+        InvalidOptionError: If an id is not a string, or a grade not an integer.
     """
     checked: dict[str, dict[str, int]] = {}
     for query, grades in qrels.items():
         where = f"qrels of {shown(query)}"
-        for one in (query, *grades):
-            if not isinstance(one, str):
-                raise InvalidOptionError(f"{where}: the id {shown(one)} is no string")
+        for id in (query, *grades):
+            if not isinstance(id, str):
+                raise InvalidOptionError(f"{where}: the id {shown(id)} is not a string")
         checked[query] = {
             document: _integer(_number(grade), grade, where) for document, grade in grades.items()
         }
@@ -149,22 +146,22 @@ def judged_queries(queries: Mapping[str, str], qrels: Qrels) -> dict[str, str]:
     """Return the questions that have judgements, in the order of `queries`.
 
     Raises:
-        InvalidOptionError: If there is none, a judged question has no text, or something else
-            is given.
+        InvalidOptionError: If no question has a judgement, a judged question has no text, or an
+            argument has the wrong type.
     """
     expect(queries, Mapping, "queries", "a mapping of ids to questions")
     expect(qrels, Mapping, "qrels", "a mapping of ids of questions to {id of a document: grade}")
-    for one, text in queries.items():
-        expect(text, str, f"queries[{shown(one)}]", "the text of a question")
-    for one, grades in qrels.items():
-        expect(grades, Mapping, f"qrels[{shown(one)}]", "a mapping of ids of documents to grades")
-    missing = [one for one in qrels if one not in queries]
+    for id, text in queries.items():
+        expect(text, str, f"queries[{shown(id)}]", "the text of a question")
+    for id, grades in qrels.items():
+        expect(grades, Mapping, f"qrels[{shown(id)}]", "a mapping of ids of documents to grades")
+    missing = [id for id in qrels if id not in queries]
     if missing:
         raise InvalidOptionError(
             f"{len(missing)} of {len(qrels)} judged queries have no text, {shown(missing[0])} "
             "first; give their texts, or leave their judgements out"
         )
-    judged = {one: text for one, text in queries.items() if qrels.get(one)}
+    judged = {id: text for id, text in queries.items() if qrels.get(id)}
     if not judged:
         raise InvalidOptionError("no query has a judgement")
     return judged
@@ -172,7 +169,7 @@ def judged_queries(queries: Mapping[str, str], qrels: Qrels) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where a table has its columns, and whether TREC's iteration is among them."""
+    """The positions of a table's columns, and whether TREC's iteration is among them."""
 
     tabs: bool
     width: int
@@ -193,19 +190,19 @@ class _Columns:
         if self.iteration and not _is_iteration(cells[1]):
             raise InvalidOptionError(
                 f"{where}: expected query, iteration, document, grade, as TREC has them; "
-                f"the iteration {shown(cells[1])} is no number"
+                f"the iteration {shown(cells[1])} is not a number"
             )
         return cells[self.query], cells[self.document], cells[self.grade]
 
 
 def _columns(line: str, where: str) -> tuple[_Columns, bool]:
-    """Return the columns that the first line shows, and whether it is a head."""
+    """Return the columns according to the first line, and whether it is a header."""
     tabs = "\t" in line
     cells = _cells(line, tabs=tabs)
     groups = (_QUERY_FIELDS, _DOCUMENT_FIELDS, _GRADE_FIELDS)
-    places = [[i for i, cell in enumerate(cells) if cell in names] for names in groups]
-    if all(len(found) == 1 for found in places):
-        (query,), (document,), (grade,) = places
+    positions = [[i for i, cell in enumerate(cells) if cell in names] for names in groups]
+    if all(len(matching) == 1 for matching in positions):
+        (query,), (document,), (grade,) = positions
         return _Columns(tabs, len(cells), query, document, grade), True
     if len(cells) not in (3, 4):
         raise InvalidOptionError(
@@ -214,8 +211,8 @@ def _columns(line: str, where: str) -> tuple[_Columns, bool]:
         )
     if _number(cells[-1]) is None:
         raise InvalidOptionError(
-            f"{where}: the grade {shown(cells[-1])} is no integer; if this line is a head, name "
-            f"its columns such as {', '.join(names[0] for names in groups)}"
+            f"{where}: the grade {shown(cells[-1])} is not an integer; if this line is a header, "
+            f"name its columns such as {', '.join(names[0] for names in groups)}"
         )
     width = len(cells)
     return _Columns(tabs, width, 0, width - 2, width - 1, iteration=width == 4), False
@@ -248,22 +245,22 @@ def _is_object(line: str) -> bool:
 def _number(grade: object) -> float | None:
     try:
         text = str(grade).strip()
-        return None if "_" in text else float(text)  # Python alone reads 1_0 as a number
+        return None if "_" in text else float(text)  # only Python reads 1_0 as a number
     except (ValueError, RecursionError):
         return None
 
 
 def _integer(value: float | None, grade: object, where: str) -> int:
     if value is None or not value.is_integer():
-        raise InvalidOptionError(f"{where}: the grade {shown(grade)} is no integer")
-    if abs(value) > _MOST:
+        raise InvalidOptionError(f"{where}: the grade {shown(grade)} is not an integer")
+    if abs(value) > _MAX_GRADE:
         raise InvalidOptionError(f"{where}: the grade {shown(grade)} is beyond 32 bits")
     return int(value)
 
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        return json_object(line, floats_as_written=True)  # like the cells of a table
+        return json_object(line, floats_as_written=True)  # as in a table
     except (ValueError, RecursionError) as error:
         raise InvalidOptionError(f"{where}: {not_json(error)}") from error
 

@@ -9,19 +9,17 @@ from typing import Any
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.insight.judgements import Qrels, checked_grades
 
-__all__ = ["Measures"]
-
 
 class Measures:
-    """Some measures, such as nDCG@10, RR@10, R@100 and AP, for one set of judgements.
+    """Measures such as nDCG@10, RR@10, R@100 and AP, for one set of judgements.
 
     Args:
-        names: As ir-measures spells them (https://ir-measur.es).
-        qrels: The judgements; a query that they lack is not measured.
+        names: The names as ir-measures spells them (https://ir-measur.es).
+        qrels: The judgements; queries without judgements are not measured.
 
     Raises:
-        InvalidOptionError: If a name is unknown, cannot be computed, or there is none; or if an
-            id is no string or a grade no integer.
+        InvalidOptionError: If a name is unknown, a measure cannot be computed, or the list is
+            empty; or if an id is not a string or a grade not an integer.
         MissingDependencyError: If ir-measures is not installed.
 
     Example:
@@ -40,7 +38,7 @@ class Measures:
             raise InvalidOptionError(f"metrics={names!r}; give a list of names such as ['nDCG@10']")
         self.names = tuple(dict.fromkeys(names))
         self.queries = tuple(qrels)
-        # trec_eval reads memory that is not its own where a grade is below -1.
+        # trec_eval reads foreign memory if a grade is below -1.
         grades = {
             query: {document: max(0, grade) for document, grade in row.items()}
             for query, row in checked_grades(qrels).items()
@@ -53,48 +51,49 @@ class Measures:
                 _check(measure)
                 self._measures[name] = measure
                 self._evaluators[name] = ir_measures.evaluator([measure], grades)
-        # Only computing tells of some that they cannot be computed; so before anything is searched.
+        # Some measures fail only when they are computed; so compute one before the search.
         self({query: ["?"] for query in self.queries[:1]})
 
     @property
     def depth(self) -> int | None:
-        """How many documents of a ranking matter; None for all."""
+        """The number of documents of a ranking that matter; None for all."""
         cutoffs = [measure.params.get("cutoff") for measure in self._measures.values()]
         return None if None in cutoffs else max(cutoffs)
 
     def __call__(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
-        """Measure rankings, best document first; a query without one counts as 0.
+        """Measure rankings, best document first; a query without a ranking has the value 0.
 
         Returns:
             For each name, the value of each judged query.
         """
-        # Made-up scores that fall by 1: equal scores would be ranked by trec_eval's own rule,
-        # the last id first, instead of in the order that the user sees.
+        # Artificial scores that fall by 1: trec_eval would sort equal scores by descending id,
+        # instead of in the order that the user sees.
         run = {
-            query: {document: float(-place) for place, document in enumerate(documents)}
+            query: {document: float(-rank) for rank, document in enumerate(documents)}
             for query, documents in rankings.items()
         }
         values = {name: dict.fromkeys(self.queries, 0.0) for name in self.names}
         for name, evaluator in self._evaluators.items():
             with _named(name):
-                for found in evaluator.iter_calc(run):
-                    values[name][found.query_id] = float(found.value)
+                for result in evaluator.iter_calc(run):
+                    values[name][result.query_id] = float(result.value)
         return values
 
 
 def _check(measure: Any) -> None:  # noqa: ANN401 - ir-measures has no types
-    """Raise what ir-measures or trec_eval would not say, or not in words."""
-    required = [name for name, kind in measure.SUPPORTED_PARAMS.items() if kind.required]
+    """Raise `ValueError` for mistakes that ir-measures or trec_eval would not report in words."""
+    supported = measure.SUPPORTED_PARAMS.items()
+    required = [name for name, parameter in supported if parameter.required]
     if missing := [name for name in required if name not in measure.params]:
         raise ValueError(f"it needs {', '.join(missing)}")
     measure.validate_params()
-    if measure.params.get("cutoff", 1) < 1:  # which aborts the process
+    if measure.params.get("cutoff", 1) < 1:  # trec_eval would abort the process
         raise ValueError("its cutoff is below 1")
 
 
 @contextmanager
 def _named(metric: str) -> Iterator[None]:
-    """Say which metric failed."""
+    """Name the metric in errors."""
     try:
         yield
     except Exception as error:  # AssertionError, KeyError, CalledProcessError and others

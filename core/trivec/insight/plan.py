@@ -1,4 +1,4 @@
-"""What vectors cost in each database: bytes computed from the layouts that connectors write."""
+"""The storage that vectors take in each database, computed from the layouts of the connectors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from trivec.errors import InvalidOptionError
 from trivec.schema import Schema
 from trivec.search import Part
 
-__all__ = ["MODELS", "StorageChoice", "plan", "schema_of"]
-
 MODELS: Mapping[str, Schema] = {
     "BAAI/bge-m3": Schema(1024, True, 1024, "BAAI/bge-m3"),
     "BAAI/bge-m3-unsupervised": Schema(1024, False, None, "BAAI/bge-m3-unsupervised"),
@@ -21,13 +19,13 @@ MODELS: Mapping[str, Schema] = {
     "BAAI/bge-small-en-v1.5": Schema(384, False, None, "BAAI/bge-small-en-v1.5"),
     "demo": Schema(384, True, 384, "demo"),
 }
-"""The vectors of models by name, so that planning need not load one."""
+"""The vectors of known models, so that planning does not load a model."""
 
-# The most numbers of one document's multivector in Qdrant (lib/common/common/src/validation.rs),
-# and the most elements of an array in Milvus. Longer rows are pooled down to them.
+# The maximum numbers in one document's multivector in Qdrant (lib/common/common/src/validation.rs)
+# and the maximum elements of an array in Milvus. Longer rows are pooled to fit.
 _QDRANT_FLOATS = 2**20 - 1
 _MILVUS_ROWS = 4096
-_MOST = 10**12  # tokens of a document
+_MAX_TOKENS = 10**12  # of a document
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +35,10 @@ class StorageChoice:
     Args:
         database: "qdrant", "milvus" or "vespa".
         part: The part.
-        storage: What it is called there.
+        storage: The name of the storage type in the database.
         formula: The bytes of one document, with d dimensions, t ColBERT vectors, s lexical terms.
-        document_bytes: The formula's value.
-        default: Whether the connector stores it so unless told otherwise.
+        document_bytes: The value of the formula.
+        default: Whether this is the connector's default.
     """
 
     database: str
@@ -52,21 +50,21 @@ class StorageChoice:
 
     @property
     def bytes_per_thousand(self) -> int:
-        """Bytes of 1,000 documents."""
+        """The bytes of 1,000 documents."""
         return round(1000 * self.document_bytes)
 
 
 def plan(schema: Schema, *, tokens: float, terms: float | None = None) -> list[StorageChoice]:
-    """Return what each way to store the vectors takes.
+    """Return the bytes of each way to store the vectors.
 
-    The numbers are computed from the layouts, not measured. They leave out texts, metadata, the
-    graphs and posting lists that indexes add, logs and replicas.
+    The numbers are computed from the layouts, not measured. They do not include texts, metadata,
+    the graphs and posting lists of indexes, logs and replicas.
 
     Args:
-        schema: Which vectors there are.
-        tokens: The mean tokens of a document's text; its ColBERT vectors are one more.
-        terms: The mean different tokens with a lexical weight; by default every token, which is
-            the most there can be.
+        schema: The vectors of a document.
+        tokens: The mean number of tokens in a document's text; it has one more ColBERT vector.
+        terms: The mean number of distinct tokens with a lexical weight; by default every token,
+            which is the maximum.
 
     Raises:
         InvalidOptionError: If a number is below 0 or above 10**12, or there are more terms than
@@ -77,10 +75,10 @@ def plan(schema: Schema, *, tokens: float, terms: float | None = None) -> list[S
         >>> [c.bytes_per_thousand for c in choices if c.storage == "float16 multivector"]
         [409600000]
     """
-    if not 0 <= tokens <= _MOST or (terms is not None and not 0 <= terms <= tokens):
+    if not 0 <= tokens <= _MAX_TOKENS or (terms is not None and not 0 <= terms <= tokens):
         raise InvalidOptionError(
             f"{named('tokens', tokens)}, {named('terms', terms)}: expected numbers from 0 to "
-            f"{_MOST:,}, and no more terms than tokens"
+            f"{_MAX_TOKENS:,}, and no more terms than tokens"
         )
     choices: list[StorageChoice] = []
     if schema.dense is not None:
@@ -122,7 +120,7 @@ def _dense(d: int) -> Iterator[StorageChoice]:
 
 
 def _sparse(s: float) -> Iterator[StorageChoice]:
-    """A term is an id of 4 bytes and a weight."""
+    """Return the choices for lexical weights; a term is an id of 4 bytes and a weight."""
     yield StorageChoice("qdrant", "sparse", "float32 + float16 index", "8 s + 6 s", 14 * s, True)
     yield StorageChoice("qdrant", "sparse", "float32 + float32 index", "8 s + 8 s", 16 * s, False)
     yield StorageChoice("milvus", "sparse", "SPARSE_FLOAT_VECTOR", "8 s", 8 * s, True)
@@ -151,7 +149,7 @@ def _colbert(d: int, t: float) -> Iterator[StorageChoice]:
     for name, formula, size, default in (
         ("native, FLOAT_VECTOR", "4 t d", 4.0, True),
         ("native, FLOAT16_VECTOR", "2 t d", 2.0, False),
-        # Strings hold no bytes: base64 makes 4 characters of 3.
+        # Strings cannot hold bytes: base64 makes 4 characters of 3 bytes.
         ("payload, float16 in base64", "8/3 t d", 8 / 3, False),
     ):
         yield StorageChoice("milvus", "colbert", name, formula + pooled, size * rows * d, default)

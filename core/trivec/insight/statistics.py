@@ -1,4 +1,4 @@
-"""How sure a mean over queries is, and whether two differ by more than chance."""
+"""Confidence intervals of means over queries, and significance tests of their differences."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "bootstrap_interval", "holm", "randomisation_p"]
-
 RESAMPLES = 10_000
 
-# Numbers drawn at once: 32 MiB of int64.
+# Random numbers drawn at once: 32 MiB of int64.
 _MAX_DRAWN = 4 * 1024 * 1024
 
 Values = NDArray[np.float64]
@@ -32,8 +30,8 @@ def bootstrap_interval(values: Values, *, level: float = 0.95, seed: int = 0) ->
 
     Args:
         values: float64 (n,), one number per query.
-        level: How often the interval should hold the mean.
-        seed: Of the random resamples; equal seeds and lengths resample the same queries.
+        level: The confidence level.
+        seed: The seed of the resamples; equal seeds and lengths resample the same queries.
 
     Example:
         >>> bootstrap_interval(np.full(20, 0.5))
@@ -52,14 +50,14 @@ def bootstrap_interval(values: Values, *, level: float = 0.95, seed: int = 0) ->
 def randomisation_p(differences: Values, *, seed: int = 0) -> float:
     """Return the two-sided p-value of a paired randomisation test.
 
-    Were two systems the same, each query's difference could as well have the other sign; the
-    p-value is how often random signs give a mean at least as far from 0. Fisher's test as Smucker,
-    Allan and Carterette recommend it for retrieval (2007); the +1 keeps it valid (Phipson and
-    Smyth, 2010).
+    If two systems were equal, each query's difference could as well have the opposite sign. The
+    p-value is the share of random signs that give a mean at least as far from 0. This is Fisher's
+    test as Smucker, Allan and Carterette recommend it for retrieval (2007); the +1 keeps it valid
+    (Phipson and Smyth, 2010).
 
     Args:
         differences: float64 (n,), one system's value minus the other's for each query.
-        seed: Of the random signs.
+        seed: The seed of the random signs.
 
     Example:
         >>> randomisation_p(np.zeros(5)), randomisation_p(np.full(30, 0.1)) < 0.001
@@ -73,13 +71,13 @@ def randomisation_p(differences: Values, *, seed: int = 0) -> float:
     extreme = 0
     for rows in _chunks(n):
         signs = rng.integers(0, 2, (rows, n), dtype=np.int8) * 2.0 - 1.0
-        # 1e-12: sums of the same numbers in another order are equal.
+        # 1e-12: sums of the same numbers in another order count as equal.
         extreme += int(np.count_nonzero(np.abs(signs @ differences) >= observed - 1e-12))
     return (extreme + 1) / (RESAMPLES + 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected for being many (Holm, 1979).
+    """Return p-values corrected for multiple tests (Holm, 1979).
 
     Example:
         >>> holm([0.01, 0.04, 0.03])

@@ -1,9 +1,9 @@
-"""The best weights for one's own questions, and whether they are better by more than chance."""
+"""Find the best weights for a set of questions, and test whether their gain is significant."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,73 +17,23 @@ from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
-from trivec.insight.statistics import Interval, bootstrap_interval, randomisation_p
+from trivec.insight.statistics import bootstrap_interval, randomisation_p
+from trivec.insight.tuned import Trial, TunedWeights
 from trivec.scores import Weights
 from trivec.stores.store import Store
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Tried", "Tuning", "tune"]
+_STEPS = 20
+"""The grid holds every triple of multiples of 1/20 that sums to 1: 231 triples."""
 
-STEPS = 20
-"""The grid has every triple of multiples of 1/20 that sums to 1: 231 of them."""
-
-SIGNIFICANT = 0.05
-
-Column = NDArray[np.float64]
+_Column = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """Weights and the mean of the metric on the tuning half."""
-
-    weights: Weights
-    mean: float
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """What tuning found; prints with rich.
-
-    Args:
-        metric: What was made as large as possible.
-        weights: The best weights on the tuning half; those of `baseline` if none is better.
-        baseline: What they are compared with.
-        tuning: The means on the tuning half: baseline, tuned.
-        testing: The means on the other half: baseline, tuned. This is the honest number.
-        interval: The 95 % bootstrap interval of the gain on the testing half.
-        p: Of the two-sided paired randomisation test on the testing half.
-        queries: How many questions each half has.
-        tried: Every weights that were tried.
-    """
-
-    metric: str
-    weights: Weights
-    baseline: Weights
-    tuning: tuple[float, float]
-    testing: tuple[float, float]
-    interval: Interval
-    p: float
-    queries: tuple[int, int]
-    tried: tuple[Tried, ...] = field(repr=False, default=())
-
-    @property
-    def warning(self) -> str | None:
-        """Why the weights should not be trusted, or None."""
-        before, after = self.testing
-        if self.weights == self.baseline:
-            return "no weights were better than the baseline; keep it"
-        if after <= before:
-            return (
-                "the gain did not carry over to the questions that were held out; keep the baseline"
-            )
-        if self.p >= SIGNIFICANT:
-            return (
-                f"the gain may be chance (p = {self.p:.3f} on {self.queries[1]} questions held "
-                "out); keep the baseline, or judge more questions"
-            )
-        return None
+class Tuning(TunedWeights):
+    """The best weights and their gain, as `TunedWeights` has them; prints with rich."""
 
     def __rich__(self) -> RenderableType:
         from trivec.insight.rendering.tuning_text import tuning_text
@@ -103,11 +53,11 @@ def tune(
     filter: Filter | None = None,
     seed: int = 0,
 ) -> Tuning:
-    """Find the weights of the hybrid score that suit one's own questions best.
+    """Find the weights of the hybrid score that are best for your questions.
 
-    Each question is searched once. Its hits carry the three parts, and every weights are tried
-    on these, ranked as the store would rank them; so the search costs the same for 1 or 231
-    weights. A random half of the questions chooses, the other half says what the choice is worth.
+    Each question is searched once. Its hits carry the three parts, so all weights can be tried on
+    the same hits, ranked as the store would rank them: searching costs the same for 1 or 231
+    weights. A random half of the questions chooses the weights, the other half measures their gain.
 
     The pool of a question is the best `2 * candidates` hits by `baseline`, out of a union of up to
     `4 * candidates`: a document far down in all three parts is left out.
@@ -117,11 +67,11 @@ def tune(
         encoder: The encoder that made its vectors.
         queries: The questions, id to text; those without judgements are left out.
         qrels: For each question the grades of documents.
-        metric: As ir-measures spells it.
+        metric: The metric's name as ir-measures spells it.
         baseline: The weights to compare with.
-        candidates: How many documents each source gives in your searches.
+        candidates: The number of candidates per source in your searches.
         filter: A condition that every hit satisfies.
-        seed: Of the split into halves.
+        seed: The seed of the split into halves.
 
     Raises:
         InvalidOptionError: If fewer than 4 questions have judgements, the metric cannot be
@@ -145,25 +95,29 @@ def tune(
     half = len(names) // 2
     learning = [names[i] for i in sorted(order[:half])]
     held_out = [names[i] for i in sorted(order[half:])]
-    # A wrong metric or grade is told before anything is encoded.
+    # A wrong metric or grade fails before anything is encoded.
     measures = [
-        Measures([metric], {name: qrels[name] for name in some}) for some in (learning, held_out)
+        Measures([metric], {name: qrels[name] for name in part}) for part in (learning, held_out)
     ]
     store.schema.check_model(encoder.schema.model)
     store.search_many([], weights=baseline, candidates=candidates, filter=filter)
     vectors = encoder.encode_queries(list(judged.values()))
-    # A little of every part, so that all of them are computed.
-    found = store.search_many(
-        vectors, k=2 * candidates, candidates=candidates, weights=_all(baseline), filter=filter
+    # Weights above 0 make the search compute all three parts.
+    hits = store.search_many(
+        vectors,
+        k=2 * candidates,
+        candidates=candidates,
+        weights=_above_zero(baseline),
+        filter=filter,
     )
-    pools = {name: _Pool(hits, candidates) for name, hits in zip(names, found, strict=True)}
-    first, second = (_Measured(half, pools) for half in measures)
-    tried = [Tried(weights, first.mean(weights)) for weights in [baseline, *_grid()]]
-    highest = max(one.mean for one in tried)
-    # Of equally good weights those nearest to the baseline, which is the first of all.
+    pools = {name: _Pool(some, candidates) for name, some in zip(names, hits, strict=True)}
+    first, second = (_Half(measured, pools) for measured in measures)
+    tried = [Trial(weights, first.mean(weights)) for weights in [baseline, *_grid()]]
+    highest = max(trial.mean for trial in tried)
+    # Among equally good weights, take those nearest to the baseline, which is the first trial.
     best = min(
-        (one for one in tried if one.mean >= highest - 1e-12),
-        key=lambda one: _distance(one.weights, baseline),
+        (trial for trial in tried if trial.mean >= highest - 1e-12),
+        key=lambda trial: _distance(trial.weights, baseline),
     )
     before, after = second.column(baseline), second.column(best.weights)
     return Tuning(
@@ -180,7 +134,7 @@ def tune(
 
 
 class _Pool:
-    """The hits of one question with their parts, ranked by any weights as a store would."""
+    """The hits of one question with their parts, to be ranked by any weights as a store would."""
 
     def __init__(self, hits: Sequence[Hit], candidates: int) -> None:
         ordered = sorted(hits, key=lambda hit: hit.document.id)  # a stable sort then breaks ties
@@ -193,19 +147,19 @@ class _Pool:
         self._sparse = _first(sparse, candidates) & (sparse > 0)
 
     def ranking(self, weights: Weights, depth: int) -> list[str]:
-        """Return the best ids: a source whose weight is 0 gives no candidates."""
+        """Return the best ids; a source with weight 0 contributes no candidates."""
         if (weights.dense > 0) == (weights.sparse > 0):
-            there = self._dense | self._sparse
+            is_candidate = self._dense | self._sparse
         else:
-            there = self._dense if weights.dense > 0 else self._sparse
-        rows = np.flatnonzero(there)
+            is_candidate = self._dense if weights.dense > 0 else self._sparse
+        rows = np.flatnonzero(is_candidate)
         scores = self._parts[rows] @ np.array([weights.dense, weights.sparse, weights.colbert])
         best: list[str] = self._ids[rows[np.argsort(-scores, kind="stable")[:depth]]].tolist()
         return best
 
 
-class _Measured:
-    """A metric on some questions, for any weights."""
+class _Half:
+    """The metric on one half of the questions, for any weights."""
 
     def __init__(self, measures: Measures, pools: Mapping[str, _Pool]) -> None:
         self._metric = measures.names[0]
@@ -213,7 +167,7 @@ class _Measured:
         self._pools = {name: pools[name] for name in measures.queries}
         self._depth = self._measures.depth or max(len(pool._ids) for pool in pools.values())
 
-    def column(self, weights: Weights) -> Column:
+    def column(self, weights: Weights) -> _Column:
         """Return the value of each question."""
         rankings = {name: pool.ranking(weights, self._depth) for name, pool in self._pools.items()}
         return np.fromiter(self._measures(rankings)[self._metric].values(), np.float64)
@@ -223,21 +177,21 @@ class _Measured:
         return float(self.column(weights).mean())
 
 
-def _first(scores: Column, count: int) -> NDArray[np.bool_]:
+def _first(scores: _Column, count: int) -> NDArray[np.bool_]:
     chosen = np.zeros(len(scores), bool)
     chosen[np.argsort(-scores, kind="stable")[:count]] = True
     return chosen
 
 
 def _grid() -> Iterator[Weights]:
-    for dense in range(STEPS + 1):
-        for sparse in range(STEPS + 1 - dense):
-            parts = (dense, sparse, STEPS - dense - sparse)
-            yield Weights(*(round(part / STEPS, 6) for part in parts))
+    for dense in range(_STEPS + 1):
+        for sparse in range(_STEPS + 1 - dense):
+            parts = (dense, sparse, _STEPS - dense - sparse)
+            yield Weights(*(round(part / _STEPS, 6) for part in parts))
 
 
-def _all(weights: Weights) -> Weights:
-    """Return weights above 0 as near as may be, so that a search computes every part."""
+def _above_zero(weights: Weights) -> Weights:
+    """Return the closest weights that are all above 0, so that a search computes every part."""
     least = weights.total / 100
     return Weights(*(max(least, w) for w in (weights.dense, weights.sparse, weights.colbert)))
 

@@ -17,10 +17,10 @@ import numpy as np
 from safetensors import SafetensorError
 
 from trivec.collection import Collection
-from trivec.document import Document, Json
+from trivec.document import Document
 from trivec.errors import StoreError
 from trivec.fields import FieldType
-from trivec.plain import MALFORMED
+from trivec.plain import MALFORMED, Json
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.stores.folder import (

@@ -8,7 +8,7 @@ from trivec.arguments import expect
 from trivec.collection import Collection
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidVectorsError
-from trivec.fields import check_values
+from trivec.filters.declared import check_values
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.search import Mode, Search

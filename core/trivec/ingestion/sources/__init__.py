@@ -1,4 +1,4 @@
-"""Documents from files: JSON Lines, CSV, TSV, Parquet, folders of text, also compressed."""
+"""Documents from files: JSON Lines, CSV, TSV, Parquet and folders of text, also compressed."""
 
 from trivec.ingestion.sources.members import LAYOUTS
 from trivec.ingestion.sources.rejects import RejectFile

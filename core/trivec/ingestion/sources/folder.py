@@ -9,8 +9,6 @@ from pathlib import Path
 
 from trivec.ingestion.sources.row import Row
 
-__all__ = ["HIDDEN", "TEXT_SUFFIXES", "read_folder"]
-
 TEXT_SUFFIXES = (".txt", ".md", ".rst", ".text")
 HIDDEN = "hidden"
 
@@ -20,14 +18,14 @@ def read_folder(path: str, passed_over: Counter[str]) -> Iterator[Row]:
 
     Args:
         path: The folder.
-        passed_over: Counts the other files by kind, such as "*.pdf"; hidden ones too.
+        passed_over: Counts the skipped files by kind, such as "*.pdf" or "hidden".
     """
     unlisted: list[OSError] = []
     for folder, folders, names in os.walk(path, onerror=unlisted.append):
         for name in folders:
             if name.startswith("."):
                 passed_over[HIDDEN] += 1
-            elif Path(folder, name).is_symlink():  # os.walk does not follow it
+            elif Path(folder, name).is_symlink():  # os.walk does not follow links
                 passed_over["links to folders"] += 1
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -52,7 +50,7 @@ def read_folder(path: str, passed_over: Counter[str]) -> Iterator[Row]:
 
 
 def _other_kind(file: Path) -> str:
-    """Return what a file is that is no text file; nothing for a text file."""
+    """Return the kind of a file that is not a text file, or "" for a text file."""
     if file.name.startswith("."):
         return HIDDEN
     suffix = file.suffix.lower()

@@ -11,14 +11,12 @@ from trivec.ingestion.sources.lines import read_lines, utf8, without_end
 from trivec.ingestion.sources.row import Row, distinct
 from trivec.plain import not_json
 
-__all__ = ["json_object", "read_jsonl"]
-
 
 def read_jsonl(stream: BinaryIO, path: str) -> Iterator[Row]:
     """Yield one row per line that is not blank.
 
     Raises:
-        InvalidOptionError: If the file is one JSON value over several lines, or an array.
+        InvalidOptionError: If the file is an array, or a JSON value over several lines.
     """
     first = True
     for number, line in enumerate(read_lines(stream, path), start=1):
@@ -30,23 +28,23 @@ def read_jsonl(stream: BinaryIO, path: str) -> Iterator[Row]:
         where, content = f"line {number}", without_end(line)
         try:
             yield Row(where, json_object(line), content)
-        except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
+        except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
             yield Row(where, None, content, not_json(error))
 
 
 def json_object(line: str, *, floats_as_written: bool = False) -> dict[str, Any]:
-    """Read one line as a JSON object whose members all have different names.
+    """Parse one line as a JSON object whose members have distinct names.
 
     Args:
-        line: The line, as `read_lines` gives it.
-        floats_as_written: Whether a float stays text.
+        line: The line, as `read_lines` yields it.
+        floats_as_written: Whether a float is returned as the text of its digits.
 
     Raises:
-        ValueError: If it is something else, or no UTF-8.
+        ValueError: If it is something else, or not UTF-8.
 
     >>> json_object('{"id": 1, "id": 2}')
     Traceback (most recent call last):
-    ValueError: the member 'id' is there twice
+    ValueError: the member 'id' occurs twice
     """
     parse_float = str if floats_as_written else None
     value = json.loads(utf8(line), object_pairs_hook=distinct, parse_float=parse_float)
@@ -56,7 +54,7 @@ def json_object(line: str, *, floats_as_written: bool = False) -> dict[str, Any]
 
 
 def _check(line: str, path: str) -> None:
-    """Raise `InvalidOptionError` if the first line begins a value that is no line of its own."""
+    """Raise `InvalidOptionError` if the first line begins an array or a multi-line object."""
     if line.startswith("["):
         raise InvalidOptionError(
             f"{path!r} holds a JSON array, expected one object on each line; "

@@ -1,4 +1,4 @@
-"""The lines of a text, once it is certain that it is text in UTF-8."""
+"""The lines of a text, after a check that it is UTF-8."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import BinaryIO
 
 from trivec.errors import InvalidOptionError
 
-__all__ = ["read_lines", "utf8", "without_end"]
-
 BLOCK_BYTES = 64 * 1024
 
 _MARKS = {
@@ -18,7 +16,7 @@ _MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
-"""What a text in another encoding begins with; the longer marks stand first."""
+"""The byte order marks of other encodings; longer marks come first."""
 
 _MAGIC = {
     rb"\x1f\x8b": "is compressed with gzip",
@@ -28,22 +26,22 @@ _MAGIC = {
     rb"PK\x03\x04": "is a zip file, as spreadsheets are too",
     rb"PAR1": "is a Parquet file",
 }
-"""What files of other kinds begin with, as regular expressions."""
+"""The first bytes of other kinds of files, as regular expressions."""
 
 
 def read_lines(stream: BinaryIO, path: str) -> Iterator[str]:
-    r"""Yield the lines of a text in UTF-8 with their ends, without a byte order mark.
+    r"""Yield the lines of a text in UTF-8 with their line ends, without a byte order mark.
 
-    A line ends with "\n" or "\r\n". Only if the first line ends with "\r" alone, all of them do;
-    elsewhere "\r" is an ordinary character. A byte that is no UTF-8 is a lone surrogate, so that
-    only its own line is refused; see `utf8`.
+    A line ends with "\n" or "\r\n". If the first line ends with "\r" alone, all lines do; otherwise
+    "\r" is an ordinary character. A byte that is not UTF-8 becomes a lone surrogate, so that only
+    its own line is rejected; see `utf8`.
 
     Args:
         stream: The bytes.
-        path: Named in the error.
+        path: The name of the file in the error.
 
     Raises:
-        InvalidOptionError: If this is no text in UTF-8.
+        InvalidOptionError: If this is not text in UTF-8.
     """
     blocks: list[bytes] = []
     ended = False
@@ -61,10 +59,10 @@ def read_lines(stream: BinaryIO, path: str) -> Iterator[str]:
 
 
 def utf8(text: str) -> str:
-    """Return a line that `read_lines` gave, if it is text in UTF-8.
+    """Return a line of `read_lines`, if it is valid UTF-8.
 
     Raises:
-        UnicodeDecodeError: If it holds bytes that are no UTF-8.
+        UnicodeDecodeError: If it contains bytes that are not UTF-8.
     """
     return text if text.isascii() else text.encode(errors="surrogateescape").decode()
 
@@ -75,7 +73,7 @@ def without_end(line: str) -> str:
 
 
 def _check(first: bytes, path: str) -> None:
-    """Raise `InvalidOptionError` if the first line says that this is no text in UTF-8."""
+    """Raise `InvalidOptionError` if the first line shows that this is not text in UTF-8."""
     for magic, what in _MAGIC.items():
         if re.match(magic, first):
             raise InvalidOptionError(
@@ -93,21 +91,21 @@ def _check(first: bytes, path: str) -> None:
 
 
 def _read(stream: BinaryIO) -> bytes:
-    """Return what is there at once; nothing is the end."""
-    block: bytes = stream.read1(BLOCK_BYTES)  # type: ignore[attr-defined]  # all of ours have it
+    """Return the bytes that are available now; b"" at the end."""
+    block: bytes = stream.read1(BLOCK_BYTES)  # type: ignore[attr-defined]  # all our streams do
     return block
 
 
 def _split(block: bytes, stream: BinaryIO, end: bytes) -> Iterator[bytes]:
-    begun: list[bytes] = []
+    pending: list[bytes] = []  # the pieces of the line that has not ended
     while block:
-        first, *whole = block.split(end)
-        begun.append(first)
-        if whole:
-            yield b"".join(begun) + end
-            begun = [whole.pop()]
-            for line in whole:
+        first, *others = block.split(end)
+        pending.append(first)
+        if others:
+            yield b"".join(pending) + end
+            pending = [others.pop()]
+            for line in others:
                 yield line + end
         block = _read(stream)
-    if last := b"".join(begun):
+    if last := b"".join(pending):
         yield last

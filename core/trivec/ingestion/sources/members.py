@@ -1,4 +1,4 @@
-"""Which members of a row are id, text and metadata."""
+"""The members of a row: which of them are id, text and metadata."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from uuid import UUID
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 
-__all__ = ["LAYOUTS", "METADATA", "Members", "document_of"]
-
 LAYOUTS = ("nested", "flat")
 METADATA = "metadata"
 
@@ -18,12 +16,12 @@ _SAY = "say which with metadata='nested' or 'flat' (--metadata)"
 
 
 class Members:
-    """Makes documents of the rows of one file, by one rule for all of them.
+    """Makes documents of the rows of one file, all by the same layout.
 
     In the layout "nested" the metadata is one object, in the member "metadata", and a row has no
-    other members beside id and text. In the layout "flat" every other member is metadata, also one
-    named "metadata". The first row that has more than id and text decides which layout it is;
-    a later row that does not fit is an error.
+    other members except id and text. In the layout "flat" every other member is metadata, also a
+    member named "metadata". The first row with more than id and text decides on the layout; a later
+    row that does not match it is an error.
 
     Args:
         id_field: The member that holds the id; a number or a UUID becomes text.
@@ -31,7 +29,7 @@ class Members:
         metadata: "nested" or "flat"; None lets the rows decide.
 
     Raises:
-        InvalidOptionError: If there is no such layout.
+        InvalidOptionError: If the layout is unknown.
 
     Example:
         >>> members = Members()
@@ -50,20 +48,20 @@ class Members:
         self._id_field = id_field
         self._text_field = text_field
         self._layout = metadata
-        # Whether a member named "metadata" is one like others: somebody or an earlier row said so.
+        # Whether "metadata" is an ordinary member, according to the option or an earlier row.
         self._ordinary = metadata == "flat"
 
     def document(self, values: Mapping[str, Any]) -> Document:
         """Make a document of a row.
 
         Raises:
-            InvalidDocumentError: If the row is none, or its layout is not that of the file.
+            InvalidDocumentError: If the row is not a document, or has another layout than the file.
         """
-        one, text, rest = _parts(values, self._id_field, self._text_field)
+        id, text, rest = _split(values, self._id_field, self._text_field)
         layout = self._layout or _layout_of(rest)
         metadata = self._nested(rest) if layout == "nested" else self._flat(rest)
-        document = Document(one, text, metadata)
-        self._layout = layout  # only what is a document decides
+        document = Document(id, text, metadata)
+        self._layout = layout  # only a valid document decides on the layout
         self._ordinary = self._ordinary or (METADATA in rest and len(rest) > 1)
         return document
 
@@ -80,7 +78,7 @@ class Members:
         if not isinstance(metadata, Mapping):
             raise InvalidDocumentError(
                 f"{METADATA!r} is a {type(metadata).__name__}, expected an object; "
-                "metadata='flat' (--metadata flat) takes it for a member like others"
+                "metadata='flat' (--metadata flat) treats it as an ordinary member"
             )
         return metadata
 
@@ -95,34 +93,39 @@ class Members:
 
 
 def document_of(values: Mapping[str, Any], *, id_field: str, text_field: str) -> Document:
-    """Make a document of one row alone; an object "metadata" without others beside it is nested.
+    """Make a document of a single row; the layout is nested if "metadata" is its only other member.
+
+    Args:
+        values: The row.
+        id_field: The member that holds the id.
+        text_field: The member that holds the text.
 
     Raises:
-        InvalidDocumentError: If it is none.
+        InvalidDocumentError: If the row is not a document.
 
     >>> document_of({"n": 7, "text": "", "metadata": {"a": 1}}, id_field="n", text_field="text")
     Document(id='7', text='', metadata={'a': 1})
     """
-    one, text, rest = _parts(values, id_field, text_field)
+    id, text, rest = _split(values, id_field, text_field)
     metadata = rest[METADATA] if _layout_of(rest) == "nested" else rest
-    return Document(one, text, {} if metadata is None else metadata)
+    return Document(id, text, {} if metadata is None else metadata)
 
 
-def _parts(
+def _split(
     values: Mapping[str, Any], id_field: str, text_field: str
 ) -> tuple[Any, Any, dict[str, Any]]:
-    """Return id, text and what else is there, or raise `InvalidDocumentError`."""
+    """Return the id, the text and the other members, or raise `InvalidDocumentError`."""
     if id_field not in values or text_field not in values:
         raise InvalidDocumentError(f"expected an object with {id_field!r} and {text_field!r}")
     rest = {name: value for name, value in values.items() if name not in (id_field, text_field)}
-    one = values[id_field]
-    if type(one) is int or isinstance(one, UUID):  # True is no number
-        one = str(one)
-    return one, values[text_field], rest
+    id = values[id_field]
+    if type(id) is int or isinstance(id, UUID):  # a bool is not a number here
+        id = str(id)
+    return id, values[text_field], rest
 
 
 def _layout_of(rest: Mapping[str, Any]) -> str | None:
-    """Return the layout that a row shows; None if it has only id and text."""
+    """Return the layout of a row; None if it has only id and text."""
     if not rest:
         return None
     return "nested" if list(rest) == [METADATA] else "flat"

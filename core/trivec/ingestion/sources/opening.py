@@ -1,4 +1,4 @@
-"""Files as streams of bytes, decompressed, that know how far they have been read."""
+"""Files as decompressed streams of bytes that know how much of them has been read."""
 
 from __future__ import annotations
 
@@ -22,45 +22,42 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from zstandard import ZstdDecompressionObj
 
-__all__ = ["STDIN", "OpenFile", "plain_suffix"]
-
 STDIN = "-"
 COMPRESSED = (".gz", ".zst")
 READ_BYTES = 1024
-"""Of zstd, read at once; small, since what it becomes is in memory as a whole."""
+"""The compressed zstd bytes that are read at once; few, since all that they expand to is held."""
 MAX_WINDOW = 2**31
-"""Bytes that a zstd frame may ask to keep in memory; `zstd --long=31` asks for so many."""
-LONGEST_HEADER = 18
-"""Bytes of a zstd frame before its first block, at most (RFC 8878, 3.1.1.1)."""
+"""The maximum window of a zstd frame in bytes, as `zstd --long=31` needs it."""
+MAX_HEADER = 18
+"""The maximum bytes of a zstd frame before its first block (RFC 8878, 3.1.1.1)."""
 
 
 def plain_suffix(path: str) -> str:
-    """Return what a file's name ends with, apart from its compression.
+    """Return the suffix of a file's name without the suffixes of compression.
 
     >>> plain_suffix("articles.JSONL.zst")
     '.jsonl'
     """
-    one = Path(path)
-    while one.suffix.lower() in COMPRESSED:
-        one = one.with_suffix("")
-    return one.suffix.lower()
+    name = Path(path)
+    while name.suffix.lower() in COMPRESSED:
+        name = name.with_suffix("")
+    return name.suffix.lower()
 
 
 class OpenFile:
     """A file, or standard input, opened and decompressed.
 
-    A zstd frame says how much of what it holds must stay in memory, its window: at most 8 MiB
-    with zstd's ordinary levels up to 19, 128 MiB with `--ultra` or `--long`, 2 GiB with
-    `--long=31`. So much memory is taken while it is read.
+    Reading a zstd frame takes as much memory as its window: at most 8 MiB with zstd's ordinary
+    levels up to 19, 128 MiB with `--ultra` or `--long`, 2 GiB with `--long=31`.
 
     Args:
-        path: The file, gz and zst by its name, or "-".
+        path: The file, or "-" for standard input. The suffixes .gz and .zst mean compression.
 
     Raises:
-        InvalidOptionError: If there is no such file, or it cannot be opened.
+        InvalidOptionError: If the file does not exist or cannot be opened.
         MissingDependencyError: If zstandard is needed and not installed.
-        InvalidDocumentError: At the end of a `with`, if reading met a file that is cut off,
-            damaged, or on a disk that fails.
+        InvalidDocumentError: At the end of a `with`, if the file was cut off or damaged, or the
+            disk failed.
     """
 
     def __init__(self, path: str) -> None:
@@ -130,22 +127,22 @@ class OpenFile:
             raise InvalidDocumentError(f"{self._path!r} cannot be read on: {error}") from error
 
     def _damage_ahead(self) -> Exception | None:
-        """Return what decompressing on meets: rows may be wrong because the file is damaged."""
+        """Return the error of further decompression, which may explain why a row is wrong."""
         try:
             self.stream.read(1)
         except EOFError as error:
             return error
         except self._damage as error:
             return error
-        except InvalidDocumentError:  # the one that is on its way
+        except InvalidDocumentError:  # the error that is already being raised
             return None
         return None
 
 
 class _Frames(io.RawIOBase):
-    """What zstd frames hold, one after the other; `EOFError` if the last one is cut off.
+    """The content of zstd frames in sequence; raises `EOFError` if the last frame is cut off.
 
-    The reader of zstandard takes the end of the file for the end of the frame.
+    The reader of zstandard would take the end of the file for the end of the frame.
     """
 
     def __init__(self, raw: BinaryIO, path: str) -> None:
@@ -154,16 +151,16 @@ class _Frames(io.RawIOBase):
         self._raw = raw
         self._path = path
         self._zstd = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-        self._frame: ZstdDecompressionObj | None = None  # the one that has begun and not ended
+        self._frame: ZstdDecompressionObj | None = None  # the frame that has not ended yet
         self._unused = b""
         self._held = memoryview(b"")
 
     def readable(self) -> bool:
-        """Return that it is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill a buffer, and return with how many bytes; 0 is the end."""
+        """Fill a buffer and return the number of bytes; 0 at the end."""
         while not self._held:
             data = self._unused or self._raw.read(READ_BYTES)
             if not data and self._frame is not None:
@@ -171,7 +168,7 @@ class _Frames(io.RawIOBase):
             if not data:
                 return 0
             if self._frame is None:
-                if len(data) < LONGEST_HEADER:
+                if len(data) < MAX_HEADER:
                     data += self._raw.read(READ_BYTES)
                 self._check(data)
             frame = self._frame or self._zstd.decompressobj()
@@ -184,11 +181,11 @@ class _Frames(io.RawIOBase):
         return size
 
     def _check(self, data: bytes) -> None:
-        """Raise `InvalidDocumentError` if the frame that begins here needs what nobody has."""
+        """Raise `InvalidDocumentError` if this frame needs too much memory or a dictionary."""
         import zstandard
 
-        if not data.startswith(zstandard.FRAME_HEADER) or len(data) < LONGEST_HEADER:
-            return  # what is no frame, or cut off, is told when it is decompressed
+        if not data.startswith(zstandard.FRAME_HEADER) or len(data) < MAX_HEADER:
+            return  # decompression reports what is not a frame, or cut off
         descriptor, window = data[4:6]
         if not descriptor & 0x20 and 2 ** (10 + (window >> 3)) * (8 + window % 8) // 8 > MAX_WINDOW:
             raise InvalidDocumentError(

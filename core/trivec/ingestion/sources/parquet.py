@@ -17,26 +17,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-__all__ = ["plain_rows", "read_parquet"]
-
 BATCH_ROWS = 256
-NANOSECONDS = 10**9
 
 
 def read_parquet(
     path: str, *, needed: tuple[str, str], done: Callable[[float], None]
 ) -> Iterator[Row]:
-    """Yield one row per row.
+    """Yield the rows of a Parquet file.
 
     Args:
         path: The file.
         needed: The columns of id and text.
-        done: Told how much has been read, from 0 to 1.
+        done: Called with the fraction that has been read, from 0 to 1.
 
     Raises:
-        InvalidOptionError: If there is no such file, or it is not one.
-        InvalidDocumentError: If a column is missing or there twice, or if the file is damaged; the
-            message has the row that was reached.
+        InvalidOptionError: If the file does not exist, or is not a Parquet file.
+        InvalidDocumentError: If a column is missing or duplicate, or if the file is damaged; the
+            message says how many rows were read.
         MissingDependencyError: If pyarrow is not installed.
     """
     try:
@@ -78,10 +75,10 @@ def read_parquet(
 
 
 def plain_rows(table: pa.RecordBatch | pa.Table) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield rows of values that a document takes, with what is wrong with each; mostly nothing.
+    """Yield the rows of a table as values for a document, each with its problem, or "".
 
-    What pyarrow alone would need pandas for comes without it: a time that counts nanoseconds is a
-    string with all of its digits. A map is an object. The rest is as `trivec.plain` has it.
+    Times in nanoseconds, for which pyarrow needs pandas, become strings with all digits, without
+    pandas. A map becomes an object. `trivec.plain` describes the other types.
 
     >>> import pyarrow as pa
     >>> when = pa.array([1, 1000], pa.timestamp("ns", "UTC"))
@@ -101,10 +98,10 @@ def plain_rows(table: pa.RecordBatch | pa.Table) -> Iterator[tuple[dict[str, Any
 
 
 def _content(values: dict[str, Any]) -> str:
-    """Return a row as text, for the file of what was rejected."""
+    """Return a row as text, for the file of rejects."""
     try:
         return json.dumps(values, default=str)
-    except (TypeError, ValueError):  # a map has keys that JSON does not know
+    except (TypeError, ValueError):  # a map with keys that JSON does not support
         return repr(values)
 
 
@@ -140,7 +137,7 @@ def _cells(column: pa.Array | pa.ChunkedArray) -> list[object]:
         try:
             return list(column.to_pylist())
         except (ArithmeticError, LookupError, TypeError, ValueError):
-            pass  # one of them; which one is found below
+            pass  # one cell is unreadable; converting each cell finds it
     return [_cell(scalar) for scalar in column]
 
 
@@ -151,37 +148,37 @@ def _cell(scalar: pa.Scalar) -> object:
         return _Unreadable(str(error), f"a {scalar.type} that cannot be read")
 
 
-def _is_special(kind: pa.DataType) -> bool:
-    """Return whether pyarrow's own Python value is not the one wanted, here or deeper."""
+def _is_special(type_: pa.DataType) -> bool:
+    """Return whether a type, or a nested one, needs another Python value than pyarrow returns."""
     import pyarrow as pa
 
-    if pa.types.is_map(kind) or getattr(kind, "unit", "") == "ns":
+    if pa.types.is_map(type_) or getattr(type_, "unit", "") == "ns":
         return True
-    if pa.types.is_dictionary(kind):
-        return _is_special(kind.value_type)
-    return any(_is_special(kind.field(i).type) for i in range(kind.num_fields))
+    if pa.types.is_dictionary(type_):
+        return _is_special(type_.value_type)
+    return any(_is_special(type_.field(i).type) for i in range(type_.num_fields))
 
 
 def _plain(scalar: pa.Scalar) -> object:
-    """Return a value of any type, with those that are special somewhere inside."""
+    """Return the Python value of any type, also with special types inside."""
     import pyarrow as pa
 
-    kind = scalar.type
+    type_ = scalar.type
     if not scalar.is_valid:
         return None
-    if pa.types.is_dictionary(kind):
+    if pa.types.is_dictionary(type_):
         return _plain(scalar.value)
-    if pa.types.is_map(kind):
+    if pa.types.is_map(type_):
         return distinct([(_plain(pair[0]), _plain(pair[1])) for pair in _pairs(scalar)])
-    if pa.types.is_struct(kind):
-        names = [kind.field(i).name for i in range(kind.num_fields)]
+    if pa.types.is_struct(type_):
+        names = [type_.field(i).name for i in range(type_.num_fields)]
         return distinct([(name, _plain(scalar[i])) for i, name in enumerate(names)])
-    if pa.types.is_nested(kind):
+    if pa.types.is_nested(type_):
         return [_plain(item) for item in scalar.values]
-    if pa.types.is_timestamp(kind) and kind.unit == "ns":
-        micro = pa.scalar(scalar.value // 1000, pa.timestamp("us", kind.tz)).as_py()
+    if pa.types.is_timestamp(type_) and type_.unit == "ns":
+        micro = pa.scalar(scalar.value // 1000, pa.timestamp("us", type_.tz)).as_py()
         return _with_nanoseconds(micro, scalar.value)
-    if pa.types.is_time64(kind) and kind.unit == "ns":
+    if pa.types.is_time64(type_) and type_.unit == "ns":
         micro = pa.scalar(scalar.value // 1000, pa.time64("us")).as_py()
         return _with_nanoseconds(micro, scalar.value)
     value: object = scalar.as_py()
@@ -193,7 +190,7 @@ def _pairs(scalar: pa.Scalar) -> list[tuple[pa.Scalar, pa.Scalar]]:
 
 
 def _with_nanoseconds(moment: datetime | time, nanoseconds: int) -> str:
-    """Write a moment with the digits below a microsecond, which it cannot hold itself."""
+    """Return a moment as text, with the digits below a microsecond that datetime cannot hold."""
     text: str = plain(moment)
     below = nanoseconds % 1000
     if not below:

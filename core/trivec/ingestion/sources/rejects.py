@@ -1,4 +1,4 @@
-"""What could not be stored, kept in a file to be put right."""
+"""A file of rejects: the documents and lines that could not be stored, for correction."""
 
 from __future__ import annotations
 
@@ -14,26 +14,23 @@ from trivec.errors import InvalidOptionError, OutputError
 from trivec.ingestion.report import Rejected
 from trivec.outputs import check_output, is_stream, written_beside
 
-__all__ = ["RejectFile"]
-
 _MEMBERS = {field.name for field in fields(Rejected)}
 
 
 class RejectFile:
     """A JSON Lines file with where, problem and content of each reject of one run.
 
-    It is put in place when the run ends, also by an error, and replaces what an earlier run left
-    there; a run that is killed leaves that. A run that ends well without a reject removes what an
-    earlier run left there. Nothing else is written over or removed: a file that holds something
-    else is an error.
+    The file appears when the run ends, also with an error, and replaces the file of an earlier run.
+    If the run is killed, the earlier file stays. If the run succeeds without a reject, the earlier
+    file is removed. A file with other content is neither overwritten nor removed: it is an error.
 
     Args:
-        path: The file. A link is followed, also a pipe or a device is taken.
+        path: The file, a pipe or a device.
         follow_links: Whether a link is followed; otherwise it is an error.
 
     Raises:
-        InvalidOptionError: If there is something else under this name, or no such folder.
-        OutputError: When a reject comes, or at the end, if it cannot be written.
+        InvalidOptionError: If the name belongs to something else, or the folder does not exist.
+        OutputError: When a reject comes, or at the end, if the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -54,7 +51,7 @@ class RejectFile:
         self._check()
         self._beside = ExitStack()
         self._file: BinaryIO | None = None
-        self._lock = threading.Lock()  # who reads rejects lines, who writes rejects documents
+        self._lock = threading.Lock()  # the reader rejects lines, the writer rejects documents
 
     def __call__(self, rejected: Rejected) -> None:
         """Write one line, from any thread."""
@@ -65,7 +62,7 @@ class RejectFile:
                     self._file = self._beside.enter_context(written_beside(self.path))
                 except OutputError as error:
                     raise OutputError(f"rejects: {error}; give another name (--rejects)") from error
-            # ASCII, since a reject may hold what UTF-8 cannot say.
+            # ASCII, since a reject may contain lone surrogates, which UTF-8 cannot encode.
             self._file.write(json.dumps(asdict(rejected)).encode() + b"\n")
             self._file.flush()
 
@@ -85,7 +82,7 @@ class RejectFile:
             self.path.resolve().unlink()
 
     def _check(self) -> None:
-        """Raise `InvalidOptionError` unless this name is free, or of rejects, or no file at all."""
+        """Raise `InvalidOptionError` unless the file is new, a file of rejects, or a stream."""
         name = str(self.path)
         if self.path.is_symlink() and not self._follow_links:
             raise InvalidOptionError(
@@ -103,7 +100,7 @@ class RejectFile:
 
 
 def _holds_rejects(path: Path) -> bool:
-    """Return whether this is a file that a `RejectFile` wrote, by each of its lines."""
+    """Return whether every line of a file is one that a `RejectFile` writes."""
     if not path.is_file() or not path.stat().st_size:
         return False
     try:
@@ -114,7 +111,7 @@ def _holds_rejects(path: Path) -> bool:
 
 
 def _is_reject(line: str) -> bool:
-    if not line.endswith("\n"):  # a run was killed while it wrote the last line
+    if not line.endswith("\n"):  # a run was killed while writing the last line
         return line.startswith('{"where": "')
     try:
         members = json.loads(line)

@@ -1,4 +1,4 @@
-"""One row of a file, as it was read."""
+"""One row of a file."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Row", "distinct", "visible"]
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of a file.
 
     Args:
-        where: Where it stands, such as "line 7".
+        where: Its position, such as "line 7".
         values: Its members; None if it could not be read.
-        content: The row as it is in the file; a byte that is no UTF-8 is a lone surrogate.
-        problem: What is wrong with it.
+        content: The row as it is in the file; a byte that is not UTF-8 is a lone surrogate.
+        problem: The reason why it could not be read, or "".
     """
 
     where: str
@@ -27,10 +25,10 @@ class Row:
 
 
 def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
-    """Return the members of an object, each of which has a name of its own.
+    """Return the members of an object, whose names must be distinct.
 
     Raises:
-        ValueError: If a name is there twice.
+        ValueError: If a name occurs twice.
 
     >>> distinct([("id", 1), ("text", "")])
     {'id': 1, 'text': ''}
@@ -39,12 +37,12 @@ def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the member {twice!r} is there twice")
+        raise ValueError(f"the member {twice!r} occurs twice")
     return members
 
 
 def visible(text: str) -> str:
-    r"""Return text in which bytes that are no UTF-8 are written out.
+    r"""Return text in which bytes that are not UTF-8 are escaped.
 
     >>> visible(b"gr\xfcn".decode(errors="surrogateescape"))
     'gr\\xfcn'

@@ -1,4 +1,4 @@
-"""A file of documents, in any of the formats."""
+"""A source of documents: a file in any of the formats, standard input, or a folder."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from trivec.ingestion.sources.parquet import read_parquet
 from trivec.ingestion.sources.row import Row, visible
 from trivec.ingestion.sources.tables import Dialect, read_table
 
-__all__ = ["FORMATS", "Source"]
-
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "folder")
 
 _SUFFIXES = {
@@ -45,27 +43,27 @@ _log = logging.getLogger("trivec")
 class Source:
     r"""Documents from a file, from standard input, or from a folder of text files.
 
-    What is not id or text is metadata; see `metadata`. Text files have their path below the folder
-    as id. Text is in UTF-8.
+    All members except id and text are metadata; see `metadata`. The id of a text file is its path
+    below the folder. Text is in UTF-8.
 
     Args:
-        path: The file, also gz or zst; a folder; or "-" for standard input.
+        path: The file, which may be compressed (.gz, .zst); a folder; or "-" for standard input.
         id_field: The member that holds the id.
         text_field: The member that holds the text.
-        format: One of `FORMATS`; None goes by the name, and takes "-" for JSON Lines.
-        fields: Declared metadata; only CSV and TSV, which know nothing but text, need the types.
-        delimiter: The character between the cells of CSV and TSV, or "tab"; None is a comma or a
-            tab, as the format says.
-        quoting: Whether quotes enclose cells: "csv" as in RFC 4180, which is the rule for CSV, or
-            "none", which is the rule for TSV, where a quote is a character like others.
-        metadata: "nested" if an object in the member "metadata" is the metadata, "flat" if all
-            members but id and text are. None goes by the first row that has more than id and
-            text; a row that does not fit the rule of the file is rejected.
-        allow_empty: Whether a source without a single row is no error.
+        format: One of `FORMATS`; None derives it from the name, and reads "-" as JSON Lines.
+        fields: Declared metadata; only CSV and TSV need the types, since their cells are text.
+        delimiter: The character between the cells of CSV and TSV, or "tab"; None is a comma for
+            CSV and a tab for TSV.
+        quoting: Whether quotes enclose cells: "csv" as in RFC 4180, the default for CSV, or "none",
+            the default for TSV, in which a quote is an ordinary character.
+        metadata: "nested" if the metadata is an object in the member "metadata", "flat" if it is
+            all members except id and text. None derives it from the first row that has more than
+            id and text; rows with another layout are rejected.
+        allow_empty: Whether a source without a row is allowed.
 
     Raises:
-        InvalidOptionError: If there is no such file, or an option is unknown or does not fit the
-            format.
+        InvalidOptionError: If the file does not exist, or an option is unknown or does not apply to
+            the format.
 
     Example:
         >>> import tempfile
@@ -97,11 +95,11 @@ class Source:
         self._dialect = _dialect_of(self._format, delimiter, quoting)
         self._needed = (id_field, text_field)
         self._metadata = metadata
-        self._members()  # an unknown layout is told now
+        self._members()  # raises for an unknown layout
         self._fields = field_types(fields or {})
         self._allow_empty = allow_empty
         self._passed_over: Counter[str] = Counter()
-        self._begun: Iterator[Document | Rejected] | None = None
+        self._started: Iterator[Document | Rejected] | None = None
         self._file: OpenFile | None = None
         self._fraction: float | None = None
 
@@ -111,41 +109,42 @@ class Source:
         return self._path
 
     def __iter__(self) -> Iterator[Document | Rejected]:
-        """Yield each row as a document, or as what cannot be one.
+        """Yield each row as a document, or as a `Rejected` if it cannot be one.
 
         Raises:
-            InvalidDocumentError: If the file is cut off or damaged, its columns are not clear, or
-                nobody can say where the next record begins; the message says how far reading came.
-            InvalidOptionError: If there is nothing to read, or the file is of another format.
+            InvalidDocumentError: If the file is cut off or damaged, its columns are ambiguous, or
+                wrong quotes leave open where the next record begins; the message says how much was
+                read.
+            InvalidOptionError: If the source is empty, or the file has another format.
         """
-        begun, self._begun = self._begun, None
-        return begun or self._read()
+        started, self._started = self._started, None
+        return started or self._read()
 
     def check(self) -> None:
-        """Read up to the first row, so that a wrong file is told before other work is done.
+        """Read up to the first row, so that a wrong file fails before other work is done.
 
-        The next iteration gives that row too.
+        The next iteration yields that row too.
 
         Raises:
-            InvalidDocumentError, InvalidOptionError: Those of an iteration.
+            InvalidDocumentError, InvalidOptionError: As an iteration does.
         """
-        if self._begun is None:
+        if self._started is None:
             rows = self._read()
             first = next(rows, None)
             if self._path != STDIN and not Path(self._path).is_fifo():
-                rows.close()  # the next iteration reads anew
+                rows.close()  # the next iteration starts again
             elif first is not None:
-                self._begun = chain([first], rows)
+                self._started = chain([first], rows)
             else:
-                self._begun = iter(())
+                self._started = iter(())
 
     def documents(self) -> Iterator[Document]:
         """Yield the documents.
 
         Raises:
-            InvalidDocumentError: If a row is none; the message says where it stands. Also if
+            InvalidDocumentError: If a row is not a document; the message has its position. Also if
                 the file cannot be read to its end.
-            InvalidOptionError: If there is nothing to read, or the file is of another format.
+            InvalidOptionError: If the source is empty, or the file has another format.
         """
         for document in self:
             if isinstance(document, Rejected):
@@ -153,14 +152,14 @@ class Source:
             yield document
 
     def fraction(self) -> float | None:
-        """Return how much has been read, from 0 to 1; None if nobody knows."""
+        """Return how much has been read, from 0 to 1; None if that is unknown."""
         if self._fraction is None and self._file is not None:
             return self._file.fraction()
         return self._fraction
 
     @property
     def passed_over(self) -> Mapping[str, int]:
-        """How many files of a folder the last iteration passed over, by kind, such as "*.pdf"."""
+        """The number of files that the last iteration skipped, by kind, such as "*.pdf"."""
         return self._passed_over
 
     def _read(self) -> Generator[Document | Rejected]:
@@ -172,9 +171,9 @@ class Source:
         self._fraction = 1.0
         if not count and not self._allow_empty:
             raise InvalidOptionError(self._nothing())
-        told = {kind: n for kind, n in self._passed_over.items() if kind != HIDDEN}
-        if told:
-            _log.warning("%s: passed over: %s", self._path, _counted(told))
+        skipped = {kind: n for kind, n in self._passed_over.items() if kind != HIDDEN}
+        if skipped:
+            _log.warning("%s: passed over: %s", self._path, _counted(skipped))
 
     def _rows(self) -> Iterator[Row]:
         if self._format == "folder":
@@ -207,13 +206,13 @@ class Source:
         return Rejected(where, problem, visible(row.content), readable=False)
 
     def _members(self) -> Members:
-        if self._format == "folder":  # whose members are ours
+        if self._format == "folder":  # the names of its members are fixed
             return Members(metadata=self._metadata)
         id_field, text_field = self._needed
         return Members(id_field=id_field, text_field=text_field, metadata=self._metadata)
 
     def _nothing(self) -> str:
-        """Say what was not found where nothing was read."""
+        """Return the message that nothing was read, with the reason."""
         name = "standard input" if self._path == STDIN else repr(self._path)
         why = "it is empty"
         if self._format == "folder":
@@ -230,20 +229,20 @@ class Source:
 
 
 def _counted(kinds: Mapping[str, int]) -> str:
-    """Say how many there are of each kind, the most first.
+    """Return the number of each kind as text, the most frequent first.
 
     >>> _counted({"*.pdf": 3, "hidden": 12})
     '12 hidden, 3 *.pdf'
     """
-    most = sorted(kinds.items(), key=lambda one: (-one[1], one[0]))
-    said = [f"{count} {kind}" for kind, count in most[:8]]
+    most = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    texts = [f"{count} {kind}" for kind, count in most[:8]]
     if rest := sum(count for _, count in most[8:]):
-        said.append(f"{rest} others")
-    return ", ".join(said)
+        texts.append(f"{rest} others")
+    return ", ".join(texts)
 
 
 def _dialect_of(format: str, delimiter: str | None, quoting: str | None) -> Dialect | None:
-    """Return how a table is written; None for what is no table."""
+    """Return the dialect of a table; None if the format is not a table."""
     if format not in _DELIMITERS:
         if delimiter is not None or quoting is not None:
             raise InvalidOptionError(
@@ -276,5 +275,5 @@ def _format_of(path: str, format: str | None) -> str:
     if path != STDIN and not Path(path).exists():
         raise InvalidOptionError(f"there is no file {path!r}")
     if format == "folder" and not Path(path).is_dir():
-        raise InvalidOptionError(f"{path!r} is no folder")
+        raise InvalidOptionError(f"{path!r} is not a folder")
     return format

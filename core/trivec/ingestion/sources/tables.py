@@ -17,12 +17,10 @@ from trivec.fields import FieldType
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
 from trivec.ingestion.sources.row import Row
 
-__all__ = ["QUOTINGS", "Dialect", "read_table"]
-
 QUOTINGS = ("csv", "none")
 
 MAX_RECORD = 16 * 1024 * 1024
-"""Characters of a record over several lines; so a quote that nobody closes fills no memory."""
+"""The maximum characters of a record over several lines; an unclosed quote fills no memory."""
 
 _NAMED = "name the columns with id_field and text_field (--id-field, --text-field)"
 
@@ -35,13 +33,13 @@ class Dialect:
 
     Args:
         delimiter: The character between two cells.
-        quoting: "csv": cells may be enclosed in double quotes, and may then hold delimiters, line
-            ends and doubled quotes (RFC 4180). "none": a quote is a character like others, and a
-            line is a record (text/tab-separated-values of IANA).
-        assumed: Whether nobody said how quotes are meant, and the name of the format decided.
+        quoting: "csv": cells may be enclosed in double quotes, and may then contain delimiters,
+            line ends and doubled quotes (RFC 4180). "none": a quote is an ordinary character, and
+            a line is a record (text/tab-separated-values of IANA).
+        assumed: Whether `quoting` was not given but follows from the format.
 
     Raises:
-        InvalidOptionError: If one of them is not so.
+        InvalidOptionError: If the delimiter or the quoting is unknown.
     """
 
     delimiter: str
@@ -51,7 +49,7 @@ class Dialect:
     def __post_init__(self) -> None:
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n\0':
             raise InvalidOptionError(
-                f"delimiter={self.delimiter!r}; expected one character, no quote and no line end"
+                f"delimiter={self.delimiter!r}; expected one character, not a quote or a line end"
             )
         if self.quoting not in QUOTINGS:
             raise InvalidOptionError(
@@ -61,7 +59,7 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class _Record:
-    """The lines of one record, and its cells, or why the quotes in it cannot be right."""
+    """The lines of one record, and its cells, or the reason why its quotes are wrong."""
 
     first: int
     last: int
@@ -84,22 +82,22 @@ def read_table(
     needed: tuple[str, str],
     fields: Mapping[str, FieldType],
 ) -> Iterator[Row]:
-    """Yield one row per record under a header.
+    """Yield one row per record below the header.
 
     Args:
         stream: The bytes.
-        path: Named in errors.
+        path: The name of the file in errors.
         dialect: How cells are separated.
         needed: The columns of id and text.
-        fields: The types of cells; those of other columns are text.
+        fields: The types of cells; cells of other columns are text.
 
     Raises:
-        InvalidDocumentError: If the header lacks a column or has one twice, or if a record ends
-            so that nobody can say where the next one begins. It says how far reading came.
-        InvalidOptionError: If this is no text in UTF-8.
+        InvalidDocumentError: If a column is missing in the header or duplicate, or if wrong quotes
+            leave open where the next record begins. The message says how many records were read.
+        InvalidOptionError: If this is not text in UTF-8.
     """
     records = _records(read_lines(stream, path), dialect)
-    head = next((one for one in records if one.broken or any(map(str.strip, one.cells))), None)
+    head = next((r for r in records if r.broken or any(map(str.strip, r.cells))), None)
     if head is None:
         return
     header = _header(head, path, dialect, needed)
@@ -109,7 +107,7 @@ def read_table(
         if not content:
             continue
         problem = record.broken or _misfit(record.cells, header)
-        # Over several lines, a wrong quote may have made one record of what were several.
+        # A wrong quote may have joined several records into one that spans several lines.
         if problem and (record.broken or record.last > record.first):
             problem = _lost(problem, read)
             yield Row(record.where, None, content, problem)
@@ -131,7 +129,7 @@ def read_table(
 
 
 def _misfit(cells: list[str], header: list[str]) -> str:
-    """Return why cells do not fit under a header; nothing if they do."""
+    """Return why cells do not match the header, or ""."""
     if len(cells) != len(header):
         return f"{len(cells)} cells, the header has {len(header)}"
     if cells[1:] == header[1:] and cells[0].removeprefix("\ufeff") == header[0]:
@@ -140,7 +138,7 @@ def _misfit(cells: list[str], header: list[str]) -> str:
 
 
 def _lost(problem: str, read: int) -> str:
-    """Say that the rest of a file cannot be read, and how far reading came."""
+    """Return a message that the rest of a file cannot be read, with the number of records read."""
     records = "1 record before it was" if read == 1 else f"{read} records before it were"
     return (
         f"{problem}; where the next record begins is not certain, so {records} read, and nothing "
@@ -162,7 +160,7 @@ def _row(record: _Record, header: list[str], fields: Mapping[str, FieldType], co
         problem = f"not in UTF-8, convert the file with iconv: {error}"
         return Row(record.where, None, content, problem)
     if "\0" in record.raw:
-        return Row(record.where, None, content, "a NUL byte, which is no text")
+        return Row(record.where, None, content, "a NUL byte, which is not text")
     try:
         cells = zip(header, record.cells, strict=True)
         values = {name: _typed(cell, name, fields.get(name)) for name, cell in cells}
@@ -175,7 +173,7 @@ def _row(record: _Record, header: list[str], fields: Mapping[str, FieldType], co
 
 
 class _Lines:
-    """Lines, numbered, of which those of the present record are kept."""
+    """Numbered lines, of which those of the current record are kept."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
@@ -196,17 +194,17 @@ class _Lines:
         return line
 
     def record(self, cells: list[str], broken: str = "") -> _Record:
-        """Make a record of the lines since the last one."""
+        """Make a record of the lines since the last record."""
         first, raw = self.number - len(self._kept) + 1, "".join(self._kept)
         self._kept, self._size = [], 0
         return _Record(first, self.number, raw, cells, broken)
 
 
 def _records(lines: Iterator[str], dialect: Dialect) -> Iterator[_Record]:
-    """Yield records: a line without quotes is one; the one with broken quotes is the last.
+    """Yield records; a line without quotes is one record, and a record with wrong quotes the last.
 
-    `csv` tells where a record with quotes ends, but takes a quote inside a cell that does not
-    begin with one for a character, where others take it for the begin of a quotation.
+    `csv` finds the end of a record with quotes. But in a cell that does not begin with a quote, it
+    takes a quote for an ordinary character, while other programs take it for an opening quote.
     """
     csv.field_size_limit(max(MAX_RECORD, csv.field_size_limit()))
     cell = rf'(?:"[^"]*+(?:""[^"]*+)*+"|[^"\r\n{re.escape(dialect.delimiter)}]*+)'
@@ -263,7 +261,7 @@ def _header(record: _Record, path: str, dialect: Dialect, needed: tuple[str, str
 
 
 def _remedy(raw: str, dialect: Dialect, needed: tuple[str, str]) -> str:
-    """Return how a header must be read so that it has the columns; nothing if nobody knows."""
+    """Return the option with which the header has the needed columns, or ""."""
     for delimiter in (dialect.delimiter, ",", ";", "\t", "|"):
         cells = [cell.strip('"') for cell in without_end(raw).split(delimiter)]
         if set(needed) <= set(cells):
@@ -273,15 +271,17 @@ def _remedy(raw: str, dialect: Dialect, needed: tuple[str, str]) -> str:
     return ""
 
 
-def _typed(cell: str, name: str, kind: FieldType | None) -> object:
-    """Read a cell as the type of a declared field; an empty one is null, except as text."""
-    if kind in (None, FieldType.STR):
+def _typed(cell: str, name: str, type_: FieldType | None) -> object:
+    """Parse a cell as the type of a declared field; an empty cell is null, except as text."""
+    if type_ in (None, FieldType.STR):
         return cell
     if not cell.strip():
         return None
     try:
-        match kind:
-            case FieldType.INT | FieldType.FLOAT if "_" in cell:  # Python's spelling, no other's
+        match type_:
+            case FieldType.INT | FieldType.FLOAT if (
+                "_" in cell
+            ):  # only Python reads 1_0 as a number
                 raise ValueError(cell)
             case FieldType.INT:
                 return int(cell)
@@ -297,4 +297,4 @@ def _typed(cell: str, name: str, kind: FieldType | None) -> object:
             case _:
                 return cell
     except (ValueError, KeyError, RecursionError) as error:
-        raise ValueError(f"{name!r} is declared {kind}, got {shown(cell)}") from error
+        raise ValueError(f"{name!r} is declared {type_}, got {shown(cell)}") from error

@@ -1,1 +1,1 @@
-"""What people look at: explanations and evaluations as HTML and in the terminal."""
+"""Explanations, evaluations and tunings as HTML and in the terminal."""

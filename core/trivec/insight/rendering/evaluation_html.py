@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 
-from trivec.insight.evaluation import Evaluation
 from trivec.insight.rendering.evaluation_text import p_text
-from trivec.insight.rendering.style import STYLE, escape
-
-__all__ = ["evaluation_html", "evaluation_page"]
+from trivec.insight.rendering.style import STYLE
+from trivec.insight.results import Results
 
 _SCRIPT = Path(__file__).with_name("evaluation.js")
 
@@ -30,14 +29,14 @@ padding:.3em .6em;border-radius:4px;font-size:12px;max-width:30em;z-index:9}
 """
 
 
-def evaluation_html(evaluation: Evaluation) -> str:
+def evaluation_html(evaluation: Results) -> str:
     """Return the table as a self-contained `<div>`."""
     return f'<div class="trivec"><style>{STYLE}{_STYLE}</style>{_table(evaluation)}</div>'
 
 
-def evaluation_page(evaluation: Evaluation) -> str:
+def evaluation_page(evaluation: Results) -> str:
     """Return a whole page: the table, and charts that a script on the page draws."""
-    # "<" could end the script element; nothing else in JSON can.
+    # "<" could end the script element; no other character in JSON can.
     data = json.dumps(_data(evaluation), ensure_ascii=False).replace("<", "\\u003c")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -52,7 +51,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
     )
 
 
-def _table(evaluation: Evaluation) -> str:
+def _table(evaluation: Results) -> str:
     several = len(evaluation.results) > 1
     head = ["<th>mode</th>"]
     for metric in evaluation.metrics:
@@ -86,11 +85,11 @@ def _table(evaluation: Evaluation) -> str:
     )
 
 
-def _data(evaluation: Evaluation) -> dict[str, object]:
+def _data(evaluation: Results) -> dict[str, object]:
     return {
         "metrics": evaluation.metrics,
         "reference": evaluation.reference,
-        "queries": [[one, text] for one, text in evaluation.queries.items()],
+        "queries": [[id, text] for id, text in evaluation.queries.items()],
         "modes": [
             {
                 "mode": result.mode,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from trivec.insight.evaluation import Evaluation
-
-__all__ = ["evaluation_table", "p_text"]
+from trivec.insight.results import Results
 
 
-def evaluation_table(evaluation: Evaluation) -> Table:
+def evaluation_table(evaluation: Results) -> Table:
     """Return the table of modes."""
     reference = evaluation.reference
     table = Table(
@@ -43,7 +41,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
 
 
 def p_text(p: float | None) -> str:
-    """Return a p-value as people read it.
+    """Return a p-value rounded for display.
 
     >>> p_text(0.00012), p_text(0.03217), p_text(None)
     ('< 0.001', '0.032', '')

@@ -1,14 +1,13 @@
-"""An explanation as one piece of HTML without scripts or anything from elsewhere."""
+"""An explanation as self-contained HTML without scripts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from html import escape
 
-from trivec.insight.explanation import Alignment, Explanation, Share
+from trivec.insight.breakdown import Alignment, Breakdown, Share
 from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
-from trivec.insight.rendering.style import PART_NAMES, STYLE, escape
-
-__all__ = ["explanation_html", "explanation_page"]
+from trivec.insight.rendering.style import PART_NAMES, STYLE
 
 CONTEXT = 24  # characters shown on each side of a document token
 
@@ -30,7 +29,7 @@ color-mix(in srgb,var(--colbert) var(--reach),transparent)}
 """
 
 
-def explanation_html(explanation: Explanation) -> str:
+def explanation_html(explanation: Breakdown) -> str:
     """Return the explanation as a self-contained `<div>`."""
     document = explanation.document
     parts = [
@@ -49,7 +48,7 @@ def explanation_html(explanation: Explanation) -> str:
     return f'<div class="trivec">{"".join(parts)}</div>'
 
 
-def explanation_page(explanation: Explanation) -> str:
+def explanation_page(explanation: Breakdown) -> str:
     """Return the explanation as a whole HTML page."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -61,7 +60,7 @@ def explanation_page(explanation: Explanation) -> str:
 
 
 def _bar(shares: Sequence[Share]) -> str:
-    """Draw the shares side by side; what is negative is not drawn, the table has it."""
+    """Draw the positive shares side by side; the table also has the negative ones."""
     total = sum(max(0.0, share.value) for share in shares)
     if total <= 0:
         return ""
@@ -76,7 +75,7 @@ def _bar(shares: Sequence[Share]) -> str:
     return f'<div class="bar">{spans}</div>'
 
 
-def _shares(explanation: Explanation) -> str:
+def _shares(explanation: Breakdown) -> str:
     score = explanation.score
     rows = [
         (
@@ -116,7 +115,7 @@ def _marked(pieces: Sequence[Piece]) -> str:
     return "".join(out)
 
 
-def _key(explanation: Explanation) -> str:
+def _key(explanation: Breakdown) -> str:
     keys = []
     if explanation.lexical:
         keys.append('<mark class="lexical" style="--strength:45%">shared token</mark>')
@@ -125,7 +124,7 @@ def _key(explanation: Explanation) -> str:
     return f'<p class="key muted">{" &nbsp; ".join(keys)}</p>' if keys else ""
 
 
-def _lexical(explanation: Explanation) -> str:
+def _lexical(explanation: Breakdown) -> str:
     if not any(share.part == "sparse" for share in explanation.shares):
         return ""
     if not explanation.lexical:
@@ -144,7 +143,7 @@ def _lexical(explanation: Explanation) -> str:
     return "<h3>Shared tokens</h3>" + _table(head, rows, numbers=(1, 2, 3, 4))
 
 
-def _colbert(explanation: Explanation) -> str:
+def _colbert(explanation: Breakdown) -> str:
     if not explanation.alignments:
         return ""
     text = explanation.document.text

@@ -8,17 +8,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trivec.insight.explanation import Explanation
+from trivec.insight.breakdown import Breakdown
 from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
 from trivec.insight.rendering.style import PART_NAMES, TERMINAL
 from trivec.terminal import one_line, printable
 
-__all__ = ["explanation_text"]
-
 BAR = 40  # cells of the bar of shares
 
 
-def explanation_text(explanation: Explanation) -> RenderableType:
+def explanation_text(explanation: Breakdown) -> RenderableType:
     """Return the explanation as something that rich prints."""
     blocks: list[RenderableType] = [
         Text.assemble(("score ", "bold"), (f"{explanation.score:.4f}", "bold"), " of ",
@@ -36,7 +34,7 @@ def explanation_text(explanation: Explanation) -> RenderableType:
     return Group(*blocks)
 
 
-def _shares(explanation: Explanation) -> Table:
+def _shares(explanation: Breakdown) -> Table:
     table = Table("part", "score", "weight", "gives", "", box=None, pad_edge=False)
     most = max((abs(share.value) for share in explanation.shares), default=0) or 1
     for share in explanation.shares:
@@ -63,7 +61,7 @@ def _marked(title: str, pieces: Sequence[Piece]) -> Text:
     return text
 
 
-def _lexical(explanation: Explanation) -> Table:
+def _lexical(explanation: Breakdown) -> Table:
     table = Table("shared token", "in query", "in document", "product", box=None, pad_edge=False)
     for match in explanation.lexical:
         numbers = (match.query_weight, match.document_weight, match.product)
@@ -72,7 +70,7 @@ def _lexical(explanation: Explanation) -> Table:
     return table
 
 
-def _colbert(explanation: Explanation) -> Table:
+def _colbert(explanation: Breakdown) -> Table:
     table = Table("query token", "meets", "similarity", box=None, pad_edge=False)
     for alignment in explanation.alignments:
         ours, theirs = alignment.query_token, alignment.document_token

@@ -1,4 +1,4 @@
-"""A text cut where marks begin and end, so that overlapping marks can be shown."""
+"""A text split at the ends of its marks, so that overlapping marks can be shown."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from trivec.insight.explanation import Explanation, Span
-
-__all__ = ["Piece", "document_pieces", "query_pieces"]
+from trivec.insight.breakdown import Breakdown, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +15,8 @@ class Piece:
 
     Args:
         text: The characters.
-        lexical: The largest product of a shared token that lies here, or None.
-        similarity: The largest ColBERT similarity of a token met here, or None.
+        lexical: The largest product of a shared token in this stretch, or None.
+        similarity: The largest ColBERT similarity of a matched token in this stretch, or None.
     """
 
     text: str
@@ -26,17 +24,17 @@ class Piece:
     similarity: float | None
 
 
-Marks = list[tuple[Span, float]]
+_Marks = list[tuple[Span, float]]
 
 
-def document_pieces(explanation: Explanation) -> list[Piece]:
-    """Cut the document's text at its marks.
+def document_pieces(explanation: Breakdown) -> list[Piece]:
+    """Split the document's text at its marks.
 
     Example:
         >>> from trivec import explain
         >>> from trivec.testing import HashEncoder
-        >>> found = explain("whale", "a whale!", HashEncoder())
-        >>> [piece.text for piece in document_pieces(found)]
+        >>> explanation = explain("whale", "a whale!", HashEncoder())
+        >>> [piece.text for piece in document_pieces(explanation)]
         ['a ', 'whale', '!']
     """
     lexical = [(s, match.product) for match in explanation.lexical for s in match.document_spans]
@@ -48,19 +46,18 @@ def document_pieces(explanation: Explanation) -> list[Piece]:
     return list(_pieces(explanation.document.text, lexical, met))
 
 
-def query_pieces(explanation: Explanation) -> list[Piece]:
-    """Cut the query's text at its lexical marks."""
+def query_pieces(explanation: Breakdown) -> list[Piece]:
+    """Split the query's text at its lexical marks."""
     lexical = [(s, match.product) for match in explanation.lexical for s in match.query_spans]
     return list(_pieces(explanation.query, lexical, []))
 
 
-def _pieces(text: str, lexical: Marks, met: Marks) -> Iterator[Piece]:
+def _pieces(text: str, lexical: _Marks, met: _Marks) -> Iterator[Piece]:
     cuts = {0, len(text), *(cut for span, _ in [*lexical, *met] for cut in span)}
-    places = sorted(cut for cut in cuts if cut <= len(text))
-    for start, end in pairwise(places):
+    for start, end in pairwise(sorted(cut for cut in cuts if cut <= len(text))):
         yield Piece(text[start:end], _strongest(lexical, start, end), _strongest(met, start, end))
 
 
-def _strongest(marks: Marks, start: int, end: int) -> float | None:
+def _strongest(marks: _Marks, start: int, end: int) -> float | None:
     over = (value for span, value in marks if span.start <= start and end <= span.end)
     return max(over, default=None)

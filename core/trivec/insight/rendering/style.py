@@ -1,17 +1,13 @@
-"""Colours that are legible on light and on dark pages and terminals, and escaping."""
+"""Names of the parts, and colours that are legible on light and dark pages and terminals."""
 
 from __future__ import annotations
-
-from html import escape
-
-__all__ = ["PART_NAMES", "STYLE", "TERMINAL", "escape"]
 
 PART_NAMES = {"dense": "dense", "sparse": "sparse", "colbert": "ColBERT"}
 
 TERMINAL = {"dense": "#3a87d6", "sparse": "#b8730a", "colbert": "#2e9460"}
-"""The colours for rich: legible on black and on white, which a terminal's own are not."""
+"""The colours for rich: legible on black and on white, unlike a terminal's own colours."""
 
-# The box paints its own background: a notebook's theme need not be the browser's.
+# The box has its own background, since a notebook's theme can differ from the browser's.
 STYLE = """
 .trivec{--bg:#fff;--fg:#1b1f24;--muted:#57606a;--line:#d0d7de;--soft:#f3f5f7;
 --dense:#2563ab;--sparse:#b25e09;--colbert:#1f7a4d;--rrf:#7b4bb3;--hybrid:#c02f5c;

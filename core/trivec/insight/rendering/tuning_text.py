@@ -1,4 +1,4 @@
-"""What tuning found, in the terminal, with rich."""
+"""Tuned weights in the terminal, with rich."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from rich.text import Text
 
 from trivec.insight.rendering.evaluation_text import p_text
 from trivec.insight.rendering.style import TERMINAL
-from trivec.insight.tuning import Tuning
+from trivec.insight.tuned import TunedWeights
 from trivec.scores import Weights
 
-__all__ = ["tuning_text", "weights_text"]
 
-
-def tuning_text(tuning: Tuning) -> RenderableType:
+def tuning_text(tuning: TunedWeights) -> RenderableType:
     """Return the table of both halves, and the warning if there is one."""
     table = Table(title=f"{tuning.metric} of hybrid search", title_justify="left", title_style="")
     for column in (
@@ -26,7 +24,7 @@ def tuning_text(tuning: Tuning) -> RenderableType:
     for weights, mean, tested in zip(
         (tuning.baseline, tuning.weights), tuning.tuning, tuning.testing, strict=True
     ):
-        table.add_row(weights_text(weights), f"{mean:.3f}", f"{tested:.3f}")
+        table.add_row(_weights_text(weights), f"{mean:.3f}", f"{tested:.3f}")
     before, after = tuning.testing
     low, high = tuning.interval
     gain = (
@@ -36,15 +34,15 @@ def tuning_text(tuning: Tuning) -> RenderableType:
     advice = (
         Text(f"warning: {tuning.warning}", style=TERMINAL["sparse"])
         if tuning.warning
-        else Text(f"use --weights {weights_text(tuning.weights)}", style=TERMINAL["colbert"])
+        else Text(f"use --weights {_weights_text(tuning.weights)}", style=TERMINAL["colbert"])
     )
     return Group(table, Text(gain), advice)
 
 
-def weights_text(weights: Weights) -> str:
-    """Return weights as the option `--weights` takes them.
+def _weights_text(weights: Weights) -> str:
+    """Return weights in the syntax of the option `--weights`.
 
-    >>> weights_text(Weights.GENERAL)
+    >>> _weights_text(Weights.GENERAL)
     '1,0.3,1'
     """
     return f"{weights.dense:g},{weights.sparse:g},{weights.colbert:g}"
