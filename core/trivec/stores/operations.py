@@ -24,9 +24,10 @@ from trivec.errors import (
     SchemaMismatchError,
     StoreError,
 )
-from trivec.fields import FieldType, field_types, fit_filter
+from trivec.fields import FieldType, field_types
 from trivec.filters import ALWAYS, NEVER, Comparison, Filter, Op, check_is_filter
 from trivec.filters.counterexample import counterexample
+from trivec.filters.declared import fit_filter
 from trivec.hit import Hit
 from trivec.ranking import rank_hits
 from trivec.rows import spans
