@@ -35,8 +35,7 @@ ROWS: list[dict[str, Any]] = [
 
 @pytest.fixture(autouse=True)
 def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in ("encode", "ingest", "search"):
-        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: HashEncoder())
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: HashEncoder())
 
 
 @pytest.fixture
@@ -147,7 +146,7 @@ def test_encode_says_first_that_it_cannot_write(
     def loaded(*args: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("trivec.cli.encode.load_encoder", loaded)
+    monkeypatch.setattr("trivec.cli.models.load_encoder", loaded)
     for out, message in (
         (tmp_path / "nowhere" / "v.safetensors", "there is no folder"),
         (tmp_path, "is a folder"),

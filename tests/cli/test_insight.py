@@ -20,8 +20,7 @@ OUTPUTS = ("--html", "--runs")
 
 @pytest.fixture(autouse=True)
 def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in ("explain", "evaluate", "tune"):
-        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: HashEncoder())
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: HashEncoder())
 
 
 @pytest.fixture
@@ -101,8 +100,7 @@ def test_what_cannot_be_written_is_told_before_the_work(
     def loaded(*args: object) -> None:
         raise AssertionError("a model was loaded")
 
-    for command in ("explain", "evaluate"):
-        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", loaded)
+    monkeypatch.setattr("trivec.cli.models.load_encoder", loaded)
     page = tmp_path / "nowhere" / "x.html"
     file = beir / "queries.jsonl"
     for args, message in (

@@ -13,7 +13,7 @@ import pytest
 import trivec.stores.registry
 from trivec import Schema, open_store
 from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec.stores.url import StoreUrl
 
 
@@ -180,7 +180,7 @@ def test_an_unknown_option_lists_the_known_ones() -> None:
     with pytest.raises(InvalidOptionError, match=r"colour.*batch_bytes"):
         open_store("memory:/a", colour="red")
     store = open_store("memory:/a", batch_bytes=10)
-    assert isinstance(store, MemoryStore)
+    assert isinstance(store._handle.backend, MemoryBackend)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,12 @@ from trivec.checks import check_encoder, check_store
 from trivec.document import Document
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
-from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import Interval, bootstrap_interval, holm, randomisation_p
 from trivec.outputs import make_folder, written_beside
-from trivec.scores import Weights
-from trivec.search import MODES, Mode, as_mode
+from trivec.search import MODES, Mode, SearchOptions, as_mode
 from trivec.stores.store import Store
 from trivec.vectors import Vectors
 
@@ -191,11 +189,8 @@ def evaluate(
     *,
     modes: Sequence[Mode] | None = None,
     metrics: Sequence[str] = METRICS,
-    k: int = 100,
-    weights: Weights = Weights.GENERAL,
-    candidates: int = 100,
-    filter: Filter | None = None,
     reference: Mode | None = None,
+    **options: Unpack[SearchOptions],
 ) -> Evaluation:
     """Measure modes on questions with judgements.
 
@@ -208,12 +203,10 @@ def evaluate(
         qrels: For each question the grades of documents.
         modes: What to compare; every mode that the collection can answer by default.
         metrics: As ir-measures spells them; https://ir-measur.es lists them.
-        k: How many hits of each question; metrics look no further.
-        weights: The weights of "hybrid".
-        candidates: How many documents each source gives.
-        filter: A condition that every hit satisfies.
         reference: The mode that the others are tested against; "dense" if it is there, else the
             first.
+        options: See `SearchOptions`. `k` is 100 by default, and metrics look no further;
+            `mode="dense"` is the same as `modes=["dense"]`.
 
     Raises:
         InvalidOptionError: If a judged question has no text, or an option is unknown.
@@ -237,20 +230,22 @@ def evaluate(
     check_encoder(encoder, "evaluate: encoder")
     judged = judged_queries(queries, qrels)
     measures = Measures(metrics, {query: qrels[query] for query in judged})
+    if "mode" in options:
+        if modes is not None:
+            raise InvalidOptionError("evaluate: give either mode or modes")
+        modes = [options["mode"]]
     chosen = _modes(modes, store)
     against = as_mode(reference) if reference else "dense" if "dense" in chosen else chosen[0]
     if against not in chosen:
         raise InvalidOptionError(f"reference={against!r} is none of the modes {', '.join(chosen)}")
     store.schema.check_model(encoder.schema.model)
     for mode in chosen:  # a wrong option is told before anything is encoded
-        store.search_many([], k=k, mode=mode, weights=weights, candidates=candidates, filter=filter)
+        store.search_many([], **_options(options, mode))
     vectors = encoder.encode_queries(list(judged.values()))
     documents: dict[str, Document] = {}
     results = []
     for mode in chosen:
-        found, seconds = _search_all(
-            store, vectors, mode=mode, k=k, weights=weights, candidates=candidates, filter=filter
-        )
+        found, seconds = _search_all(store, vectors, _options(options, mode))
         hits = {
             query: [_with_shared_document(hit, documents) for hit in one]
             for query, one in zip(judged, found, strict=True)
@@ -269,15 +264,13 @@ def _modes(modes: Sequence[Mode] | None, store: Store) -> tuple[Mode, ...]:
     return tuple(dict.fromkeys(as_mode(mode) for mode in modes))
 
 
+def _options(options: SearchOptions, mode: Mode) -> SearchOptions:
+    """Return the options of the searches in one mode."""
+    return {"k": 100, **options, "mode": mode}
+
+
 def _search_all(
-    store: Store,
-    vectors: Vectors,
-    *,
-    mode: Mode,
-    k: int,
-    weights: Weights,
-    candidates: int,
-    filter: Filter | None,
+    store: Store, vectors: Vectors, options: SearchOptions
 ) -> tuple[list[list[Hit]], list[float]]:
     """Search one at a time, and say how many seconds each took."""
     found: list[list[Hit]] = []
@@ -286,9 +279,7 @@ def _search_all(
     for index in (0, *range(len(vectors))):
         query = vectors[index]
         started = time.perf_counter()
-        hits = store.search(
-            query, k=k, mode=mode, weights=weights, candidates=candidates, filter=filter
-        )
+        hits = store.search(query, **options)
         seconds.append(time.perf_counter() - started)
         found.append(hits)
     return found[1:], seconds[1:]
