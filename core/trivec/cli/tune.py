@@ -36,8 +36,9 @@ def tune(
     """Find better weights than --weights, and test whether their gain is more than chance."""
     queries, judgements = read_judged(data, qrels, split)
     options = flags.options()
+    baseline = options.pop("weights")
     with open_store(store) as collection:
-        check_search(collection, options)
+        check_search(collection, {**options, "weights": baseline})
         Measures([metric], judgements)  # an unknown metric fails before a model is loaded
         tuning = tune_weights(
             collection,
@@ -45,7 +46,7 @@ def tune(
             queries,
             judgements,
             metric=metric,
-            baseline=options.pop("weights"),
+            baseline=baseline,
             seed=seed,
             **options,
         )

@@ -154,12 +154,13 @@ def tune(
         Measures([metric], {name: qrels[name] for name in some}) for some in (learning, held_out)
     ]
     store.schema.check_model(encoder.schema.model)
-    store.search_many([], weights=baseline, **options)
+    search: SearchOptions = {"k": 1, **options, "weights": baseline}
+    store.search_many([], **search)  # a wrong option is told before anything is encoded
     vectors = encoder.encode_queries(list(judged.values()))
     # A little of every part, so that all of them are computed.
-    pool: SearchOptions = {"k": 1, **options, "weights": _all(baseline)}
-    candidates = Search(**pool).candidates
-    found = store.search_many(vectors, **{**pool, "k": 2 * candidates})
+    candidates = Search(**search).candidates
+    search = {**search, "k": 2 * candidates, "weights": _all(baseline)}
+    found = store.search_many(vectors, **search)
     pools = {name: _Pool(hits, candidates) for name, hits in zip(names, found, strict=True)}
     first, second = (_Measured(half, pools) for half in measures)
     tried = [Tried(weights, first.mean(weights)) for weights in [baseline, *_grid()]]
