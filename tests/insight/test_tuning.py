@@ -16,7 +16,7 @@ from trivec.errors import InvalidOptionError
 from trivec.insight.tuning import _Pool
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
-from trivec.search import Search
+from trivec.search import Search, SearchOptions
 from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
@@ -151,11 +151,12 @@ def test_candidates_are_those_of_the_search(store: Store, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         MemoryBackend, "search", lambda self, collection, queries, search: searches.append(search)
     )
-    for options, candidates in (
+    cases: list[tuple[SearchOptions, int]] = [
         ({"candidates": 5}, 5),
         ({"k": 20, "candidates": 5}, 20),
         ({}, 100),
-    ):
+    ]
+    for options, candidates in cases:
         with pytest.raises(TypeError):  # there are no hits
             tune(store, Lexical(), NAMES, TRUE, **options)
         assert searches.pop().k == 2 * candidates

@@ -63,7 +63,9 @@ Journal = Annotated[
 ]
 OnError = Annotated[
     str,
-    typer.Option(help="raise: stop at a document that cannot be stored; skip: continue without it."),
+    typer.Option(
+        help="raise: stop at a document that cannot be stored; skip: continue without it."
+    ),
 ]
 FilterText = Annotated[
     str | None,
@@ -157,7 +159,7 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
 
     Args:
         command: A function whose parameters are annotated for typer, or with a dataclass whose
-            fields are.
+            fields are and have defaults.
     """
     groups: dict[str, type[Any]] = {}
     options: list[inspect.Parameter] = []
