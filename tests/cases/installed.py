@@ -39,9 +39,9 @@ def install(
     requires: Sequence[str] = (),
     entry_points: Sequence[str] = (),
     group: str = "trivec.stores",
-    code: str = "",
+    code: str | None = None,
 ) -> None:
-    """Write a distribution with one module of the same name into a folder.
+    """Write a distribution into a folder, as pip would install it.
 
     Args:
         folder: Where; it is on `sys.path` or comes there.
@@ -50,10 +50,11 @@ def install(
         requires: What it depends on.
         entry_points: Each as `name = module:object`.
         group: The group of the entry points.
-        code: The module.
+        code: Its module of the same name, if it has one.
     """
     module = name.replace("-", "_")
-    (folder / f"{module}.py").write_text(dedent(code), encoding="utf-8")
+    if code is not None:
+        (folder / f"{module}.py").write_text(dedent(code), encoding="utf-8")
     info = folder / f"{module}-{version}.dist-info"
     info.mkdir()
     lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
