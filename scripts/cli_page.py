@@ -33,7 +33,7 @@ def page() -> str:
     parts = [INTRODUCTION]
     for name, command in group.commands.items():
         arguments = [p for p in command.params if p.param_type_name == "argument"]
-        options = [p for p in command.params if p.param_type_name == "option"]
+        options = [p for p in command.params if p.param_type_name == "option" and not p.hidden]
         places = " ".join(_place(argument) for argument in arguments)
         parts += [
             f"## trivec {name}",

@@ -17,6 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from installed import LANCE, install, on_path
 from store_cases import DATABASES, FIELDS
 
 from trivec import Store, open_store
@@ -170,3 +171,15 @@ def milvus_double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         del os.environ["TRIVEC_TEST_MILVUS_DOUBLE"]
         process.stdin.close()
         process.wait(timeout=20)
+
+
+@pytest.fixture
+def lance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the URL of a collection in a database that comes from an installed package."""
+    folder = tmp_path_factory.mktemp("trivec-lance")
+    requires = ("trivec", "lance-client<3,>=2", "lance-gpu; extra == 'gpu'")
+    entries = ("lance = trivec_lance:LanceBackend", "lances = trivec_lance:LanceBackend")
+    install(folder, "trivec-lance", requires=requires, entry_points=entries, code=LANCE)
+    install(folder, "lance-client", version="2.7")
+    with on_path(folder):
+        yield "lance://localhost/articles"

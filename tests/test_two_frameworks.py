@@ -101,8 +101,7 @@ def test_both_find_the_same_with_the_same_scores_as_the_store(
 @pytest.fixture(params=["memory:/two_frameworks", "qdrant+edge:{folder}/two_frameworks"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Yield the address of a collection, for a command line that needs no model."""
-    for command in ("ingest", "search"):
-        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: HashEncoder())
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: HashEncoder())
     url = request.param.format(folder=tmp_path)
     yield url
     with open_store(url) as store:

@@ -9,21 +9,13 @@ from typing import Annotated
 
 import typer
 
+from trivec.cli.models import ModelFlags
 from trivec.cli.options import (
-    AllowEmpty,
     AsJson,
-    Delimiter,
-    Device,
-    Format,
-    IdField,
-    Layout,
-    Model,
-    Precision,
-    Quoting,
-    TextField,
+    Fields,
+    SourceFlags,
     fields_of,
     inputs_of,
-    load_encoder,
     notes,
     print_json,
 )
@@ -31,15 +23,10 @@ from trivec.collection import Collection, Page
 from trivec.document import Document
 from trivec.encoders import TextEncoder
 from trivec.errors import InvalidOptionError
-from trivec.ingestion.sources import Source
 from trivec.outputs import check_output
 from trivec.schema import Schema
 from trivec.stores.registry import open_store, store_schemes
 
-__all__ = ["vespa_app", "vespa_feed"]
-
-FIELD_HELP = "Metadata that filters will use, as name:type; repeat for more."
-Fields = Annotated[list[str] | None, typer.Option("--field", help=FIELD_HELP)]
 Name = Annotated[str, typer.Option(help="The collection, which is the name of the schema.")]
 Binary = Annotated[bool, typer.Option(help="Also keep the signs of the token vectors.")]
 
@@ -60,7 +47,7 @@ def vespa_app(
     from trivec_vespa.schema import write_application
 
     schema = Schema(dense=dense or None, sparse=sparse, colbert=colbert or None)
-    write_application(schema, fields_of(field or []), name, directory, binary_colbert=binary)
+    write_application(schema, fields_of(field), name, directory, binary_colbert=binary)
     if as_json:
         print_json({"directory": str(directory), "schema": name})
     else:
@@ -73,52 +60,34 @@ def vespa_feed(
     ],
     output: Annotated[Path, typer.Argument(help="The feed, JSON Lines, for `vespa feed`.")],
     name: Name,
+    model: ModelFlags,
+    reading: SourceFlags,
     field: Fields = None,
-    model: Model = "BAAI/bge-m3",
-    device: Device = "auto",
-    precision: Precision = "auto",
     binary: Binary = False,
-    id_field: IdField = "id",
-    text_field: TextField = "text",
-    format: Format = None,
-    delimiter: Delimiter = None,
-    quoting: Quoting = None,
-    metadata: Layout = None,
-    allow_empty: AllowEmpty = False,
     as_json: AsJson = False,
 ) -> None:
     """Write documents with their vectors as a feed: of a collection, or of a file to encode."""
     from trivec_vespa.mapping import write_feed
 
     is_store = source.partition(":")[0] in store_schemes()
-    read = inputs_of(stores=[source]) if is_store else inputs_of(source, model=model)
+    read = inputs_of(stores=[source]) if is_store else inputs_of(source, model.folder)
     check_output(output, inputs=read, what="OUTPUT")
     if is_store:
-        if any(option is not None for option in (format, delimiter, quoting, metadata)):
+        if reading != SourceFlags():
             raise InvalidOptionError(
-                f"{source!r} is a collection; format, delimiter, quoting and metadata are for files"
+                f"{source!r} is a collection; {', '.join(vars(reading))} are options for files"
             )
         with open_store(source) as store:
-            collection = Collection(store.schema, fields_of(field or []) or store.fields)
+            collection = Collection(store.schema, fields_of(field) or store.fields)
             pages = store.scan(with_vectors=True)
             count = write_feed(
                 pages, output, name=name, collection=collection, binary_colbert=binary
             )
     else:
-        fields = fields_of(field or [])
-        documents = Source(
-            source,
-            id_field=id_field,
-            text_field=text_field,
-            format=format,
-            fields=fields,
-            delimiter=delimiter,
-            quoting=quoting,
-            metadata=metadata,
-            allow_empty=allow_empty,
-        )
+        fields = fields_of(field)
+        documents = reading.open(source, fields)
         documents.check()
-        encoder = load_encoder(model, device, precision)
+        encoder = model.load()
         collection = Collection(encoder.schema, fields)
         count = write_feed(
             _encoded(documents.documents(), encoder),

@@ -256,7 +256,7 @@ def _indptr(indptr: NDArray[np.int64], size: int, part: str) -> NDArray[np.int64
 
 
 def _vocabulary_ids(indices: NDArray[np.integer]) -> NDArray[np.uint32]:
-    # 2**32 - 1 is the first index that Milvus refuses.
+    # 2**32 - 2 is the largest index that every database accepts.
     if len(indices) and (indices.min() < 0 or indices.max() >= 2**32 - 1):
         raise InvalidVectorsError("sparse indices must lie between 0 and 2**32 - 2")
     return indices.astype(np.uint32, copy=False)

@@ -7,21 +7,24 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from installed import install, on_path
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from trivec import Document, Hit, Schema, Vectors, open_store
-from trivec.cli.app import app
+from trivec.cli.app import add_commands, app
 from trivec.cli.options import fields_of, weights_of
 from trivec.cli.search import hits_table
 from trivec.encoders.cpu import this_processor
 from trivec.encoders.placement import place
-from trivec.errors import InvalidOptionError, StoreError
+from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
 from trivec.ingestion.report import IngestInterrupted, IngestReport
 from trivec.scores import Scores, Weights
 from trivec.testing import HashEncoder
@@ -35,8 +38,7 @@ ROWS: list[dict[str, Any]] = [
 
 @pytest.fixture(autouse=True)
 def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in ("encode", "ingest", "search"):
-        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: HashEncoder())
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: HashEncoder())
 
 
 @pytest.fixture
@@ -147,7 +149,7 @@ def test_encode_says_first_that_it_cannot_write(
     def loaded(*args: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("trivec.cli.encode.load_encoder", loaded)
+    monkeypatch.setattr("trivec.cli.models.load_encoder", loaded)
     for out, message in (
         (tmp_path / "nowhere" / "v.safetensors", "there is no folder"),
         (tmp_path, "is a folder"),
@@ -332,6 +334,57 @@ def test_doctor_looks_at_the_machine_and_at_stores(url: str) -> None:
     missing = run("doctor", "memory:/nothing")
     assert missing.exit_code == 1
     assert "does not exist" in missing.stdout
+
+
+def test_doctor_lists_what_installed_backends_require(lance: str) -> None:
+    rows = json.loads(run("doctor", "--json").stdout)
+    versions = {row["name"]: row["value"] for row in rows if row["subject"] == "version"}
+    assert versions["lance-client"] == "2.7"
+    assert "lance-gpu" not in versions
+    assert {"trivec", "python", "torch", "numpy", "qdrant-client", "pymilvus"} <= set(versions)
+    assert len([row for row in rows if row["name"] == "trivec"]) == 1
+    stores = {row["name"]: row["value"] for row in rows if row["subject"] == "store"}
+    assert stores["lance"] == "trivec_lance, installed"
+
+
+def test_doctor_says_which_package_lacks_its_client(tmp_path: Path) -> None:
+    entry = "lance = trivec_lance:LanceBackend [gpu]"
+    requires = ["lance-client", "lance-gpu; extra == 'gpu'"]
+    install(
+        tmp_path, "trivec-lance", requires=requires, entry_points=[entry], code="import lance_no"
+    )
+    with on_path(tmp_path):
+        rows = json.loads(run("doctor", "--json").stdout)
+    found = {(row["subject"], row["name"]): row["value"] for row in rows}
+    assert found["version", "lance-client"] == found["version", "lance-gpu"] == "not installed"
+    assert "pip install 'trivec-lance[gpu]'" in found["store", "lance"]
+
+
+def test_a_command_from_outside(tmp_path: Path) -> None:
+    code = """
+        from trivec.cli.options import AsJson, SearchFlags, print_json
+
+        def lance(flags: SearchFlags, as_json: AsJson = False) -> None:
+            print_json([flags.candidates, flags.weights])
+    """
+    entries = ("lance = trivec_lance:lance", "lance-gpu = trivec_lance_gpu:lance")
+    target = typer.Typer()
+    install(tmp_path, "trivec-lance", entry_points=entries, group="trivec.commands", code=code)
+    with on_path(tmp_path):
+        found = entry_points(group="trivec.commands")
+        add_commands(target, [entry for entry in found if entry.name.startswith("lance")])
+        done = CliRunner().invoke(target, ["lance", "--candidates", "7"])
+        assert json.loads(done.stdout) == [7, "general"]
+        missing = CliRunner().invoke(target, ["lance-gpu", "--anything"])
+    assert isinstance(missing.exception, MissingDependencyError)
+    assert "pip install 'trivec-lance'" in str(missing.exception)
+
+
+def test_the_old_name_of_a_condition_says_the_new_one() -> None:
+    done = run("copy", "memory:/x", "memory:/y", "--where", "year >= 2020")
+    assert done.exit_code == 1
+    assert "--where has another name now: --filter" in done.stderr
+    assert "--where" not in run("copy", "--help").output
 
 
 def test_a_command_without_its_client_says_what_to_install(tmp_path: Path) -> None:

@@ -20,8 +20,7 @@ OUTPUTS = ("--html", "--runs")
 
 @pytest.fixture(autouse=True)
 def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in ("explain", "evaluate", "tune"):
-        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: HashEncoder())
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: HashEncoder())
 
 
 @pytest.fixture
@@ -101,8 +100,7 @@ def test_what_cannot_be_written_is_told_before_the_work(
     def loaded(*args: object) -> None:
         raise AssertionError("a model was loaded")
 
-    for command in ("explain", "evaluate"):
-        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", loaded)
+    monkeypatch.setattr("trivec.cli.models.load_encoder", loaded)
     page = tmp_path / "nowhere" / "x.html"
     file = beir / "queries.jsonl"
     for args, message in (
@@ -145,6 +143,9 @@ def test_tune(url: str, tmp_path: Path) -> None:
 
 
 def test_plan(url: str) -> None:
+    storages = {row["storage"] for row in json.loads(run("plan", "--json").stdout)}
+    if not {"float16 multivector", "FLOAT_VECTOR", "SPARSE_FLOAT_VECTOR"} <= storages:
+        pytest.skip("a connector is not installed")
     rows = json.loads(run("plan", "--tokens", 199, "--json").stdout)
     colbert = [row for row in rows if row["storage"] == "float16 multivector"]
     assert colbert[0]["bytes_per_thousand"] == 1000 * 200 * 1024 * 2
@@ -171,3 +172,23 @@ def test_plan_needs_a_document() -> None:
         store.drop()
     assert done.exit_code == 1
     assert "give --tokens" in done.stderr
+
+
+def test_plan_of_a_database_from_outside(lance: str, url: str) -> None:
+    rows = json.loads(run("plan", lance.replace("articles", "insight"), "--json").stdout)
+    assert [row["database"] for row in rows][:3] == ["lance"] * 3
+    assert rows[0]["document_bytes"] == 4 * 32
+    # The texts have 2, 2, 3 and 5 words, of which the last repeats one.
+    assert rows[1]["document_bytes"] == pytest.approx(8 * (2 + 2 + 3 + 4) / 4)
+    done = run("plan", "--tokens", 500)
+    assert "t at most 100" in done.stdout
+    assert "not measured" in done.stderr
+    assert "defaults" in done.stdout
+
+
+def test_the_options_of_a_search_are_on_every_command_that_searches(url: str, beir: Path) -> None:
+    for command in ("search", "evaluate", "tune"):
+        options = run(command, "--help").output
+        assert all(f"--{name}" in options for name in ("weights", "candidates", "filter"))
+    none = run("evaluate", url, beir, "--filter", "year > 2020", "--mode", "dense", "--json")
+    assert json.loads(none.stdout)[0]["metrics"]["R@100"]["mean"] == 0

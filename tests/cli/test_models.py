@@ -34,8 +34,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(model)
         return NamedEncoder(name or model_name(model))
 
-    for command in COMMANDS:
-        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", load)
+    monkeypatch.setattr("trivec.cli.models.load_encoder", load)
     return names
 
 
@@ -143,8 +142,8 @@ def test_a_collection_that_does_not_name_its_model(
 def test_a_model_that_turns_out_to_be_another_one(
     url: str, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: HashEncoder())
     for command in COMMANDS[1:]:
-        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: HashEncoder())
         done = run(command, url, data)
         assert (done.exit_code, "'hash' makes others" in done.stderr) == (1, True)
 

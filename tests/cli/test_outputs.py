@@ -19,9 +19,7 @@ ROW = '{"id": "a", "text": "blue whale"}\n'
 
 @pytest.fixture(autouse=True)
 def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in ("cli.encode", "cli.ingest", "cli.evaluate", "cli.explain"):
-        monkeypatch.setattr(f"trivec.{command}.load_encoder", lambda *args: HashEncoder())
-    monkeypatch.setattr("trivec_vespa.commands.load_encoder", lambda *args: HashEncoder())
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: HashEncoder())
 
 
 def run(*args: object) -> Result:

@@ -18,8 +18,7 @@ from trivec.testing import HashEncoder
 
 @pytest.fixture(autouse=True)
 def _hash_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in ("cli.encode", "cli.ingest"):
-        monkeypatch.setattr(f"trivec.{command}.load_encoder", lambda *args: HashEncoder())
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: HashEncoder())
 
 
 @pytest.fixture
@@ -111,8 +110,7 @@ def test_nothing_to_read(
         loaded.append(args)
         return HashEncoder()
 
-    where = "trivec_vespa.commands" if command == "vespa-feed" else f"trivec.cli.{command}"
-    monkeypatch.setattr(f"{where}.load_encoder", load)
+    monkeypatch.setattr("trivec.cli.models.load_encoder", load)
     source = tmp_path / "shards"
     if kind == "folder":
         source.mkdir()

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from trivec import Document, open_store
 from trivec.cli.app import app
 from trivec.errors import StoreError
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
 EVIL = (
@@ -43,8 +43,7 @@ class EvilEncoder(HashEncoder):
 
 @pytest.fixture(autouse=True)
 def _encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    for command in ("encode", "ingest", "search", "evaluate", "explain", "tune"):
-        monkeypatch.setattr(f"trivec.cli.{command}.load_encoder", lambda *args: EvilEncoder())
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: EvilEncoder())
 
 
 def run(*args: object) -> Result:
@@ -140,11 +139,11 @@ def test_json_is_equal_when_it_is_read(name: str, archive: str, judged: tuple[Pa
 def test_hostile_errors_and_warnings(
     archive: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: MemoryStore) -> None:
+    def failing(self: MemoryBackend, declared: object) -> None:
         logging.getLogger("trivec.stores").warning("warned: %s", EVIL)
         raise StoreError(f"the server said {EVIL}\nerror: forged")
 
-    monkeypatch.setattr(MemoryStore, "_describe", failing)
+    monkeypatch.setattr(MemoryBackend, "describe", failing)
     url = "memory:/hostile"
     source = tmp_path / "a.jsonl"
     source.write_text('{"id": "a", "text": "b"}\n', encoding="utf-8")

@@ -62,8 +62,7 @@ def test_every_mode_is_measured(
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trivec.cli.demo.load_encoder", lambda *args: HashEncoder())
-    monkeypatch.setattr("trivec.cli.demo.model_of", lambda store, model, name: model)
+    monkeypatch.setattr("trivec.cli.models.ModelFlags.load_for", lambda *args: HashEncoder())
     runner = CliRunner()
     done = runner.invoke(app, ["demo", "--store", "memory:/demo-cli"])
     assert done.exit_code == 0, done.output

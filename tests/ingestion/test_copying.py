@@ -278,7 +278,7 @@ def test_a_damaged_copy_is_told(source: Store, damage: str, problem: str) -> Non
 
 def test_the_command_line(source: Store, tmp_path: Path) -> None:
     archive = f"archive:{tmp_path}/saved"
-    args = [source.address, archive, "--where", "n < 20", "--set-fields", "lang=de"]
+    args = [source.address, archive, "--filter", "n < 20", "--set-fields", "lang=de"]
     args += ["--set-fields", "n=5", "--journal", str(tmp_path / "copy.journal")]
     done = CliRunner().invoke(app, ["copy", *args, "--json"])
     assert done.exit_code == 0, done.output

@@ -168,7 +168,7 @@ def test_the_command_line_says_what_cannot_be_read(
     content: bytes,
     message: str,
 ) -> None:
-    monkeypatch.setattr("trivec.cli.ingest.load_encoder", lambda *args: HashEncoder())
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: HashEncoder())
     path = tmp_path / name
     path.write_bytes(content)
     done = CliRunner().invoke(app, ["ingest", str(path), collection.address, "--on-error", "skip"])

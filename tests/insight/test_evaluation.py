@@ -135,6 +135,13 @@ def test_options_reach_the_search(store: Store) -> None:
     )
 
 
+def test_a_mode_is_a_list_of_one_mode(store: Store) -> None:
+    found = evaluate(store, HashEncoder(), QUERIES, QRELS, mode="sparse", candidates=7)
+    assert [result.mode for result in found.results] == ["sparse"]
+    with pytest.raises(InvalidOptionError, match="either mode or modes"):
+        evaluate(store, HashEncoder(), QUERIES, QRELS, mode="sparse", modes=["dense"])
+
+
 def test_comparisons(found: Evaluation) -> None:
     assert found.reference == "dense"
     comparison = found.compare("hybrid", "sparse", "RR@10")

@@ -11,7 +11,14 @@ from trivec.errors import InvalidOptionError
 from trivec.insight.plan import MODELS, plan, schema_of
 from trivec.testing import HashEncoder
 
+DATABASES = {choice.database for choice in plan(schema_of("BAAI/bge-m3"), tokens=1)}
 
+needs_connectors = pytest.mark.skipif(
+    not {"qdrant", "milvus", "vespa"} <= DATABASES, reason="a connector is not installed"
+)
+
+
+@needs_connectors
 def test_float32_is_what_the_columns_take() -> None:
     encoder = HashEncoder()
     vectors = encoder.encode_documents(["one two three four"])
@@ -22,12 +29,14 @@ def test_float32_is_what_the_columns_take() -> None:
     assert total == vectors.row_bytes()[0]
 
 
+@needs_connectors
 def test_every_part_of_every_database_has_one_default() -> None:
     found = plan(schema_of("BAAI/bge-m3"), tokens=200)
     defaults = [(choice.database, choice.part) for choice in found if choice.default]
     assert len(set(defaults)) == len(defaults) == 9
 
 
+@needs_connectors
 def test_rows_that_a_database_cannot_hold_are_pooled() -> None:
     found = {c.storage: c for c in plan(schema_of("BAAI/bge-m3"), tokens=8000)}
     assert found["float16 multivector"].document_bytes == 2 * 1023 * 1024
@@ -36,6 +45,7 @@ def test_rows_that_a_database_cannot_hold_are_pooled() -> None:
     assert found["tensor<bfloat16>"].document_bytes == 2 * 8001 * 1024
 
 
+@needs_connectors
 def test_only_the_parts_that_are_there() -> None:
     assert {c.part for c in plan(Schema(8, False, None), tokens=10)} == {"dense"}
     assert {c.part for c in plan(MODELS["BAAI/bge-m3-retromae"], tokens=10)} == {"dense"}
@@ -54,3 +64,21 @@ def test_wrong_numbers_are_named() -> None:
             plan(Schema(8, True, 8), tokens=tokens, terms=terms)
     with pytest.raises(InvalidOptionError, match="'nobody/model' are unknown"):
         schema_of("nobody/model")
+
+
+def test_a_database_from_outside(lance: str) -> None:
+    schema = schema_of("BAAI/bge-m3")
+    found = [c for c in plan(schema, tokens=50, terms=40) if c.database == "lance"]
+    assert [choice.document_bytes for choice in found] == [4 * 1024, 8 * 40, 4 * 51 * 1024]
+    assert len(found) == len({choice.part for choice in found})  # two schemes, one backend
+    pooled = [c for c in plan(schema, tokens=500) if c.database == "lance"]
+    assert [choice.formula for choice in pooled] == ["4 d", "8 s", "4 t d, t at most 100"]
+    assert pooled[-1].document_bytes == 4 * 100 * 1024
+
+
+def test_the_database_of_a_scheme_comes_first(lance: str) -> None:
+    schema = schema_of("BAAI/bge-m3")
+    for scheme in ("lance", "lances"):
+        assert plan(schema, tokens=10, scheme=scheme)[0].database == "lance"
+    with pytest.raises(InvalidOptionError, match="unknown store scheme 'nope'"):
+        plan(schema, tokens=10, scheme="nope")

@@ -16,7 +16,7 @@ from trivec.errors import InvalidOptionError
 from trivec.insight.tuning import _Pool
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
-from trivec.search import Search
+from trivec.search import Search, SearchOptions
 from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
@@ -137,4 +137,26 @@ def test_what_is_wrong_is_told_before_anything_is_encoded(store: Store) -> None:
         tune(store, encoder, NAMES, TRUE, metric="BPM")
     with pytest.raises(InvalidOptionError, match="seed=-1"):
         tune(store, encoder, NAMES, TRUE, seed=-1)
+    with pytest.raises(InvalidOptionError, match="candidates=0"):
+        tune(store, encoder, NAMES, TRUE, candidates=0)
+    with pytest.raises(InvalidOptionError, match="as baseline"):
+        tune(store, encoder, NAMES, TRUE, weights=Weights.GENERAL)
+    with pytest.raises(InvalidOptionError, match="as baseline"):
+        tune(store, encoder, NAMES, TRUE, mode="dense")
     assert encoder.encoded == 0
+
+
+def test_candidates_are_those_of_the_search(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    searches: list[Search] = []
+    monkeypatch.setattr(
+        MemoryBackend, "search", lambda self, collection, queries, search: searches.append(search)
+    )
+    cases: list[tuple[SearchOptions, int]] = [
+        ({"candidates": 5}, 5),
+        ({"k": 20, "candidates": 5}, 20),
+        ({}, 100),
+    ]
+    for options, candidates in cases:
+        with pytest.raises(TypeError):  # there are no hits
+            tune(store, Lexical(), NAMES, TRUE, **options)
+        assert searches.pop().k == 2 * candidates

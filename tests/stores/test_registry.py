@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import traceback
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
+from installed import install, on_path
 
-import trivec.stores.registry
 from trivec import Schema, open_store
 from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
+from trivec.stores.registry import (
+    installed_backends,
+    required_packages,
+    requirement,
+    store_schemes,
+)
 from trivec.stores.url import StoreUrl
 
 
@@ -180,19 +185,61 @@ def test_an_unknown_option_lists_the_known_ones() -> None:
     with pytest.raises(InvalidOptionError, match=r"colour.*batch_bytes"):
         open_store("memory:/a", colour="red")
     store = open_store("memory:/a", batch_bytes=10)
-    assert isinstance(store, MemoryStore)
+    assert isinstance(store._handle.backend, MemoryBackend)
 
 
 @pytest.mark.parametrize(
     ("scheme", "extra"), [("qdrants", "qdrant"), ("milvus+lite", "milvus"), ("milvus", "milvus")]
 )
-def test_a_missing_client_names_the_extra(
-    monkeypatch: pytest.MonkeyPatch, scheme: str, extra: str
-) -> None:
-    names = ("qdrant", "qdrants", "milvus", "milvus+lite")
-    entries = {
-        name: EntryPoint(name, "trivec_no_such_package:Store", "trivec.stores") for name in names
-    }
-    monkeypatch.setattr(trivec.stores.registry, "store_schemes", lambda: entries)
-    with pytest.raises(MissingDependencyError, match=rf"pip install 'trivec\[{extra}\]'"):
+def test_a_missing_client_names_the_extra(tmp_path: Path, scheme: str, extra: str) -> None:
+    assert requirement(store_schemes()[scheme]) == f"trivec[{extra}]"
+    entry = f"{scheme} = trivec_no_such_package:Store [{extra}]"
+    install(tmp_path, "trivec", entry_points=[entry])
+    with (
+        on_path(tmp_path),
+        pytest.raises(MissingDependencyError, match=rf"pip install 'trivec\[{extra}\]'"),
+    ):
         open_store("milvus+lite:./x.db/a" if "+" in scheme else f"{scheme}://localhost/a")
+
+
+def test_a_package_from_outside_brings_a_store(lance: str) -> None:
+    with open_store(lance) as store:
+        store.create(Schema(dense=4, sparse=False, colbert=None))
+        assert (store.count(), store.limits.database) == (0, "lance")
+        store.drop()
+    assert [backend.__name__ for backend in installed_backends()].count("LanceBackend") == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "advice"),
+    [
+        ("lance = trivec_lance:LanceBackend", "pip install 'trivec-lance'"),
+        ("lance = trivec_lance:LanceBackend [gpu]", r"pip install 'trivec-lance\[gpu\]'"),
+    ],
+)
+def test_a_missing_client_names_the_package_of_the_entry_point(
+    tmp_path: Path, entry: str, advice: str
+) -> None:
+    install(tmp_path, "trivec-lance", entry_points=[entry], code="import lance_no_such_client")
+    with on_path(tmp_path):
+        with pytest.raises(MissingDependencyError, match=f"lance_no_such_client.*{advice}"):
+            open_store("lance://localhost/articles")
+        assert "LanceBackend" not in [backend.__name__ for backend in installed_backends()]
+
+
+@pytest.mark.parametrize("code", ["", "LanceBackend = 5", "class LanceBackend: pass"])
+def test_an_entry_point_that_is_no_backend(tmp_path: Path, code: str) -> None:
+    entry = "lance = trivec_lance:LanceBackend"
+    install(tmp_path, "trivec-lance", entry_points=[entry], code=code)
+    with on_path(tmp_path), pytest.raises(InvalidOptionError, match="is not a trivec Backend"):
+        open_store("lance://localhost/articles")
+
+
+def test_required_packages(lance: str) -> None:
+    dist = store_schemes()["lance"].dist
+    assert dist is not None
+    assert dist.name == "trivec-lance"
+    assert required_packages(store_schemes()["lance"]) == ["trivec", "lance-client"]
+    assert "numpy" in required_packages(store_schemes()["memory"])
+    assert "pymilvus" not in required_packages(store_schemes()["qdrant"])
+    assert "pymilvus" in required_packages(store_schemes()["milvus+lite"])

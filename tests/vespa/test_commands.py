@@ -36,7 +36,7 @@ def test_a_feed_comes_from_a_collection_or_from_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = HashEncoder()
-    monkeypatch.setattr("trivec_vespa.commands.load_encoder", lambda *args: encoder)
+    monkeypatch.setattr("trivec.cli.models.load_encoder", lambda *args: encoder)
     rows = [{"id": f"d{i}", "text": f"text {i}", "lang": "en"} for i in range(3)]
     source = tmp_path / "rows.jsonl"
     source.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")

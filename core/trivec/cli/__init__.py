@@ -1,5 +1,3 @@
 """The command line: `trivec`."""
 
-from trivec.cli.app import main
-
-__all__ = ["main"]
+from trivec.cli.app import main as main

@@ -1,4 +1,4 @@
-"""The commands together, and how they end: errors in one line, exit codes."""
+"""The commands of `trivec`: errors in one line, and exit codes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ from trivec.cli import (
     search,
     tune,
 )
-from trivec.cli.options import notes
+from trivec.cli.options import expand, notes
 from trivec.errors import MissingDependencyError, TrivecError
+from trivec.stores.registry import load_entry_point
 from trivec.terminal import make_safe, one_line, printable
 
-__all__ = ["app", "main"]
 
-
-class Warnings(logging.Handler):
-    """Prints what trivec warns of as a note of the command."""
+class WarningNotes(logging.Handler):
+    """Prints the warnings of trivec on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one warning."""
@@ -41,22 +40,22 @@ class Warnings(logging.Handler):
 
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-"""Click's, of which newer typers have a copy of their own."""
+"""Click's UsageError; newer versions of typer contain their own copy of click."""
 
 
 def _make_one_line(error: Exception) -> None:
-    """Let the error of a command line, which repeats what was given, be printable."""
+    """Make an error that repeats the given arguments printable."""
     vars(error)["message"] = one_line(str(vars(error)["message"]))
 
 
-_warnings = Warnings(logging.WARNING)
+_warnings = WarningNotes(logging.WARNING)
 
 
 class Commands(TyperGroup):
-    """Prints what trivec raises on purpose in one line, unless `--debug` asks for the trace."""
+    """Prints errors of trivec in one line, or with their traceback if `--debug` is given."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
-        """Read the options before the command."""
+        """Parse the options that come before the command."""
         try:
             parsed: list[str] = super().parse_args(ctx, args)
         except _UsageError as error:
@@ -65,16 +64,16 @@ class Commands(TyperGroup):
         return parsed
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the signature of click
-        """Run the command; exit with 1 where it fails, 130 where it is interrupted."""
+        """Run the command; exit with 1 if it fails, with 130 if it is interrupted."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # whoever reads has seen enough; click ends without a word
+        except BrokenPipeError:  # the reader of the output is gone; click ends silently
             raise
         except (TrivecError, OSError) as error:
             if ctx.params.get("debug"):
                 raise
-            said = " ".join(printable(str(error)).split())
-            typer.secho(f"error: {said}", fg="red", err=True)
+            message = " ".join(printable(str(error)).split())
+            typer.secho(f"error: {message}", fg="red", err=True)
             raise typer.Exit(1) from error
         except _UsageError as error:
             _make_one_line(error)
@@ -100,13 +99,13 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option(help="Show the trace of an error.")] = False,
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
-    logging.getLogger("trivec").addHandler(_warnings)  # the same one is added once
+    """Handle the options that come before the command."""
+    logging.getLogger("trivec").addHandler(_warnings)  # adding it twice has no effect
 
 
 for command in (
@@ -122,22 +121,30 @@ for command in (
     optimize.optimize,
     doctor.doctor,
 ):
-    app.command()(command)
+    app.command()(expand(command))
 
 
 def add_commands(target: typer.Typer, entries: Iterable[EntryPoint]) -> None:
-    """Add the commands of connectors; one whose client is missing says so when it is called."""
+    """Add the commands of other packages.
+
+    A command that lacks a dependency raises its `MissingDependencyError` when it is called.
+
+    Args:
+        target: The application.
+        entries: Entry points of functions that `expand` takes.
+    """
     for entry in entries:
         try:
-            target.command(entry.name)(entry.load())
+            command = load_entry_point(entry, f"the command {entry.name!r}")
+            target.command(entry.name)(expand(command))
         except MissingDependencyError as error:
-            anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-            target.command(entry.name, context_settings=anything)(_missing(error))
+            any_arguments = {"ignore_unknown_options": True, "allow_extra_args": True}
+            target.command(entry.name, context_settings=any_arguments)(_missing(error))
 
 
 def _missing(error: MissingDependencyError) -> Callable[[], None]:
     def missing() -> None:
-        """Needs an extra that is not installed."""
+        """Not available: a package is not installed."""
         raise error
 
     return missing

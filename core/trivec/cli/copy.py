@@ -1,4 +1,4 @@
-"""`trivec copy`: a collection from one store into another, without encoding."""
+"""`trivec copy`: copy a collection to another store, without encoding."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from rich.markup import escape
 from trivec.cli.ingest import print_report
 from trivec.cli.options import (
     AsJson,
+    FilterText,
     Journal,
-    OnErrorOption,
+    OnError,
     fields_of,
+    filter_of,
     inputs_of,
     notes,
     print_json,
 )
 from trivec.errors import InvalidOptionError
-from trivec.filters.parser import parse_filter
 from trivec.ingestion.copying import copy as run
 from trivec.ingestion.options import check_on_error
 from trivec.ingestion.report import IngestInterrupted
@@ -32,8 +33,6 @@ from trivec.outputs import check_outputs
 from trivec.plain import Json, not_json
 from trivec.stores.registry import open_store
 
-__all__ = ["copy"]
-
 REJECTS = "copy.rejects.jsonl"
 
 
@@ -42,26 +41,27 @@ def copy(
     destination: Annotated[
         str, typer.Argument(help="URL to write, such as archive:./backup/articles.")
     ],
-    where: Annotated[
-        str | None, typer.Option(help="""Only these: 'year >= 2020 and lang in ["de", "en"]'.""")
-    ] = None,
+    filter: FilterText = None,
+    where: Annotated[str | None, typer.Option(hidden=True)] = None,
     set_fields: Annotated[
         list[str] | None,
-        typer.Option(help="Metadata to set, as name=value with value in JSON; repeat for more."),
+        typer.Option(help="Metadata to set, as name=value with a value in JSON; repeat for more."),
     ] = None,
     field: Annotated[
         list[str] | None,
-        typer.Option(help="Declared metadata, as name:type; as in the source by default."),
+        typer.Option(help="A declared field, as name:type; by default those of the source."),
     ] = None,
     journal: Journal = None,
-    on_error: OnErrorOption = "raise",
+    on_error: OnError = "raise",
     rejects: Annotated[
-        Path | None, typer.Option(help=f"Where refused documents go; {REJECTS} by default.")
+        Path | None, typer.Option(help=f"The file for rejected documents; {REJECTS} by default.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a collection with its vectors, and compare the two; exits with 1 if they differ."""
-    condition = None if where is None else parse_filter(where)
+    """Copy a collection with its vectors and compare the two; exit with 1 if they differ."""
+    if where is not None:
+        raise InvalidOptionError("copy: --where has another name now: --filter")
+    condition = filter_of(filter)
     policy = check_on_error(on_error)
     values = _values(set_fields or [])
     check_outputs(
@@ -80,7 +80,7 @@ def copy(
                 journal=journal,
                 filter=condition,
                 set_fields=values,
-                fields=fields_of(field) if field else None,
+                fields=fields_of(field) or None,
                 on_error=policy,
                 rejected=rejected,
             )
@@ -100,7 +100,7 @@ def copy(
 
 
 def _values(settings: Iterable[str]) -> dict[str, Json]:
-    """Read `name=value`; what is not JSON is a string."""
+    """Parse each `name=value`; a value that is not JSON is a string."""
     values: dict[str, Json] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -14,17 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from trivec.cli.models import model_of
-from trivec.cli.options import (
-    AsJson,
-    Device,
-    Model,
-    Precision,
-    load_encoder,
-    notes,
-    output,
-    print_json,
-)
+from trivec.cli.models import DEMO, ModelFlags
+from trivec.cli.options import AsJson, notes, output, print_json
 from trivec.cli.search import hits_table
 from trivec.demo.collection import DemoCollection, Question, load_collection
 from trivec.demo.lesson import matches, representations, shares, verdict
@@ -42,10 +33,8 @@ from trivec.stores.store import Store
 from trivec.terminal import one_line
 from trivec.vectors import Vector
 
-__all__ = ["demo"]
-
 SHOWN = ("exact", "meaning", "cross-lingual")
-"""The kinds of question of which one is shown with its hits."""
+"""The kinds of question of which one example is shown with its hits."""
 
 LEGEND = """\
 nDCG@10 is 1 if the right passages come first. Kinds of question: exact (a code
@@ -53,10 +42,18 @@ tells the answer from its neighbours), meaning (the answer uses other words),
 cross-lingual (it is in another language), plain (some words are shared)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DemoModelFlags(ModelFlags):
+    """The model options, with the demo model by default."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(help="Hub id or folder of the model; 'demo' is the small demo model."),
+    ] = DEMO
+
+
 def demo(
-    model: Model = "demo",
-    device: Device = "auto",
-    precision: Precision = "auto",
+    model: DemoModelFlags,
     store: Annotated[
         str | None, typer.Option(help="URL of a collection; an embedded Qdrant by default.")
     ] = None,
@@ -64,15 +61,14 @@ def demo(
 ) -> None:
     """Encode a multilingual collection once, search it in five modes, and compare them."""
     collection = load_collection()
-    url = store or _embedded(model)
+    url = store or _embedded(model.model or DEMO)
     with open_store(url) as target:
-        model = model_of(target, model, None)  # another model is told before it loads
-        encoder = load_encoder(model, device, precision)
+        encoder = model.load_for(target)
         report, reused = update(collection, encoder, target)
         notes.print(
             f"{report.documents} documents encoded and written, {reused} reused from {escape(url)}"
         )
-        asked = CachingEncoder.sharing(encoder)  # what is shown below is not encoded again
+        asked = CachingEncoder.sharing(encoder)  # the questions shown below are not encoded again
         results = measure(collection, asked, target).results
         if as_json:
             print_json(_as_json(collection, results))
@@ -85,7 +81,7 @@ def demo(
         out.print(Text(LEGEND, "dim"))
         for question in chosen:
             vector = asked.encode_query(question.text)
-            out.print(_found(question, vector, collection, by_mode, encoder, target, out.width))
+            out.print(_example(question, vector, collection, by_mode, encoder, target, out.width))
 
 
 def _embedded(model: str) -> str:
@@ -120,9 +116,9 @@ def _ndcg(result: ModeResult, question: Question) -> float:
 
 
 def _chosen(collection: DemoCollection, results: Mapping[Mode, ModeResult]) -> list[Question]:
-    """Return one question of each kind shown: where hybrid gains most over dense and sparse.
+    """Return one question of each shown kind: where hybrid gains most over dense and sparse.
 
-    What surrounds it is English, so an English one is taken if hybrid gains anything there.
+    The output is in English, so an English question is preferred if hybrid gains anything on it.
     """
 
     def gain(question: Question) -> float:
@@ -140,13 +136,13 @@ def _chosen(collection: DemoCollection, results: Mapping[Mode, ModeResult]) -> l
 def _representations(
     vector: Vector, question: Question, encoder: TokenizingEncoder
 ) -> RenderableType:
-    """Say what the model makes of one question."""
+    """Describe the three representations of one question."""
     lines = representations(vector, encoder.tokens(question.text))
     title = Text.assemble("The model reads ", (question.text, "bold"), " once and gives")
     return Group(title, *(Padding.indent(Text(line), 2) for line in lines), Text())
 
 
-def _found(
+def _example(
     question: Question,
     query: Vector,
     collection: DemoCollection,
@@ -155,7 +151,7 @@ def _found(
     store: Store,
     width: int,
 ) -> RenderableType:
-    """Show the first hits of a question, why the first is there, and who missed the answer."""
+    """Show the best hits of a question, why the first one was found, and how the modes did."""
     hits = results["hybrid"].hits[question.id]
     title = Text.assemble("\n", (question.text, "bold"), f"  ({question.kind}, {question.id})")
     if not hits:

@@ -1,4 +1,4 @@
-"""`trivec doctor`: what is installed, what this machine can do, what the databases support."""
+"""`trivec doctor`: installed versions, abilities of this machine, features of the databases."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from rich.table import Table
 from trivec import __version__
 from trivec.cli.options import AsJson, output, print_json
 from trivec.errors import TrivecError
-from trivec.stores.registry import open_store, store_class, store_schemes
+from trivec.stores.registry import (
+    backend_class,
+    open_store,
+    required_packages,
+    store_schemes,
+)
 from trivec.terminal import one_line
 
-__all__ = ["doctor"]
-
-PACKAGES = (
-    *("torch", "transformers", "numpy", "safetensors", "qdrant-client", "qdrant-edge-py"),
-    *("pymilvus", "milvus-lite", "pyvespa", "langchain-core", "llama-index-core", "ray"),
-)
+FRAMEWORKS = ("langchain-core", "llama-index-core", "ray")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at, and what was found."""
+    """One row of the report."""
 
     subject: str
     name: str
@@ -39,11 +39,11 @@ class Finding:
 
 def doctor(
     stores: Annotated[
-        list[str] | None, typer.Argument(help="URLs of collections to look at.")
+        list[str] | None, typer.Argument(help="URLs of collections to check.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is installed, what this machine can do, and what each store supports."""
+    """Show what is installed, what this machine can do, and what each store supports."""
     findings = [*_versions(), *_machine(), *_schemes()]
     for url in stores or []:
         findings += _store(url)
@@ -63,7 +63,10 @@ def doctor(
 def _versions() -> Iterable[Finding]:
     yield Finding("version", "trivec", __version__)
     yield Finding("version", "python", platform.python_version())
-    for package in PACKAGES:
+    required = [name for entry in store_schemes().values() for name in required_packages(entry)]
+    for package in dict.fromkeys([*required, *FRAMEWORKS]):
+        if package == "trivec":
+            continue
         try:
             yield Finding("version", package, version(package))
         except PackageNotFoundError:
@@ -84,10 +87,10 @@ def _machine() -> Iterable[Finding]:
     yield Finding("machine", "cpu features", ", ".join(processor.features) or "none")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     yield Finding("machine", "gpu", ", ".join(gpus) or "none")
-    kinds = [Precision.FLOAT32, Precision.INT8]
+    precisions = [Precision.FLOAT32, Precision.INT8]
     if processor.has_bfloat16:
-        kinds.append(Precision.BFLOAT16)
-    for precision, rate in measure_rates(kinds).items():
+        precisions.append(Precision.BFLOAT16)
+    for precision, rate in measure_rates(precisions).items():
         yield Finding("machine", f"{precision} products now", f"{rate / 1e9:.0f} GFLOP/s")
     placement = place("auto", "auto")
     yield Finding("machine", "precision auto", f"{placement.precision}: {placement.reason}")
@@ -96,7 +99,7 @@ def _machine() -> Iterable[Finding]:
 def _schemes() -> Iterable[Finding]:
     for scheme in sorted(store_schemes()):
         try:
-            yield Finding("store", scheme, f"{store_class(scheme).__module__}, installed")
+            yield Finding("store", scheme, f"{backend_class(scheme).__module__}, installed")
         except TrivecError as error:
             yield Finding("store", scheme, str(error))
 

@@ -1,4 +1,4 @@
-"""`trivec evaluate`: how well each mode finds what was judged relevant."""
+"""`trivec evaluate`: compare search modes on judged questions."""
 
 from __future__ import annotations
 
@@ -8,140 +8,136 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from trivec.cli.models import CollectionModel, ModelName, model_of
+from trivec.cli.models import ModelFlags
 from trivec.cli.options import (
     AsJson,
-    Device,
-    Precision,
+    K,
+    SearchFlags,
     StoreArgument,
+    check_search,
     inputs_of,
-    load_encoder,
     notes,
     output,
     print_json,
-    weights_of,
 )
 from trivec.errors import InvalidOptionError
-from trivec.filters.parser import parse_filter
 from trivec.insight.evaluation import METRICS, Evaluation
 from trivec.insight.evaluation import evaluate as measure
 from trivec.insight.judgements import Qrels, read_beir, read_qrels, read_queries
 from trivec.insight.measures import Measures
 from trivec.outputs import check_folder, check_outputs
-from trivec.search import MODES, Mode, as_mode
+from trivec.search import MODES, Mode, SearchOptions, as_mode
 from trivec.stores.registry import open_store
-
-__all__ = ["DataArgument", "QrelsOption", "evaluate", "read_judged"]
 
 DataArgument = Annotated[
     Path,
     typer.Argument(help="A folder in BEIR's layout, or a file of questions with --qrels."),
 ]
 QrelsOption = Annotated[
-    Path | None, typer.Option(help="Judgements: query, document, grade; TSV, TREC or JSON Lines.")
+    Path | None,
+    typer.Option(help="A file of judgements (query, document, grade): TSV, TREC or JSON Lines."),
 ]
+SplitOption = Annotated[str, typer.Option(help="The name of the qrels in a BEIR folder.")]
 
 
 def evaluate(
     store: StoreArgument,
     data: DataArgument,
+    model: ModelFlags,
+    flags: SearchFlags,
     qrels: QrelsOption = None,
-    split: Annotated[str, typer.Option(help="Which qrels of a BEIR folder.")] = "test",
-    model: CollectionModel = None,
-    model_name: ModelName = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
+    split: SplitOption = "test",
     mode: Annotated[
-        list[str] | None, typer.Option(help="A mode; repeat for more, all by default.")
+        list[str] | None, typer.Option(help="A mode; repeat for more. All by default.")
     ] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help=f"As ir-measures spells it; repeat. {', '.join(METRICS)} by default."),
+        typer.Option(
+            help="A metric as ir-measures spells it; repeat for more. "
+            f"{', '.join(METRICS)} by default."
+        ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="How many hits of each question.")] = 100,
-    weights: Annotated[
-        str, typer.Option(help="general, model_card, long_documents, or three numbers.")
-    ] = "general",
-    candidates: Annotated[int, typer.Option(help="How many documents each source gives.")] = 100,
-    filter: Annotated[str | None, typer.Option(help="Such as 'year >= 2020'.")] = None,
+    k: K = 100,
     reference: Annotated[
-        str | None, typer.Option(help="The mode that others are tested against.")
+        str | None, typer.Option(help="The mode that the others are tested against.")
     ] = None,
-    runs: Annotated[Path | None, typer.Option(help="Write TREC run files here.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page with charts here.")] = None,
+    runs: Annotated[Path | None, typer.Option(help="Write TREC run files to this folder.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with charts to this file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure search modes on your own questions and judgements."""
-    modes: list[Mode] | None = None if mode is None else [as_mode(one) for one in mode]
-    inputs = inputs_of(*_judged_files(data, qrels, split), stores=[store], model=model)
+    modes: list[Mode] | None = None if mode is None else [as_mode(name) for name in mode]
+    inputs = inputs_of(*_judged_files(data, qrels, split), model.folder, stores=[store])
     outputs = {"--html": html}
     if runs is not None:
         check_folder(runs, inputs=inputs, what="--runs")
         if runs.is_dir():
-            outputs |= {f"--runs, {one}": runs / f"{one}.run" for one in modes or MODES}
+            outputs |= {f"--runs, {name}": runs / f"{name}.run" for name in modes or MODES}
     check_outputs(outputs, inputs=inputs)
     queries, judgements = read_judged(data, qrels, split)
-    condition = None if filter is None else parse_filter(filter)
+    options: SearchOptions = {**flags.options(), "k": k}
     checked: list[Mode] = modes or ["hybrid"]
     against = None if reference is None else as_mode(reference)
-    chosen = weights_of(weights)
     with open_store(store) as collection:
-        # What is wrong is told before a model loads: options, the collection, the model's name.
-        for one in checked:
-            collection.search_many(
-                [], k=k, mode=one, weights=chosen, candidates=candidates, filter=condition
-            )
-        Measures(metric or METRICS, judgements)
-        collection.count(condition)
-        model = model_of(collection, model, model_name)
-        found = measure(
+        for name in checked:
+            check_search(collection, {**options, "mode": name})
+        Measures(metric or METRICS, judgements)  # an unknown metric fails before a model is loaded
+        evaluation = measure(
             collection,
-            load_encoder(model, device, precision, model_name),
+            model.load_for(collection),
             queries,
             judgements,
             modes=modes,
             metrics=metric or METRICS,
-            k=k,
-            weights=chosen,
-            candidates=candidates,
-            filter=condition,
             reference=against,
+            **options,
         )
     if runs is not None:
-        found.write_runs(runs)
+        evaluation.write_runs(runs)
         notes.print(f"run files are in {escape(str(runs))}")
     if html is not None:
-        found.write_html(html)
+        evaluation.write_html(html)
         notes.print(f"the charts are in {escape(str(html))}")
     if as_json:
-        print_json(_as_json(found))
+        print_json(_as_json(evaluation))
     else:
-        output().print(found)
+        output().print(evaluation)
 
 
 def _judged_files(data: Path, qrels: Path | None, split: str) -> list[Path | None]:
-    """Return what `read_judged` may read."""
+    """Return the files that `read_judged` may read."""
     if not data.is_dir():
         return [data, qrels]
     return [data / "queries.jsonl", data / "qrels" / f"{split}.tsv", data / "qrels.tsv", qrels]
 
 
 def read_judged(data: Path, qrels: Path | None, split: str) -> tuple[dict[str, str], Qrels]:
-    """Read questions and judgements from a folder, or from two files."""
+    """Read questions and judgements from a folder, or from two files.
+
+    Args:
+        data: A folder in BEIR's layout, or the file of questions.
+        qrels: The file of judgements; None for that of the folder.
+        split: The name of the judgements in the folder.
+
+    Raises:
+        InvalidOptionError: If a file of questions comes without a file of judgements.
+    """
     if data.is_dir():
         queries, judgements = read_beir(data, split=split)
         return queries, judgements if qrels is None else read_qrels(qrels)
     if qrels is None:
-        raise InvalidOptionError(f"{data} is no folder; give --qrels with a file of questions")
+        raise InvalidOptionError(f"{data} is not a folder; with a file of questions, give --qrels")
     return read_queries(data), read_qrels(qrels)
 
 
-def _as_json(found: Evaluation) -> list[object]:
-    p_values = {metric: found.p_values(metric) for metric in found.metrics}
+def _as_json(evaluation: Evaluation) -> list[object]:
+    p_values = {metric: evaluation.p_values(metric) for metric in evaluation.metrics}
     return [
         {
             "mode": result.mode,
-            "queries": len(found.queries),
+            "queries": len(evaluation.queries),
             "ms_per_query": result.milliseconds,
             "metrics": {
                 metric: {
@@ -149,8 +145,8 @@ def _as_json(found: Evaluation) -> list[object]:
                     "interval": result.interval(metric),
                     "p": p_values[metric].get(result.mode),
                 }
-                for metric in found.metrics
+                for metric in evaluation.metrics
             },
         }
-        for result in found.results
+        for result in evaluation.results
     ]

@@ -9,54 +9,42 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from trivec.cli.models import CollectionModel, ModelName, model_of
+from trivec.cli.models import ModelFlags
 from trivec.cli.options import (
     AsJson,
-    Device,
-    Precision,
     StoreArgument,
+    WeightsText,
     inputs_of,
-    load_encoder,
     notes,
     output,
     print_json,
     weights_of,
 )
 from trivec.errors import InvalidOptionError
-from trivec.insight.explanation import explain as take_apart
+from trivec.insight.explanation import explain as explain_score
 from trivec.insight.rendering.explanation_html import explanation_page
 from trivec.outputs import check_outputs, written_beside
 from trivec.stores.registry import open_store
-
-__all__ = ["explain"]
 
 
 def explain(
     store: StoreArgument,
     query: Annotated[str, typer.Argument(help="The question.")],
     id: Annotated[str, typer.Argument(help="The id of the document.")],
-    model: CollectionModel = None,
-    model_name: ModelName = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    weights: Annotated[
-        str, typer.Option(help="general, model_card, long_documents, or three numbers.")
-    ] = "general",
-    html: Annotated[Path | None, typer.Option(help="Write a page here.")] = None,
+    model: ModelFlags,
+    weights: WeightsText = "general",
+    html: Annotated[Path | None, typer.Option(help="Write a page to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a document's score apart: what each part and each token gave."""
-    check_outputs({"--html": html}, inputs=inputs_of(stores=[store], model=model))
+    """Show what each part and each token contributes to the score of a document."""
+    check_outputs({"--html": html}, inputs=inputs_of(model.folder, stores=[store]))
     chosen = weights_of(weights)
     with open_store(store) as collection:
-        model = model_of(collection, model, model_name)
-        schema = collection.schema
         documents, vectors = collection.get([id], with_vectors=True)
-    if not documents or vectors is None:
-        raise InvalidOptionError(f"{store} holds no document {id!r}")
-    encoder = load_encoder(model, device, precision, model_name)
-    schema.check_model(encoder.schema.model)
-    explanation = take_apart(
+        if not documents or vectors is None:
+            raise InvalidOptionError(f"{store} holds no document {id!r}")
+        encoder = model.load_for(collection)
+    explanation = explain_score(
         query, documents[0], encoder, document_vector=vectors[0], weights=chosen
     )
     if html is not None:

@@ -1,74 +1,136 @@
-"""Which model a command takes, so that it is the one whose vectors a collection holds."""
+"""The model options of commands, and how they choose the model that a collection was made with."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 
 from trivec.cli.options import notes
-from trivec.errors import CollectionNotFoundError
+from trivec.errors import CheckpointError, CollectionNotFoundError, InvalidOptionError
 from trivec.schema import Schema
 from trivec.stores.store import Store
 
-__all__ = ["CollectionModel", "ModelName", "check_model", "model_of"]
+if TYPE_CHECKING:
+    from trivec.encoders.encoder import Encoder
 
 DEFAULT = "BAAI/bge-m3"
 DEMO = "demo"
 
-CollectionModel = Annotated[
-    str | None,
-    typer.Option(
-        help="Hub id or folder of the model, or 'demo'; the collection's own model by default."
-    ),
-]
-ModelName = Annotated[
-    str | None,
-    typer.Option(help="The model's name in the collection, if it is not that of its folder."),
-]
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFlags:
+    """The options of every command that encodes."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Hub id or folder of the model, or 'demo' for the small demo model; by default "
+            f"the collection's own model, or {DEFAULT} if there is none."
+        ),
+    ] = None
+    model_name: Annotated[
+        str | None,
+        typer.Option(help="The model's name in the collection, if it differs from its folder's."),
+    ] = None
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto"
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = (
+        "auto"
+    )
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the model, if it is read from one."""
+        folder = Path(self.model or DEFAULT).expanduser()
+        return folder if folder.is_dir() else None
+
+    def load(self) -> Encoder:
+        """Load the model.
+
+        Raises:
+            InvalidOptionError: If an option is unknown.
+            CheckpointError: If the model cannot be loaded.
+        """
+        model = DEFAULT if self.model is None else self.model
+        return load_encoder(model, self.device, self.precision, self.model_name)
+
+    def load_for(self, store: Store) -> Encoder:
+        """Load the model for a collection, which need not exist.
+
+        Raises:
+            SchemaMismatchError: If the collection was made with another model. If its name shows
+                that, no model is loaded.
+            InvalidOptionError, CheckpointError: As `load`.
+        """
+        try:
+            schema = store.schema
+        except CollectionNotFoundError:
+            return self.load()
+        encoder = replace(self, model=self._model_of(schema)).load()
+        schema.check_model(encoder.schema.model)
+        return encoder
+
+    def _model_of(self, schema: Schema) -> str:
+        """Return the model to load for an existing collection."""
+        if self.model_name is not None:
+            schema.check_model(self.model_name)
+        elif self.model is not None:
+            schema.check_model(_name_of(self.model))
+        if self.model is not None:
+            return self.model
+        if schema.model:
+            return DEMO if schema.model == _name_of(DEMO) else schema.model
+        notes.print(
+            "[yellow]the collection does not say which model made its vectors; "
+            f"{escape(DEFAULT)} is taken[/yellow]"
+        )
+        return DEFAULT
 
 
-def model_of(store: Store, model: str | None, name: str | None) -> str:
-    """Return which model to load for a collection, before anything is loaded.
+def load_encoder(model: str, device: str, precision: str, name: str | None = None) -> Encoder:
+    """Load a model; build the demo model if it is "demo".
 
     Args:
-        store: The collection, which may not exist yet.
-        model: What the user asked for; None for the collection's own.
-        name: What the user says the model is called.
+        model: The hub id or folder.
+        device: The device that it runs on.
+        precision: The number format of its matrix products.
+        name: Its name in a collection; None for that of its folder or hub id.
 
     Raises:
-        SchemaMismatchError: If the collection holds the vectors of another model.
+        InvalidOptionError: If an option is unknown.
+        CheckpointError: If the model cannot be loaded.
     """
+    from trivec.encoders.encoder import Encoder
+
+    if model == DEMO:
+        from trivec.demo.model import demo_model
+
+        model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
     try:
-        schema = store.schema
-    except CollectionNotFoundError:
-        return model or DEFAULT
-    check_model(schema, model, name)
-    if model is not None:
-        return model
-    if schema.model:
-        return DEMO if schema.model == _name_of(DEMO) else schema.model
-    notes.print(
-        f"[yellow]the collection does not say which model made its vectors; {escape(DEFAULT)} is "
-        "taken[/yellow]"
+        return Encoder.load(model, device=device, precision=_precision_of(precision), name=name)
+    except CheckpointError as error:
+        if "/" in model or Path(model).is_dir():
+            raise
+        raise CheckpointError(
+            f"{error}; if a collection was made by a model in a folder called {model!r}, give the "
+            "folder's path as --model"
+        ) from error
+
+
+def _precision_of(text: str) -> Literal["auto", "float32", "bfloat16", "float16", "int8"]:
+    match text:
+        case "auto" | "float32" | "bfloat16" | "float16" | "int8":
+            return text
+    raise InvalidOptionError(
+        f"precision={text!r}; expected auto, float32, bfloat16, float16 or int8"
     )
-    return DEFAULT
-
-
-def check_model(schema: Schema, model: str | None, name: str | None = None) -> None:
-    """Compare the model that was asked for with the collection's, by their names.
-
-    Raises:
-        SchemaMismatchError: If they differ.
-    """
-    if name is not None:
-        schema.check_model(name)
-    elif model is not None:
-        schema.check_model(_name_of(model))
 
 
 def _name_of(model: str) -> str:
+    """Return the name that a model has in a collection."""
     if model == DEMO:
         from trivec.demo.model import demo_name
 

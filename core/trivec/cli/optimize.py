@@ -1,4 +1,4 @@
-"""`trivec optimize`: indexes are built, and the disk of deleted documents is given back."""
+"""`trivec optimize`: build indexes and free the disk space of deleted documents."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from trivec.cli.options import AsJson, StoreArgument, output, print_json
 from trivec.stores.folder import told_size
 from trivec.stores.registry import open_store
 
-__all__ = ["optimize"]
-
 
 def optimize(store: StoreArgument, as_json: AsJson = False) -> None:
-    """Build a collection's indexes now, and give back the disk that deleted documents take."""
+    """Build a collection's indexes now and free the disk space of deleted documents."""
     with open_store(store) as opened:
         report = opened.optimize()
     if as_json:

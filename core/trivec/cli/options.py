@@ -1,99 +1,36 @@
-"""Options that several commands take, and how they are read."""
+"""Options that several commands take, how they are parsed, and how results are printed.
+
+A command declares a group of options as one parameter whose type is a dataclass below. `expand`
+turns each field of the dataclass into an option of the command line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
 
-from trivec.errors import CheckpointError, InvalidOptionError
+from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
-from trivec.ingestion.sources import FORMATS
+from trivec.filters import Filter
+from trivec.filters.parser import parse_filter
+from trivec.ingestion.sources import FORMATS, Source
 from trivec.scores import Weights
+from trivec.search import SearchOptions
 from trivec.stores.registry import local_files
+from trivec.stores.store import Store
 from trivec.terminal import SafeConsole, json_line
 
-if TYPE_CHECKING:
-    from trivec.encoders.encoder import Encoder
-
-__all__ = [
-    "AllowEmpty",
-    "AsJson",
-    "Delimiter",
-    "Device",
-    "Format",
-    "IdField",
-    "Journal",
-    "Layout",
-    "Model",
-    "OnErrorOption",
-    "Precision",
-    "Quoting",
-    "SourceArgument",
-    "StoreArgument",
-    "TextField",
-    "as_precision",
-    "fields_of",
-    "inputs_of",
-    "load_encoder",
-    "notes",
-    "output",
-    "print_json",
-    "weights_of",
-]
-
-Model = Annotated[
-    str, typer.Option(help="Hub id or folder of the model; 'demo' for the small demo model.")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
-Precision = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")]
-SourceArgument = Annotated[
-    str,
-    typer.Argument(
-        help="JSON Lines, CSV, TSV or Parquet, also gz or zst; a folder of text; - for stdin."
-    ),
-]
-IdField = Annotated[str, typer.Option(help="The member that holds the id.")]
-TextField = Annotated[str, typer.Option(help="The member that holds the text.")]
-Format = Annotated[
-    str | None, typer.Option(help=f"One of {', '.join(FORMATS)}; by default from the name.")
-]
-Delimiter = Annotated[
-    str | None, typer.Option(help="What separates cells; a comma in CSV, a tab in TSV by default.")
-]
-Quoting = Annotated[
-    str | None,
-    typer.Option(help="csv: quotes enclose cells; none: they do not. By default as the format."),
-]
-Layout = Annotated[
-    str | None,
-    typer.Option(
-        "--metadata",
-        help="nested: in an object 'metadata'; flat: all members; by default as the first row.",
-    ),
-]
-AllowEmpty = Annotated[
-    bool, typer.Option("--allow-empty", help="Take a source that holds nothing for no error.")
-]
-Journal = Annotated[
-    Path | None,
-    typer.Option(help="A file that remembers what is written, so that the next run goes on."),
-]
-OnErrorOption = Annotated[
-    str, typer.Option(help="raise ends at what cannot be stored; skip goes on without it.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-StoreArgument = Annotated[
-    str, typer.Argument(help="URL of the collection, such as qdrant+edge:./data/articles.")
-]
-
 notes = SafeConsole(stderr=True, highlight=False, emoji=False)
-"""Where commands say what they do; results go to standard output."""
+"""Prints notes on standard error; results go to standard output."""
 
-_PIPED = 100_000  # cells of a line that no terminal shows
+_PIPED = 100_000  # columns of output that is not a terminal
 
 _PRESETS = {
     "general": Weights.GENERAL,
@@ -101,49 +38,171 @@ _PRESETS = {
     "long_documents": Weights.LONG_DOCUMENTS,
 }
 
+# --- single options and arguments ----------------------------------------------------------------
 
-def as_precision(text: str) -> Literal["auto", "float32", "bfloat16", "float16", "int8"]:
-    """Return the precision of this name, or raise `InvalidOptionError` for an unknown one."""
-    match text:
-        case "auto" | "float32" | "bfloat16" | "float16" | "int8":
-            return text
-    raise InvalidOptionError(
-        f"precision={text!r}; expected auto, float32, bfloat16, float16 or int8"
-    )
+StoreArgument = Annotated[
+    str, typer.Argument(help="URL of the collection, such as qdrant+edge:./data/articles.")
+]
+SourceArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A JSON Lines, CSV, TSV or Parquet file, also compressed as gz or zst; a folder of "
+        "text files; or - for standard input."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field", help="A metadata field that filters will use, as name:type; repeat for more."
+    ),
+]
+Journal = Annotated[
+    Path | None,
+    typer.Option(help="A file that records what was written, so that the next run continues."),
+]
+OnError = Annotated[
+    str,
+    typer.Option(
+        help="raise: stop at a document that cannot be stored; skip: continue without it."
+    ),
+]
+FilterText = Annotated[
+    str | None,
+    typer.Option(
+        "--filter", help="""A condition, such as 'year >= 2020 and lang in ["de", "en"]'."""
+    ),
+]
+K = Annotated[int, typer.Option("-k", help="The number of hits for each question.")]
+WeightsText = Annotated[
+    str,
+    typer.Option(
+        "--weights",
+        help=f"The weights of hybrid search: {', '.join(_PRESETS)}, or three numbers with commas.",
+    ),
+]
+
+# --- groups of options ---------------------------------------------------------------------------
 
 
-def load_encoder(model: str, device: str, precision: str, name: str | None = None) -> Encoder:
-    """Load a model, building the demo model where its name is "demo".
+@dataclass(frozen=True, kw_only=True)
+class SearchFlags:
+    """The search options that every command that searches takes."""
+
+    weights: WeightsText = "general"
+    candidates: Annotated[
+        int, typer.Option(help="The number of candidates from each of the two sources.")
+    ] = 100
+    filter: FilterText = None
+
+    def options(self) -> SearchOptions:
+        """Return the parsed options, for `Store.search`.
+
+        Raises:
+            InvalidOptionError: If the weights are malformed.
+            InvalidFilterError: If the filter is malformed.
+        """
+        return {
+            "weights": weights_of(self.weights),
+            "candidates": self.candidates,
+            "filter": filter_of(self.filter),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFlags:
+    """How a file of documents is read; the names are those of the arguments of `Source`."""
+
+    id_field: Annotated[str, typer.Option(help="The member that holds the id.")] = "id"
+    text_field: Annotated[str, typer.Option(help="The member that holds the text.")] = "text"
+    format: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(FORMATS)}; by default from the file's name."),
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help="The character between cells; by default a comma in CSV, a tab in TSV."),
+    ] = None
+    quoting: Annotated[
+        str | None,
+        typer.Option(
+            help="csv: quotes enclose cells; none: a quote is a plain character. By default csv "
+            "for CSV and none for TSV."
+        ),
+    ] = None
+    metadata: Annotated[
+        str | None,
+        typer.Option(
+            help="nested: the metadata is the object in the member 'metadata'; flat: all other "
+            "members are metadata. By default as in the first row."
+        ),
+    ] = None
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="Accept a source without any document.")
+    ] = False
+
+    def open(self, path: str, declared: Mapping[str, FieldType] | None = None) -> Source:
+        """Open a source of documents.
+
+        Args:
+            path: The file, the folder, or "-".
+            declared: The types of metadata fields.
+
+        Raises:
+            InvalidOptionError: If the file does not exist or an option does not fit its format.
+        """
+        return Source(path, fields=declared, **asdict(self))
+
+
+def expand(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that takes each field of its dataclass parameters as an option.
 
     Args:
-        model: The hub id or folder.
-        device: Where it runs.
-        precision: The numbers of its matrix products.
-        name: What it is called in a collection; None for the name of the folder or on the hub.
+        command: A function whose parameters are annotated for typer, or with a dataclass whose
+            fields are and have defaults.
     """
-    from trivec.encoders.encoder import Encoder
+    groups: dict[str, type[Any]] = {}
+    options: list[inspect.Parameter] = []
+    annotations = get_type_hints(command, include_extras=True)
 
-    if model == "demo":
-        from trivec.demo.model import demo_model
+    def add(name: str, annotation: object, default: object) -> None:
+        kind = inspect.Parameter.KEYWORD_ONLY
+        options.append(inspect.Parameter(name, kind, default=default, annotation=annotation))
 
-        model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
-    try:
-        return Encoder.load(model, device=device, precision=as_precision(precision), name=name)
-    except CheckpointError as error:
-        if "/" in model or Path(model).is_dir():
-            raise
-        raise CheckpointError(
-            f"{error}; if a collection was made by a model in a folder called {model!r}, give the "
-            "folder's path as --model"
-        ) from error
+    for name, parameter in inspect.signature(command).parameters.items():
+        annotation = annotations[name]
+        if isinstance(annotation, type) and is_dataclass(annotation):
+            groups[name] = annotation
+            hints = get_type_hints(annotation, include_extras=True)
+            for field in fields(annotation):
+                add(field.name, hints[field.name], field.default)
+        else:
+            add(name, annotation, parameter.default)
+
+    @wraps(command)
+    def expanded(**given: object) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    expanded.__annotations__ = {option.name: option.annotation for option in options}
+    vars(expanded)["__signature__"] = inspect.Signature(options)
+    return expanded
+
+
+# --- parsing -------------------------------------------------------------------------------------
 
 
 def weights_of(text: str) -> Weights:
-    """Read a preset's name, or three numbers with commas: dense, sparse, ColBERT."""
+    """Parse the name of a preset, or three numbers with commas: dense, sparse, ColBERT.
+
+    Raises:
+        InvalidOptionError: If it is neither.
+    """
     if text.lower() in _PRESETS:
         return _PRESETS[text.lower()]
     try:
-        dense, sparse, colbert = (float(part) for part in text.split(","))
+        dense, sparse, colbert = (float(number) for number in text.split(","))
     except ValueError as error:
         raise InvalidOptionError(
             f"weights {text!r}: expected {', '.join(_PRESETS)}, or three numbers such as 1,0.3,1"
@@ -151,43 +210,67 @@ def weights_of(text: str) -> Weights:
     return Weights(dense, sparse, colbert)
 
 
-def fields_of(declarations: Iterable[str]) -> dict[str, FieldType]:
-    """Read `name:type` for each declared field."""
-    fields = {}
-    for declaration in declarations:
-        path, _, kind = declaration.partition(":")
-        if kind not in list(FieldType):
+def filter_of(text: str | None) -> Filter | None:
+    """Parse a condition, if there is one.
+
+    Raises:
+        InvalidFilterError: If it is malformed.
+    """
+    return None if text is None else parse_filter(text)
+
+
+def fields_of(declarations: Iterable[str] | None) -> dict[str, FieldType]:
+    """Parse declared fields, each as `name:type`.
+
+    Raises:
+        InvalidOptionError: If a type is missing or unknown.
+    """
+    declared: dict[str, FieldType] = {}
+    for declaration in declarations or ():
+        path, _, type_name = declaration.partition(":")
+        if type_name not in list(FieldType):
             raise InvalidOptionError(
                 f"field {declaration!r}: expected name:type with one of {', '.join(FieldType)}"
             )
-        fields[path] = FieldType(kind)
-    return fields
+        declared[path] = FieldType(type_name)
+    return declared
 
 
-def inputs_of(
-    *files: str | Path | None, stores: Iterable[str] = (), model: str | None = None
-) -> list[str | Path]:
-    """Return what a command reads from this machine's disks, which no output may be.
+# --- checks --------------------------------------------------------------------------------------
+
+
+def check_search(store: Store, options: SearchOptions) -> None:
+    """Check the options of a search against a collection, before a model is loaded.
+
+    Raises:
+        TrivecError: If the collection cannot answer such a search.
+    """
+    store.search_many([], **options)
+    store.count(options.get("filter"))
+
+
+def inputs_of(*paths: str | Path | None, stores: Iterable[str] = ()) -> list[str | Path]:
+    """Return the files and folders that a command reads; it must not write its outputs to them.
 
     Args:
-        files: Files and folders; "-" is standard input, None is none.
-        stores: The URLs of collections, whose files are meant if they are embedded.
-        model: The model that was asked for; its folder is meant if it is one.
+        paths: Files and folders; "-" is standard input, None is ignored.
+        stores: The URLs of collections; those of embedded databases are files.
     """
-    inputs = [one for one in files if one is not None]
+    inputs = [path for path in paths if path is not None]
     for url in stores:
         inputs += local_files(url)
-    if model and (folder := Path(model).expanduser()).is_dir():
-        inputs.append(folder)
     return inputs
 
 
+# --- printing ------------------------------------------------------------------------------------
+
+
 def output(*, highlight: bool = True) -> Console:
-    """Return the console of results, as wide as the terminal; where it is none, nothing is cut."""
-    out = SafeConsole(highlight=highlight)
-    if not out.is_terminal:
-        out.width = _PIPED
-    return out
+    """Return the console for results: as wide as the terminal, and unlimited where it is none."""
+    console = SafeConsole(highlight=highlight)
+    if not console.is_terminal:
+        console.width = _PIPED
+    return console
 
 
 def print_json(value: object) -> None:

@@ -1,4 +1,4 @@
-"""`trivec plan`: what vectors cost before they are stored."""
+"""`trivec plan`: the bytes that vectors will take in each database."""
 
 from __future__ import annotations
 
@@ -11,44 +11,51 @@ from rich.table import Table
 
 from trivec.cli.options import AsJson, notes, output, print_json
 from trivec.errors import InvalidOptionError
-from trivec.insight.plan import StorageChoice, schema_of
 from trivec.insight.plan import plan as storage_choices
+from trivec.insight.plan import schema_of
 from trivec.schema import Schema
 from trivec.stores.registry import open_store
+from trivec.stores.storage import StorageChoice
+from trivec.stores.url import StoreUrl
 
-__all__ = ["plan"]
-
-SAMPLE = 256  # documents of a collection that are looked at
-DATABASES = ("qdrant", "milvus", "vespa")
+SAMPLE = 256  # documents of a collection whose lengths are measured
 
 
 def plan(
     store: Annotated[
         str | None,
-        typer.Argument(help="URL of a collection to take dimensions and lengths from."),
+        typer.Argument(
+            help="URL of a collection whose dimensions and lengths are taken; its database comes "
+            "first."
+        ),
     ] = None,
     tokens: Annotated[
-        float | None, typer.Option(help="Mean tokens of a document's text; 200 by default.")
+        float | None, typer.Option(help="The mean number of tokens of a text; 200 by default.")
     ] = None,
     terms: Annotated[
-        float | None, typer.Option(help="Mean lexical terms; as many as tokens by default.")
+        float | None,
+        typer.Option(help="The mean number of lexical terms; as many as tokens by default."),
     ] = None,
-    model: Annotated[str, typer.Option(help="A model's name.")] = "BAAI/bge-m3",
+    model: Annotated[str, typer.Option(help="The name of a model.")] = "BAAI/bge-m3",
     as_json: AsJson = False,
 ) -> None:
     """Compute the bytes of 1,000 documents for each way to store their vectors."""
+    scheme = None if store is None else StoreUrl.parse(store).scheme
     if store is None:
         schema = schema_of(model)
     else:
         schema, mean_tokens, mean_terms = _sampled(store)
         tokens = mean_tokens if tokens is None else tokens
         if terms is None and mean_terms is not None:
-            # Shorter texts than the sampled ones have fewer terms.
+            # Texts shorter than the sampled texts have fewer terms.
             terms = mean_terms if tokens is None else min(mean_terms, tokens)
     tokens = 200 if tokens is None else tokens
-    choices = storage_choices(schema, tokens=tokens, terms=terms)
+    choices = storage_choices(schema, tokens=tokens, terms=terms, scheme=scheme)
     if as_json:
         print_json([{**asdict(c), "bytes_per_thousand": c.bytes_per_thousand} for c in choices])
+        return
+    if not choices:
+        notes.print("no installed database says how it stores vectors; install a connector")
         return
     output().print(_table(choices))
     terms = tokens if terms is None else terms
@@ -60,7 +67,7 @@ def plan(
 
 
 def _sampled(url: str) -> tuple[Schema, float | None, float | None]:
-    """Return the schema of a collection, and its mean tokens and terms."""
+    """Return the schema of a collection, and the mean tokens and terms of some documents."""
     with open_store(url) as collection:
         schema = collection.schema
         page = next(iter(collection.scan(batch_size=SAMPLE, with_vectors=True)), None)
@@ -71,7 +78,7 @@ def _sampled(url: str) -> tuple[Schema, float | None, float | None]:
     if colbert is None:
         return schema, terms, terms
     tokens = max(0.0, float(np.diff(colbert.indptr).mean()) - 1)
-    # Merged ColBERT vectors are fewer than the tokens that they stand for.
+    # Merged ColBERT vectors are fewer than the tokens of their texts.
     return schema, tokens if terms is None else max(tokens, terms), terms
 
 
@@ -80,7 +87,7 @@ def _table(choices: list[StorageChoice]) -> Table:
     for column in ("database", "part", "storage", "bytes of a document"):
         table.add_column(column)
     table.add_column("MB", justify="right")
-    for database in DATABASES:
+    for database in dict.fromkeys(choice.database for choice in choices):
         for choice in choices:
             if choice.database == database:
                 table.add_row(

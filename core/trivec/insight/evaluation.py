@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -15,14 +15,12 @@ from trivec.checks import check_encoder, check_store
 from trivec.document import Document
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
-from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
 from trivec.insight.results import ModeResult, Results
 from trivec.outputs import make_folder, written_beside
-from trivec.scores import Weights
-from trivec.search import MODES, Mode, as_mode
+from trivec.search import MODES, Mode, SearchOptions, as_mode
 from trivec.stores.store import Store
 from trivec.vectors import Vectors
 
@@ -96,11 +94,8 @@ def evaluate(
     *,
     modes: Sequence[Mode] | None = None,
     metrics: Sequence[str] = METRICS,
-    k: int = 100,
-    weights: Weights = Weights.GENERAL,
-    candidates: int = 100,
-    filter: Filter | None = None,
     reference: Mode | None = None,
+    **options: Unpack[SearchOptions],
 ) -> Evaluation:
     """Measure modes on questions with judgements.
 
@@ -113,12 +108,10 @@ def evaluate(
         qrels: For each question the grades of documents.
         modes: The modes to compare; by default every mode that the collection supports.
         metrics: The names of metrics as ir-measures spells them; https://ir-measur.es lists them.
-        k: The number of hits per question; metrics look no further.
-        weights: The weights of "hybrid".
-        candidates: The number of candidates per source.
-        filter: A condition that every hit satisfies.
         reference: The mode that the others are tested against; by default "dense" if it is among
             the modes, else the first mode.
+        options: See `SearchOptions`. `k` is 100 by default, and metrics look no further;
+            `mode="dense"` is the same as `modes=["dense"]`.
 
     Raises:
         InvalidOptionError: If a judged question has no text, or an option is unknown.
@@ -142,6 +135,10 @@ def evaluate(
     check_encoder(encoder, "evaluate: encoder")
     judged = judged_queries(queries, qrels)
     measures = Measures(metrics, {query: qrels[query] for query in judged})
+    if "mode" in options:
+        if modes is not None:
+            raise InvalidOptionError("evaluate: give either mode or modes")
+        modes = [options["mode"]]
     chosen = _modes(modes, store)
     against = as_mode(reference) if reference else "dense" if "dense" in chosen else chosen[0]
     if against not in chosen:
@@ -150,14 +147,12 @@ def evaluate(
         )
     store.schema.check_model(encoder.schema.model)
     for mode in chosen:  # a wrong option fails before anything is encoded
-        store.search_many([], k=k, mode=mode, weights=weights, candidates=candidates, filter=filter)
+        store.search_many([], **_options(options, mode))
     vectors = encoder.encode_queries(list(judged.values()))
     documents: dict[str, Document] = {}
     results = []
     for mode in chosen:
-        lists, seconds = _search_all(
-            store, vectors, mode=mode, k=k, weights=weights, candidates=candidates, filter=filter
-        )
+        lists, seconds = _search_all(store, vectors, _options(options, mode))
         hits = {
             query: [_with_shared_document(hit, documents) for hit in ranked]
             for query, ranked in zip(judged, lists, strict=True)
@@ -176,15 +171,13 @@ def _modes(modes: Sequence[Mode] | None, store: Store) -> tuple[Mode, ...]:
     return tuple(dict.fromkeys(as_mode(mode) for mode in modes))
 
 
+def _options(options: SearchOptions, mode: Mode) -> SearchOptions:
+    """Return the options of the searches in one mode."""
+    return {"k": 100, **options, "mode": mode}
+
+
 def _search_all(
-    store: Store,
-    vectors: Vectors,
-    *,
-    mode: Mode,
-    k: int,
-    weights: Weights,
-    candidates: int,
-    filter: Filter | None,
+    store: Store, vectors: Vectors, options: SearchOptions
 ) -> tuple[list[list[Hit]], list[float]]:
     """Return the hits of each query, searched one at a time, and the seconds that each took."""
     lists: list[list[Hit]] = []
@@ -193,9 +186,7 @@ def _search_all(
     for index in (0, *range(len(vectors))):
         query = vectors[index]
         started = time.perf_counter()
-        hits = store.search(
-            query, k=k, mode=mode, weights=weights, candidates=candidates, filter=filter
-        )
+        hits = store.search(query, **options)
         seconds.append(time.perf_counter() - started)
         lists.append(hits)
     return lists[1:], seconds[1:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +13,13 @@ from trivec.arguments import expect
 from trivec.checks import check_encoder, check_store
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
-from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import bootstrap_interval, randomisation_p
 from trivec.insight.tuned import Trial, TunedWeights
 from trivec.scores import Weights
+from trivec.search import Search, SearchOptions
 from trivec.stores.store import Store
 
 if TYPE_CHECKING:
@@ -49,9 +49,8 @@ def tune(
     *,
     metric: str = "nDCG@10",
     baseline: Weights = Weights.GENERAL,
-    candidates: int = 100,
-    filter: Filter | None = None,
     seed: int = 0,
+    **options: Unpack[SearchOptions],
 ) -> Tuning:
     """Find the weights of the hybrid score that are best for your questions.
 
@@ -69,13 +68,13 @@ def tune(
         qrels: For each question the grades of documents.
         metric: The metric's name as ir-measures spells it.
         baseline: The weights to compare with.
-        candidates: The number of candidates per source in your searches.
-        filter: A condition that every hit satisfies.
         seed: The seed of the split into halves.
+        options: Those of your searches; see `SearchOptions`. The mode is "hybrid", and `baseline`
+            says the weights.
 
     Raises:
         InvalidOptionError: If fewer than 4 questions have judgements, the metric cannot be
-            computed, or the seed is below 0.
+            computed, the seed is below 0, or the options hold another mode or weights.
         SchemaMismatchError: If the collection holds the vectors of another model.
         MissingDependencyError: If ir-measures is not installed.
     """
@@ -84,6 +83,11 @@ def tune(
     expect(metric, str, "metric", "the name of one, such as 'nDCG@10'")
     if not isinstance(seed, int) or seed < 0:
         raise InvalidOptionError(f"seed={seed!r}; expected an integer of at least 0")
+    if "weights" in options or options.get("mode", "hybrid") != "hybrid":
+        raise InvalidOptionError(
+            "tune: the weights of hybrid search are tuned; give those to compare with as baseline, "
+            "and no weights or other mode"
+        )
     judged = judged_queries(queries, qrels)
     if len(judged) < 4:
         raise InvalidOptionError(
@@ -100,16 +104,13 @@ def tune(
         Measures([metric], {name: qrels[name] for name in part}) for part in (learning, held_out)
     ]
     store.schema.check_model(encoder.schema.model)
-    store.search_many([], weights=baseline, candidates=candidates, filter=filter)
+    search: SearchOptions = {"k": 1, **options, "weights": baseline}
+    store.search_many([], **search)  # a wrong option is told before anything is encoded
     vectors = encoder.encode_queries(list(judged.values()))
     # Weights above 0 make the search compute all three parts.
-    hits = store.search_many(
-        vectors,
-        k=2 * candidates,
-        candidates=candidates,
-        weights=_above_zero(baseline),
-        filter=filter,
-    )
+    candidates = Search(**search).candidates
+    search = {**search, "k": 2 * candidates, "weights": _above_zero(baseline)}
+    hits = store.search_many(vectors, **search)
     pools = {name: _Pool(some, candidates) for name, some in zip(names, hits, strict=True)}
     first, second = (_Half(measured, pools) for measured in measures)
     tried = [Trial(weights, first.mean(weights)) for weights in [baseline, *_grid()]]

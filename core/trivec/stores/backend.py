@@ -95,7 +95,7 @@ class Backend(ABC, Generic[C]):
 
         Args:
             schema: Which vectors there are.
-            tokens: The mean ColBERT vectors of a document.
+            tokens: The mean ColBERT vectors of a document, as far as `limits` allows.
             terms: The mean lexical terms of a document.
         """
         return ()

@@ -17,7 +17,7 @@ from trivec.errors import InvalidOptionError, StoreError, StoreFullError
 NAME_BYTES = 255  # of one name, in every common file system
 
 _FULL_ERRNOS = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-# SQLite, safetensors and Qdrant's engine, which keep the number in the text.
+# Libraries such as SQLite and safetensors give the number only in the message of an error.
 _FULL = re.compile(
     r"database or disk is full|No space left on device|Disk quota exceeded"
     r"|os error (?:28|27|122)\b|File too large"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -32,9 +33,45 @@ def requirement(entry: EntryPoint) -> str:
     >>> requirement(EntryPoint("memory", "trivec.stores.memory:MemoryBackend [a]", GROUP))
     'trivec[a]'
     """
-    package = entry.value.partition(".")[0] if entry.dist is None else entry.dist.name
+    package = entry.module.partition(".")[0] if entry.dist is None else entry.dist.name
     extras = f"[{','.join(entry.extras)}]" if entry.extras else ""
     return package + extras
+
+
+def required_packages(entry: EntryPoint) -> list[str]:
+    """Return the names of the packages that an entry point's package requires.
+
+    They include those of the extras that the entry point names. Other conditions, such as versions
+    of Python, are not evaluated.
+    """
+    names = []
+    for text in (entry.dist and entry.dist.requires) or []:
+        name = re.match(r"[\w.-]+", text)
+        extras = re.findall(r"extra\s*==\s*['\"]([^'\"]+)", text)
+        if name and (not extras or set(extras) & set(entry.extras)):
+            names.append(name[0])
+    return names
+
+
+def load_entry_point(entry: EntryPoint, what: str) -> Any:  # noqa: ANN401 - any object
+    """Load an entry point.
+
+    Args:
+        entry: The entry point.
+        what: What it is, as an error begins; such as "the store 'qdrant'".
+
+    Raises:
+        MissingDependencyError: If a package is not installed; the message says what to install.
+    """
+    try:
+        return entry.load()
+    except MissingDependencyError:
+        raise
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{what} needs a package that is not installed ({error}); "
+            f"run: pip install '{requirement(entry)}'"
+        ) from error
 
 
 def backend_class(scheme: str) -> type[Backend[Any]]:
@@ -49,18 +86,30 @@ def backend_class(scheme: str) -> type[Backend[Any]]:
         raise InvalidOptionError(
             f"unknown store scheme {shown(scheme)}; known are {', '.join(sorted(known))}"
         )
+    entry = known[scheme]
     try:
-        loaded = known[scheme].load()
-    except MissingDependencyError:
-        raise
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the store {scheme!r} needs a package that is not installed ({error}); "
-            f"run: pip install '{requirement(known[scheme])}'"
-        ) from error
+        loaded = load_entry_point(entry, f"the store {scheme!r}")
+    except AttributeError:  # the module lacks what the entry point names
+        loaded = None
     if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
-        raise InvalidOptionError(f"the entry point {known[scheme].value!r} is not a trivec Backend")
+        raise InvalidOptionError(f"the entry point {entry.value!r} is not a trivec Backend")
     return loaded
+
+
+def installed_backends() -> Iterator[type[Backend[Any]]]:
+    """Yield each backend that can be loaded, in the order of the schemes.
+
+    A backend of several schemes comes once.
+    """
+    seen = set()
+    for scheme in sorted(store_schemes()):
+        try:
+            backend = backend_class(scheme)
+        except (InvalidOptionError, MissingDependencyError):
+            continue
+        if backend not in seen:
+            seen.add(backend)
+            yield backend
 
 
 def local_files(url: str) -> tuple[Path, ...]:
@@ -82,8 +131,7 @@ def open_store(url: str, **options: object) -> Store:
     Args:
         url: Such as `qdrant+edge:./data/articles`, `qdrant://localhost:6333/articles` or
             `memory:/articles`.
-        options: Those of `StoreOptions`, and of the database: `QdrantOptions`, `MilvusOptions` or
-            `VespaOptions`.
+        options: Those of `StoreOptions`, and those of the database, such as `QdrantOptions`.
 
     Raises:
         InvalidOptionError: If the URL, its scheme or an option is unknown.

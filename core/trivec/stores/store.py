@@ -220,8 +220,8 @@ class Store:
     def optimize(self) -> OptimizeReport:
         """Build the indexes now, and give back the disk that deleted documents take.
 
-        Only `qdrant+edge:` has anything to do; all others do it by themselves. It may take long,
-        and needs room for a second copy meanwhile.
+        Most databases do so by themselves, and this call does nothing. It may take long, and needs
+        disk space for a second copy meanwhile.
 
         Raises:
             CollectionNotFoundError: If the collection does not exist.
