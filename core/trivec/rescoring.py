@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
@@ -14,12 +13,10 @@ from trivec.collection import Page
 from trivec.encoding.cache import CachingEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.scores import Weights, score_many
-from trivec.stores.lazy import LazyStore
 from trivec.stores.store import Store
 from trivec.text_encoder import TextEncoder
+from trivec.twins import Twin, arun, either, run
 from trivec.vectors import Vector, Vectors
-
-__all__ = ["Candidate", "CrossEncoder", "RerankMode", "Rescorer"]
 
 RerankMode = Literal["dense", "sparse", "colbert", "hybrid"]
 
@@ -83,11 +80,9 @@ class Rescorer:
         if mode not in get_args(RerankMode):
             raise InvalidOptionError(f"mode={mode!r}; expected one of {get_args(RerankMode)}")
         self._encoder = None if encoder is None else CachingEncoder.sharing(encoder)
-        self._collection = (
-            None
-            if store is None or encoder is None
-            else LazyStore(store, model=encoder.schema.model)
-        )
+        self._store: Store | None = None
+        if store is not None and encoder is not None:
+            self._store = store.view(creates=True, model=encoder.schema.model)
         single = {
             "dense": Weights(1, 0, 0),
             "sparse": Weights(0, 1, 0),
@@ -98,36 +93,32 @@ class Rescorer:
 
     def scores(self, query: str, candidates: Sequence[Candidate]) -> list[float]:
         """Return the score of each candidate, in their order."""
-        if not candidates:
-            return []
-        if self._encoder is None:
-            return self._cross_scores(query, candidates)
-        vector = self._encoder.encode_query(query)
-        stored = None
-        if self._collection is not None:
-            stored = self._collection.get(_ids(candidates), with_vectors=True)
-        split = _Split(candidates, stored, self._needed(vector))
-        fresh = self._encoder.encode_documents(split.texts) if split.texts else None
-        return split.scores(vector, fresh, self._weights)
+        return run(self._scores(query, candidates))
 
     async def ascores(self, query: str, candidates: Sequence[Candidate]) -> list[float]:
         """Return the score of each candidate, in their order."""
+        return await arun(self._scores(query, candidates))
+
+    def _scores(self, query: str, candidates: Sequence[Candidate]) -> Twin[list[float]]:
         if not candidates:
             return []
-        if self._encoder is None:
-            return await asyncio.to_thread(self._cross_scores, query, candidates)
-        vector = await self._encoder.aencode_query(query)
+        encoder, store = self._encoder, self._store
+        if encoder is None:
+            assert self._cross_encoder is not None
+            pairs = [(query, candidate.text) for candidate in candidates]
+            return [float(score) for score in self._cross_encoder.score(pairs)]
+        vector = yield from either(encoder.encode_query, encoder.aencode_query, query)
         stored = None
-        if self._collection is not None:
-            stored = await self._collection.aget(_ids(candidates), with_vectors=True)
+        if store is not None:
+            ids = [candidate.id for candidate in candidates if candidate.id is not None]
+            stored = yield from either(store.get, store.aget, ids, with_vectors=True)
         split = _Split(candidates, stored, self._needed(vector))
-        fresh = await self._encoder.aencode_documents(split.texts) if split.texts else None
-        return await asyncio.to_thread(split.scores, vector, fresh, self._weights)
-
-    def _cross_scores(self, query: str, candidates: Sequence[Candidate]) -> list[float]:
-        assert self._cross_encoder is not None
-        found = self._cross_encoder.score([(query, candidate.text) for candidate in candidates])
-        return [float(score) for score in found]
+        fresh = None
+        if split.texts:
+            fresh = yield from either(
+                encoder.encode_documents, encoder.aencode_documents, split.texts
+            )
+        return split.scores(vector, fresh, self._weights)
 
     def _needed(self, query: Vector) -> list[str]:
         """Return the parts that the score is made of; the encoder must make each."""
@@ -169,5 +160,14 @@ class _Split:
         return values
 
 
-def _ids(candidates: Sequence[Candidate]) -> list[str]:
-    return [candidate.id for candidate in candidates if candidate.id is not None]
+def best_rows(scores: Sequence[float], n: int | None = None) -> list[int]:
+    """Return the rows of the best scores, best first; equal ones in the order given.
+
+    Args:
+        scores: Any number.
+        n: How many rows at most; all without it.
+
+    >>> best_rows([1, 3, 3, 2], 3)
+    [1, 2, 3]
+    """
+    return sorted(range(len(scores)), key=lambda row: -scores[row])[:n]

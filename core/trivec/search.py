@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypedDict, get_args
+from dataclasses import dataclass, fields
+from typing import Generic, Literal, TypedDict, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -43,7 +43,19 @@ def has_part(query: Vector, part: Part) -> bool:
     return query.colbert is not None and len(query.colbert) > 0
 
 
-class SearchOptions(TypedDict, total=False):
+W = TypeVar("W")
+C = TypeVar("C")
+
+
+class CommonSearchOptions(TypedDict, Generic[W, C], total=False):
+    """The search options that frameworks take too, with their own types of weights and filters."""
+
+    weights: W
+    candidates: int
+    filter: C | None
+
+
+class SearchOptions(CommonSearchOptions[Weights, Filter], total=False):
     """The keyword options of a search, wherever one is asked for.
 
     Args:
@@ -61,9 +73,6 @@ class SearchOptions(TypedDict, total=False):
 
     k: int
     mode: Mode
-    weights: Weights
-    candidates: int
-    filter: Filter | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,13 @@ class Search:
         if self.filter is not None:
             check_is_filter(self.filter)
         object.__setattr__(self, "candidates", max(self.k, self.candidates))
+
+    @property
+    def options(self) -> SearchOptions:
+        """The options that make this search, for `Store.search`."""
+        return cast(
+            SearchOptions, {field.name: getattr(self, field.name) for field in fields(self)}
+        )
 
     def sources(self, query: Vector) -> tuple[Part, ...]:
         """Return where the candidates of this query come from, of "dense" and "sparse".
