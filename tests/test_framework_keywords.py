@@ -21,7 +21,7 @@ import trivec_llamaindex as llamaindex
 from trivec import F, Store
 from trivec.errors import InvalidOptionError
 from trivec.testing import HashEncoder
-from trivec_langchain.store_retriever import StoreRetriever
+from trivec_langchain.retriever import StoreRetriever
 
 TEXTS = ["whale", "whale song", "fox", "whale and fox"]
 TENANTS = ["a", "b", "a", "b"]

@@ -14,8 +14,6 @@ from trivec.arguments import at_least_one
 from trivec.document import PRIVATE_KEY, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 
-__all__ = ["Batch", "batches", "to_langchain", "with_ids"]
-
 
 class Batch(NamedTuple):
     """Some documents with different ids, and the ids of all that were handed in, in order."""

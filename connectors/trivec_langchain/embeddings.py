@@ -11,13 +11,11 @@ from trivec import Schema, Vector, Vectors
 from trivec.encoding.cache import CachingEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import unit
+from trivec.sharing import SharingObject
 from trivec.text_encoder import TextEncoder
-from trivec_langchain.sharing import Sharing
-
-__all__ = ["DenseEncoder", "TrivecEmbeddings", "as_encoder"]
 
 
-class TrivecEmbeddings(Sharing, Embeddings):
+class TrivecEmbeddings(SharingObject, Embeddings):
     """An encoder's dense vectors, for everything in LangChain that takes embeddings.
 
     Setup:

@@ -24,8 +24,6 @@ from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
 from trivec.filters.instants import Written, instant, written
 
-__all__ = ["LangChainFilter", "TrivecTranslator", "to_filter"]
-
 LangChainFilter = Filter | Mapping[str, Any] | FilterDirective
 """What the classes of this package take as `filter`."""
 

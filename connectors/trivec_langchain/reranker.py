@@ -11,12 +11,9 @@ from langchain_core.documents.compressor import BaseDocumentCompressor
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 
 from trivec import Store, Weights
-from trivec.rescoring import Candidate, RerankMode, Rescorer
+from trivec.rescoring import Candidate, RerankMode, Rescorer, best_rows
 from trivec.text_encoder import TextEncoder
-from trivec_langchain.dumps import DumpedWeights
-from trivec_langchain.sharing import SharingModel
-
-__all__ = ["TrivecReranker"]
+from trivec_langchain.models import DumpedWeights, SharingModel
 
 
 class TrivecReranker(SharingModel, BaseDocumentCompressor):
@@ -121,8 +118,7 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
     def _best(
         self, documents: Sequence[LangChainDocument], scores: Sequence[float]
     ) -> list[LangChainDocument]:
-        order = sorted(range(len(documents)), key=lambda i: -scores[i])
-        return [documents[i] for i in order[: self.top_n]]
+        return [documents[row] for row in best_rows(scores, self.top_n)]
 
 
 def _candidates(documents: Sequence[LangChainDocument]) -> list[Candidate]:
