@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
-from trivec import Weights
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
-from trivec.scores import as_weights
+from trivec.scores import AnyWeights
 from trivec.search import CommonSearchOptions, Mode, Search
 from trivec.stores.view import together
 from trivec_langchain.filters import LangChainFilter, to_filter
 
 
-class SearchOptions(
-    CommonSearchOptions[Weights | Mapping[str, float], LangChainFilter], total=False
-):
+class SearchOptions(CommonSearchOptions[AnyWeights, LangChainFilter], total=False):
     """The options of one search; those left out are the vector store's own.
 
     Attributes:
@@ -64,30 +60,6 @@ _SEARCH_TYPES: Mapping[str, frozenset[str]] = {
     "similarity_score_threshold": frozenset({"score_threshold"}),
 }
 """LangChain's search types, with the options that only they have."""
-
-
-def with_options(defaults: Search, k: int, options: SearchOptions) -> Search:
-    """Return the search of one call: its options over the defaults.
-
-    Args:
-        defaults: The search of a call without options; its filter is not taken over.
-        k: How many hits at most.
-        options: The options of the call.
-
-    Raises:
-        TypeError: If an option is unknown, as for any keyword of a function.
-        InvalidOptionError: If an option is out of range.
-        InvalidFilterError: If the filter is malformed or compares incompatible values.
-    """
-    known = SearchOptions.__optional_keys__
-    if unknown := sorted(set(options) - known):
-        raise TypeError(
-            f"unknown search option {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-        )
-    given: dict[str, Any] = {**options, "filter": to_filter(options.get("filter"))}
-    if "weights" in given:
-        given["weights"] = as_weights(given["weights"])
-    return replace(defaults, k=k, **given)
 
 
 def with_filter(condition: LangChainFilter | None, options: Mapping[str, Any]) -> dict[str, Any]:

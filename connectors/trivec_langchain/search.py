@@ -19,7 +19,7 @@ from trivec.encoding.tokens import check_texts
 from trivec.errors import InvalidInputError, InvalidOptionError
 from trivec.mmr import diverse_hits
 from trivec.rows import unit
-from trivec.search import Mode, Search
+from trivec.search import Mode, Search, with_options
 from trivec.sharing import SharingObject
 from trivec.text_encoder import TextEncoder
 from trivec.twins import Twin, arun, either, run
@@ -31,7 +31,6 @@ from trivec_langchain.options import (
     VectorStoreOptions,
     check_search_type,
     relevance_of,
-    with_options,
 )
 
 A = TypeVar("A")
@@ -56,7 +55,7 @@ class SearchableStore(SharingObject, VectorStore):
         if own.get("mode") is None:
             dense_only = self._plain is not None or self._encoder.schema.parts == ("dense",)
             own["mode"] = "dense" if dense_only else "hybrid"
-        self._defaults = with_options(Search(), 4, cast(SearchOptions, own))
+        self._defaults = with_options(Search(k=1), own)
         self._check_mode(self._defaults.mode)
         model = "" if self._plain is not None else self._encoder.schema.model
         self._view = store.view(creates=True, model=model, fields=fields, bound=lambda: bound)
@@ -303,7 +302,8 @@ class SearchableStore(SharingObject, VectorStore):
             )
 
     def _search(self, k: int, options: SearchOptions) -> Search:
-        search = with_options(self._defaults, k, options)
+        condition = to_filter(options.get("filter"))
+        search = with_options(self._defaults, {**options, "k": k, "filter": condition})
         self._check_mode(search.mode)
         return search
 

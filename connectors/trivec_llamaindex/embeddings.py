@@ -13,15 +13,13 @@ from trivec import Vectors
 from trivec.encoding.cache import CachingEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.text_encoder import TextEncoder
-from trivec_llamaindex.sharing import Sharing
-
-__all__ = ["EMBED_BATCH_SIZE", "TrivecEmbedding", "TrivecSparseEmbedding"]
+from trivec_llamaindex.models import SharingModel
 
 EMBED_BATCH_SIZE = 64
 """How many texts LlamaIndex hands over at once; the encoder forms its own batches."""
 
 
-class TrivecEmbedding(Sharing, BaseEmbedding):
+class TrivecEmbedding(SharingModel, BaseEmbedding):
     """An encoder's dense vectors, for everything in LlamaIndex that takes an embedding model.
 
     All classes of this package that are made with the same encoder share one forward pass per
@@ -97,7 +95,7 @@ class TrivecEmbedding(Sharing, BaseEmbedding):
         return _dense(await self._encoder.aencode_documents(texts, for_store=self.for_store))
 
 
-class TrivecSparseEmbedding(Sharing, BaseSparseEmbedding):
+class TrivecSparseEmbedding(SharingModel, BaseSparseEmbedding):
     """An encoder's lexical weights, for stores that take a sparse embedding model.
 
     Shares its forward pass with the other classes of this package. BGE-M3 compares lexical

@@ -32,8 +32,6 @@ from trivec.filters import (
 from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
 
-__all__ = ["InsensitiveText", "LlamaIndexFilter", "is_local", "to_filter"]
-
 LlamaIndexFilter = MetadataFilters | Filter | Mapping[str, Any]
 """What the classes of this package take as filters."""
 

@@ -24,16 +24,6 @@ from trivec.document import PRIVATE_KEY, private_metadata, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidVectorsError
 from trivec.rows import unit
 
-__all__ = [
-    "REF_DOC_ID",
-    "batches",
-    "embedded_text",
-    "rows",
-    "stored_text",
-    "to_document",
-    "to_node",
-]
-
 REF_DOC_ID = f"{PRIVATE_KEY}.ref_doc_id"
 """Where a stored document says which document its node was made from."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Generic, Literal, TypedDict, TypeVar, cast, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, Literal, TypedDict, TypeVar, cast, get_args
 
 import numpy as np
 
 from trivec.arguments import expect, named
 from trivec.errors import InvalidOptionError
 from trivec.filters import Filter, check_is_filter
-from trivec.scores import Weights
+from trivec.scores import Weights, as_weights
 from trivec.vectors import Vector
 
 Mode = Literal["dense", "sparse", "colbert", "hybrid", "rrf"]
@@ -158,3 +159,27 @@ class Search:
         if self.mode == "hybrid":
             return tuple(part for part in PARTS if getattr(weights, part) > 0)
         return tuple(part for part in _SOURCES if getattr(weights, part) > 0) or _SOURCES
+
+
+def with_options(search: Search, options: Mapping[str, Any]) -> Search:
+    """Return a search with other options, as frameworks take them.
+
+    Args:
+        search: Has the options that are not given.
+        options: Those of `SearchOptions`; weights may also be a dict of them.
+
+    Raises:
+        TypeError: If an option is unknown, as for any keyword of a function.
+        InvalidOptionError: If an option is out of range.
+
+    Example:
+        >>> with_options(Search(k=4), {"mode": "dense"}).options["k"]
+        4
+    """
+    known = sorted(search.options)
+    if unknown := sorted(set(options) - set(known)):
+        raise TypeError(f"unknown search option {', '.join(unknown)}; known are {', '.join(known)}")
+    given = dict(options)
+    if "weights" in given:
+        given["weights"] = as_weights(given["weights"])
+    return replace(search, **given)

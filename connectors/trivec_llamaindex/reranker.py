@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.callbacks import CallbackManager
@@ -11,17 +11,14 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from trivec import Store, Weights
 from trivec.errors import InvalidOptionError
-from trivec.rescoring import Candidate, CrossEncoder, RerankMode, Rescorer
-from trivec.scores import as_weights
+from trivec.rescoring import Candidate, CrossEncoder, RerankMode, Rescorer, best_rows
+from trivec.scores import AnyWeights, as_weights
 from trivec.text_encoder import TextEncoder
-from trivec_llamaindex.dumps import DumpedWeights
+from trivec_llamaindex.models import DumpedWeights, SharingModel
 from trivec_llamaindex.nodes import embedded_text, stored_text
-from trivec_llamaindex.sharing import Sharing
-
-__all__ = ["TrivecRerank"]
 
 
-class TrivecRerank(Sharing, BaseNodePostprocessor):
+class TrivecRerank(SharingModel, BaseNodePostprocessor):
     """Sorts nodes by ColBERT or the hybrid score, or by a cross-encoder; that is their new score.
 
     Args:
@@ -62,7 +59,7 @@ class TrivecRerank(Sharing, BaseNodePostprocessor):
         *,
         store: Store | None = None,
         mode: RerankMode = "colbert",
-        weights: Weights | Mapping[str, float] = Weights.GENERAL,
+        weights: AnyWeights = Weights.GENERAL,
         cross_encoder: CrossEncoder | None = None,
         top_n: int | None = None,
         callback_manager: CallbackManager | None = None,
@@ -102,8 +99,8 @@ class TrivecRerank(Sharing, BaseNodePostprocessor):
         return self._best(nodes, scores)
 
     def _best(self, nodes: Sequence[NodeWithScore], scores: Sequence[float]) -> list[NodeWithScore]:
-        order = sorted(range(len(nodes)), key=lambda i: -scores[i])
-        return [NodeWithScore(node=nodes[i].node, score=scores[i]) for i in order[: self.top_n]]
+        rows = best_rows(scores, self.top_n)
+        return [NodeWithScore(node=nodes[row].node, score=scores[row]) for row in rows]
 
 
 def _question(bundle: QueryBundle | None) -> str:
