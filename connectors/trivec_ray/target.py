@@ -1,4 +1,4 @@
-"""Which store to open, as what can be sent to another machine."""
+"""The store of a run, in a form that can be sent to another machine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from trivec.stores.registry import open_store
 from trivec.stores.store import Store
 from trivec.stores.url import StoreUrl
 
-__all__ = ["Target"]
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A store that each actor opens for itself; its options may be secrets, and are not shown.
+    """A store that each actor opens for itself. Its options may be secrets, so they are not shown.
 
     Args:
         name: The URL, or the name of the callable.
