@@ -1,4 +1,4 @@
-"""The options of LangChain's searches, and what their scores mean."""
+"""The options of LangChain's searches, and the relevance of their scores."""
 
 from __future__ import annotations
 

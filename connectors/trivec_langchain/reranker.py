@@ -28,10 +28,10 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
         encoder: TextEncoder | None
             A trivec encoder. A question that its retriever has encoded is not encoded again.
         cross_encoder: BaseCrossEncoder | None
-            Scores the texts in the encoder's place.
+            Scores the texts instead of the encoder.
         store: Store | None
-            Where documents may be stored with their vectors, which are used if the text is the
-            same; only the others are encoded.
+            A collection that may hold the documents. Stored vectors are used where the text is
+            the same, and only the other documents are encoded.
         mode: str
             "colbert", "hybrid", "dense" or "sparse".
         weights: Weights
@@ -78,8 +78,8 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
         self._rescorer()
 
     def _rescorer(self) -> Rescorer:
-        """Return what scores by the options as they are now: fields are set, and copies updated."""
-        # The last one is kept for the cache of its encoder, which lives as long as a user of it.
+        """Return a rescorer of the current options: fields can be set, and copies updated."""
+        # It is kept, since the cache of its encoder lives as long as an object that uses it.
         self._last = Rescorer(
             self.encoder,
             store=self.store,

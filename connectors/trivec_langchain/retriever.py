@@ -37,7 +37,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
 
     Key init args:
         vectorstore: TrivecVectorStore
-            Where to search. What the retriever leaves open is as the vector store has it.
+            Where to search. It has the options that the retriever leaves open.
         k: int
             How many documents to return.
         mode: str | None
@@ -45,7 +45,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         weights: Weights | None
             The weights of the three parts in the hybrid score.
         candidates: int | None
-            How many documents the dense and the sparse search give each to the other modes.
+            How many documents the dense and the sparse search each give to the other modes.
         filter: Filter | dict | FilterDirective | None
             Holds for every call, together with the vector store's and the call's own.
 
@@ -126,9 +126,9 @@ class TrivecRetriever(SharingModel, BaseRetriever):
 
         Args:
             inputs: The questions.
-            config: One for all, or one per question; callbacks hear of every question.
-            return_exceptions: Whether to return an error in the place of an answer that could not
-                be found; otherwise the first of them is raised.
+            config: One for all, or one per question; callbacks are told of every question.
+            return_exceptions: Whether to return the error of a question that fails instead of its
+                answer; otherwise the first error is raised.
             options: The options of all these calls, such as `k` and `filter`.
         """
         if not inputs:
@@ -219,7 +219,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         }
 
     def _run(self, config: RunnableConfig) -> dict[str, Any]:
-        """Return what callbacks are told of one question's run."""
+        """Return the name and the id of one question's run, for callbacks."""
         return {"name": config.get("run_name") or self.get_name(), "run_id": config.get("run_id")}
 
     def _options(self, given: RetrieverOptions) -> tuple[int, SearchOptions]:

@@ -62,12 +62,12 @@ class SearchableStore(SharingObject, VectorStore):
 
     @property
     def store(self) -> Store:
-        """The collection underneath."""
+        """The whole collection, also outside the filter of the vector store."""
         return self._store
 
     @property
     def embeddings(self) -> Embeddings | None:
-        """The dense side of the encoder if it has one, or the embeddings that were given."""
+        """The given embeddings, or the encoder's dense vectors if it makes any."""
         if self._plain is not None:
             return self._plain
         return None if self._encoder.schema.dense is None else TrivecEmbeddings(self._encoder)
@@ -113,9 +113,9 @@ class SearchableStore(SharingObject, VectorStore):
     def search_hits_or_errors(
         self, queries: Sequence[str], k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[list[Hit] | Exception]:
-        """Answer many questions, with an error in the place of each that has no answer.
+        """Answer many questions, and return the error of each question that fails.
 
-        The others still take one forward pass and one request.
+        The other questions still take one forward pass and one request.
 
         Args:
             queries: The questions.
@@ -194,7 +194,7 @@ class SearchableStore(SharingObject, VectorStore):
         Args:
             query: The question.
             k: How many documents to return.
-            fetch_k: How many to choose from; these are found in the mode of the search.
+            fetch_k: How many to choose from; the search finds them in its mode.
             lambda_mult: 1 chooses the nearest, 0 the most different, by their dense vectors.
             options: The options of the search.
         """
@@ -258,15 +258,15 @@ class SearchableStore(SharingObject, VectorStore):
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[tuple[LangChainDocument, float]]:
         relevance = relevance_of(self._search(k, options))
-        found = self.similarity_search_with_score(query, k, **options)
-        return [(document, relevance(score)) for document, score in found]
+        scored = self.similarity_search_with_score(query, k, **options)
+        return [(document, relevance(score)) for document, score in scored]
 
     async def _asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[tuple[LangChainDocument, float]]:
         relevance = relevance_of(self._search(k, options))
-        found = await self.asimilarity_search_with_score(query, k, **options)
-        return [(document, relevance(score)) for document, score in found]
+        scored = await self.asimilarity_search_with_score(query, k, **options)
+        return [(document, relevance(score)) for document, score in scored]
 
     # --- options -------------------------------------------------------------------------------
 
@@ -325,27 +325,27 @@ def _outcomes(
 
     Args:
         ask: Returns one result per item; not called without items.
-        items: Those that are errors stay as they are.
-        retried: If the call fails with an error of this class, each item is tried alone; any
-            other error is that of all items.
+        items: The items, and the errors of earlier steps, which stay as they are.
+        retried: If the call fails with an error of this class, each item is tried alone; with any
+            other error, all items have this error.
     """
     good = [item for item in items if not isinstance(item, Exception)]
-    found: list[B | Exception] = []
+    results: list[B | Exception] = []
     try:
         if good:
-            found += yield from ask(good)
+            results += yield from ask(good)
     except Exception as error:
         if len(good) > 1 and isinstance(error, retried):
             for item in good:
-                found += yield from _outcomes(ask, [item], retried=retried)
+                results += yield from _outcomes(ask, [item], retried=retried)
         else:
-            found += [error] * len(good)
-    rest = iter(found)
+            results += [error] * len(good)
+    rest = iter(results)
     return [item if isinstance(item, Exception) else next(rest) for item in items]
 
 
 def _checked(queries: Sequence[str]) -> list[str | Exception]:
-    """Return the questions, with an error in the place of each that no encoder can read."""
+    """Return the questions, and the error of each question that no encoder can read."""
     checked: list[str | Exception] = []
     for query in queries:
         try:

@@ -53,10 +53,10 @@ class TrivecVectorStore(SearchableStore):
         weights: Weights
             The weights of the three parts in the hybrid score.
         candidates: int
-            How many documents the dense and the sparse search give each to the other modes.
+            How many documents the dense and the sparse search each give to the other modes.
         filter: Filter | dict | FilterDirective | None
-            Bounds the vector store: what does not satisfy it is not found, returned, deleted,
-            overwritten or written, as if the collection held nothing else.
+            Bounds the vector store: a document that does not satisfy it is not found, returned,
+            deleted, overwritten or written, as if the collection did not hold it.
 
     Instantiate:
         >>> from trivec import open_store
@@ -251,9 +251,9 @@ class TrivecVectorStore(SearchableStore):
         filter: LangChainFilter | None = None,
         delete_all: bool = False,
     ) -> bool:
-        """Delete by ids, or what a filter matches, or everything; unknown ids are no error.
+        """Delete by ids, by a filter, or everything; unknown ids are no error.
 
-        Of all that, only what satisfies the vector store's own filter.
+        Documents outside the vector store's own filter stay.
 
         Raises:
             InvalidOptionError: Unless exactly one of the three is given.
@@ -312,15 +312,15 @@ class TrivecVectorStore(SearchableStore):
         Args:
             search_type: "similarity", "mmr" or "similarity_score_threshold".
             search_kwargs: The options of each search, as LangChain has it.
-            tags: What callbacks are told of each call.
-            metadata: The same.
+            tags: Tags of each call, for callbacks.
+            metadata: Metadata of each call, for callbacks.
             name: The retriever's name.
             options: The options of each search, by keyword.
 
         Raises:
             InvalidOptionError: If an option is unknown, given twice, out of range, or of another
                 type of search.
-            InvalidFilterError: If the filter cannot be meant.
+            InvalidFilterError: If the filter is malformed or compares incompatible values.
         """
         given = dict(search_kwargs or {})
         if twice := sorted(set(given) & set(options)):

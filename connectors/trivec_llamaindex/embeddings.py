@@ -23,17 +23,17 @@ class TrivecEmbedding(SharingModel, BaseEmbedding):
     """An encoder's dense vectors, for everything in LlamaIndex that takes an embedding model.
 
     All classes of this package that are made with the same encoder share one forward pass per
-    text, as long as what they remember fits in the cache (`trivec.encoding.cache.CACHE_BYTES`).
+    text, as long as its vectors are in the cache (`trivec.encoding.cache.CACHE_BYTES`).
 
     Args:
         encoder: A trivec encoder.
         embed_batch_size: How many texts LlamaIndex hands over at once.
         for_store: Whether a `TrivecVectorStore` will ask for the same texts next, as it does in an
-            index. Then a temporary file keeps what does not fit in the cache, so that an index of
-            2048 nodes at once still takes one pass per text, and little memory.
+            index. Then a temporary file keeps the vectors that do not fit in the cache, so an
+            index of 2048 nodes at once still takes one pass per text, and little memory.
         num_workers: How many batches LlamaIndex hands over at the same time.
         callback_manager: LlamaIndex's callbacks.
-        model_name: The encoder's, as a dump of this model has it; another one is an error.
+        model_name: The name of the encoder's model, from a dump; another name is an error.
 
     Raises:
         InvalidOptionError: If the encoder makes no dense vectors, or is another than the dump's.
@@ -105,7 +105,7 @@ class TrivecSparseEmbedding(SharingModel, BaseSparseEmbedding):
         encoder: A trivec encoder that makes lexical weights.
         embed_batch_size: How many texts LlamaIndex hands over at once.
         num_workers: How many batches LlamaIndex hands over at the same time.
-        model_name: The encoder's, as a dump of this model has it; another one is an error.
+        model_name: The name of the encoder's model, from a dump; another name is an error.
 
     Raises:
         InvalidOptionError: If the encoder makes no lexical weights, or is another than the dump's.

@@ -36,7 +36,7 @@ class QueryOptions(VectorStoreOptions, total=False):
     """The options of a query beside LlamaIndex's own, given through `vector_store_kwargs`.
 
     Attributes:
-        weights: Those of HYBRID, as `Weights` or as a dict of them.
+        weights: The weights of HYBRID, as `Weights` or as a dict of them.
         candidates: How many documents the dense and the sparse search each give to HYBRID.
         mmr_threshold: How MMR weighs nearness (1) against difference (0). LlamaIndex's retriever
             does not set the threshold of the query itself.
@@ -53,8 +53,8 @@ class NodeSearch:
     """How one query is answered.
 
     Args:
-        search: The search; its `k` says how many hits it must find.
-        k: How many nodes are returned.
+        search: The search, whose `k` is the number of hits to choose from.
+        k: How many nodes to return.
         dense: The dense vector that the query came with, scaled to unit length, or None.
         text: The text to encode for the parts that the query did not come with, or None.
         ids: The only nodes to search, or None.
@@ -71,7 +71,7 @@ class NodeSearch:
     relevance: float | None
 
     def vector(self, encoded: Vector | None) -> Vector:
-        """Return the encoded query, with the dense vector it came with in its place."""
+        """Return the encoded query; the dense vector that it came with replaces the encoded one."""
         if self.dense is None:
             assert encoded is not None
             return encoded

@@ -23,11 +23,11 @@ class TrivecRerank(SharingModel, BaseNodePostprocessor):
 
     Args:
         encoder: A trivec encoder. A question that its retriever has encoded is not encoded again.
-        store: Where nodes may be stored with their vectors, which are used if the text is the
-            same; only the others are encoded.
+        store: A collection that may hold the nodes. Stored vectors are used where the text is the
+            same, and only the other nodes are encoded.
         mode: "colbert", "hybrid", "dense" or "sparse".
         weights: The weights of "hybrid".
-        cross_encoder: Scores the texts in the encoder's place.
+        cross_encoder: Scores the texts instead of the encoder.
         top_n: How many nodes to return; all without it.
         callback_manager: LlamaIndex's callbacks.
 
@@ -75,8 +75,8 @@ class TrivecRerank(SharingModel, BaseNodePostprocessor):
         return "TrivecRerank"
 
     def _rescorer(self) -> Rescorer:
-        """Return what scores by the fields as they are now, since they are set and updated."""
-        # The last one is kept for the cache of its encoder, which lives as long as a user of it.
+        """Return a rescorer of the current fields, which can be set and updated."""
+        # It is kept, since the cache of its encoder lives as long as an object that uses it.
         self._last = Rescorer(
             self._encoder,
             store=self._store,

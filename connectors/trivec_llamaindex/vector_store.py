@@ -53,11 +53,11 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
     any other raises. In HYBRID, `similarity_top_k` and `sparse_top_k` raise the number of
     candidates and `hybrid_top_k` is the number of nodes returned. `alpha` stands for the weights
     `dense=alpha, sparse=1-alpha, colbert=0`; all three weights are given per query as
-    `vector_store_kwargs={"weights": Weights(1, 0.3, 1)}`, which see `QueryOptions`.
+    `vector_store_kwargs={"weights": Weights(1, 0.3, 1)}`; see `QueryOptions`.
 
-    A node's own embedding is stored as its dense vector, scaled to unit length as that of a query
-    is, since any embedding model may have made it. Without an encoder that is all there is,
-    and the modes are DEFAULT and MMR.
+    A node's own embedding may come from any model. It is scaled to unit length and stored as the
+    dense vector of the node; the embedding of a query is scaled, too. Without an encoder there are
+    dense vectors only, and the modes are DEFAULT and MMR.
 
     Args:
         store: The collection; the first write creates it, and closing it stays with its owner.
@@ -126,12 +126,12 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
 
     @property
     def client(self) -> Store:
-        """The collection underneath, all of it."""
+        """The whole collection, also outside the filter of the vector store."""
         return self._store
 
     @property
     def _view(self) -> Store:
-        """The collection by the fields as they are now, since they can be set and updated."""
+        """A view of the collection by the current fields, which can be set and updated."""
         return self._store.view(
             creates=True,
             model="" if self._encoder is None else self._encoder.schema.model,
@@ -156,7 +156,7 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
         """Encode nodes and write them over those of the same ids.
 
         Args:
-            nodes: Any number. What is encoded is `get_content(MetadataMode.EMBED)`.
+            nodes: Any number. `get_content(MetadataMode.EMBED)` is encoded.
             batch_size: How many are encoded and written at once.
 
         Returns:
@@ -212,7 +212,7 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
         return [to_node(document) for document in _matching(page, condition)]
 
     def _scan(self, condition: Filter | None, make: Callable[[Document], T]) -> Twin[list[T]]:
-        """Return what is made of each stored document that satisfies a condition."""
+        """Return the results of a function for all stored documents that satisfy a condition."""
         view = self._view
         where = None if condition is None or is_local(condition) else condition
 
@@ -294,8 +294,8 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
         """Answer a query.
 
         Args:
-            query: With a `query_embedding`, that is the dense vector; what else the mode needs is
-                encoded from `query_str`.
+            query: Its `query_embedding`, if there is one, is the dense vector; the other vectors
+                that the mode needs are made of `query_str`.
             options: See `QueryOptions`.
 
         Raises:

@@ -88,7 +88,7 @@ def check_writing(deaths: int, ids: Sequence[str]) -> None:
     if deaths >= WRITES:
         raise StoreError(
             f"the process of a writer ended {deaths} times while it wrote {_named(ids)}; Ray's log "
-            "says why. What was acknowledged stays, and the same call may be made again"
+            "says why. The acknowledged documents stay, and the same call may be made again"
         )
 
 

@@ -159,8 +159,8 @@ def ingest(
         shared.finish()
     except (RayActorError, OutOfMemoryError, WorkerCrashedError) as error:
         raise StoreError(
-            f"Ray gave the run up, since one of its processes ended again and again: {error}. What "
-            "was acknowledged stays, and the same call may be made again"
+            f"Ray gave up the run, since one of its processes ended again and again: {error}. The "
+            "acknowledged documents stay, and the same call may be made again"
         ) from error
     finally:
         shared.close()

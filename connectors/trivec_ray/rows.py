@@ -123,7 +123,7 @@ def as_rows(documents: Sequence[Document]) -> list[dict[str, str]]:
 
 
 def pack(parcel: Parcel) -> pa.Table:
-    """Turn a parcel into a block; only documents can be in one that has vectors."""
+    """Turn a parcel into a block; a parcel with vectors holds documents only."""
     documents = [*parcel.documents, *parcel.stored]
     reports = [json.dumps(asdict(report)) for report in parcel.reports]
     texts = [*(document.text for document in documents), *reports]
@@ -158,10 +158,10 @@ def pack_error(error: Exception) -> pa.Table:
 
 
 def unpack(table: pa.Table) -> Iterator[Parcel]:
-    """Yield the parcels of a block; vectors that came as one piece are not copied.
+    """Yield the parcels of a block; vectors that came in one piece are not copied.
 
     Raises:
-        Exception: The one that the block holds, after what is before it.
+        Exception: The error in the block, after the parcels before it.
     """
     for batch in table.to_batches():
         texts, metadata = batch["text"].to_pylist(), batch["metadata"].to_pylist()

@@ -27,10 +27,11 @@ class Target:
 
     @classmethod
     def of(cls, store: str | Callable[[], Store], options: Mapping[str, object] | None) -> Target:
-        """Read what `ingest` was given.
+        """Return the target of the arguments of `ingest`.
 
         Raises:
-            InvalidOptionError: If it is no URL, or names a store that ends with its process.
+            InvalidOptionError: If the store is neither a URL nor a callable, or is in the memory of
+                one process.
         """
         if not isinstance(store, str):
             if not callable(store) or isinstance(store, Store):
