@@ -131,7 +131,7 @@ def fields(store: Store) -> dict[str, Any]:
 
     It is the same for both frameworks, so that their collections are one application of Vespa.
     """
-    if not store.declared_only:
+    if not store.limits.declared_fields_only:
         return {}
     return {f"{PRIVATE_KEY}.ref_doc_id": str, "kind": str, "n": int, "tag": str, **FIELDS}
 

@@ -31,7 +31,7 @@ from trivec.errors import InvalidFilterError, InvalidOptionError
 from trivec.filters.dicts import as_filter
 from trivec.testing import HashEncoder
 from trivec_langchain.documents import to_langchain
-from trivec_langchain.store_retriever import StoreRetriever
+from trivec_langchain.retriever import StoreRetriever
 
 ENCODER = HashEncoder()
 NOON = datetime(2024, 6, 1, 12, tzinfo=timezone(timedelta(hours=2)))

@@ -18,7 +18,7 @@ import trivec_langchain as langchain
 import trivec_llamaindex as llamaindex
 from trivec import Store, open_store
 from trivec.errors import AuthenticationError, SchemaMismatchError
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
 SECRET = "s3cret-key"
@@ -64,8 +64,8 @@ def test_an_error_of_the_store_reaches_the_user_as_it_is(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(MemoryStore, "_search", fail)
-    monkeypatch.setattr(MemoryStore, "_write", fail)
+    monkeypatch.setattr(MemoryBackend, "search", fail)
+    monkeypatch.setattr(MemoryBackend, "write", fail)
     with pytest.raises(AuthenticationError) as caught:
         call(store)
     assert caught.value is error

@@ -1,4 +1,4 @@
-"""LangChain's documents as trivec's, and back."""
+"""LangChain's documents as documents of trivec, and back."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from trivec.arguments import at_least_one
 from trivec.document import PRIVATE_KEY, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 
-__all__ = ["Batch", "batches", "to_langchain", "with_ids"]
-
 
 class Batch(NamedTuple):
-    """Some documents with different ids, and the ids of all that were handed in, in order."""
+    """Documents with different ids, and the ids of all documents that were given, in order."""
 
     ids: list[str]
     documents: list[Document]
@@ -51,11 +49,11 @@ def with_ids(
 
 
 def batches(pairs: Iterator[tuple[str, LangChainDocument]], size: int) -> Iterator[Batch]:
-    """Yield the documents in batches; of those with the same id in one batch, the last."""
+    """Yield documents in batches; of several with the same id in a batch, the last one."""
     size = at_least_one(size, "batch_size")
-    while some := list(islice(pairs, size)):
-        unique = dict(some)
-        yield Batch([i for i, _ in some], [_to_trivec(i, d) for i, d in unique.items()])
+    while batch := list(islice(pairs, size)):
+        last = dict(batch)
+        yield Batch([id for id, _ in batch], [_to_trivec(id, d) for id, d in last.items()])
 
 
 def _to_trivec(id: str, document: LangChainDocument) -> Document:
@@ -67,7 +65,7 @@ def _to_trivec(id: str, document: LangChainDocument) -> Document:
 
 
 def to_langchain(document: Document) -> LangChainDocument:
-    """Return a document as it was handed in, with its id."""
+    """Return a document as it was given, with its id."""
     return LangChainDocument(
         id=document.id, page_content=document.text, metadata=public_metadata(document)
     )

@@ -8,15 +8,14 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from trivec import Schema, Vector, Vectors
-from trivec.encoders import CachingEncoder, TextEncoder
+from trivec.encoders.caching import CachingEncoder
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import unit
-from trivec_langchain.sharing import Sharing
-
-__all__ = ["DenseEncoder", "TrivecEmbeddings", "as_encoder"]
+from trivec.sharing import SharingObject
 
 
-class TrivecEmbeddings(Sharing, Embeddings):
+class TrivecEmbeddings(SharingObject, Embeddings):
     """An encoder's dense vectors, for everything in LangChain that takes embeddings.
 
     Setup:
@@ -91,11 +90,11 @@ class DenseEncoder:
         return Schema(dense=self._dim, sparse=False, colbert=None)
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts to be stored."""
+        """Encode texts of documents."""
         return self._vectors(self.embeddings.embed_documents(list(texts)))
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Encode questions, one by one as the interface has it."""
+        """Encode questions, one by one, as LangChain's interface does."""
         return self._vectors([self.embeddings.embed_query(text) for text in texts])
 
     def encode_query(self, text: str) -> Vector:
@@ -103,11 +102,11 @@ class DenseEncoder:
         return self.encode_queries([text])[0]
 
     async def aencode_documents(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts to be stored."""
+        """Encode texts of documents."""
         return self._vectors(await self.embeddings.aembed_documents(list(texts)))
 
     async def aencode_queries(self, texts: Sequence[str]) -> Vectors:
-        """Encode questions, one by one as the interface has it."""
+        """Encode questions, one by one, as LangChain's interface does."""
         return self._vectors([await self.embeddings.aembed_query(text) for text in texts])
 
     async def aencode_query(self, text: str) -> Vector:
@@ -127,7 +126,7 @@ class DenseEncoder:
 
 
 def as_encoder(embedding: TextEncoder | Embeddings) -> CachingEncoder:
-    """Return what encodes, shared by all that were made with the same encoder."""
+    """Return an encoder, which all objects made with the same one share."""
     if isinstance(embedding, TrivecEmbeddings):
         return embedding.encoder
     if isinstance(embedding, Embeddings):

@@ -24,10 +24,8 @@ from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
 from trivec.filters.instants import Written, instant, written
 
-__all__ = ["LangChainFilter", "TrivecTranslator", "to_filter"]
-
 LangChainFilter = Filter | Mapping[str, Any] | FilterDirective
-"""What the classes of this package take as `filter`."""
+"""The forms of a `filter` that the classes of this package take."""
 
 _COMPARATORS = {
     Comparator.EQ: Op.EQ,
@@ -99,10 +97,10 @@ class TrivecTranslator(Visitor):
 
 
 def to_filter(condition: LangChainFilter | None) -> Filter | None:
-    """Return any of the accepted forms as a filter.
+    """Return a filter from any of its forms.
 
     Raises:
-        InvalidFilterError: If it is none of them, or cannot be meant.
+        InvalidFilterError: If it is malformed or compares incompatible values.
     """
     if isinstance(condition, FilterDirective):
         translated: Filter = condition.accept(TrivecTranslator())
@@ -111,23 +109,23 @@ def to_filter(condition: LangChainFilter | None) -> Filter | None:
 
 
 def _check_depth(operation: Operation) -> None:
-    """Refuse an operation that is deeper than any filter, before its parts are visited."""
+    """Refuse an operation that is nested too deeply, before its parts are visited."""
     level, depth = [operation], 0
     while level:
         depth = check_depth(depth + 1)
-        parts = [part for one in level for part in one.arguments]
+        parts = [part for operation in level for part in operation.arguments]
         level = [part for part in parts if isinstance(part, Operation)]
 
 
 def _value(value: Any) -> Any:  # noqa: ANN401
-    """Return a value of LangChain's query language, or a list of some, as ours."""
-    return tuple(map(_one, value)) if isinstance(value, list | tuple) else _one(value)
+    """Return a value of LangChain's query language, or a list of values, as a filter's."""
+    return tuple(map(_scalar, value)) if isinstance(value, list | tuple) else _scalar(value)
 
 
-def _one(value: Any) -> Any:  # noqa: ANN401
+def _scalar(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, Mapping):  # {"date": "2024-01-31", "type": "date"}
-        kind = value.get("type")
-        text = value.get(kind) if isinstance(kind, str) else None
+        name = value.get("type")
+        text = value.get(name) if isinstance(name, str) else None
         moment = written(text) if isinstance(text, str) else None
         if moment is None:
             raise InvalidFilterError(f"{shown(dict(value))} is not a date or datetime")

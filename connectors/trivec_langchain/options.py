@@ -1,65 +1,65 @@
-"""The options of one search, and what its scores mean."""
+"""The options of LangChain's searches, and the relevance of their scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any
 
-from trivec import Weights
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
-from trivec.scores import as_weights
-from trivec.search import Mode, Search
-from trivec.stores.bound import together
+from trivec.scores import AnyWeights
+from trivec.search import CommonSearchOptions, Mode, Search
+from trivec.stores.view import together
 from trivec_langchain.filters import LangChainFilter, to_filter
 
-__all__ = ["SearchOptions", "StoreOptions", "merged", "relevance_of", "with_filter"]
 
-
-class SearchOptions(TypedDict, total=False):
+class SearchOptions(CommonSearchOptions[AnyWeights, LangChainFilter], total=False):
     """The options of one search; those left out are the vector store's own.
 
     Attributes:
         mode: "dense", "sparse", "colbert", "hybrid" or "rrf".
         weights: The weights of "hybrid", as `Weights` or as a dict of them.
-        candidates: How many documents the dense and the sparse search give each to the other
+        candidates: How many documents the dense and the sparse search each give to the other
             modes.
         filter: Holds together with the vector store's.
     """
 
     mode: Mode
-    weights: Weights | Mapping[str, float]
-    candidates: int
-    filter: LangChainFilter | None
 
 
-class StoreOptions(SearchOptions, total=False):
+class VectorStoreOptions(SearchOptions, total=False):
     """The options of a vector store: those of its searches, and the fields of a new collection."""
 
     fields: Mapping[str, type | FieldType] | None
 
 
-def merged(defaults: Search, k: int, options: SearchOptions) -> Search:
-    """Return the search of one call: its options over the defaults.
+class RetrieverOptions(SearchOptions, total=False):
+    """The options of one call; those left out are the retriever's own."""
 
-    Raises:
-        TypeError: If an option is unknown, as for any keyword of a function.
-        InvalidOptionError: If an option is out of range.
-        InvalidFilterError: If the filter cannot be meant.
+    k: int
+
+
+class StoreRetrieverOptions(RetrieverOptions, total=False):
+    """The options of a retriever that a vector store makes.
+
+    Attributes:
+        k: How many documents to return.
+        fetch_k: Of "mmr": how many to choose from.
+        lambda_mult: Of "mmr": 1 chooses the nearest, 0 the most different.
+        score_threshold: Of "similarity_score_threshold": the lowest relevance, 0 to 1.
     """
-    unknown = sorted(set(options) - SearchOptions.__optional_keys__)
-    if unknown:
-        known = ", ".join(sorted(SearchOptions.__optional_keys__))
-        raise TypeError(f"unknown search option {', '.join(unknown)}; known are {known}")
-    return replace(
-        defaults,
-        k=k,
-        mode=options.get("mode", defaults.mode),
-        weights=as_weights(options.get("weights", defaults.weights)),
-        candidates=options.get("candidates", defaults.candidates),
-        filter=to_filter(options.get("filter")),
-    )
+
+    fetch_k: int
+    lambda_mult: float
+    score_threshold: float
+
+
+_SEARCH_TYPES: Mapping[str, frozenset[str]] = {
+    "similarity": frozenset(),
+    "mmr": frozenset({"fetch_k", "lambda_mult"}),
+    "similarity_score_threshold": frozenset({"score_threshold"}),
+}
+"""LangChain's search types, with the options that only they have."""
 
 
 def with_filter(condition: LangChainFilter | None, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,11 +69,32 @@ def with_filter(condition: LangChainFilter | None, options: Mapping[str, Any]) -
     return {**options, "filter": together(to_filter(condition), to_filter(options.get("filter")))}
 
 
-def relevance_of(search: Search) -> Callable[[float], float]:
-    """Return what maps a score to 0 to 1.
+def check_search_type(search_type: str, options: Mapping[str, Any]) -> None:
+    """Check that LangChain's search type exists and has these options.
 
-    Dense and ColBERT scores are cosines, of unit vectors or means of them, so they lie between
-    -1 and 1. Lexical weights have no bound, and a rank says nothing of relevance.
+    Raises:
+        InvalidOptionError: If the type is unknown, or an option is unknown or of another type.
+    """
+    if search_type not in _SEARCH_TYPES:
+        raise InvalidOptionError(
+            f"search_type={search_type!r}; expected one of {', '.join(_SEARCH_TYPES)}"
+        )
+    own = _SEARCH_TYPES[search_type]
+    for other, names in _SEARCH_TYPES.items():
+        if misplaced := sorted(set(options) & (names - own)):
+            raise InvalidOptionError(f"{', '.join(misplaced)} needs search_type={other!r}")
+    known = RetrieverOptions.__optional_keys__ | own
+    if unknown := sorted(set(options) - known):
+        raise InvalidOptionError(
+            f"unknown search option {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
+
+
+def relevance_of(search: Search) -> Callable[[float], float]:
+    """Return the function that maps a score to a relevance from 0 to 1.
+
+    Dense and ColBERT scores are cosines of unit vectors, or means of such cosines, so they lie
+    between -1 and 1. Lexical scores have no upper bound, and ranks do not measure relevance.
 
     Raises:
         InvalidOptionError: If the score has no bounds.

@@ -11,12 +11,9 @@ from langchain_core.documents.compressor import BaseDocumentCompressor
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 
 from trivec import Store, Weights
-from trivec.encoders import TextEncoder
-from trivec.reranking import Candidate, RerankMode, Rescorer
-from trivec_langchain.dumps import DumpedWeights
-from trivec_langchain.sharing import SharingModel
-
-__all__ = ["TrivecReranker"]
+from trivec.encoders.protocol import TextEncoder
+from trivec.reranking.rescorer import Candidate, RerankMode, Rescorer, best_rows
+from trivec_langchain.models import DumpedWeights, SharingModel
 
 
 class TrivecReranker(SharingModel, BaseDocumentCompressor):
@@ -31,10 +28,10 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
         encoder: TextEncoder | None
             A trivec encoder. A question that its retriever has encoded is not encoded again.
         cross_encoder: BaseCrossEncoder | None
-            Scores the texts in the encoder's place.
+            Scores the texts instead of the encoder.
         store: Store | None
-            Where documents may be stored with their vectors, which are used if the text is the
-            same; only the others are encoded.
+            A collection that may hold the documents. Stored vectors are used where the text is
+            the same, and only the other documents are encoded.
         mode: str
             "colbert", "hybrid", "dense" or "sparse".
         weights: Weights
@@ -81,8 +78,8 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
         self._rescorer()
 
     def _rescorer(self) -> Rescorer:
-        """Return what scores by the options as they are now: fields are set, and copies updated."""
-        # The last one is kept for the cache of its encoder, which lives as long as a user of it.
+        """Return a rescorer of the current options: fields can be set, and copies updated."""
+        # It is kept, since the cache of its encoder lives as long as an object that uses it.
         self._last = Rescorer(
             self.encoder,
             store=self.store,
@@ -121,8 +118,7 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
     def _best(
         self, documents: Sequence[LangChainDocument], scores: Sequence[float]
     ) -> list[LangChainDocument]:
-        order = sorted(range(len(documents)), key=lambda i: -scores[i])
-        return [documents[i] for i in order[: self.top_n]]
+        return [documents[row] for row in best_rows(scores, self.top_n)]
 
 
 def _candidates(documents: Sequence[LangChainDocument]) -> list[Candidate]:

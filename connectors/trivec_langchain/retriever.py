@@ -1,4 +1,4 @@
-"""A vector store as LangChain's retriever, answering many questions at once."""
+"""A vector store as LangChain's retriever: ours for many questions at once, and LangChain's own."""
 
 from __future__ import annotations
 
@@ -15,23 +15,16 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
+from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from pydantic import ConfigDict, Field, model_validator
 
+from trivec.errors import InvalidOptionError
 from trivec.hit import Hit
 from trivec.search import Mode
 from trivec_langchain.documents import to_langchain
-from trivec_langchain.dumps import DumpedFilter, DumpedWeights
-from trivec_langchain.options import SearchOptions, with_filter
-from trivec_langchain.sharing import SharingModel
-from trivec_langchain.vector_store import TrivecVectorStore
-
-__all__ = ["RetrieverOptions", "TrivecRetriever"]
-
-
-class RetrieverOptions(SearchOptions, total=False):
-    """The options of one call; those left out are the retriever's own."""
-
-    k: int
+from trivec_langchain.models import DumpedFilter, DumpedOptions, DumpedWeights, SharingModel
+from trivec_langchain.options import RetrieverOptions, SearchOptions, with_filter
+from trivec_langchain.search import SearchableStore
 
 
 class TrivecRetriever(SharingModel, BaseRetriever):
@@ -44,7 +37,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
 
     Key init args:
         vectorstore: TrivecVectorStore
-            Where to search. What the retriever leaves open is as the vector store has it.
+            Where to search. It has the options that the retriever leaves open.
         k: int
             How many documents to return.
         mode: str | None
@@ -52,7 +45,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         weights: Weights | None
             The weights of the three parts in the hybrid score.
         candidates: int | None
-            How many documents the dense and the sparse search give each to the other modes.
+            How many documents the dense and the sparse search each give to the other modes.
         filter: Filter | dict | FilterDirective | None
             Holds for every call, together with the vector store's and the call's own.
 
@@ -88,7 +81,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
     shared = ("vectorstore",)
 
-    vectorstore: TrivecVectorStore = Field(exclude=True)
+    vectorstore: SearchableStore = Field(exclude=True)
     k: int = 4
     mode: Mode | None = None
     weights: DumpedWeights | None = None
@@ -133,18 +126,18 @@ class TrivecRetriever(SharingModel, BaseRetriever):
 
         Args:
             inputs: The questions.
-            config: One for all, or one per question; callbacks hear of every question.
-            return_exceptions: Whether to return an error in the place of an answer that could not
-                be found; otherwise the first of them is raised.
+            config: One for all, or one per question; callbacks are told of every question.
+            return_exceptions: Whether to return the error of a question that fails instead of its
+                answer; otherwise the first error is raised.
             options: The options of all these calls, such as `k` and `filter`.
         """
         if not inputs:
             return []
         runs = [
-            CallbackManager.configure(**self._callbacks(one)).on_retriever_start(
-                None, query, name=one.get("run_name") or self.get_name(), run_id=one.get("run_id")
+            CallbackManager.configure(**self._callbacks(each)).on_retriever_start(
+                None, query, **self._run(each)
             )
-            for query, one in zip(inputs, get_config_list(config, len(inputs)), strict=True)
+            for query, each in zip(inputs, get_config_list(config, len(inputs)), strict=True)
         ]
         try:
             k, rest = self._options(options)
@@ -170,15 +163,14 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         if not inputs:
             return []
         runs = [
-            await AsyncCallbackManager.configure(**self._callbacks(one)).on_retriever_start(
-                None, query, name=one.get("run_name") or self.get_name(), run_id=one.get("run_id")
+            await AsyncCallbackManager.configure(**self._callbacks(each)).on_retriever_start(
+                None, query, **self._run(each)
             )
-            for query, one in zip(inputs, get_config_list(config, len(inputs)), strict=True)
+            for query, each in zip(inputs, get_config_list(config, len(inputs)), strict=True)
         ]
         try:
             k, rest = self._options(options)
-            found = await self.vectorstore.asearch_hits_or_errors(inputs, k, **rest)
-            answers = _answers(found)
+            answers = _answers(await self.vectorstore.asearch_hits_or_errors(inputs, k, **rest))
         except Exception as error:
             answers = [error] * len(inputs)
         for run, answer in zip(runs, answers, strict=True):
@@ -196,11 +188,11 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         return_exceptions: bool = False,
         **options: Unpack[RetrieverOptions],
     ) -> Iterator[tuple[int, list[LangChainDocument]]]:
-        """Yield the place of each question with its answer; see `batch`, which answers all."""
+        """Yield the position of each question with its answer; see `batch`, which answers all."""
         configs = get_config_list(config, len(inputs)) if inputs else None
         answers = self.batch(list(inputs), configs, return_exceptions=True, **options)
-        for place, answer in enumerate(answers):
-            yield place, _returned([answer], return_exceptions)[0]
+        for position, answer in enumerate(answers):
+            yield position, _returned([answer], return_exceptions)[0]
 
     async def abatch_as_completed(  # type: ignore[override]  # as batch
         self,
@@ -210,11 +202,11 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         return_exceptions: bool = False,
         **options: Unpack[RetrieverOptions],
     ) -> AsyncIterator[tuple[int, list[LangChainDocument]]]:
-        """Yield the place of each question with its answer; see `batch`, which answers all."""
+        """Yield the position of each question with its answer; see `batch`, which answers all."""
         configs = get_config_list(config, len(inputs)) if inputs else None
         answers = await self.abatch(list(inputs), configs, return_exceptions=True, **options)
-        for place, answer in enumerate(answers):
-            yield place, _returned([answer], return_exceptions)[0]
+        for position, answer in enumerate(answers):
+            yield position, _returned([answer], return_exceptions)[0]
 
     def _callbacks(self, config: RunnableConfig) -> dict[str, Any]:
         """Return the arguments of `CallbackManager.configure`, as `invoke` chooses them."""
@@ -226,6 +218,10 @@ class TrivecRetriever(SharingModel, BaseRetriever):
             "local_metadata": self.metadata,
         }
 
+    def _run(self, config: RunnableConfig) -> dict[str, Any]:
+        """Return the name and the id of one question's run, for callbacks."""
+        return {"name": config.get("run_name") or self.get_name(), "run_id": config.get("run_id")}
+
     def _options(self, given: RetrieverOptions) -> tuple[int, SearchOptions]:
         """Return k and the search options: those of the call, else the retriever's own."""
         own = {name: getattr(self, name) for name in ("mode", "weights", "candidates")}
@@ -235,14 +231,58 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         return k, cast(SearchOptions, merged)
 
 
+class StoreRetriever(SharingModel, VectorStoreRetriever):
+    """LangChain's own retriever, as `TrivecVectorStore.as_retriever` makes it.
+
+    Its options are checked when it is made. A filter among its `search_kwargs` holds for every
+    call, together with that of the call.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+    shared = ("vectorstore",)
+
+    vectorstore: VectorStore = Field(exclude=True)
+    search_kwargs: DumpedOptions = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not isinstance(self.vectorstore, SearchableStore):
+            raise InvalidOptionError(f"vectorstore={self.vectorstore!r} must be of trivec")
+        self.vectorstore.check_options(self.search_kwargs, search_type=self.search_type)
+        return self
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        **options: Any,  # noqa: ANN401  # of LangChain's class, which hands them to the search
+    ) -> list[LangChainDocument]:
+        options = with_filter(self.search_kwargs.get("filter"), options)
+        return super()._get_relevant_documents(query, run_manager=run_manager, **options)
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        **options: Any,  # noqa: ANN401  # as above
+    ) -> list[LangChainDocument]:
+        options = with_filter(self.search_kwargs.get("filter"), options)
+        return await super()._aget_relevant_documents(query, run_manager=run_manager, **options)
+
+
 def _documents(answers: Sequence[Sequence[Hit]]) -> list[list[LangChainDocument]]:
     return [[to_langchain(hit.document) for hit in hits] for hits in answers]
 
 
 def _answers(
-    found: Sequence[list[Hit] | Exception],
+    outcomes: Sequence[list[Hit] | Exception],
 ) -> list[list[LangChainDocument] | Exception]:
-    return [one if isinstance(one, Exception) else _documents([one])[0] for one in found]
+    return [
+        outcome if isinstance(outcome, Exception) else _documents([outcome])[0]
+        for outcome in outcomes
+    ]
 
 
 def _returned(

@@ -1,17 +1,20 @@
-"""An encoder's lexical weights for those who keep langchain-qdrant or langchain-milvus."""
+"""An encoder's lexical weights for the vector stores of langchain-qdrant and langchain-milvus."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, overload
 
-from trivec.encoders import CachingEncoder, TextEncoder
-from trivec.errors import InvalidOptionError, MissingDependencyError
+from trivec import Vectors
+from trivec.encoders.caching import CachingEncoder
+from trivec.encoders.protocol import TextEncoder
+from trivec.errors import InvalidOptionError, InvalidVectorsError, MissingDependencyError
 
 if TYPE_CHECKING:
     from langchain_milvus.utils.sparse import BaseSparseEmbedding
     from langchain_qdrant import SparseEmbeddings
 
-__all__ = ["sparse_embeddings"]
+R = TypeVar("R")
 
 
 @overload
@@ -52,13 +55,9 @@ def sparse_embeddings(
     shared = CachingEncoder.sharing(encoder)
     try:
         if library == "langchain_qdrant":
-            from trivec_langchain._sparse_qdrant import QdrantSparse
-
-            return QdrantSparse(shared)
+            return _for_qdrant(shared)
         if library == "langchain_milvus":
-            from trivec_langchain._sparse_milvus import MilvusSparse
-
-            return MilvusSparse(shared)
+            return _for_milvus(shared)
     except ImportError as error:
         package = library.replace("_", "-")
         raise MissingDependencyError(
@@ -67,3 +66,53 @@ def sparse_embeddings(
     raise InvalidOptionError(
         f"library={library!r}; expected 'langchain_qdrant' or 'langchain_milvus'"
     )
+
+
+class _LexicalWeights(Generic[R]):
+    """The methods of both packages' interfaces, which differ in how they write one vector.
+
+    Args:
+        encoder: Makes the lexical weights.
+        write: Turns the lexical weights of one text into the package's type.
+    """
+
+    def __init__(self, encoder: CachingEncoder, write: Callable[[dict[int, float]], R]) -> None:
+        self._encoder = encoder
+        self._write = write
+
+    def embed_documents(self, texts: list[str]) -> list[R]:
+        return self._rows(self._encoder.encode_documents(texts, colbert=False))
+
+    def embed_query(self, query: str) -> R:
+        return self._rows(self._encoder.encode_queries([query]))[0]
+
+    async def aembed_documents(self, texts: list[str]) -> list[R]:
+        return self._rows(await self._encoder.aencode_documents(texts, colbert=False))
+
+    async def aembed_query(self, query: str) -> R:
+        return self._rows(await self._encoder.aencode_queries([query]))[0]
+
+    def _rows(self, vectors: Vectors) -> list[R]:
+        if vectors.sparse is None:
+            raise InvalidVectorsError("the encoder made no lexical weights")
+        return [self._write(vectors.sparse.row(row)) for row in range(len(vectors))]
+
+
+def _for_qdrant(encoder: CachingEncoder) -> SparseEmbeddings:
+    from langchain_qdrant import SparseEmbeddings, SparseVector
+
+    class QdrantSparse(_LexicalWeights[SparseVector], SparseEmbeddings):
+        """An encoder as langchain-qdrant's `SparseEmbeddings`."""
+
+    return QdrantSparse(
+        encoder, lambda row: SparseVector(indices=list(row), values=list(row.values()))
+    )
+
+
+def _for_milvus(encoder: CachingEncoder) -> BaseSparseEmbedding:
+    from langchain_milvus.utils.sparse import BaseSparseEmbedding
+
+    class MilvusSparse(_LexicalWeights[dict[int, float]], BaseSparseEmbedding):
+        """An encoder as langchain-milvus's `BaseSparseEmbedding`, which it checks for."""
+
+    return MilvusSparse(encoder, dict)

@@ -6,23 +6,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, Unpack
 
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 
-from trivec import Filter, Store
-from trivec.encoders import TextEncoder
+from trivec import Store
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
+from trivec.twins import Twin, arun, either, run
 from trivec_langchain.documents import batches, to_langchain, with_ids
 from trivec_langchain.filters import LangChainFilter, to_filter
-from trivec_langchain.options import StoreOptions
-from trivec_langchain.searching import SearchableStore
-from trivec_langchain.store_retriever import StoreRetriever, StoreRetrieverOptions, check_search
-
-__all__ = ["BATCH_SIZE", "TrivecVectorStore"]
+from trivec_langchain.options import StoreRetrieverOptions, VectorStoreOptions
+from trivec_langchain.retriever import StoreRetriever
+from trivec_langchain.search import SearchableStore
 
 BATCH_SIZE = 64
 """How many documents are encoded and written at once: 64 MiB of ColBERT vectors in float16 if
@@ -55,10 +53,10 @@ class TrivecVectorStore(SearchableStore):
         weights: Weights
             The weights of the three parts in the hybrid score.
         candidates: int
-            How many documents the dense and the sparse search give each to the other modes.
+            How many documents the dense and the sparse search each give to the other modes.
         filter: Filter | dict | FilterDirective | None
-            Bounds the vector store: what does not satisfy it is not found, returned, deleted,
-            overwritten or written, as if the collection held nothing else.
+            Bounds the vector store: a document that does not satisfy it is not found, returned,
+            deleted, overwritten or written, as if the collection did not hold it.
 
     Instantiate:
         >>> from trivec import open_store
@@ -118,7 +116,7 @@ class TrivecVectorStore(SearchableStore):
         *,
         store: Store,
         ids: Sequence[str | None] | None = None,
-        **options: Unpack[StoreOptions],
+        **options: Unpack[VectorStoreOptions],
     ) -> Self:
         """Make a vector store as the class does, and add documents to it."""
         made = cls(store, embedding, **options)
@@ -133,7 +131,7 @@ class TrivecVectorStore(SearchableStore):
         *,
         store: Store,
         ids: Sequence[str | None] | None = None,
-        **options: Unpack[StoreOptions],
+        **options: Unpack[VectorStoreOptions],
     ) -> Self:
         """Make a vector store and add documents to it; see `from_documents`."""
         made = cls(store, embedding, **options)
@@ -149,7 +147,7 @@ class TrivecVectorStore(SearchableStore):
         *,
         store: Store,
         ids: Sequence[str | None] | None = None,
-        **options: Unpack[StoreOptions],
+        **options: Unpack[VectorStoreOptions],
     ) -> Self:
         """Make a vector store as the class does, and add texts to it."""
         documents = _documents(texts, metadatas)
@@ -164,7 +162,7 @@ class TrivecVectorStore(SearchableStore):
         *,
         store: Store,
         ids: Sequence[str | None] | None = None,
-        **options: Unpack[StoreOptions],
+        **options: Unpack[VectorStoreOptions],
     ) -> Self:
         """Make a vector store and add texts to it; see `from_texts`."""
         documents = _documents(texts, metadatas)
@@ -217,13 +215,7 @@ class TrivecVectorStore(SearchableStore):
             InvalidOptionError: If there are not as many ids as documents.
             StoreError: If the database failed.
         """
-        written: list[str] = []
-        for batch in batches(with_ids(documents, ids), batch_size):
-            texts = [document.text for document in batch.documents]
-            vectors = self._encoder.encode_documents(texts, keep=False)
-            self._collection.write(batch.documents, vectors)
-            written += batch.ids
-        return written
+        return run(self._add(documents, ids, batch_size))
 
     async def aadd_documents(
         self,
@@ -233,12 +225,22 @@ class TrivecVectorStore(SearchableStore):
         batch_size: int = BATCH_SIZE,
     ) -> list[str]:
         """Encode and write documents; see `add_documents`."""
+        return await arun(self._add(documents, ids, batch_size))
+
+    def _add(
+        self,
+        documents: Iterable[LangChainDocument],
+        ids: Sequence[str | None] | None,
+        batch_size: int,
+    ) -> Twin[list[str]]:
+        encoder, view = self._encoder, self._view
         written: list[str] = []
-        pending = batches(with_ids(documents, ids), batch_size)
-        while (batch := await asyncio.to_thread(next, pending, None)) is not None:
+        for batch in batches(with_ids(documents, ids), batch_size):
             texts = [document.text for document in batch.documents]
-            vectors = await self._encoder.aencode_documents(texts, keep=False)
-            await self._collection.awrite(batch.documents, vectors)
+            vectors = yield from either(
+                encoder.encode_documents, encoder.aencode_documents, texts, keep=False
+            )
+            yield from either(view.upsert, view.aupsert, batch.documents, vectors)
             written += batch.ids
         return written
 
@@ -249,22 +251,15 @@ class TrivecVectorStore(SearchableStore):
         filter: LangChainFilter | None = None,
         delete_all: bool = False,
     ) -> bool:
-        """Delete by ids, or what a filter matches, or everything; unknown ids are no error.
+        """Delete by ids, by a filter, or everything; unknown ids are no error.
 
-        Of all that, only what satisfies the vector store's own filter.
+        Documents outside the vector store's own filter stay.
 
         Raises:
             InvalidOptionError: Unless exactly one of the three is given.
             InvalidFilterError: If the filter compares nothing.
         """
-        condition = _one_of(ids, filter, delete_all)
-        if ids is not None:
-            self._collection.delete(ids)
-        elif condition is not None:
-            self._collection.delete_where(condition)
-        else:
-            self._collection.clear()
-        return True
+        return run(self._delete(ids, filter, delete_all))
 
     async def adelete(
         self,
@@ -274,22 +269,32 @@ class TrivecVectorStore(SearchableStore):
         delete_all: bool = False,
     ) -> bool:
         """Delete documents; see `delete`."""
-        condition = _one_of(ids, filter, delete_all)
+        return await arun(self._delete(ids, filter, delete_all))
+
+    def _delete(
+        self, ids: Sequence[str] | None, filter: LangChainFilter | None, delete_all: bool
+    ) -> Twin[bool]:
+        if (ids is not None) + (filter is not None) + delete_all != 1:
+            raise InvalidOptionError(
+                "delete() takes exactly one of ids, filter and delete_all=True; "
+                "nothing is deleted without one"
+            )
+        condition, view = to_filter(filter), self._view
         if ids is not None:
-            await self._collection.adelete(ids)
+            yield from either(view.delete, view.adelete, ids)
         elif condition is not None:
-            await self._collection.adelete_where(condition)
+            yield from either(view.delete_where, view.adelete_where, condition)
         else:
-            await self._collection.aclear()
+            yield from either(view.clear, view.aclear)
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[LangChainDocument]:
         """Return the documents with these ids, in this order; unknown ids are left out."""
-        return [to_langchain(document) for document in self._collection.get(ids).documents]
+        return [to_langchain(document) for document in self._view.get(ids).documents]
 
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[LangChainDocument]:
         """Return the documents with these ids; see `get_by_ids`."""
-        page = await self._collection.aget(ids)
+        page = await self._view.aget(ids)
         return [to_langchain(document) for document in page.documents]
 
     def as_retriever(
@@ -307,15 +312,15 @@ class TrivecVectorStore(SearchableStore):
         Args:
             search_type: "similarity", "mmr" or "similarity_score_threshold".
             search_kwargs: The options of each search, as LangChain has it.
-            tags: What callbacks are told of each call.
-            metadata: The same.
+            tags: Tags of each call, for callbacks.
+            metadata: Metadata of each call, for callbacks.
             name: The retriever's name.
             options: The options of each search, by keyword.
 
         Raises:
             InvalidOptionError: If an option is unknown, given twice, out of range, or of another
                 type of search.
-            InvalidFilterError: If the filter cannot be meant.
+            InvalidFilterError: If the filter is malformed or compares incompatible values.
         """
         given = dict(search_kwargs or {})
         if twice := sorted(set(given) & set(options)):
@@ -323,7 +328,7 @@ class TrivecVectorStore(SearchableStore):
         given |= options
         if isinstance(given.get("score_threshold"), int):
             given["score_threshold"] = float(given["score_threshold"])  # LangChain takes no int
-        check_search(self, search_type, given)
+        self.check_options(given, search_type=search_type)
         return StoreRetriever(
             vectorstore=self,
             search_type=search_type,
@@ -348,14 +353,3 @@ def _documents(
         LangChainDocument(page_content=text, metadata=metadata)
         for text, metadata in zip(given, metadatas, strict=True)
     )
-
-
-def _one_of(
-    ids: Sequence[str] | None, filter: LangChainFilter | None, delete_all: bool
-) -> Filter | None:
-    if (ids is not None) + (filter is not None) + delete_all != 1:
-        raise InvalidOptionError(
-            "delete() takes exactly one of ids, filter and delete_all=True; "
-            "nothing is deleted without one"
-        )
-    return to_filter(filter)

@@ -10,7 +10,7 @@ except ImportError as error:
     ) from error
 
 from trivec_llamaindex.embeddings import TrivecEmbedding, TrivecSparseEmbedding
-from trivec_llamaindex.rerank import TrivecRerank
+from trivec_llamaindex.reranker import TrivecRerank
 from trivec_llamaindex.retriever import TrivecRetriever
 from trivec_llamaindex.vector_store import TrivecVectorStore
 

@@ -10,31 +10,30 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.callbacks import CallbackManager
 
 from trivec import Vectors
-from trivec.encoders import CachingEncoder, TextEncoder
+from trivec.encoders.caching import CachingEncoder
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
-from trivec_llamaindex.sharing import Sharing
-
-__all__ = ["EMBED_BATCH_SIZE", "TrivecEmbedding", "TrivecSparseEmbedding"]
+from trivec_llamaindex.models import SharingModel
 
 EMBED_BATCH_SIZE = 64
 """How many texts LlamaIndex hands over at once; the encoder forms its own batches."""
 
 
-class TrivecEmbedding(Sharing, BaseEmbedding):
+class TrivecEmbedding(SharingModel, BaseEmbedding):
     """An encoder's dense vectors, for everything in LlamaIndex that takes an embedding model.
 
     All classes of this package that are made with the same encoder share one forward pass per
-    text, as long as what they remember fits in the cache (`trivec.encoders.caching.CACHE_BYTES`).
+    text, as long as its vectors are in the cache (`trivec.encoders.caching.CACHE_BYTES`).
 
     Args:
         encoder: A trivec encoder.
         embed_batch_size: How many texts LlamaIndex hands over at once.
         for_store: Whether a `TrivecVectorStore` will ask for the same texts next, as it does in an
-            index. Then a temporary file keeps what does not fit in the cache, so that an index of
-            2048 nodes at once still takes one pass per text, and little memory.
+            index. Then a temporary file keeps the vectors that do not fit in the cache, so an
+            index of 2048 nodes at once still takes one pass per text, and little memory.
         num_workers: How many batches LlamaIndex hands over at the same time.
         callback_manager: LlamaIndex's callbacks.
-        model_name: The encoder's, as a dump of this model has it; another one is an error.
+        model_name: The name of the encoder's model, from a dump; another name is an error.
 
     Raises:
         InvalidOptionError: If the encoder makes no dense vectors, or is another than the dump's.
@@ -96,7 +95,7 @@ class TrivecEmbedding(Sharing, BaseEmbedding):
         return _dense(await self._encoder.aencode_documents(texts, for_store=self.for_store))
 
 
-class TrivecSparseEmbedding(Sharing, BaseSparseEmbedding):
+class TrivecSparseEmbedding(SharingModel, BaseSparseEmbedding):
     """An encoder's lexical weights, for stores that take a sparse embedding model.
 
     Shares its forward pass with the other classes of this package. BGE-M3 compares lexical
@@ -106,7 +105,7 @@ class TrivecSparseEmbedding(Sharing, BaseSparseEmbedding):
         encoder: A trivec encoder that makes lexical weights.
         embed_batch_size: How many texts LlamaIndex hands over at once.
         num_workers: How many batches LlamaIndex hands over at the same time.
-        model_name: The encoder's, as a dump of this model has it; another one is an error.
+        model_name: The name of the encoder's model, from a dump; another name is an error.
 
     Raises:
         InvalidOptionError: If the encoder makes no lexical weights, or is another than the dump's.

@@ -33,10 +33,8 @@ from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
 from trivec.plain import Json
 
-__all__ = ["InsensitiveText", "LlamaIndexFilter", "is_local", "to_filter"]
-
 LlamaIndexFilter = MetadataFilters | Filter | Mapping[str, Any]
-"""What the classes of this package take as filters."""
+"""The forms of filters that the classes of this package take."""
 
 _OPERATORS = {
     FilterOperator.EQ: Op.EQ,
@@ -56,9 +54,9 @@ _OPERATORS = {
 
 @dataclass(frozen=True, slots=True)
 class InsensitiveText(Filter):
-    """True where a string holds this one, upper and lower case alike.
+    """A condition that a string contains this one, in upper or lower case.
 
-    No store knows it, so it is evaluated in this process.
+    No database knows it, so it is evaluated in this process.
     """
 
     path: str
@@ -69,8 +67,8 @@ class InsensitiveText(Filter):
 
     def matches(self, metadata: Mapping[str, Json]) -> bool:
         """Return whether this metadata satisfies the condition."""
-        found = metadata_values(metadata, self.path)
-        return any(isinstance(v, str) and self.value.lower() in v.lower() for v in found)
+        values = metadata_values(metadata, self.path)
+        return any(isinstance(v, str) and self.value.lower() in v.lower() for v in values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the condition as JSON, which `Filter.from_dict` does not read."""
@@ -88,7 +86,7 @@ class InsensitiveText(Filter):
 def to_filter(
     filters: LlamaIndexFilter | None, fields: Mapping[str, FieldType] | None = None
 ) -> Filter | None:
-    """Return filters as one, or None where they restrict nothing.
+    """Return one filter for all, or None if they restrict nothing.
 
     The meaning is that of LlamaIndex's own `SimpleVectorStore`, with nested groups: a missing or
     null value satisfies only `!=` and `nin`, and NOT holds where none of its filters does. Lists
@@ -102,7 +100,7 @@ def to_filter(
         fields: The declared fields.
 
     Raises:
-        InvalidFilterError: If a filter cannot be meant.
+        InvalidFilterError: If a filter is malformed or compares incompatible values.
     """
     if filters is None:
         return None
@@ -127,7 +125,9 @@ def is_local(condition: Filter) -> bool:
 def _group(group: MetadataFilters, fields: Mapping[str, FieldType], depth: int) -> Filter:
     check_depth(depth)
     parts = tuple(
-        _group(part, fields, depth + 1) if isinstance(part, MetadataFilters) else _one(part, fields)
+        _group(part, fields, depth + 1)
+        if isinstance(part, MetadataFilters)
+        else _comparison(part, fields)
         for part in group.filters
     )
     if not parts:
@@ -139,12 +139,12 @@ def _group(group: MetadataFilters, fields: Mapping[str, FieldType], depth: int) 
     return Or(parts) if group.condition is FilterCondition.OR else And(parts)
 
 
-def _one(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filter:
+def _comparison(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filter:
     path, operator = given.key, given.operator
-    kind = fields.get(path)
+    type = fields.get(path)
     if operator is FilterOperator.IS_EMPTY:
         empty = Comparison(path, Op.IS_NULL)
-        is_text = kind is None or kind.item is FieldType.STR
+        is_text = type is None or type.item is FieldType.STR
         return empty | Comparison(path, Op.EQ, "") if is_text else empty
     if operator is FilterOperator.TEXT_MATCH_INSENSITIVE:
         if not isinstance(given.value, str) or not given.value:
@@ -156,12 +156,12 @@ def _one(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filter:
     if given.value is None and op in (Op.EQ, Op.NE):
         return NEVER if op is Op.EQ else ALWAYS
     if given.value == [] and op is Op.ALL:
-        # No element is asked for, but a value must be there to have them all.
+        # A list without elements is contained in every value, but there must be a value.
         return Comparison(path, Op.EXISTS)
     if isinstance(given.value, list):
-        return Comparison(path, op, tuple(_value(item, kind) for item in given.value))
-    return Comparison(path, op, _value(given.value, kind))
+        return Comparison(path, op, tuple(_value(item, type) for item in given.value))
+    return Comparison(path, op, _value(given.value, type))
 
 
-def _value(value: Any, kind: FieldType | None) -> Any:  # noqa: ANN401
-    return bool(value) if kind is FieldType.BOOL and value in (0, 1) else value
+def _value(value: Any, type: FieldType | None) -> Any:  # noqa: ANN401
+    return bool(value) if type is FieldType.BOOL and value in (0, 1) else value

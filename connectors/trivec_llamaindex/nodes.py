@@ -1,4 +1,4 @@
-"""LlamaIndex's nodes as trivec's documents, and back."""
+"""LlamaIndex's nodes as documents of trivec, and back."""
 
 from __future__ import annotations
 
@@ -24,18 +24,8 @@ from trivec.document import PRIVATE_KEY, private_metadata, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidVectorsError
 from trivec.rows import unit
 
-__all__ = [
-    "REF_DOC_ID",
-    "batches",
-    "embedded_text",
-    "rows",
-    "stored_text",
-    "to_document",
-    "to_node",
-]
-
 REF_DOC_ID = f"{PRIVATE_KEY}.ref_doc_id"
-"""Where a stored document says which document its node was made from."""
+"""The metadata path of the id of the document that a node was made from."""
 
 _CLASSES: dict[str, type[BaseNode]] = {
     cls.class_name(): cls
@@ -44,7 +34,7 @@ _CLASSES: dict[str, type[BaseNode]] = {
 
 
 def embedded_text(node: BaseNode) -> str:
-    """Return what is encoded: the text with the metadata that the node shows to embed models."""
+    """Return the text to encode, with the metadata that the node shows to embedding models."""
     return node.get_content(metadata_mode=MetadataMode.EMBED)
 
 
@@ -64,9 +54,9 @@ def to_document(node: BaseNode) -> Document:
             f"node {node.node_id!r}: the metadata key {PRIVATE_KEY!r} is reserved; rename it"
         )
     text = stored_text(node)
-    apart = {"id_", "embedding", "metadata", "text", "relationships"}
-    rest = node.model_dump(mode="json", exclude=apart)
-    # They hold other nodes' metadata, whose values are made plain as a document's are.
+    separate = {"id_", "embedding", "metadata", "text", "relationships"}
+    rest = node.model_dump(mode="json", exclude=separate)
+    # Relationships hold other nodes' metadata, which `Document` turns into plain JSON values.
     rest |= node.model_dump(include={"relationships"})
     resource = rest.get("text_resource")
     if isinstance(resource, dict) and resource.get("text") == text:
@@ -94,15 +84,15 @@ def to_node(document: Document) -> BaseNode:
 
 
 def batches(nodes: Sequence[BaseNode], size: int) -> Iterator[list[BaseNode]]:
-    """Yield nodes in batches; of those with the same id in one batch, the last."""
+    """Yield nodes in batches; of several with the same id in a batch, the last one."""
     size = at_least_one(size, "batch_size")
     rest = iter(nodes)
-    while some := list(islice(rest, size)):
-        yield list({node.node_id: node for node in some}.values())
+    while batch := list(islice(rest, size)):
+        yield list({node.node_id: node for node in batch}.values())
 
 
 def rows(nodes: Sequence[BaseNode], encoded: Vectors | None) -> tuple[list[Document], Vectors]:
-    """Return nodes as documents, and their vectors with the nodes' own embeddings in place."""
+    """Return nodes as documents, and their vectors; a node's own embedding is the dense one."""
     dense = None if encoded is None or encoded.dense is None else encoded.dense.copy()
     if encoded is None:
         dims = {len(node.embedding or []) for node in nodes}

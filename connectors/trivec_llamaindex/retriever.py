@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import asyncio
-import copy
-from typing import Any, NoReturn, Self
+from dataclasses import replace
+from typing import Unpack
 
 import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from trivec import Hit, Store, Vector, Vectors, Weights
-from trivec.encoders import CachingEncoder, TextEncoder
-from trivec.errors import CollectionNotFoundError, InvalidOptionError
+from trivec import Store, Vector, Vectors
+from trivec.encoders.caching import CachingEncoder
+from trivec.encoders.protocol import TextEncoder
+from trivec.errors import InvalidOptionError
 from trivec.rows import unit
-from trivec.search import Mode, Search
-from trivec.stores.lazy import LazyStore
+from trivec.search import Search, SearchOptions
+from trivec.sharing import SharingObject
+from trivec.stores.view import together
+from trivec.twins import Twin, arun, either, run
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.nodes import to_node
-from trivec_llamaindex.query import given_embedding
-
-__all__ = ["TrivecRetriever"]
+from trivec_llamaindex.options import given_embedding
 
 
-class TrivecRetriever(BaseRetriever):
+class TrivecRetriever(SharingObject, BaseRetriever):
     """Retrieves nodes from a collection, with one forward pass per question.
 
     Args:
         store: The collection, filled by LlamaIndex, by LangChain or by `trivec ingest`.
         encoder: The encoder that its vectors were made with.
-        k: How many nodes to return.
-        mode: "dense", "sparse", "colbert", "hybrid" or "rrf".
-        weights: The weights of "hybrid".
-        candidates: How many documents the dense and the sparse search give each to the other
-            modes.
         filters: LlamaIndex's filters, or a filter, or a plain dict.
         callback_manager: LlamaIndex's callbacks.
+        options: Those of `Store.search`, such as `k=5, mode="colbert"`; see `SearchOptions`.
+
+    Raises:
+        InvalidOptionError: If an option is out of range.
 
     Example:
         >>> from llama_index.core.schema import TextNode
@@ -55,66 +54,38 @@ class TrivecRetriever(BaseRetriever):
         store: Store,
         encoder: TextEncoder,
         *,
-        k: int = 10,
-        mode: Mode = "hybrid",
-        weights: Weights = Weights.GENERAL,
-        candidates: int = 100,
         filters: LlamaIndexFilter | None = None,
         callback_manager: CallbackManager | None = None,
+        **options: Unpack[SearchOptions],
     ) -> None:
         super().__init__(callback_manager=callback_manager)
-        self._collection = LazyStore(store, model=encoder.schema.model)
+        self._view = store.view(creates=True, model=encoder.schema.model)
         self._encoder = CachingEncoder.sharing(encoder)
-        self._search = Search(mode=mode, k=k, weights=weights, candidates=candidates)
+        self._search = Search(**options)
         self._filters = filters
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        search = self._filtered()
-        texts = _texts(query_bundle)
-        vector = _vector(query_bundle, self._encoder.encode_queries(texts))
-        return _nodes(self._collection.search_many([vector], search)[0])
+        return run(self._nodes(query_bundle))
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        search = await asyncio.to_thread(self._filtered)
-        texts = _texts(query_bundle)
-        vector = _vector(query_bundle, await self._encoder.aencode_queries(texts))
-        return _nodes((await self._collection.asearch_many([vector], search))[0])
+        return await arun(self._nodes(query_bundle))
 
-    def __copy__(self) -> Self:
-        """Return a copy with the same encoder and store."""
-        copied = type(self).__new__(type(self))
-        vars(copied).update(vars(self))
-        return copied
-
-    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """Return a copy with the same encoder and store."""
-        return copy.copy(self)
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled."""
-        raise TypeError(
-            "cannot pickle TrivecRetriever: encoders and stores stay in their process; make it "
-            "anew in the other one"
-        )
+    def _nodes(self, bundle: QueryBundle) -> Twin[list[NodeWithScore]]:
+        search = self._filtered()
+        encoder, view = self._encoder, self._view
+        encoded = yield from either(encoder.encode_queries, encoder.aencode_queries, _texts(bundle))
+        queries = [_vector(bundle, encoded)]
+        [hits] = yield from either(view.search_many, view.asearch_many, queries, **search.options)
+        return [NodeWithScore(node=to_node(hit.document), score=hit.score) for hit in hits]
 
     def _filtered(self) -> Search:
-        """Return the search with its filter, which the declared fields give types."""
-        try:
-            fields = self._collection.store.fields
-        except CollectionNotFoundError:
-            fields = {}
-        condition = to_filter(self._filters, fields)
+        """Return the search with its filters, which the declared fields give types."""
+        condition = to_filter(self._filters, self._view.fields)
         if condition is not None and is_local(condition):
             raise InvalidOptionError(
                 "text_match_insensitive is evaluated by TrivecVectorStore only; query through it"
             )
-        return Search(
-            mode=self._search.mode,
-            k=self._search.k,
-            weights=self._search.weights,
-            candidates=self._search.candidates,
-            filter=condition,
-        )
+        return replace(self._search, filter=together(self._search.filter, condition))
 
 
 def _texts(bundle: QueryBundle) -> list[str]:
@@ -134,7 +105,3 @@ def _vector(bundle: QueryBundle, encoded: Vectors) -> Vector:
         rows = dict(zip(_texts(bundle), encoded.dense, strict=True))
         dense = unit(np.stack([rows[text] for text in texts]).mean(axis=0))
     return Vector(dense=dense, sparse=vector.sparse, colbert=vector.colbert)
-
-
-def _nodes(hits: list[Hit]) -> list[NodeWithScore]:
-    return [NodeWithScore(node=to_node(hit.document), score=hit.score) for hit in hits]

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, Unpack
 
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.schema import BaseNode
@@ -16,53 +16,56 @@ from llama_index.core.vector_stores import VectorStoreQuery, VectorStoreQueryRes
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from trivec import Document, Filter, Hit, Store, Vector, Weights
-from trivec.encoders import CachingEncoder, TextEncoder
-from trivec.errors import CollectionNotFoundError, InvalidOptionError
+from trivec.collection import Page
+from trivec.encoders.caching import CachingEncoder
+from trivec.encoders.protocol import TextEncoder
+from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import F
-from trivec.scores import as_weights
-from trivec.search import Search
-from trivec.stores.bound import BoundStore
-from trivec_llamaindex.dumps import (
+from trivec.reranking.among import search_ids
+from trivec.reranking.mmr import diverse_hits
+from trivec.search import Search, with_options
+from trivec.twins import Twin, arun, either, run
+from trivec_llamaindex.embeddings import TrivecEmbedding
+from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
+from trivec_llamaindex.models import (
     DumpedFields,
     DumpedFilter,
     DumpedWeights,
+    SharingModel,
     read_fields,
     read_filter,
 )
-from trivec_llamaindex.embeddings import TrivecEmbedding
-from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.nodes import REF_DOC_ID, batches, embedded_text, rows, to_node
-from trivec_llamaindex.query import Plan, QueryOptions, make_plan
-from trivec_llamaindex.sharing import Sharing
+from trivec_llamaindex.options import NodeSearch, QueryOptions, VectorStoreOptions, read_query
 
-__all__ = ["BATCH_SIZE", "TrivecVectorStore"]
+T = TypeVar("T")
 
 BATCH_SIZE = 64
 """How many nodes are encoded and written at once: 64 MiB of ColBERT vectors in float16 if each
 has 512 tokens."""
 
 
-class TrivecVectorStore(Sharing, BasePydanticVectorStore):
+class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
     """Dense, sparse and ColBERT search in any trivec store, each text encoded once.
 
     The modes are DEFAULT (dense), SPARSE, HYBRID (the weighted mean of all three scores) and MMR;
     any other raises. In HYBRID, `similarity_top_k` and `sparse_top_k` raise the number of
     candidates and `hybrid_top_k` is the number of nodes returned. `alpha` stands for the weights
     `dense=alpha, sparse=1-alpha, colbert=0`; all three weights are given per query as
-    `vector_store_kwargs={"weights": Weights(1, 0.3, 1)}`, which see `QueryOptions`.
+    `vector_store_kwargs={"weights": Weights(1, 0.3, 1)}`; see `QueryOptions`.
 
-    A node's own embedding is stored as its dense vector, scaled to unit length as that of a query
-    is, since any embedding model may have made it. Without an encoder that is all there is,
-    and the modes are DEFAULT and MMR.
+    A node's own embedding may come from any model. It is scaled to unit length and stored as the
+    dense vector of the node; the embedding of a query is scaled, too. Without an encoder there are
+    dense vectors only, and the modes are DEFAULT and MMR.
 
     Args:
         store: The collection; the first write creates it, and closing it stays with its owner.
         encoder: A trivec encoder; give the index `vector_store.embed_model` to share it.
         weights: The weights of HYBRID.
-        candidates: How many documents the dense and the sparse search give each to HYBRID.
-        filter: Bounds the vector store: what does not satisfy it is not found, returned, deleted,
-            overwritten or written, as if the collection held nothing else.
+        candidates: How many documents the dense and the sparse search each give to HYBRID.
+        filter: Bounds the vector store: a node that does not satisfy it is not found, returned,
+            deleted, overwritten or written, as if the collection did not hold it.
         fields: The metadata that filters will use, declared when the collection is created.
 
     Example:
@@ -97,20 +100,19 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
         store: Store,
         encoder: TextEncoder | None = None,
         *,
-        weights: Weights | Mapping[str, float] = Weights.GENERAL,
-        candidates: int = 100,
-        filter: LlamaIndexFilter | None = None,
         fields: Mapping[str, type | FieldType] | None = None,
+        **options: Unpack[VectorStoreOptions],
     ) -> None:
-        # Errors of the arguments are ours, not pydantic's.
-        search = Search(weights=as_weights(weights), candidates=candidates)
-        options = {
-            "weights": search.weights,
-            "candidates": candidates,
-            "filter": None if filter is None else read_filter(filter),
-            "fields": read_fields(fields or {}),
-        }
-        super().__init__(stores_text=True, **options)
+        # Checked here, so that an error is trivec's and not pydantic's.
+        filter = options.get("filter")
+        search = with_options(Search(k=1), {**options, "filter": None})
+        super().__init__(
+            stores_text=True,
+            weights=search.weights,
+            candidates=search.candidates,
+            filter=None if filter is None else read_filter(filter),
+            fields=read_fields(fields or {}),
+        )
         self._store = store
         self._encoder = None if encoder is None else CachingEncoder.sharing(encoder)
 
@@ -124,17 +126,17 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
 
     @property
     def client(self) -> Store:
-        """The collection underneath, all of it."""
+        """The whole collection, also outside the filter of the vector store."""
         return self._store
 
     @property
-    def _collection(self) -> BoundStore:
-        """The collection by the fields as they are now, since they are set and updated."""
-        return BoundStore(
-            self._store,
-            bound=lambda: to_filter(self.filter, self._fields()),
+    def _view(self) -> Store:
+        """A view of the collection by the current fields, which can be set and updated."""
+        return self._store.view(
+            creates=True,
             model="" if self._encoder is None else self._encoder.schema.model,
             fields={REF_DOC_ID: str, **self.fields},
+            bound=lambda: to_filter(self.filter, self._view.fields),
         )
 
     @property
@@ -154,7 +156,7 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
         """Encode nodes and write them over those of the same ids.
 
         Args:
-            nodes: Any number. What is encoded is `get_content(MetadataMode.EMBED)`.
+            nodes: Any number. `get_content(MetadataMode.EMBED)` is encoded.
             batch_size: How many are encoded and written at once.
 
         Returns:
@@ -166,53 +168,67 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
             InvalidVectorsError: If a node's embedding has another dimension.
             StoreError: If the database failed.
         """
-        for batch in batches(nodes, batch_size):
-            encoded = None
-            if self._encoder is not None:
-                texts = [embedded_text(node) for node in batch]
-                encoded = self._encoder.encode_documents(texts, keep=False)
-            self._collection.write(*rows(batch, encoded))
-        return [node.node_id for node in nodes]
+        return run(self._add(nodes, batch_size))
 
     async def async_add(
         self, nodes: Sequence[BaseNode], *, batch_size: int = BATCH_SIZE
     ) -> list[str]:
         """Encode and write nodes; see `add`."""
+        return await arun(self._add(nodes, batch_size))
+
+    def _add(self, nodes: Sequence[BaseNode], batch_size: int) -> Twin[list[str]]:
+        encoder, view = self._encoder, self._view
         for batch in batches(nodes, batch_size):
             encoded = None
-            if self._encoder is not None:
-                texts = await asyncio.to_thread(
-                    lambda some: [embedded_text(n) for n in some], batch
+            if encoder is not None:
+                texts = [embedded_text(node) for node in batch]
+                encoded = yield from either(
+                    encoder.encode_documents, encoder.aencode_documents, texts, keep=False
                 )
-                encoded = await self._encoder.aencode_documents(texts, keep=False)
-            documents, vectors = await asyncio.to_thread(rows, batch, encoded)
-            await self._collection.awrite(documents, vectors)
+            documents, vectors = rows(batch, encoded)
+            yield from either(view.upsert, view.aupsert, documents, vectors)
         return [node.node_id for node in nodes]
 
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: LlamaIndexFilter | None = None
     ) -> list[BaseNode]:
         """Return the nodes with these ids that satisfy the filters; without both, all nodes."""
-        condition = to_filter(filters, self._fields())
-        if node_ids is not None:
-            documents = self._collection.get(node_ids).documents
-        else:
-            pages = self._collection.scan(filter=_for_store(condition))
-            documents = [document for page in pages for document in page.documents]
-        return _nodes(documents, condition)
+        return run(self._get_nodes(node_ids, filters))
 
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: LlamaIndexFilter | None = None
     ) -> list[BaseNode]:
         """Return nodes; see `get_nodes`."""
-        condition = to_filter(filters, await asyncio.to_thread(self._fields))
-        if node_ids is not None:
-            documents = (await self._collection.aget(node_ids)).documents
-            return await asyncio.to_thread(_nodes, documents, condition)
-        nodes: list[BaseNode] = []
-        async for page in self._collection.ascan(filter=_for_store(condition)):
-            nodes += await asyncio.to_thread(_nodes, page.documents, condition)
-        return nodes
+        return await arun(self._get_nodes(node_ids, filters))
+
+    def _get_nodes(
+        self, node_ids: list[str] | None, filters: LlamaIndexFilter | None
+    ) -> Twin[list[BaseNode]]:
+        view = self._view
+        condition = to_filter(filters, view.fields)
+        if node_ids is None:
+            return (yield from self._scan(condition, to_node))
+        page = yield from either(view.get, view.aget, node_ids)
+        return [to_node(document) for document in _matching(page, condition)]
+
+    def _scan(self, condition: Filter | None, make: Callable[[Document], T]) -> Twin[list[T]]:
+        """Return the results of a function for all stored documents that satisfy a condition."""
+        view = self._view
+        where = None if condition is None or is_local(condition) else condition
+
+        def made(page: Page) -> list[T]:
+            return [make(document) for document in _matching(page, condition)]
+
+        def blocking() -> list[T]:
+            return [result for page in view.scan(filter=where) for result in made(page)]
+
+        async def asynchronous() -> list[T]:
+            results: list[T] = []
+            async for page in view.ascan(filter=where):
+                results += await asyncio.to_thread(made, page)
+            return results
+
+        return (yield from either(blocking, asynchronous))
 
     def delete(self, ref_doc_id: str) -> None:
         """Delete the nodes that were made from a document.
@@ -221,11 +237,11 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
             InvalidFilterError: If the database filters on declared fields only, and the
                 collection was created without `trivec_llamaindex.nodes.REF_DOC_ID`.
         """
-        self._collection.delete_where(F(REF_DOC_ID) == ref_doc_id)
+        self._view.delete_where(F(REF_DOC_ID) == ref_doc_id)
 
     async def adelete(self, ref_doc_id: str) -> None:
         """Delete the nodes that were made from a document; see `delete`."""
-        await self._collection.adelete_where(F(REF_DOC_ID) == ref_doc_id)
+        await self._view.adelete_where(F(REF_DOC_ID) == ref_doc_id)
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: LlamaIndexFilter | None = None
@@ -236,35 +252,39 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
             InvalidOptionError: If neither is given; `clear` deletes everything.
             InvalidFilterError: If the filters alone are given, and compare nothing.
         """
-        condition = self._deletion(node_ids, filters, self._fields())
-        if node_ids is None and condition is not None and not is_local(condition):
-            self._collection.delete_where(condition)
-        elif condition is None:
-            self._collection.delete(node_ids or [])
-        else:
-            self._collection.delete([n.node_id for n in self.get_nodes(node_ids, condition)])
+        run(self._delete_nodes(node_ids, filters))
 
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: LlamaIndexFilter | None = None
     ) -> None:
         """Delete nodes; see `delete_nodes`."""
-        fields = await asyncio.to_thread(self._fields)
-        condition = self._deletion(node_ids, filters, fields)
+        await arun(self._delete_nodes(node_ids, filters))
+
+    def _delete_nodes(
+        self, node_ids: list[str] | None, filters: LlamaIndexFilter | None
+    ) -> Twin[None]:
+        view = self._view
+        condition = to_filter(filters, view.fields)
+        if node_ids is None and condition is None:
+            raise InvalidOptionError(
+                "delete_nodes() takes node_ids or filters that restrict something; "
+                "clear() deletes everything"
+            )
         if node_ids is None and condition is not None and not is_local(condition):
-            await self._collection.adelete_where(condition)
-        elif condition is None:
-            await self._collection.adelete(node_ids or [])
-        else:
-            nodes = await self.aget_nodes(node_ids, condition)
-            await self._collection.adelete([node.node_id for node in nodes])
+            yield from either(view.delete_where, view.adelete_where, condition)
+            return
+        if condition is not None:
+            nodes = yield from self._get_nodes(node_ids, condition)
+            node_ids = [node.node_id for node in nodes]
+        yield from either(view.delete, view.adelete, node_ids or [])
 
     def clear(self) -> None:
         """Delete every node, or every node that satisfies the vector store's filter."""
-        self._collection.clear()
+        self._view.clear()
 
     async def aclear(self) -> None:
         """Delete every node, or every node that satisfies the vector store's filter."""
-        await self._collection.aclear()
+        await self._view.aclear()
 
     # --- queries -------------------------------------------------------------------------------
 
@@ -274,106 +294,59 @@ class TrivecVectorStore(Sharing, BasePydanticVectorStore):
         """Answer a query.
 
         Args:
-            query: With a `query_embedding`, that is the dense vector; what else the mode needs is
-                encoded from `query_str`.
+            query: Its `query_embedding`, if there is one, is the dense vector; the other vectors
+                that the mode needs are made of `query_str`.
             options: See `QueryOptions`.
 
         Raises:
             InvalidOptionError: If the mode is not supported, or an option is out of range.
-            InvalidFilterError: If a filter cannot be meant.
+            InvalidFilterError: If a filter is malformed or compares incompatible values.
         """
-        plan = self._plan(query, options)
-        encoded = None
-        if plan.text is not None and self._encoder is not None:
-            encoded = self._encoder.encode_query(plan.text)
-        vector = plan.vector(encoded)
-        hits = self._find(vector, plan)
-        if plan.relevance is not None:
-            hits = self._collection.diverse(vector, hits, k=plan.k, relevance=plan.relevance)
-        return _result(hits)
+        return run(self._query(query, options))
 
     async def aquery(
         self, query: VectorStoreQuery, **options: Unpack[QueryOptions]
     ) -> VectorStoreQueryResult:
         """Answer a query; see `query`."""
-        plan = await asyncio.to_thread(self._plan, query, options)
+        return await arun(self._query(query, options))
+
+    def _query(
+        self, query: VectorStoreQuery, options: QueryOptions
+    ) -> Twin[VectorStoreQueryResult]:
+        encoder, view = self._encoder, self._view
+        defaults = with_options(
+            Search(k=1), {"weights": self.weights, "candidates": self.candidates}
+        )
+        asked = read_query(
+            query, options, defaults, fields=view.fields, encodes=encoder is not None
+        )
         encoded = None
-        if plan.text is not None and self._encoder is not None:
-            encoded = await self._encoder.aencode_query(plan.text)
-        vector = plan.vector(encoded)
-        hits = await self._afind(vector, plan)
-        if plan.relevance is not None:
-            hits = await self._collection.adiverse(vector, hits, k=plan.k, relevance=plan.relevance)
-        return _result(hits)
-
-    def _find(self, vector: Vector, plan: Plan) -> list[Hit]:
-        ids = plan.ids
-        if ids is None and plan.local:
-            pages, condition = self._collection.scan(), plan.search.filter
-            ids = [i for page in pages for i in _matching(page.documents, condition)]
-        if ids is not None:
-            return self._collection.search_among(vector, plan.search, ids)
-        return self._collection.search_many([vector], plan.search)[0]
-
-    async def _afind(self, vector: Vector, plan: Plan) -> list[Hit]:
-        ids = plan.ids
-        if ids is None and plan.local:
-            matching: list[str] = []
-            async for page in self._collection.ascan():
-                matching += await asyncio.to_thread(_matching, page.documents, plan.search.filter)
-            ids = matching
-        if ids is not None:
-            return await self._collection.asearch_among(vector, plan.search, ids)
-        return (await self._collection.asearch_many([vector], plan.search))[0]
-
-    def _plan(self, query: VectorStoreQuery, options: QueryOptions) -> Plan:
-        return make_plan(
-            query,
-            options,
-            weights=as_weights(self.weights),
-            candidates=self.candidates,
-            fields=self._fields(),
-            encodes=self._encoder is not None,
+        if asked.text is not None and encoder is not None:
+            encoded = yield from either(encoder.encode_query, encoder.aencode_query, asked.text)
+        vector = asked.vector(encoded)
+        hits = yield from self._hits(vector, asked)
+        if asked.relevance is not None:
+            ids = [hit.document.id for hit in hits]
+            page = yield from either(view.get, view.aget, ids, with_vectors=True)
+            hits = diverse_hits(vector, hits, page, k=asked.k, relevance=asked.relevance)
+        return VectorStoreQueryResult(
+            nodes=[to_node(hit.document) for hit in hits],
+            similarities=[hit.score for hit in hits],
+            ids=[hit.document.id for hit in hits],
         )
 
-    def _fields(self) -> Mapping[str, FieldType]:
-        """Return the declared fields; reads the collection on first use."""
-        try:
-            return self.client.fields
-        except CollectionNotFoundError:
-            return {}
-
-    @staticmethod
-    def _deletion(
-        node_ids: list[str] | None,
-        filters: LlamaIndexFilter | None,
-        fields: Mapping[str, FieldType],
-    ) -> Filter | None:
-        condition = to_filter(filters, fields)
-        if node_ids is None and condition is None:
-            raise InvalidOptionError(
-                "delete_nodes() takes node_ids or filters that restrict something; "
-                "clear() deletes everything"
-            )
-        return condition
+    def _hits(self, vector: Vector, asked: NodeSearch) -> Twin[list[Hit]]:
+        ids, view = asked.ids, self._view
+        if ids is None and asked.local:
+            ids = yield from self._scan(asked.search.filter, lambda document: document.id)
+        if ids is not None:
+            return (yield from search_ids(view, vector, ids, asked.search))
+        [hits] = yield from either(
+            view.search_many, view.asearch_many, [vector], **asked.search.options
+        )
+        return hits
 
 
-def _for_store(condition: Filter | None) -> Filter | None:
-    """Return what the store can evaluate of a condition: all or nothing of it."""
-    return None if condition is None or is_local(condition) else condition
-
-
-def _matching(documents: Sequence[Document], condition: Filter | None) -> list[str]:
-    return [d.id for d in documents if condition is None or condition.matches(d.metadata)]
-
-
-def _nodes(documents: Sequence[Document], condition: Filter | None) -> list[BaseNode]:
-    return [to_node(d) for d in documents if condition is None or condition.matches(d.metadata)]
-
-
-def _result(hits: Sequence[Hit]) -> VectorStoreQueryResult:
-    return VectorStoreQueryResult(
-        nodes=[to_node(hit.document) for hit in hits],
-        similarities=[hit.score for hit in hits],
-        ids=[hit.document.id for hit in hits],
-    )
+def _matching(page: Page, condition: Filter | None) -> list[Document]:
+    """Return the documents of a page that satisfy a condition."""
+    return [d for d in page.documents if condition is None or condition.matches(d.metadata)]

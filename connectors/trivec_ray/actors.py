@@ -1,13 +1,12 @@
-"""The stages of a run on Ray: what is new, encoding, writing.
+"""The stages of a run on Ray: planning, encoding, writing.
 
-Encoding and writing are stages of their own. Were they one actor, vectors would stay out of the
-object store; but an encoder would wait for the database, there would be as many connections as
-encoders, and an embedded store, which takes one writer, could have one encoder. The way through
-the object store is one copy, and Ray gives a block to a writer on the machine where it is, if there
-is one. docs/ray.md says what it costs.
+Encoding and writing are separate stages. In one actor, vectors would not pass through the object
+store, but an encoder would wait for the database, there would be as many connections as encoders,
+and an embedded store, which takes one writer, could have only one encoder. The object store costs
+one copy, and Ray prefers a writer on the machine that holds the block. docs/ray.md has the costs.
 
-What a stage raises goes on as a row, and is raised again where that row is read, at last by the
-driver. Ray would put it into an exception of its own, and repeat tasks that it takes for unlucky.
+An error of a stage travels on as a row. It is raised again where that row is read, which is in the
+driver in the end. Ray would wrap the error in an exception of its own, and repeat some tasks.
 """
 
 from __future__ import annotations
@@ -38,10 +37,8 @@ from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.store import Store
 from trivec_ray.attempts import check_block, check_load, check_writing, deadly, is_enough
-from trivec_ray.ledger import SharedJournal
+from trivec_ray.journal import SharedJournal
 from trivec_ray.rows import Columns, Parcel, pack, pack_error, read_rows, unpack
-
-__all__ = ["Encoding", "Writing", "make_encoder", "plan_rows"]
 
 
 def plan_rows(
@@ -52,16 +49,16 @@ def plan_rows(
     on_error: OnError,
     wait: bool = True,
 ) -> Iterator[pa.Table]:
-    """Turn rows into documents, and leave out those that need nothing done.
+    """Turn rows into documents, and leave out those that are written already.
 
     Args:
         table: The rows.
-        journal: Says what needs something done.
+        journal: Knows which documents are written.
         columns: Which columns make a document.
         on_error: Whether a row that is no document ends the run.
-        wait: Whether documents may wait for others of their ids; see `Journal.claim`.
+        wait: Whether documents may wait for others with their ids; see `Journal.claim`.
     """
-    return _handing_on(_plan(table, journal, columns, on_error, wait))
+    return _with_errors(_plan(table, journal, columns, on_error, wait))
 
 
 def _plan(
@@ -69,42 +66,42 @@ def _plan(
 ) -> Iterator[pa.Table]:
     documents: list[Document] = []
     rejected: list[Rejected] = []
-    for one in read_rows(table, columns):
-        if isinstance(one, Document):
-            documents.append(one)
+    for row in read_rows(table, columns):
+        if isinstance(row, Document):
+            documents.append(row)
         elif on_error == "raise":
-            raise InvalidDocumentError(f"{one.where}: {one.problem}")
+            raise InvalidDocumentError(f"{row.where}: {row.problem}")
         else:
-            rejected.append(one)
-    claim = journal.claim(documents, wait=wait)
+            rejected.append(row)
+    work = journal.claim(documents, wait=wait)
     report = IngestReport(
-        unchanged=claim.unchanged,
-        replaced=claim.replaced,
+        unchanged=work.unchanged,
+        replaced=work.replaced,
         failed=len(rejected),
         unreadable=len(rejected),
         failures=tuple(rejected),
     )
     yield pack(
         Parcel(
-            [documents[place] for place in claim.encode],
-            stored=[documents[place] for place in claim.touch],
+            [documents[position] for position in work.encode],
+            stored=[documents[position] for position in work.touch],
             reports=[report],
         )
     )
 
 
 class Encoding:
-    """Encodes the documents of a block in parts, each of which goes on when it is done.
+    """Encodes the documents of a block in batches, each of which is passed on when it is done.
 
-    The model is loaded when there is something to encode. A part with which the process dies again
-    and again is tried by halves, down to the one document that is at fault.
+    The model is loaded when there is something to encode. A batch that ends the process repeatedly
+    is halved, down to the one document that is at fault.
 
     Args:
-        encoder: A model's name or folder, or what makes the encoder.
-        schema: What the collection holds.
-        part_bytes: The most bytes of text that are encoded at once.
-        maker: What the encoder must say of itself, since the journal goes by it; None for any.
-        journal: Remembers what was begun when a process died; None for nothing that does.
+        encoder: A model's name or folder, or a callable that makes the encoder.
+        schema: The schema of the collection.
+        batch_bytes: The most bytes of text that are encoded at once.
+        maker: The identity that the encoder must have for the journal; None for any.
+        journal: Counts the attempts of each task; None if no process is expected to die.
         on_error: Whether a document that cannot be encoded ends the run.
     """
 
@@ -112,7 +109,7 @@ class Encoding:
         self,
         encoder: str | Path | Callable[[], TextEncoder],
         schema: Schema,
-        part_bytes: int,
+        batch_bytes: int,
         *,
         maker: EncoderIdentity | None = None,
         journal: SharedJournal | None = None,
@@ -120,7 +117,7 @@ class Encoding:
     ) -> None:
         self._make = encoder
         self._schema = schema
-        self._part_bytes = part_bytes
+        self._batch_bytes = batch_bytes
         self._maker = maker
         self._journal = journal
         self._on_error: OnError = on_error
@@ -128,45 +125,45 @@ class Encoding:
         self._seconds = 0.0
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Yield each part with its vectors, and at last what needs none."""
-        return _handing_on(self._encode(table))
+        """Yield each batch with its vectors, and then the documents that need none."""
+        return _with_errors(self._encode(table))
 
     def _encode(self, table: pa.Table) -> Iterator[pa.Table]:
         ids = table["id"].drop_null().to_pylist()
-        block = f"encoding {_name_of(ids)}"
+        block = f"encoding {_task_of(ids)}"
         check_block(self._begin(block), ids)
-        for parcel in unpack(table.combine_chunks()):  # to have full parts
+        for parcel in unpack(table.combine_chunks()):  # to have full batches
             self._seconds = 0.0
             sizes = [len(document.text.encode()) for document in parcel.documents]
-            for start, stop in spans(np.array(sizes, np.int64), self._part_bytes):
-                for done in self._encoded(parcel.documents[start:stop]):
-                    yield pack(done)
+            for start, stop in spans(np.array(sizes, np.int64), self._batch_bytes):
+                for encoded in self._encoded(parcel.documents[start:stop]):
+                    yield pack(encoded)
             spent = IngestReport(encode_seconds=self._seconds)
             yield pack(Parcel(stored=parcel.stored, reports=[*parcel.reports, spent]))
         self._end(block)
 
-    def _encoded(self, part: Sequence[Document], *, half: bool = False) -> Iterator[Parcel]:
+    def _encoded(self, batch: Sequence[Document], *, half: bool = False) -> Iterator[Parcel]:
         """Yield documents with their vectors, together or by halves, or why there are none."""
-        name = _name_of([document.id for document in part])
+        name = _task_of([document.id for document in batch])
         encoder = self._loaded(name)
         deaths = self._begin(name)
-        if not is_enough(deaths, part, half=half):
+        if not is_enough(deaths, batch, half=half):
             started = time.perf_counter()
-            vectors = encoder.encode_documents([document.text for document in part])
+            vectors = encoder.encode_documents([document.text for document in batch])
             self._seconds += time.perf_counter() - started
-            yield Parcel(part, vectors.only(self._schema))
+            yield Parcel(batch, vectors.only(self._schema))
             self._end(name, succeeded=True)
-        elif len(part) == 1:
-            yield Parcel(reports=[self._without(part[0])])
+        elif len(batch) == 1:
+            yield Parcel(reports=[self._without(batch[0])])
         else:
-            middle = len(part) // 2
-            yield from self._encoded(part[:middle], half=True)
-            yield from self._encoded(part[middle:], half=True)
+            middle = len(batch) // 2
+            yield from self._encoded(batch[:middle], half=True)
+            yield from self._encoded(batch[middle:], half=True)
 
-    def _loaded(self, part: str) -> TextEncoder:
-        """Return the encoder, made for a part at first."""
+    def _loaded(self, batch: str) -> TextEncoder:
+        """Return the encoder, which is made for the first batch."""
         if self._encoder is None:
-            name = f"the encoder for {part}"
+            name = f"the encoder for {batch}"
             check_load(self._begin(name))
             encoder = make_encoder(self._make)
             encoder.schema.held_by(self._schema)
@@ -180,12 +177,12 @@ class Encoding:
             self._end(name)
         return self._encoder
 
-    def _begin(self, what: str) -> int:
-        return 0 if self._journal is None else self._journal.begin(what)
+    def _begin(self, task: str) -> int:
+        return 0 if self._journal is None else self._journal.begin(task)
 
-    def _end(self, what: str, *, succeeded: bool = False) -> None:
+    def _end(self, task: str, *, succeeded: bool = False) -> None:
         if self._journal is not None:
-            self._journal.end(what, succeeded=succeeded)
+            self._journal.end(task, succeeded=succeeded)
 
     def _without(self, document: Document) -> IngestReport:
         """Leave out a document that ends the process, or end the run."""
@@ -199,11 +196,11 @@ class Encoding:
 
 
 class Writing:
-    """Writes blocks of encoded documents, and records what the store acknowledged.
+    """Writes blocks of encoded documents, and records those that the store acknowledged.
 
     Args:
         store: Opens the collection, for the first block.
-        journal: Where what the store acknowledges is recorded.
+        journal: Records the documents that the store acknowledged.
         on_error: Whether a document that cannot be stored ends the run.
     """
 
@@ -231,12 +228,12 @@ class Writing:
         )
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Write a block and yield one row: the report of it, with every failure."""
-        return _handing_on(self._write(table))
+        """Write a block and yield one row: its report, with every failure."""
+        return _with_errors(self._write(table))
 
     def _write(self, table: pa.Table) -> Iterator[pa.Table]:
         ids = table["id"].drop_null().to_pylist()
-        name = f"writing {_name_of(ids)}"
+        name = f"writing {_task_of(ids)}"
         check_writing(self._journal.begin(name), ids)
         for parcel in unpack(table):
             if parcel.vectors is not None:
@@ -253,32 +250,33 @@ class Writing:
 
     def _touch(self, documents: Sequence[Document]) -> None:
         """Write documents with the vectors that the store has."""
-        there, gone = with_stored_vectors(self._store, documents)
-        if there.vectors is not None:
-            self._pipeline.write(there.documents, there.vectors)
-        if gone:
-            self._journal.forget([document.id for document in gone])
-        self._tally.add(IngestReport(touched=len(there.documents), missing=len(gone)))
+        found, missing = with_stored_vectors(self._store, documents)
+        if found.vectors is not None:
+            self._pipeline.write(found.documents, found.vectors)
+        if missing:
+            self._journal.forget([document.id for document in missing])
+        self._tally.add(IngestReport(touched=len(found.documents), missing=len(missing)))
 
 
 def make_encoder(make: str | Path | Callable[[], TextEncoder]) -> TextEncoder:
-    """Load a model by its name or folder, or call what makes an encoder."""
+    """Load a model by its name or folder, or call the callable that makes an encoder."""
     encoder = make() if callable(make) else Encoder.load(make)
     check_encoder(encoder, "what `encoder` returned")
     return encoder
 
 
-def _name_of(ids: Sequence[str]) -> str:
-    """Return a name of what this actor does with some documents, the same when it is repeated.
+def _task_of(ids: Sequence[str]) -> str:
+    """Return the name of this actor's task for some documents, the same in every repetition.
 
-    Another actor may do the same at the same time, with equal documents of the dataset; one that
-    Ray starts again keeps its id.
+    It has the id of the actor, since the dataset may hold equal documents that another actor works
+    on at the same time. An actor that Ray restarts keeps its id.
     """
     actor = ray.get_runtime_context().get_actor_id() if ray.is_initialized() else None
     return f"{actor} {hashlib.blake2b(chr(0).join(ids).encode(), digest_size=16).hexdigest()}"
 
 
-def _handing_on(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+def _with_errors(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Yield tables, and an error as the last one."""
     try:
         yield from tables
     except Exception as error:

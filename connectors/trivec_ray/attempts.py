@@ -1,4 +1,4 @@
-"""What to do with documents whose encoding ends the process that tries it."""
+"""Documents whose encoding ends the process, and when a run gives up."""
 
 from __future__ import annotations
 
@@ -8,56 +8,60 @@ from collections.abc import Sequence
 from trivec.document import Document
 from trivec.errors import CheckpointError, InvalidDocumentError, StoreError
 
-__all__ = ["Attempts", "check_block", "check_load", "check_writing", "deadly", "is_enough"]
-
 DEATHS = 2
-"""So often a process may die with a part before the part is halved, and with one document."""
+"""Deaths of an encoder's process with one batch before the batch is halved, or one document left
+out."""
 BLOCKS = 100
-"""So often it may die with a block, of which each process has perhaps done a part."""
+"""Deaths with one block before the run ends; each process may have encoded some of the block."""
 LOADS = 3
-"""So often it may die while the model loads."""
+"""Deaths while the model loads before the run ends."""
 WRITES = 3
-"""So often it may die while it writes the same documents."""
+"""Deaths of a writer's process with the same documents before the run ends."""
 MAX_DEADLY = 3
-"""So many documents one after the other are not at fault themselves."""
+"""Deadly documents in a row before the run ends: then the documents are hardly at fault."""
 
 
 class Attempts:
-    """How often something was begun and not ended, as when the process died that tried it.
+    """How often each task was begun without an end, since its process died.
 
-    Ray starts a process that died again and repeats what it did, for ever if it dies each time.
-    What it does must be the same in every repetition, except that a part stays halved once it
-    was.
+    Ray restarts a process that died and repeats its task, forever if it dies each time. The task
+    must do the same in every repetition, except that a batch stays halved.
     """
 
     def __init__(self) -> None:
         self._open = Counter[str]()
         self._deadly = set[str]()
 
-    def begin(self, what: str) -> int:
-        """Note that something begins, and return how often it has begun without an end."""
-        self._open[what] += 1
-        return self._open[what] - 1
+    def begin(self, task: str) -> int:
+        """Record that a task begins, and return how often it has begun without an end."""
+        self._open[task] += 1
+        return self._open[task] - 1
 
-    def end(self, what: str, *, succeeded: bool = True) -> None:
-        """Note that it has been done.
+    def end(self, task: str, *, succeeded: bool = True) -> None:
+        """Record that a task has ended.
 
         Args:
-            what: What was begun.
+            task: The task that was begun.
             succeeded: Whether it shows that documents can be encoded.
         """
-        self._open.pop(what, None)
+        self._open.pop(task, None)
         if succeeded:
             self._deadly.clear()
 
     def deadly(self, id: str) -> int:
-        """Note a deadly document, and return how many there are one after the other."""
+        """Record a deadly document, and return how many there are in a row."""
         self._deadly.add(id)
         return len(self._deadly)
 
 
 def is_enough(deaths: int, documents: Sequence[Document], *, half: bool) -> bool:
-    """Return whether documents are not to be tried together once more."""
+    """Return whether a batch has ended its process too often to be tried again.
+
+    Args:
+        deaths: How often it ended its process.
+        documents: The batch.
+        half: Whether it is half of a batch that ended its process too often.
+    """
     return deaths >= (1 if half and len(documents) > 1 else DEATHS)
 
 
@@ -84,7 +88,7 @@ def check_writing(deaths: int, ids: Sequence[str]) -> None:
     if deaths >= WRITES:
         raise StoreError(
             f"the process of a writer ended {deaths} times while it wrote {_named(ids)}; Ray's log "
-            "says why. What was acknowledged stays, and the same call may be made again"
+            "says why. The acknowledged documents stay, and the same call may be made again"
         )
 
 
@@ -95,8 +99,12 @@ def _named(ids: Sequence[str]) -> str:
 def deadly(document: Document, in_a_row: int) -> InvalidDocumentError:
     """Return the error of a document that ended its encoder's process.
 
+    Args:
+        document: The document.
+        in_a_row: How many documents in a row ended it.
+
     Raises:
-        CheckpointError: If so many did one after the other that it is not their fault.
+        CheckpointError: If there are too many in a row for the documents to be at fault.
     """
     problem = (
         f"document {document.id!r}: the encoder's process ended {DEATHS} times while it encoded "

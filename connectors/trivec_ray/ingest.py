@@ -1,4 +1,4 @@
-"""From a Ray dataset to a collection, on as many machines as there are."""
+"""Ingestion of a Ray dataset, on all machines of a cluster."""
 
 from __future__ import annotations
 
@@ -15,20 +15,24 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, Worker
 
 from trivec.arguments import at_least_one, type_name
 from trivec.checks import check_callback, check_journal
-from trivec.encoders import TextEncoder
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import CheckpointError, InvalidOptionError, StoreError
 from trivec.ingestion.identity import EncoderIdentity
-from trivec.ingestion.options import BATCH_BYTES, BATCH_DOCUMENTS, OnError, Rejects, check_on_error
+from trivec.ingestion.options import (
+    BATCH_BYTES,
+    BATCH_DOCUMENTS,
+    OnError,
+    Rejects,
+    check_on_error,
+)
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.outputs import check_output
 from trivec.stores.registry import local_files
 from trivec.stores.store import Store
 from trivec_ray.actors import Encoding, Writing, make_encoder, plan_rows
-from trivec_ray.ledger import SharedJournal
+from trivec_ray.journal import SharedJournal
 from trivec_ray.rows import ROW_COLUMNS, Columns, as_rows, unpack
 from trivec_ray.target import Target
-
-__all__ = ["ingest"]
 
 
 def ingest(
@@ -52,11 +56,11 @@ def ingest(
 ) -> IngestReport:
     """Encode the rows of a dataset and write them, as `trivec.ingest` does on one machine.
 
-    Rows go through tasks that ask the journal what is new, through encoder actors, and through
-    writer actors; an embedded store, which belongs to one process, is written by the driver. What
-    is recorded is what the store acknowledged, so the next call with the same dataset goes on
-    where this one ended, however it ended. Where workers die, Ray repeats what they had not
-    finished; documents keep their ids, so none is there twice.
+    Rows go through tasks that ask the journal which documents are new, through encoder actors, and
+    through writer actors. An embedded store belongs to one process, so the driver writes it. The
+    journal records the documents that the store acknowledged, so the next call with the same
+    dataset continues where this one ended, however it ended. If a worker dies, Ray repeats its
+    unfinished work. Documents keep their ids, so none is stored twice.
 
     Args:
         dataset: One row for each document.
@@ -64,19 +68,19 @@ def ingest(
             encoder, such as `partial(Encoder.load, "BAAI/bge-m3", precision="float16")`. Each
             encoder actor loads its own.
         store: The URL of a collection that exists, or a callable without arguments that opens it.
-            Each writer opens its own. Of the three parts it gets those that it holds.
-        store_options: The keyword options of the store's `from_url`. They are sent to the
-            writers and not shown. Environment variables must be there on every machine.
-        journal: A file on the driver's machine that remembers what the store acknowledged; the
-            same as that of `trivec.ingest`. With one, an encoder is made before anything is read,
-            to know whether its vectors are those of the journal.
+            Each writer opens its own. It is given those of the three parts that it holds.
+        store_options: The keyword options of `open_store`. They are sent to the writers and not
+            shown. Environment variables must be set on every machine.
+        journal: A file on the driver's machine that records the documents that the store
+            acknowledged, as that of `trivec.ingest`. With a journal, an encoder is made before
+            anything is read, to check that its vectors are those of the journal.
         id_field: The column of ids.
         text_field: The column of texts.
         metadata_field: The one column of metadata, a struct or JSON text. None: all other
             columns, or the only other one if it is a struct named "metadata".
         on_error: "raise" ends the run at the first document that cannot be stored, named; "skip"
             goes on without it.
-        rejected: Called on the driver with each row that is skipped.
+        rejected: Called on the driver with each skipped row.
         concurrency: How many encoder actors: a number, or (least, most).
         num_cpus: The CPUs of one encoder; 1 unless it has a GPU. Reading needs one more.
         num_gpus: The GPUs of one encoder.
@@ -85,19 +89,19 @@ def ingest(
         progress: Called after each block; Ray shows its own bars on a terminal.
 
     Returns:
-        What was written, summed over the writers. Times of encoders and writers are summed too.
+        The sum over all writers. The times of encoders and writers are summed, too.
 
     Raises:
-        InvalidDocumentError: If a row is no document, the collection cannot hold it, or the
-            process of the encoder ends each time it encodes it.
+        InvalidDocumentError: If a row is no document, the collection cannot hold it, or encoding
+            it ends the encoder's process each time.
         DocumentRefusedError: If the database refuses a document.
-        StoreError: If the database failed. What was acknowledged stays, and the same call may be
-            made again.
+        StoreError: If the database failed. The acknowledged documents stay, and the same call may
+            be made again.
         SchemaMismatchError: If the collection does not fit the encoder.
         JournalError: If the journal is of another store or model, of other options of the
             encoder, or in use.
-        CheckpointError: If the model cannot be loaded, or the encoders' processes end with
-            whatever they encode.
+        CheckpointError: If the model cannot be loaded, or the encoders' processes end whatever
+            they encode.
         InvalidOptionError: If an option is out of range, or the store cannot be shared.
 
     Example:
@@ -123,23 +127,23 @@ def ingest(
     check_callback(progress, "progress")
     encoders = _pool(concurrency)
     columns = Columns(id_field, text_field, metadata_field)
-    book = SharedJournal.start(target, journal)
+    shared = SharedJournal.start(target, journal)
     tally = Tally(lambda: None)
 
     def run(rows: Dataset, columns: Columns, *, wait: bool) -> None:
-        planned = _planned(rows, book, columns, on_error, wait)
+        planned = _planned(rows, shared, columns, on_error, wait)
         encoded = planned.map_batches(
             Encoding,
             fn_constructor_args=(encoder, schema, part_bytes),
-            fn_constructor_kwargs={"maker": maker, "journal": book, "on_error": on_error},
+            fn_constructor_kwargs={"maker": maker, "journal": shared, "on_error": on_error},
             batch_format="pyarrow",
             batch_size=BATCH_DOCUMENTS,
             compute=encoders,
             num_cpus=num_cpus,
             num_gpus=num_gpus,
         )
-        # Closed also when the caller's functions raise, which ends Ray's actors.
-        with closing(_written(encoded, target, book, on_error, writers)) as reports:
+        # Closing it ends Ray's actors, also when the caller's functions raise.
+        with closing(_written(encoded, target, shared, on_error, writers)) as reports:
             for report in reports:
                 tally.add(report)
                 if rejected is not None:
@@ -149,29 +153,29 @@ def ingest(
                     progress(tally.report())
 
     try:
-        schema = book.schema()
-        # A journal must know what makes the vectors before it says which are there.
+        schema = shared.schema()
+        # A journal must know the encoder before it can say which documents are written.
         maker = None if journal is None else _maker(encoder, num_cpus, num_gpus)
-        missing = book.open(EncoderIdentity(schema, {}) if maker is None else maker)
+        missing = shared.open(EncoderIdentity(schema, {}) if maker is None else maker)
         tally.add(IngestReport(missing=missing))
         run(dataset, columns, wait=True)
-        while late := book.waiting():
+        while late := shared.waiting():
             run(from_items(as_rows(late)), ROW_COLUMNS, wait=False)
-        book.finish()
+        shared.finish()
     except (RayActorError, OutOfMemoryError, WorkerCrashedError) as error:
         raise StoreError(
-            f"Ray gave the run up, since one of its processes ended again and again: {error}. What "
-            "was acknowledged stays, and the same call may be made again"
+            f"Ray gave up the run, since one of its processes ended again and again: {error}. The "
+            "acknowledged documents stay, and the same call may be made again"
         ) from error
     finally:
-        book.close()
-    done = tally.report()
-    if done.missing > missing:
+        shared.close()
+    report = tally.report()
+    if report.missing > missing:
         raise StoreError(
-            f"{done.missing - missing} documents whose metadata changed are not in the store as "
+            f"{report.missing - missing} documents whose metadata changed are not in the store as "
             "the journal says, and were not written; run the same again, which encodes them"
         )
-    return done
+    return report
 
 
 def _check(
@@ -205,7 +209,7 @@ def _check(
 def _pool(concurrency: int | tuple[int, int]) -> ActorPoolStrategy:
     wanted = concurrency if isinstance(concurrency, tuple) else (concurrency, concurrency)
     try:
-        least, most = (at_least_one(one, "concurrency") for one in wanted)
+        least, most = (at_least_one(number, "concurrency") for number in wanted)
     except ValueError:
         least, most = 1, 0
     if least > most:
@@ -218,7 +222,7 @@ def _pool(concurrency: int | tuple[int, int]) -> ActorPoolStrategy:
 def _maker(
     encoder: str | Path | Callable[[], TextEncoder], num_cpus: float | None, num_gpus: float | None
 ) -> EncoderIdentity:
-    """Make an encoder where the encoders will be, and return what it says of itself."""
+    """Make an encoder on a machine for encoders, and return its identity."""
     cpus = num_cpus if num_cpus is not None else 0 if num_gpus else 1
     task: Any = ray.remote(_made).options(num_cpus=cpus, num_gpus=num_gpus or 0, max_retries=0)
     try:
@@ -238,9 +242,9 @@ def _made(encoder: str | Path | Callable[[], TextEncoder]) -> EncoderIdentity:
 def _planned(
     dataset: Dataset, journal: SharedJournal, columns: Columns, on_error: OnError, wait: bool
 ) -> Dataset:
-    """Keep what is new, in small blocks whatever the dataset's are.
+    """Keep the new documents, in small blocks however large the dataset's blocks are.
 
-    They are what is shared out among the encoders, and what is encoded again when one dies.
+    Ray hands them to the encoders one by one, and repeats one if its encoder dies.
     """
     planned: Dataset = dataset.map_batches(
         partial(plan_rows, journal=journal, columns=columns, on_error=on_error, wait=wait),
@@ -253,7 +257,7 @@ def _planned(
 def _written(
     encoded: Dataset, target: Target, journal: SharedJournal, on_error: OnError, writers: int
 ) -> Generator[IngestReport]:
-    """Run everything, and yield the report of each block that is written."""
+    """Run all stages, and yield the report of each block that is written."""
     if target.embedded:
         with target.open() as opened:
             writing = Writing(lambda: opened, journal, on_error)
@@ -267,7 +271,7 @@ def _written(
         batch_format="pyarrow",
         batch_size=None,  # a block as it comes
         compute=ActorPoolStrategy(size=writers),
-        num_cpus=0,  # it waits for the database; so encoders can have all CPUs but one
+        num_cpus=0,  # a writer waits for the database, so encoders can have all CPUs but one
     )
     for block in _blocks(written):
         yield from _reports(block)

@@ -41,17 +41,6 @@ from trivec.plain import not_json
 from trivec.rows import SparseRows, TokenRows
 from trivec.vectors import Vectors
 
-__all__ = [
-    "ROW_COLUMNS",
-    "Columns",
-    "Parcel",
-    "as_rows",
-    "pack",
-    "pack_error",
-    "read_rows",
-    "unpack",
-]
-
 EXCERPT = 80
 
 
@@ -62,7 +51,7 @@ class Columns:
     Args:
         id: The column of ids.
         text: The column of texts.
-        metadata: The one column of metadata, a struct or JSON text; None for all that is left.
+        metadata: The one column of metadata, a struct or JSON text; None for all other columns.
     """
 
     id: str
@@ -77,17 +66,17 @@ class Columns:
 
     def document(self, values: Mapping[str, Any]) -> Document:
         """Make a document of one row, or raise `InvalidDocumentError`."""
-        kept = dict(values)
+        members = dict(values)
         if self.metadata is not None:
-            kept = {name: kept[name] for name in (self.id, self.text) if name in kept}
+            members = {name: members[name] for name in (self.id, self.text) if name in members}
             metadata = values.get(self.metadata)
             if isinstance(metadata, str):
                 try:
                     metadata = json.loads(metadata)
                 except (ValueError, RecursionError) as error:
                     raise InvalidDocumentError(f"{self.metadata!r} is {not_json(error)}") from error
-            kept["metadata"] = {} if metadata is None else metadata
-        return document_of(kept, id_field=self.id, text_field=self.text)
+            members["metadata"] = {} if metadata is None else metadata
+        return document_of(members, id_field=self.id, text_field=self.text)
 
 
 ROW_COLUMNS = Columns("id", "text", "metadata")
@@ -96,13 +85,13 @@ ROW_COLUMNS = Columns("id", "text", "metadata")
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What travels from actor to actor.
+    """Documents on their way from actor to actor.
 
     Args:
-        documents: Documents that are to be encoded, or are.
+        documents: Documents to encode, or encoded ones.
         vectors: One row for each of them; None before they are encoded.
         stored: Documents of which only the metadata changed: the store has their vectors.
-        reports: What was done on the way.
+        reports: The reports of the stages that they passed.
     """
 
     documents: Sequence[Document] = ()
@@ -112,7 +101,7 @@ class Parcel:
 
 
 def read_rows(table: pa.Table, columns: Columns) -> Iterator[Document | Rejected]:
-    """Yield each row as a document, or as what cannot be one, named by its id or its beginning."""
+    """Yield each row as a document, or rejected, named by its id or its beginning."""
     for plain, problem in plain_rows(table):
         try:
             if problem:
@@ -120,21 +109,21 @@ def read_rows(table: pa.Table, columns: Columns) -> Iterator[Document | Rejected
             yield columns.document(plain)
         except InvalidDocumentError as error:
             content = json.dumps(plain, default=str)  # ASCII: it may hold what UTF-8 cannot say
-            one = plain.get(columns.id)
-            where = f"row {content[:EXCERPT]}" if one is None else f"row {str(one)[:EXCERPT]!r}"
+            id = plain.get(columns.id)
+            where = f"row {content[:EXCERPT]}" if id is None else f"row {str(id)[:EXCERPT]!r}"
             yield Rejected(where, str(error), content, readable=False)
 
 
 def as_rows(documents: Sequence[Document]) -> list[dict[str, str]]:
     """Return documents as rows of a dataset, which `read_rows` reads."""
     return [
-        {"id": one.id, "text": one.text, "metadata": metadata_json(one.metadata)}
-        for one in documents
+        {"id": document.id, "text": document.text, "metadata": metadata_json(document.metadata)}
+        for document in documents
     ]
 
 
 def pack(parcel: Parcel) -> pa.Table:
-    """Turn a parcel into a block; only documents can be in one that has vectors."""
+    """Turn a parcel into a block; a parcel with vectors holds documents only."""
     documents = [*parcel.documents, *parcel.stored]
     reports = [json.dumps(asdict(report)) for report in parcel.reports]
     texts = [*(document.text for document in documents), *reports]
@@ -153,8 +142,8 @@ def pack(parcel: Parcel) -> pa.Table:
 
 
 def pack_error(error: Exception) -> pa.Table:
-    """Turn what ended a run into a block, which raises it where it is unpacked."""
-    if not isinstance(error, TrivecError):  # of whose making it is, only the traceback tells
+    """Turn the error that ended a run into a block, which raises it where it is unpacked."""
+    if not isinstance(error, TrivecError):  # only the traceback says where it comes from
         error.add_note("".join(traceback.format_exception(error)))
     pickled: bytes = cloudpickle.dumps(error)  # type: ignore[no-untyped-call]
     return pa.table(
@@ -169,28 +158,29 @@ def pack_error(error: Exception) -> pa.Table:
 
 
 def unpack(table: pa.Table) -> Iterator[Parcel]:
-    """Yield the parcels of a block; vectors that came as one piece are not copied.
+    """Yield the parcels of a block; vectors that came in one piece are not copied.
 
     Raises:
-        Exception: The one that the block holds, after what is before it.
+        Exception: The error in the block, after the parcels before it.
     """
     for batch in table.to_batches():
         texts, metadata = batch["text"].to_pylist(), batch["metadata"].to_pylist()
-        found: tuple[list[Document], list[Document]] = ([], [])
+        documents: list[Document] = []
+        touched: list[Document] = []
         reports = []
         stored = batch["stored"].to_pylist()
-        for i, one in enumerate(batch["id"].to_pylist()):
-            if one is not None:
-                found[stored[i]].append(Document(one, texts[i], json.loads(metadata[i])))
-            elif texts[i] is not None:
-                reports.append(_report(texts[i]))
-        documents, kept = found
+        for row, id in enumerate(batch["id"].to_pylist()):
+            if id is not None:
+                document = Document(id, texts[row], json.loads(metadata[row]))
+                (touched if stored[row] else documents).append(document)
+            elif texts[row] is not None:
+                reports.append(_report(texts[row]))
         vectors = None
         if documents:
             whole = len(documents) == batch.num_rows
             new = pa.array(~np.asarray(stored))
             vectors = _vectors(batch if whole else batch.filter(new))
-        yield Parcel(documents, vectors, kept, reports)
+        yield Parcel(documents, vectors, touched, reports)
         if "error" in batch.schema.names:
             for pickled in batch["error"].drop_null():
                 raise cloudpickle.loads(pickled.as_py())
@@ -248,5 +238,5 @@ def _indptr(lists: pa.LargeListArray) -> NDArray[np.int64]:
 
 def _report(text: str) -> IngestReport:
     members = json.loads(text)
-    failures = tuple(Rejected(**one) for one in members.pop("failures"))
+    failures = tuple(Rejected(**failure) for failure in members.pop("failures"))
     return IngestReport(**members, failures=failures)

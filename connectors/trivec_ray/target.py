@@ -1,4 +1,4 @@
-"""Which store to open, as what can be sent to another machine."""
+"""The store of a run, in a form that can be sent to another machine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from trivec.stores.registry import open_store
 from trivec.stores.store import Store
 from trivec.stores.url import StoreUrl
 
-__all__ = ["Target"]
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A store that each actor opens for itself; its options may be secrets, and are not shown.
+    """A store that each actor opens for itself. Its options may be secrets, so they are not shown.
 
     Args:
         name: The URL, or the name of the callable.
@@ -29,10 +27,11 @@ class Target:
 
     @classmethod
     def of(cls, store: str | Callable[[], Store], options: Mapping[str, object] | None) -> Target:
-        """Read what `ingest` was given.
+        """Return the target of the arguments of `ingest`.
 
         Raises:
-            InvalidOptionError: If it is no URL, or names a store that ends with its process.
+            InvalidOptionError: If the store is neither a URL nor a callable, or is in the memory of
+                one process.
         """
         if not isinstance(store, str):
             if not callable(store) or isinstance(store, Store):

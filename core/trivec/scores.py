@@ -73,7 +73,11 @@ class Weights:
         return self.dense + self.sparse + self.colbert
 
 
-def as_weights(value: Weights | Mapping[str, float]) -> Weights:
+AnyWeights = Weights | Mapping[str, float]
+"""Weights, or a dict of them in which a missing one is 0."""
+
+
+def as_weights(value: AnyWeights) -> Weights:
     """Return Weights from Weights, or from a dict in which a missing weight is 0.
 
     Raises:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypedDict, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, Literal, TypedDict, TypeVar, cast, get_args
 
 import numpy as np
 
 from trivec.arguments import expect, named
 from trivec.errors import InvalidOptionError
 from trivec.filters import Filter, check_is_filter
-from trivec.scores import Weights
+from trivec.scores import Weights, as_weights
 from trivec.vectors import Vector
 
 Mode = Literal["dense", "sparse", "colbert", "hybrid", "rrf"]
@@ -43,7 +44,19 @@ def has_part(query: Vector, part: Part) -> bool:
     return query.colbert is not None and len(query.colbert) > 0
 
 
-class SearchOptions(TypedDict, total=False):
+W = TypeVar("W")
+C = TypeVar("C")
+
+
+class CommonSearchOptions(TypedDict, Generic[W, C], total=False):
+    """The search options that frameworks take too, with their own types of weights and filters."""
+
+    weights: W
+    candidates: int
+    filter: C | None
+
+
+class SearchOptions(CommonSearchOptions[Weights, Filter], total=False):
     """The keyword options of a search, wherever one is asked for.
 
     Args:
@@ -61,9 +74,6 @@ class SearchOptions(TypedDict, total=False):
 
     k: int
     mode: Mode
-    weights: Weights
-    candidates: int
-    filter: Filter | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +114,13 @@ class Search:
             check_is_filter(self.filter)
         object.__setattr__(self, "candidates", max(self.k, self.candidates))
 
+    @property
+    def options(self) -> SearchOptions:
+        """The options that make this search, for `Store.search`."""
+        return cast(
+            SearchOptions, {field.name: getattr(self, field.name) for field in fields(self)}
+        )
+
     def sources(self, query: Vector) -> tuple[Part, ...]:
         """Return where the candidates of this query come from, of "dense" and "sparse".
 
@@ -142,3 +159,27 @@ class Search:
         if self.mode == "hybrid":
             return tuple(part for part in PARTS if getattr(weights, part) > 0)
         return tuple(part for part in _SOURCES if getattr(weights, part) > 0) or _SOURCES
+
+
+def with_options(search: Search, options: Mapping[str, Any]) -> Search:
+    """Return a search with other options, as frameworks take them.
+
+    Args:
+        search: Has the options that are not given.
+        options: Those of `SearchOptions`; weights may also be a dict of them.
+
+    Raises:
+        TypeError: If an option is unknown, as for any keyword of a function.
+        InvalidOptionError: If an option is out of range.
+
+    Example:
+        >>> with_options(Search(k=4), {"mode": "dense"}).options["k"]
+        4
+    """
+    known = sorted(search.options)
+    if unknown := sorted(set(options) - set(known)):
+        raise TypeError(f"unknown search option {', '.join(unknown)}; known are {', '.join(known)}")
+    given = dict(options)
+    if "weights" in given:
+        given["weights"] = as_weights(given["weights"])
+    return replace(search, **given)

@@ -20,8 +20,9 @@ from trivec.testing import HashEncoder
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
-from trivec_ray import ingest as ingest_on_ray  # noqa: E402
 from trivec_ray.ledger import SharedJournal  # noqa: E402
+
+from trivec_ray import ingest as ingest_on_ray  # noqa: E402
 from trivec_ray.rows import Parcel, pack, unpack  # noqa: E402
 from trivec_ray.target import Target  # noqa: E402
 

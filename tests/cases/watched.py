@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from trivec import Vectors
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
 BUSY_SECONDS = 0.1
@@ -57,8 +57,8 @@ def block_memory_stores(monkeypatch: pytest.MonkeyPatch, seconds: float = BUSY_S
 
         return wait
 
-    for name in ("_search", "_write", "_get", "_delete", "_delete_where", "_drop"):
-        monkeypatch.setattr(MemoryStore, name, blocking(getattr(MemoryStore, name)))
+    for name in ("search", "write", "get", "delete", "delete_where", "drop"):
+        monkeypatch.setattr(MemoryBackend, name, blocking(getattr(MemoryBackend, name)))
     return threads
 
 

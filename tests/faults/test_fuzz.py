@@ -33,6 +33,7 @@ from llama_index.core.vector_stores import (
 from pyarrow import parquet
 from pydantic import ValidationError
 from store_cases import FIELDS
+from trivec_llamaindex.dumps import read_filter
 
 from trivec import Document, F, Filter, Vectors, open_store
 from trivec.collection import Collection
@@ -52,7 +53,6 @@ from trivec.schema import Schema
 from trivec.scores import as_weights
 from trivec.stores.url import StoreUrl
 from trivec_langchain.filters import to_filter as from_langchain
-from trivec_llamaindex.dumps import read_filter
 from trivec_llamaindex.filters import is_local
 from trivec_llamaindex.filters import to_filter as from_llamaindex
 from trivec_milvus.filters import render as render_milvus

@@ -9,8 +9,9 @@ import pytest
 from watched import CallCounter
 
 from trivec import Hit, Vector
+from trivec.collection import Collection
 from trivec.search import Mode, Search
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec_langchain import TrivecEmbeddings, TrivecReranker, TrivecRetriever, TrivecVectorStore
 
 MODES: list[Mode] = ["dense", "sparse", "colbert", "hybrid", "rrf"]
@@ -25,13 +26,15 @@ def encoder() -> CallCounter:
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the number of queries of every request to a memory store."""
     seen: list[int] = []
-    search = MemoryStore._search
+    search = MemoryBackend.search
 
-    def counted(self: MemoryStore, queries: Sequence[Vector], options: Search) -> list[list[Hit]]:
+    def counted(
+        self: MemoryBackend, collection: Collection, queries: Sequence[Vector], options: Search
+    ) -> list[list[Hit]]:
         seen.append(len(queries))
-        return search(self, queries, options)
+        return search(self, collection, queries, options)
 
-    monkeypatch.setattr(MemoryStore, "_search", counted)
+    monkeypatch.setattr(MemoryBackend, "search", counted)
     return seen
 
 

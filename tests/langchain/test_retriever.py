@@ -17,7 +17,7 @@ from watched import CallCounter
 
 from trivec import F, Store, Vector, Vectors, Weights
 from trivec.errors import AuthenticationError, InvalidInputError, InvalidOptionError
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec_langchain import TrivecRetriever, TrivecVectorStore
 
 QUESTIONS = ["whales in the sea", "foxes at night", "seals ashore"]
@@ -180,11 +180,11 @@ async def test_a_failing_database_is_asked_once_for_all_questions(
 ) -> None:
     requests: list[int] = []
 
-    def fail(_: object, queries: Sequence[Vector], __: object) -> None:
+    def fail(_: object, __: object, queries: Sequence[Vector], ___: object) -> None:
         requests.append(len(queries))
         raise AuthenticationError("the server refused the key")
 
-    monkeypatch.setattr(MemoryStore, "_search", fail)
+    monkeypatch.setattr(MemoryBackend, "search", fail)
     retriever = TrivecRetriever(vectorstore=filled)
     asked: list[Any] = [*QUESTIONS, None]
     for found in (

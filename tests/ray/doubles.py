@@ -14,9 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from trivec import Document, Vectors
+from trivec import Document, Store, Vectors
+from trivec.collection import Collection
 from trivec.errors import StoreError, StoreUnavailableError
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
 COUNT = 3000
@@ -70,20 +71,27 @@ def encoded(folder: Path) -> int:
     return sum(int(line) for file in files for line in file.read_text().split())
 
 
-class FaultyStore(MemoryStore):
+class FaultyBackend(MemoryBackend):
     """Refuses poison, or is away."""
 
     def __init__(self, *, away: bool = False) -> None:
         super().__init__("faulty")
         self._away = away
-        self.create(HashEncoder().schema, exist_ok=True)
 
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
         if self._away:
             raise StoreUnavailableError("nobody answers", retry_after=0.0)
         if any(document.text == "poison" for document in documents):
             raise StoreError(f"bad value in a batch of {len(documents)}")
-        super()._write(documents, vectors)
+        super().write(collection, documents, vectors)
+
+
+def faulty_store(*, away: bool = False) -> Store:
+    store = Store(FaultyBackend(away=away))
+    store.create(HashEncoder().schema, exist_ok=True)
+    return store
 
 
 def main(address: str, url: str, journal: str, folder: str) -> None:

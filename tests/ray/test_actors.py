@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from trivec import Document, IngestReport, Vectors, open_store
+from trivec import Document, IngestReport, Store, Vectors, open_store
 from trivec.errors import (
     CheckpointError,
     InvalidDocumentError,
@@ -19,14 +19,14 @@ from trivec.errors import (
     StoreError,
 )
 from trivec.ingestion.identity import EncoderIdentity
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
 pytest.importorskip("ray", reason="ray is not installed")
 pa = pytest.importorskip("pyarrow")
 
 from trivec_ray.actors import Encoding, Writing, plan_rows  # noqa: E402
-from trivec_ray.ledger import SharedJournal, _Ledger  # noqa: E402
+from trivec_ray.journal import SharedJournal, _JournalActor  # noqa: E402
 from trivec_ray.rows import Columns, Parcel, pack, unpack  # noqa: E402
 from trivec_ray.target import Target  # noqa: E402
 
@@ -46,10 +46,10 @@ def url() -> Iterator[str]:
 @pytest.fixture
 def journal(url: str, tmp_path: Path) -> Iterator[SharedJournal]:
     """Yield the actor itself, which is called as its handle is."""
-    ledger = _Ledger(Target(url, partial(open_store, url)), str(tmp_path / "journal"))
-    ledger.open(EncoderIdentity.from_encoder(HashEncoder()))
-    yield cast("SharedJournal", ledger)
-    ledger.close()
+    actor = _JournalActor(Target(url, partial(open_store, url)), str(tmp_path / "journal"))
+    actor.open(EncoderIdentity.from_encoder(HashEncoder()))
+    yield cast("SharedJournal", actor)
+    actor.close()
 
 
 def _plan(rows: list[dict[str, Any]], journal: SharedJournal, **options: Any) -> list[Any]:
@@ -165,13 +165,13 @@ def test_an_encoder_that_dies_of_everything_ends_the_run(
 
 
 def test_a_writer_that_dies_each_time_ends_the_run(journal: SharedJournal) -> None:
-    class Dying(MemoryStore):
-        def _write(self, documents: Any, vectors: Vectors) -> None:
+    class Dying(MemoryBackend):
+        def write(self, collection: Any, documents: Any, vectors: Vectors) -> None:
             raise _Died
 
     vectors = HashEncoder().encode_documents(["one", "two"])
     block = pack(Parcel([Document("a", "one"), Document("b", "two")], vectors))
-    store = Dying("dying")
+    store = Store(Dying("dying"))
     store.create(HashEncoder().schema)
     for _ in range(3):
         with pytest.raises(_Died):

@@ -173,7 +173,7 @@ def test_what_cannot_be_stored_is_skipped_or_named(cluster: str) -> None:
     report = trivec_ray.ingest(
         ray.data.from_items(rows),
         encoder=HashEncoder,
-        store=doubles.FaultyStore,
+        store=doubles.faulty_store,
         on_error="skip",
         rejected=rejected.append,
     )
@@ -196,7 +196,7 @@ def test_a_text_that_ends_the_encoders_process_is_found(cluster: str) -> None:
     report = trivec_ray.ingest(
         ray.data.from_items(rows),
         encoder=doubles.DyingEncoder,
-        store=doubles.FaultyStore,
+        store=doubles.faulty_store,
         on_error="skip",
         rejected=rejected.append,
         part_bytes=80,  # four texts
@@ -241,7 +241,7 @@ def test_errors_reach_the_caller_as_they_are(cluster: str, edge: str) -> None:
     dataset = ray.data.from_items(doubles.rows(3))
     with pytest.raises(StoreUnavailableError, match="nobody answers") as caught:
         trivec_ray.ingest(
-            dataset, encoder=HashEncoder, store=partial(doubles.FaultyStore, away=True)
+            dataset, encoder=HashEncoder, store=partial(doubles.faulty_store, away=True)
         )
     assert type(caught.value) is StoreUnavailableError
     assert caught.value.retry_after == 0

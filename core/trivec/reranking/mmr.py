@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
 
 from trivec.arguments import at_least_one, expect
-from trivec.errors import InvalidOptionError
+from trivec.collection import Page
+from trivec.errors import InvalidOptionError, InvalidVectorsError
+from trivec.hit import Hit
 from trivec.rows import Float
+from trivec.vectors import Vector
 
 
 def diverse(query: Float, documents: Float, *, k: int, relevance: float = 0.5) -> list[int]:
@@ -54,6 +58,33 @@ def diverse(query: Float, documents: Float, *, k: int, relevance: float = 0.5) -
         scores = relevance * near - (1 - relevance) * redundant
         scores[chosen] = -np.inf
     return chosen
+
+
+def diverse_hits(
+    query: Vector, hits: Sequence[Hit], page: Page, *, k: int, relevance: float
+) -> list[Hit]:
+    """Choose hits that differ from each other, by their dense vectors; see `diverse`.
+
+    Args:
+        query: The encoded question.
+        hits: The hits to choose from.
+        page: Their documents with vectors; a hit that it lacks was deleted and is not chosen.
+        k: The most hits to choose.
+        relevance: 1 for the hits nearest to the query, 0 for the most diverse ones.
+
+    Raises:
+        InvalidVectorsError: If the query or the page has no dense vectors.
+    """
+    if not hits:
+        return []
+    if query.dense is None or page.vectors is None or page.vectors.dense is None:
+        raise InvalidVectorsError(
+            "maximal marginal relevance compares dense vectors, which the query or the "
+            "collection lacks"
+        )
+    hit_of = {hit.document.id: hit for hit in hits}
+    chosen = diverse(query.dense, page.vectors.dense, k=k, relevance=relevance)
+    return [hit_of[page.documents[row].id] for row in chosen]
 
 
 def _unit(rows: Float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,9 @@ from trivec.encoders.caching import CachingEncoder
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.scores import Weights, score_many
+from trivec.stores.store import Store
+from trivec.twins import Twin, arun, either, run
 from trivec.vectors import Vector, Vectors
-
-if TYPE_CHECKING:
-    from trivec.stores.store import Store
 
 RerankMode = Literal["dense", "sparse", "colbert", "hybrid"]
 """The score that a `Rescorer` computes."""
@@ -83,14 +81,11 @@ class Rescorer:
             raise InvalidOptionError("a reranker takes either an encoder or a cross_encoder")
         if mode not in get_args(RerankMode):
             raise InvalidOptionError(f"mode={mode!r}; expected one of {get_args(RerankMode)}")
-        from trivec.stores.lazy import LazyStore  # which imports this package in turn
 
         self._encoder = None if encoder is None else CachingEncoder.sharing(encoder)
-        self._collection = (
-            None
-            if store is None or encoder is None
-            else LazyStore(store, model=encoder.schema.model)
-        )
+        self._store: Store | None = None
+        if store is not None and encoder is not None:
+            self._store = store.view(creates=True, model=encoder.schema.model)
         single = {
             "dense": Weights(1, 0, 0),
             "sparse": Weights(0, 1, 0),
@@ -101,36 +96,32 @@ class Rescorer:
 
     def scores(self, query: str, candidates: Sequence[Candidate]) -> list[float]:
         """Return the score of each candidate, in their order."""
-        if not candidates:
-            return []
-        if self._encoder is None:
-            return self._cross_scores(query, candidates)
-        vector = self._encoder.encode_query(query)
-        stored = None
-        if self._collection is not None:
-            stored = self._collection.get(_ids(candidates), with_vectors=True)
-        split = _Split(candidates, stored, self._needed(vector))
-        fresh = self._encoder.encode_documents(split.texts) if split.texts else None
-        return split.scores(vector, fresh, self._weights)
+        return run(self._scores(query, candidates))
 
     async def ascores(self, query: str, candidates: Sequence[Candidate]) -> list[float]:
         """Return the score of each candidate, in their order."""
+        return await arun(self._scores(query, candidates))
+
+    def _scores(self, query: str, candidates: Sequence[Candidate]) -> Twin[list[float]]:
         if not candidates:
             return []
-        if self._encoder is None:
-            return await asyncio.to_thread(self._cross_scores, query, candidates)
-        vector = await self._encoder.aencode_query(query)
+        encoder, store = self._encoder, self._store
+        if encoder is None:
+            assert self._cross_encoder is not None
+            pairs = [(query, candidate.text) for candidate in candidates]
+            return [float(score) for score in self._cross_encoder.score(pairs)]
+        vector = yield from either(encoder.encode_query, encoder.aencode_query, query)
         stored = None
-        if self._collection is not None:
-            stored = await self._collection.aget(_ids(candidates), with_vectors=True)
+        if store is not None:
+            ids = [candidate.id for candidate in candidates if candidate.id is not None]
+            stored = yield from either(store.get, store.aget, ids, with_vectors=True)
         split = _Split(candidates, stored, self._needed(vector))
-        fresh = await self._encoder.aencode_documents(split.texts) if split.texts else None
-        return await asyncio.to_thread(split.scores, vector, fresh, self._weights)
-
-    def _cross_scores(self, query: str, candidates: Sequence[Candidate]) -> list[float]:
-        assert self._cross_encoder is not None
-        scores = self._cross_encoder.score([(query, candidate.text) for candidate in candidates])
-        return [float(score) for score in scores]
+        fresh = None
+        if split.texts:
+            fresh = yield from either(
+                encoder.encode_documents, encoder.aencode_documents, split.texts
+            )
+        return split.scores(vector, fresh, self._weights)
 
     def _needed(self, query: Vector) -> list[str]:
         """Return the parts that the score needs; the encoder must make each of them."""
@@ -172,5 +163,14 @@ class _Split:
         return values
 
 
-def _ids(candidates: Sequence[Candidate]) -> list[str]:
-    return [candidate.id for candidate in candidates if candidate.id is not None]
+def best_rows(scores: Sequence[float], n: int | None = None) -> list[int]:
+    """Return the rows of the best scores, best first; equal ones in the order given.
+
+    Args:
+        scores: Any number.
+        n: How many rows at most; all without it.
+
+    >>> best_rows([1, 3, 3, 2], 3)
+    [1, 2, 3]
+    """
+    return sorted(range(len(scores)), key=lambda row: -scores[row])[:n]

@@ -26,7 +26,8 @@ from trivec.stores.backend import Backend, Stepwise
 from trivec.stores.deadline import unless_limited
 from trivec.stores.options import StoreOptions
 from trivec.stores.retry import aretrying, retrying
-from trivec.stores.steps import adrive, arun, drive, run
+from trivec.stores.steps import arun, run
+from trivec.twins import adrive, drive
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,12 +13,11 @@ import numpy as np
 from trivec.arguments import described, expect
 from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
-from trivec.document import PRIVATE_KEY, Document, check_id
+from trivec.document import PRIVATE_KEY, Document
 from trivec.errors import (
     CollectionNotFoundError,
     InvalidDocumentError,
     InvalidFilterError,
-    InvalidOptionError,
     InvalidVectorsError,
     RequestTooLargeError,
     SchemaMismatchError,
@@ -37,7 +36,7 @@ from trivec.stores.backend import Stepwise
 from trivec.stores.handle import Flow, Handle, ask
 from trivec.stores.overflow import OverflowingRowError, fit_rows
 from trivec.stores.steps import Pause
-from trivec.stores.validation import check_documents, check_mode, check_query
+from trivec.stores.validation import check_documents, check_ids, check_mode, check_query
 from trivec.stores.view import View, batches_of, check_replaces, check_within, together, within
 from trivec.vectors import Vector, Vectors
 
@@ -220,7 +219,7 @@ class Operations:
 
     def get(self, ids: Iterable[str], with_vectors: bool) -> Flow[Page]:
         """Return documents in the order of their ids."""
-        wanted = _ids(ids)
+        wanted = check_ids(ids)
         return (yield from self._unless_missing(self._get(wanted, with_vectors), Page([], None)))
 
     def _get(self, ids: Sequence[str], with_vectors: bool) -> Flow[Page]:
@@ -241,7 +240,7 @@ class Operations:
 
     def delete(self, ids: Iterable[str]) -> Flow[None]:
         """Delete documents by their ids."""
-        yield from self._unless_missing(self._delete(_ids(ids)), None)
+        yield from self._unless_missing(self._delete(check_ids(ids)), None)
 
     def _delete(self, ids: Sequence[str]) -> Flow[None]:
         collection = yield from self._handle.known(anew=True)
@@ -485,12 +484,3 @@ def _pause() -> Stepwise[bool]:
 
 def _no_vectors(schema: Schema) -> Vectors:
     return Vectors.from_rows([], dense=schema.dense, sparse=schema.sparse, colbert=schema.colbert)
-
-
-def _ids(ids: Iterable[str]) -> list[str]:
-    """Return different ids; one id alone is an error."""
-    if isinstance(ids, str):
-        raise InvalidOptionError(f"ids={ids!r} is one string; pass a list of ids")
-    if isinstance(ids, bytes | Document) or not isinstance(ids, Iterable):
-        raise InvalidOptionError(f"ids: expected a list of str, got {described(ids)}")
-    return list(dict.fromkeys(map(check_id, ids)))

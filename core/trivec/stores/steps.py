@@ -9,26 +9,22 @@ is raised at the `yield`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from types import GeneratorType
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from trivec.stores.deadline import pause
+from trivec.twins import InThread, adrive, drive
 
 T = TypeVar("T")
-Y = TypeVar("Y")
 
 Steps: TypeAlias = Generator[Sequence[Any], Sequence[Any], T]
 """Yields the requests of each step, receives their answers and returns a result."""
 
 _ASYNC_REQUESTS = 8  # of one step in flight at once, where the backend does not say more
-
-InThread = Callable[..., Awaitable[Any]]
-"""Runs a function in a thread, with the caller's context."""
 
 
 class Sender(Protocol):
@@ -127,76 +123,3 @@ async def arun(
 
     steps: Steps[T] = result
     return await adrive(steps, send_all, computing)
-
-
-def drive(generator: Generator[Y, Any, T], respond: Callable[[Y], object]) -> T:
-    """Return the result of a generator, answering what it yields.
-
-    Args:
-        generator: The generator.
-        respond: Returns the answer to a yielded value; an error is raised at the `yield`.
-    """
-    answer: object = None
-    error: Exception | None = None
-    while True:
-        state = _advance(generator, answer, error)
-        if isinstance(state, _Returned):
-            return state.value
-        try:
-            answer, error = respond(state.value), None
-        except Exception as raised:
-            answer, error = None, raised
-
-
-async def adrive(
-    generator: Generator[Y, Any, T],
-    respond: Callable[[Y], Awaitable[object]],
-    computing: InThread,
-) -> T:
-    """Return the result of a generator, which runs in threads; see `drive`."""
-    answer: object = None
-    error: Exception | None = None
-    try:
-        while True:
-            state = await computing(_advance, generator, answer, error)
-            if isinstance(state, _Returned):
-                return cast(T, state.value)
-            try:
-                answer, error = await respond(state.value), None
-            except Exception as raised:
-                answer, error = None, raised
-    finally:
-        with suppress(ValueError):  # it runs in a thread that nobody waits for any more
-            generator.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Yielded(Generic[Y]):
-    """A value that a generator yielded."""
-
-    value: Y
-
-
-@dataclass(frozen=True, slots=True)
-class _Returned(Generic[T]):
-    """The result of a generator that ended."""
-
-    value: T
-
-
-def _advance(
-    generator: Generator[Y, Any, T], answer: object, error: Exception | None = None
-) -> _Yielded[Y] | _Returned[T]:
-    """Return what a generator yields next, or its result.
-
-    Args:
-        generator: The generator.
-        answer: What it receives; None to begin.
-        error: An error to raise in it instead.
-    """
-    try:
-        if error is not None:
-            return _Yielded(generator.throw(error))
-        return _Yielded(generator.send(answer))
-    except StopIteration as end:  # which a future could not carry
-        return _Returned(end.value)

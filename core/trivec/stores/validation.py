@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from trivec.arguments import expect
+from trivec.arguments import described, expect
 from trivec.collection import Collection
-from trivec.document import Document
-from trivec.errors import InvalidDocumentError, InvalidVectorsError
+from trivec.document import Document, check_id
+from trivec.errors import InvalidDocumentError, InvalidOptionError, InvalidVectorsError
 from trivec.filters.declared import check_values
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.search import Mode, Search
 from trivec.stores.limits import Limits
 from trivec.vectors import Vector, Vectors, expect_vector
+
+
+def check_ids(ids: Iterable[str]) -> list[str]:
+    """Return ids, each once.
+
+    Raises:
+        InvalidOptionError: If they are one id alone, or no ids at all.
+        InvalidDocumentError: If no document can have one of them.
+    """
+    if isinstance(ids, str):
+        raise InvalidOptionError(f"ids={ids!r} is one string; pass a list of ids")
+    if isinstance(ids, bytes | Document) or not isinstance(ids, Iterable):
+        raise InvalidOptionError(f"ids: expected a list of str, got {described(ids)}")
+    return list(dict.fromkeys(map(check_id, ids)))
 
 
 def check_documents(

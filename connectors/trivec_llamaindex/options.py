@@ -1,10 +1,9 @@
-"""LlamaIndex's queries as searches."""
+"""The options of LlamaIndex's queries, and the searches that answer them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 
 import numpy as np
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
@@ -14,13 +13,11 @@ from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import F
 from trivec.rows import Float, unit
-from trivec.scores import as_weights
-from trivec.search import Mode, Search
-from trivec.stores.bound import together
+from trivec.scores import AnyWeights, as_weights
+from trivec.search import CommonSearchOptions, Mode, Search
+from trivec.stores.view import together
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.nodes import REF_DOC_ID
-
-__all__ = ["Plan", "QueryOptions", "given_embedding", "make_plan"]
 
 _MODES: Mapping[VectorStoreQueryMode, Mode] = {
     VectorStoreQueryMode.DEFAULT: "dense",
@@ -31,34 +28,35 @@ _MODES: Mapping[VectorStoreQueryMode, Mode] = {
 _PREFETCH_FACTOR = 4
 
 
-class QueryOptions(TypedDict, total=False):
-    """What a query takes beside LlamaIndex's own options, through `vector_store_kwargs`.
+VectorStoreOptions = CommonSearchOptions[AnyWeights, LlamaIndexFilter]
+"""The search options of a vector store."""
+
+
+class QueryOptions(VectorStoreOptions, total=False):
+    """The options of a query beside LlamaIndex's own, given through `vector_store_kwargs`.
 
     Attributes:
-        weights: Those of HYBRID, as `Weights` or as a dict of them.
-        candidates: How many documents the dense and the sparse search give each to HYBRID.
-        mmr_threshold: How MMR weighs nearness (1) against difference (0); here since LlamaIndex's
-            retriever does not set the query's own.
+        weights: The weights of HYBRID, as `Weights` or as a dict of them.
+        candidates: How many documents the dense and the sparse search each give to HYBRID.
+        mmr_threshold: How MMR weighs nearness (1) against difference (0). LlamaIndex's retriever
+            does not set the threshold of the query itself.
         mmr_prefetch_k: How many MMR chooses from; 4 times `similarity_top_k` without it.
         filter: Holds together with the query's own filters.
     """
 
-    weights: Weights | Mapping[str, float]
-    candidates: int
     mmr_threshold: float
     mmr_prefetch_k: int
-    filter: LlamaIndexFilter
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class NodeSearch:
     """How one query is answered.
 
     Args:
-        search: The search; its `k` says how many hits it must find.
-        k: How many nodes are returned.
+        search: The search, whose `k` is the number of hits to choose from.
+        k: How many nodes to return.
         dense: The dense vector that the query came with, scaled to unit length, or None.
-        text: What is encoded for the parts that the query did not come with, or None.
+        text: The text to encode for the parts that the query did not come with, or None.
         ids: The only nodes to search, or None.
         local: Whether this process must evaluate the filter.
         relevance: How much MMR weighs nearness; None for other modes.
@@ -73,7 +71,7 @@ class Plan:
     relevance: float | None
 
     def vector(self, encoded: Vector | None) -> Vector:
-        """Return the query's vector: what was encoded, with the dense vector it came with."""
+        """Return the encoded query; the dense vector that it came with replaces the encoded one."""
         if self.dense is None:
             assert encoded is not None
             return encoded
@@ -84,24 +82,30 @@ class Plan:
         )
 
 
-def make_plan(
+def read_query(
     query: VectorStoreQuery,
     options: QueryOptions,
+    defaults: Search,
     *,
-    weights: Weights,
-    candidates: int,
     fields: Mapping[str, FieldType],
     encodes: bool,
-) -> Plan:
+) -> NodeSearch:
     """Return how to answer a query.
 
     `alpha` makes the weights of HYBRID `dense=alpha, sparse=1-alpha, colbert=0`, since it knows
-    two signals only; `weights` of the options come first.
+    two signals only; `weights` of the options take precedence.
+
+    Args:
+        query: LlamaIndex's query.
+        options: The options beside it.
+        defaults: Has the weights and candidates that are not given.
+        fields: The declared fields, which give the values of filters their types.
+        encodes: Whether there is an encoder.
 
     Raises:
         TypeError: If an option is unknown, as for any keyword of a function.
         InvalidOptionError: If the mode is not supported, or there is nothing to search with.
-        InvalidFilterError: If a filter cannot be meant.
+        InvalidFilterError: If a filter is malformed or compares incompatible values.
     """
     unknown = sorted(set(options) - QueryOptions.__optional_keys__)
     if unknown:
@@ -112,15 +116,15 @@ def make_plan(
             f"query mode {query.mode!r} is not supported; "
             f"supported are {', '.join(mode.value for mode in _MODES)}"
         )
-    k, found = query.similarity_top_k, query.similarity_top_k
-    relevance = None
+    k = prefetched = query.similarity_top_k
+    candidates, relevance = defaults.candidates, None
     if query.mode is VectorStoreQueryMode.SPARSE:
-        k = found = query.sparse_top_k or k
+        k = prefetched = query.sparse_top_k or k
     elif query.mode is VectorStoreQueryMode.HYBRID:
         candidates = max(candidates, k, query.sparse_top_k or 0)
-        k = found = query.hybrid_top_k or k
+        k = prefetched = query.hybrid_top_k or k
     elif query.mode is VectorStoreQueryMode.MMR:
-        found = max(k, options.get("mmr_prefetch_k", _PREFETCH_FACTOR * k))
+        prefetched = max(k, options.get("mmr_prefetch_k", _PREFETCH_FACTOR * k))
         own = 0.5 if query.mmr_threshold is None else query.mmr_threshold
         relevance = options.get("mmr_threshold", own)
     conditions = [to_filter(query.filters, fields), to_filter(options.get("filter"), fields)]
@@ -129,8 +133,8 @@ def make_plan(
     condition = together(*conditions)
     search = Search(
         mode=_MODES[query.mode],
-        k=found,
-        weights=_weights(query, options, weights),
+        k=prefetched,
+        weights=_weights(query, options, defaults.weights),
         candidates=options.get("candidates", candidates),
         filter=condition,
     )
@@ -145,7 +149,7 @@ def make_plan(
             f"this {query.mode.value} query needs a trivec encoder; make the vector store with "
             "one, or give a query_embedding and mode 'default' or 'mmr'"
         )
-    return Plan(
+    return NodeSearch(
         search=search,
         k=k,
         dense=dense,

@@ -1,4 +1,4 @@
-"""Filters, weights and fields as LlamaIndex's pydantic classes write them down and read them."""
+"""How LlamaIndex's pydantic models hold a store, filters, weights and fields: copied and dumped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from llama_index.core.vector_stores import MetadataFilters
-from pydantic import PlainSerializer, PlainValidator, ValidationError
+from pydantic import (
+    BaseModel,
+    PlainSerializer,
+    PlainValidator,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from trivec import Filter, Weights
 from trivec.arguments import shown
@@ -15,18 +23,37 @@ from trivec.errors import InvalidFilterError, InvalidOptionError
 from trivec.fields import FieldType, field_types
 from trivec.filters.dicts import as_filter
 from trivec.scores import as_weights
+from trivec.sharing import Sharing
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 
-__all__ = ["DumpedFields", "DumpedFilter", "DumpedWeights", "read_fields", "read_filter"]
+
+class SharingModel(Sharing, BaseModel):
+    """A model whose copies share its encoder and its store.
+
+    Its dump holds arguments of its constructor, beside the encoder and the store.
+    """
+
+    def __init__(self, **fields: Any) -> None:  # noqa: ANN401  # those of the other base
+        super().__init__(**fields)
+
+    @model_serializer(mode="wrap")
+    def custom_model_dump(
+        self, handler: SerializerFunctionWrapHandler, info: SerializationInfo | None = None
+    ) -> dict[str, Any]:
+        """Return the fields without the name of the class, which `to_dict` adds."""
+        fields: dict[str, Any] = handler(self)
+        return fields
 
 
 def read_filter(value: LlamaIndexFilter) -> MetadataFilters | Filter:
-    """Return a filter that a store can evaluate; LlamaIndex's own stay, as fields give them types.
+    """Return a filter that a store can evaluate.
 
-    No plain dict can be meant by the dump of LlamaIndex's filters, which lists objects.
+    LlamaIndex's own filters stay as they are, since the declared fields give them their types. A
+    dict is read as a dump of them if it has exactly their two keys.
 
     Raises:
-        InvalidFilterError: If the filter cannot be meant, or no database can evaluate it.
+        InvalidFilterError: If the filter is malformed or compares incompatible values, or no
+            database can evaluate it.
     """
     given: MetadataFilters | Filter
     if isinstance(value, MetadataFilters):
@@ -51,7 +78,7 @@ def read_filter(value: LlamaIndexFilter) -> MetadataFilters | Filter:
     return given
 
 
-def _write_filter(value: LlamaIndexFilter | None) -> dict[str, Any] | None:
+def _dump_filter(value: LlamaIndexFilter | None) -> dict[str, Any] | None:
     # A field that was set after the object was made holds what the user gave.
     if value is None:
         return None
@@ -59,7 +86,7 @@ def _write_filter(value: LlamaIndexFilter | None) -> dict[str, Any] | None:
     return given.to_dict() if isinstance(given, Filter) else given.model_dump(mode="json")
 
 
-def _write_weights(value: Any) -> dict[str, float] | None:  # noqa: ANN401
+def _dump_weights(value: Any) -> dict[str, float] | None:  # noqa: ANN401
     return None if value is None else asdict(as_weights(value))
 
 
@@ -73,23 +100,23 @@ def read_fields(value: Mapping[str, type | FieldType | str]) -> dict[str, FieldT
         raise InvalidOptionError(f"fields={shown(value)} must be a dict of paths to types")
     names = set(FieldType)
     return field_types(
-        {path: FieldType(kind) if kind in names else kind for path, kind in value.items()}  # type: ignore[misc]
+        {path: FieldType(type) if type in names else type for path, type in value.items()}  # type: ignore[misc]
     )
 
 
-def _write_fields(value: Mapping[str, type | FieldType | str]) -> dict[str, str]:
-    return {path: kind.value for path, kind in read_fields(value).items()}
+def _dump_fields(value: Mapping[str, type | FieldType | str]) -> dict[str, str]:
+    return {path: type.value for path, type in read_fields(value).items()}
 
 
 DumpedFilter = Annotated[
-    LlamaIndexFilter, PlainValidator(read_filter), PlainSerializer(_write_filter)
+    LlamaIndexFilter, PlainValidator(read_filter), PlainSerializer(_dump_filter)
 ]
-"""A filter of any form: LlamaIndex's own as they are, all others as a `Filter`."""
+"""A filter in any form: LlamaIndex's own as they are, all others as a `Filter`."""
 
-DumpedWeights = Annotated[Weights, PlainValidator(as_weights), PlainSerializer(_write_weights)]
-"""`Weights`, written as a dict."""
+DumpedWeights = Annotated[Weights, PlainValidator(as_weights), PlainSerializer(_dump_weights)]
+"""`Weights`, dumped as a dict."""
 
 DumpedFields = Annotated[
-    dict[str, FieldType], PlainValidator(read_fields), PlainSerializer(_write_fields)
+    dict[str, FieldType], PlainValidator(read_fields), PlainSerializer(_dump_fields)
 ]
-"""Declared fields, written with the names of their types."""
+"""Declared fields, dumped with the names of their types."""

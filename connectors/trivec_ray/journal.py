@@ -1,4 +1,4 @@
-"""One journal for all machines: it lives in an actor, and everyone has a handle to it."""
+"""One journal for all machines: an actor holds it, and each stage has a handle of the actor."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ from trivec.schema import Schema
 from trivec_ray.attempts import Attempts
 from trivec_ray.target import Target
 
-__all__ = ["Claim", "SharedJournal"]
-
 WAITING = 16 * 1024
-"""How many of the documents that waited one pass takes."""
+"""The most waiting documents that one pass takes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Which of the documents that were asked for go on, by their places; see `Plan`."""
+class WorkPositions:
+    """The work for some documents, which are named by their positions; see `Journal.claim`."""
 
     encode: tuple[int, ...]
     touch: tuple[int, ...]
@@ -39,20 +37,20 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SharedJournal:
-    """A journal as every stage sees it; each call waits until it is done."""
+    """A handle of the journal, which can be sent to any stage; each call waits for its result."""
 
     actor: ActorHandle[Any]
 
     @classmethod
     def start(cls, target: Target, path: str | Path | None) -> SharedJournal:
-        """Start the actor on this machine; it dies with the driver, or by `close`.
+        """Start the actor on this machine; it ends with the driver, or by `close`.
 
         Args:
             target: The collection.
             path: The file; None for a journal that lives as long as the run.
         """
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        actor: Any = ray.remote(_Ledger).options(num_cpus=0, scheduling_strategy=here)
+        actor: Any = ray.remote(_JournalActor).options(num_cpus=0, scheduling_strategy=here)
         return cls(actor.remote(target, None if path is None else str(Path(path).resolve())))
 
     def schema(self) -> Schema:
@@ -63,36 +61,36 @@ class SharedJournal:
         """Open the journal, and return how many documents the collection lost.
 
         Args:
-            maker: What makes the vectors.
+            maker: The encoder that makes the vectors.
         """
         return cast("int", self._call("open", maker))
 
-    def claim(self, documents: Sequence[Document], *, wait: bool = True) -> Claim:
-        """Say what is to be done with the next documents; see `Journal.claim`."""
-        return cast("Claim", self._call("claim", documents, wait))
+    def claim(self, documents: Sequence[Document], *, wait: bool = True) -> WorkPositions:
+        """Return the work for the next documents; see `Journal.claim`."""
+        return cast("WorkPositions", self._call("claim", documents, wait))
 
     def waiting(self) -> list[Document]:
-        """Return some of the documents that wait for others of their id."""
+        """Return some of the documents that wait for others with their id."""
         return cast("list[Document]", self._call("waiting"))
 
     def finish(self) -> None:
         """Tidy up after a run over a whole dataset."""
         self._call("finish")
 
-    def begin(self, what: str) -> int:
-        """Note that something begins; see `Attempts.begin`."""
-        return cast("int", self._call("begin", what))
+    def begin(self, task: str) -> int:
+        """Record that a task begins; see `Attempts.begin`."""
+        return cast("int", self._call("begin", task))
 
-    def end(self, what: str, *, succeeded: bool = True) -> None:
-        """Note that it has been done; see `Attempts.end`."""
-        self._call("end", what, succeeded)
+    def end(self, task: str, *, succeeded: bool = True) -> None:
+        """Record that a task has ended; see `Attempts.end`."""
+        self._call("end", task, succeeded)
 
     def deadly(self, id: str) -> int:
-        """Note a deadly document; see `Attempts.deadly`."""
+        """Record a deadly document; see `Attempts.deadly`."""
         return cast("int", self._call("deadly", id))
 
     def acknowledge(self, documents: Sequence[Document]) -> None:
-        """Record what the store has acknowledged."""
+        """Record the documents that the store has acknowledged."""
         self._call("acknowledge", documents)
 
     def fail(self, document: Document, problem: str) -> None:
@@ -115,8 +113,8 @@ class SharedJournal:
             raise error.cause from None
 
 
-class _Ledger:
-    """The actor."""
+class _JournalActor:
+    """The actor: the journal of `trivec.ingest`, and the attempts of the stages."""
 
     def __init__(self, target: Target, path: str | None) -> None:
         self._target = target
@@ -135,14 +133,14 @@ class _Ledger:
             self._journal = Journal(self._path, identity(store, maker))
             return reconcile(self._journal, store)
 
-    def claim(self, documents: Sequence[Document], wait: bool = True) -> Claim:
-        plan = self._opened.claim(documents, wait=wait)
-        places = {id(document): place for place, document in enumerate(documents)}
-        return Claim(
-            tuple(places[id(document)] for document in plan.encode),
-            tuple(places[id(document)] for document in plan.touch),
-            plan.unchanged,
-            plan.replaced,
+    def claim(self, documents: Sequence[Document], wait: bool = True) -> WorkPositions:
+        work = self._opened.claim(documents, wait=wait)
+        positions = {id(document): position for position, document in enumerate(documents)}
+        return WorkPositions(
+            tuple(positions[id(document)] for document in work.encode),
+            tuple(positions[id(document)] for document in work.touch),
+            work.unchanged,
+            work.replaced,
         )
 
     def waiting(self) -> list[Document]:
@@ -151,14 +149,14 @@ class _Ledger:
     def finish(self) -> None:
         self._opened.finish()
 
-    def begin(self, what: str) -> int:
-        return self._attempts.begin(what)
+    def begin(self, task: str) -> int:
+        return self._attempts.begin(task)
 
-    def end(self, what: str, succeeded: bool = True) -> None:
-        self._attempts.end(what, succeeded=succeeded)
+    def end(self, task: str, succeeded: bool = True) -> None:
+        self._attempts.end(task, succeeded=succeeded)
 
-    def deadly(self, one: str) -> int:
-        return self._attempts.deadly(one)
+    def deadly(self, id: str) -> int:
+        return self._attempts.deadly(id)
 
     def acknowledge(self, documents: Sequence[Document]) -> None:
         self._opened.acknowledge(documents)

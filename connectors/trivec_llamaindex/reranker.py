@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.callbacks import CallbackManager
@@ -10,27 +10,24 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from trivec import Store, Weights
-from trivec.encoders import TextEncoder
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
-from trivec.reranking import Candidate, CrossEncoder, RerankMode, Rescorer
-from trivec.scores import as_weights
-from trivec_llamaindex.dumps import DumpedWeights
+from trivec.reranking.rescorer import Candidate, CrossEncoder, RerankMode, Rescorer, best_rows
+from trivec.scores import AnyWeights, as_weights
+from trivec_llamaindex.models import DumpedWeights, SharingModel
 from trivec_llamaindex.nodes import embedded_text, stored_text
-from trivec_llamaindex.sharing import Sharing
-
-__all__ = ["TrivecRerank"]
 
 
-class TrivecRerank(Sharing, BaseNodePostprocessor):
+class TrivecRerank(SharingModel, BaseNodePostprocessor):
     """Sorts nodes by ColBERT or the hybrid score, or by a cross-encoder; that is their new score.
 
     Args:
         encoder: A trivec encoder. A question that its retriever has encoded is not encoded again.
-        store: Where nodes may be stored with their vectors, which are used if the text is the
-            same; only the others are encoded.
+        store: A collection that may hold the nodes. Stored vectors are used where the text is the
+            same, and only the other nodes are encoded.
         mode: "colbert", "hybrid", "dense" or "sparse".
         weights: The weights of "hybrid".
-        cross_encoder: Scores the texts in the encoder's place.
+        cross_encoder: Scores the texts instead of the encoder.
         top_n: How many nodes to return; all without it.
         callback_manager: LlamaIndex's callbacks.
 
@@ -62,7 +59,7 @@ class TrivecRerank(Sharing, BaseNodePostprocessor):
         *,
         store: Store | None = None,
         mode: RerankMode = "colbert",
-        weights: Weights | Mapping[str, float] = Weights.GENERAL,
+        weights: AnyWeights = Weights.GENERAL,
         cross_encoder: CrossEncoder | None = None,
         top_n: int | None = None,
         callback_manager: CallbackManager | None = None,
@@ -78,8 +75,8 @@ class TrivecRerank(Sharing, BaseNodePostprocessor):
         return "TrivecRerank"
 
     def _rescorer(self) -> Rescorer:
-        """Return what scores by the fields as they are now, since they are set and updated."""
-        # The last one is kept for the cache of its encoder, which lives as long as a user of it.
+        """Return a rescorer of the current fields, which can be set and updated."""
+        # It is kept, since the cache of its encoder lives as long as an object that uses it.
         self._last = Rescorer(
             self._encoder,
             store=self._store,
@@ -102,8 +99,8 @@ class TrivecRerank(Sharing, BaseNodePostprocessor):
         return self._best(nodes, scores)
 
     def _best(self, nodes: Sequence[NodeWithScore], scores: Sequence[float]) -> list[NodeWithScore]:
-        order = sorted(range(len(nodes)), key=lambda i: -scores[i])
-        return [NodeWithScore(node=nodes[i].node, score=scores[i]) for i in order[: self.top_n]]
+        rows = best_rows(scores, self.top_n)
+        return [NodeWithScore(node=nodes[row].node, score=scores[row]) for row in rows]
 
 
 def _question(bundle: QueryBundle | None) -> str:

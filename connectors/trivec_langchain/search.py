@@ -6,66 +6,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Unpack, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar, Unpack, cast
 
 import numpy as np
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from trivec import Hit, Store, Vector, Weights
-from trivec.encoders import TextEncoder
+from trivec import Hit, Store, Vector
+from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.tokenizer import check_texts
 from trivec.errors import InvalidInputError, InvalidOptionError
-from trivec.fields import FieldType
+from trivec.reranking.mmr import diverse_hits
 from trivec.rows import unit
-from trivec.scores import as_weights
-from trivec.search import Mode, Search
-from trivec.stores.bound import BoundStore
+from trivec.search import Mode, Search, with_options
+from trivec.sharing import SharingObject
+from trivec.twins import Twin, arun, either, run
 from trivec_langchain.documents import to_langchain
 from trivec_langchain.embeddings import DenseEncoder, TrivecEmbeddings, as_encoder
-from trivec_langchain.filters import LangChainFilter, to_filter
-from trivec_langchain.options import SearchOptions, merged, relevance_of
-from trivec_langchain.outcomes import aoutcomes, outcomes
-from trivec_langchain.sharing import Sharing
+from trivec_langchain.filters import to_filter
+from trivec_langchain.options import (
+    SearchOptions,
+    VectorStoreOptions,
+    check_search_type,
+    relevance_of,
+)
 
-__all__ = ["SearchableStore"]
+A = TypeVar("A")
+B = TypeVar("B")
 
 
-class SearchableStore(Sharing, VectorStore):
-    """What `TrivecVectorStore` reads: searches by text and by vector, diversity and relevance."""
+class SearchableStore(SharingObject, VectorStore):
+    """The searches of `TrivecVectorStore`: by text and by vector, with diversity and relevance."""
 
     def __init__(
         self,
         store: Store,
         embedding: TextEncoder | Embeddings,
-        *,
-        mode: Mode | None = None,
-        weights: Weights | Mapping[str, float] = Weights.GENERAL,
-        candidates: int = 100,
-        filter: LangChainFilter | None = None,
-        fields: Mapping[str, type | FieldType] | None = None,
+        **options: Unpack[VectorStoreOptions],
     ) -> None:
+        self._store = store
         self._encoder = as_encoder(embedding)
         inner = self._encoder.encoder
         self._plain = inner.embeddings if isinstance(inner, DenseEncoder) else None
-        if mode is None:
-            mode = "dense" if self._parts == ("dense",) else "hybrid"
-        self._defaults = Search(mode=mode, weights=as_weights(weights), candidates=candidates)
-        self._check_mode(mode)
+        own: dict[str, Any] = dict(options)
+        fields, bound = own.pop("fields", None), to_filter(own.pop("filter", None))
+        if own.get("mode") is None:
+            dense_only = self._plain is not None or self._encoder.schema.parts == ("dense",)
+            own["mode"] = "dense" if dense_only else "hybrid"
+        self._defaults = with_options(Search(k=1), own)
+        self._check_mode(self._defaults.mode)
         model = "" if self._plain is not None else self._encoder.schema.model
-        bound = to_filter(filter)
-        self._collection = BoundStore(store, bound=lambda: bound, model=model, fields=fields)
+        self._view = store.view(creates=True, model=model, fields=fields, bound=lambda: bound)
 
     @property
     def store(self) -> Store:
-        """The collection underneath."""
-        return self._collection.store
+        """The whole collection, also outside the filter of the vector store."""
+        return self._store
 
     @property
     def embeddings(self) -> Embeddings | None:
-        """The dense side of the encoder if it has one, or the embeddings that were given."""
+        """The given embeddings, or the encoder's dense vectors if it makes any."""
         if self._plain is not None:
             return self._plain
         return None if self._encoder.schema.dense is None else TrivecEmbeddings(self._encoder)
@@ -78,59 +80,68 @@ class SearchableStore(Sharing, VectorStore):
     ) -> list[list[Hit]]:
         """Answer many questions with one forward pass and one request.
 
+        Args:
+            queries: The questions.
+            k: How many hits at most.
+            options: The options of the search.
+
         Returns:
-            For each question its best hits, each with the parts of its score.
+            The best hits of each question, each with the parts of its score.
         """
-        search = self._search(k, options)
-        if not queries:
-            return []
-        vectors = self._encoder.encode_queries(queries)
-        return self._collection.search_many(list(vectors), search)
+        return run(self._text_hits(queries, self._search(k, options)))
 
     async def asearch_hits(
         self, queries: Sequence[str], k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[list[Hit]]:
         """Answer many questions; see `search_hits`."""
-        search = self._search(k, options)
+        return await arun(self._text_hits(queries, self._search(k, options)))
+
+    def _text_hits(self, queries: Sequence[str], search: Search) -> Twin[list[list[Hit]]]:
         if not queries:
             return []
-        vectors = await self._encoder.aencode_queries(queries)
-        return await self._collection.asearch_many(list(vectors), search)
+        vectors = yield from self._encoded(queries)
+        return (yield from self._hits(list(vectors), search))
+
+    def _encoded(self, queries: Sequence[str]) -> Twin[Iterable[Vector]]:
+        encoder = self._encoder
+        return (yield from either(encoder.encode_queries, encoder.aencode_queries, queries))
+
+    def _hits(self, vectors: list[Vector], search: Search) -> Twin[list[list[Hit]]]:
+        view = self._view
+        return (yield from either(view.search_many, view.asearch_many, vectors, **search.options))
 
     def search_hits_or_errors(
         self, queries: Sequence[str], k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[list[Hit] | Exception]:
-        """Answer many questions, with an error in the place of each that has no answer.
+        """Answer many questions, and return the error of each question that fails.
 
-        The others still take one forward pass and one request.
+        The other questions still take one forward pass and one request.
+
+        Args:
+            queries: The questions.
+            k: How many hits at most.
+            options: The options of the search.
 
         Raises:
             TypeError: If an option is unknown.
             InvalidOptionError: If an option is out of range.
         """
-        search = self._search(k, options)
-        encoded = outcomes(lambda some: list(self._encoder.encode_queries(some)), _checked(queries))
-        return outcomes(
-            lambda some: self._collection.search_many(some, search),
-            encoded,
-            alone=InvalidInputError,
-        )
+        return run(self._hits_or_errors(queries, self._search(k, options)))
 
     async def asearch_hits_or_errors(
         self, queries: Sequence[str], k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[list[Hit] | Exception]:
         """Answer many questions; see `search_hits_or_errors`."""
-        search = self._search(k, options)
+        return await arun(self._hits_or_errors(queries, self._search(k, options)))
 
-        async def encode(some: list[str]) -> list[Vector]:
-            return list(await self._encoder.aencode_queries(some))
+    def _hits_or_errors(
+        self, queries: Sequence[str], search: Search
+    ) -> Twin[list[list[Hit] | Exception]]:
+        def hits(vectors: list[Vector]) -> Twin[list[list[Hit]]]:
+            return self._hits(vectors, search)
 
-        encoded = await aoutcomes(encode, _checked(queries))
-        return await aoutcomes(
-            lambda some: self._collection.asearch_many(some, search),
-            encoded,
-            alone=InvalidInputError,
-        )
+        encoded = yield from _outcomes(self._encoded, _checked(queries))
+        return (yield from _outcomes(hits, encoded, retried=InvalidInputError))
 
     def similarity_search(
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
@@ -161,15 +172,14 @@ class SearchableStore(Sharing, VectorStore):
     ) -> list[LangChainDocument]:
         """Return the documents nearest to a dense vector; the mode is "dense"."""
         search = self._dense_search(k, options)
-        return _only_documents(self._collection.search_many([_vector(embedding)], search)[0])
+        return _only_documents(run(self._hits([_vector(embedding)], search))[0])
 
     async def asimilarity_search_by_vector(
         self, embedding: list[float], k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[LangChainDocument]:
         """Return the documents nearest to a dense vector; the mode is "dense"."""
         search = self._dense_search(k, options)
-        found = await self._collection.asearch_many([_vector(embedding)], search)
-        return _only_documents(found[0])
+        return _only_documents((await arun(self._hits([_vector(embedding)], search)))[0])
 
     def max_marginal_relevance_search(
         self,
@@ -184,13 +194,12 @@ class SearchableStore(Sharing, VectorStore):
         Args:
             query: The question.
             k: How many documents to return.
-            fetch_k: How many to choose from; these are found in the mode of the search.
+            fetch_k: How many to choose from; the search finds them in its mode.
             lambda_mult: 1 chooses the nearest, 0 the most different, by their dense vectors.
             options: The options of the search.
         """
         search = self._search(max(k, fetch_k), options)
-        vector = self._encoder.encode_query(query)
-        return self._diverse(vector, search, k, lambda_mult)
+        return run(self._diverse(query, search, k, lambda_mult))
 
     async def amax_marginal_relevance_search(
         self,
@@ -202,8 +211,7 @@ class SearchableStore(Sharing, VectorStore):
     ) -> list[LangChainDocument]:
         """Return diverse documents; see `max_marginal_relevance_search`."""
         search = self._search(max(k, fetch_k), options)
-        vector = await self._encoder.aencode_query(query)
-        return await self._adiverse(vector, search, k, lambda_mult)
+        return await arun(self._diverse(query, search, k, lambda_mult))
 
     def max_marginal_relevance_search_by_vector(
         self,
@@ -215,7 +223,7 @@ class SearchableStore(Sharing, VectorStore):
     ) -> list[LangChainDocument]:
         """Return diverse documents near to a dense vector; the mode is "dense"."""
         search = self._dense_search(max(k, fetch_k), options)
-        return self._diverse(_vector(embedding), search, k, lambda_mult)
+        return run(self._diverse(_vector(embedding), search, k, lambda_mult))
 
     async def amax_marginal_relevance_search_by_vector(
         self,
@@ -227,20 +235,19 @@ class SearchableStore(Sharing, VectorStore):
     ) -> list[LangChainDocument]:
         """Return diverse documents near to a dense vector; the mode is "dense"."""
         search = self._dense_search(max(k, fetch_k), options)
-        return await self._adiverse(_vector(embedding), search, k, lambda_mult)
+        return await arun(self._diverse(_vector(embedding), search, k, lambda_mult))
 
     def _diverse(
-        self, query: Vector, search: Search, k: int, relevance: float
-    ) -> list[LangChainDocument]:
-        hits = self._collection.search_many([query], search)[0]
-        return _only_documents(self._collection.diverse(query, hits, k=k, relevance=relevance))
-
-    async def _adiverse(
-        self, query: Vector, search: Search, k: int, relevance: float
-    ) -> list[LangChainDocument]:
-        hits = (await self._collection.asearch_many([query], search))[0]
-        chosen = await self._collection.adiverse(query, hits, k=k, relevance=relevance)
-        return _only_documents(chosen)
+        self, query: str | Vector, search: Search, k: int, relevance: float
+    ) -> Twin[list[LangChainDocument]]:
+        vector = query
+        if not isinstance(vector, Vector):
+            [vector] = yield from self._encoded([vector])
+        [hits] = yield from self._hits([vector], search)
+        ids = [hit.document.id for hit in hits]
+        view = self._view
+        page = yield from either(view.get, view.aget, ids, with_vectors=True)
+        return _only_documents(diverse_hits(vector, hits, page, k=k, relevance=relevance))
 
     # --- relevance -----------------------------------------------------------------------------
 
@@ -251,30 +258,31 @@ class SearchableStore(Sharing, VectorStore):
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[tuple[LangChainDocument, float]]:
         relevance = relevance_of(self._search(k, options))
-        found = self.similarity_search_with_score(query, k, **options)
-        return [(document, relevance(score)) for document, score in found]
+        scored = self.similarity_search_with_score(query, k, **options)
+        return [(document, relevance(score)) for document, score in scored]
 
     async def _asimilarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[tuple[LangChainDocument, float]]:
         relevance = relevance_of(self._search(k, options))
-        found = await self.asimilarity_search_with_score(query, k, **options)
-        return [(document, relevance(score)) for document, score in found]
+        scored = await self.asimilarity_search_with_score(query, k, **options)
+        return [(document, relevance(score)) for document, score in scored]
 
     # --- options -------------------------------------------------------------------------------
 
-    def check_options(self, options: Mapping[str, Any], *, relevance: bool = False) -> None:
+    def check_options(self, options: Mapping[str, Any], *, search_type: str = "similarity") -> None:
         """Check the options of a search, as a retriever keeps them.
 
         Args:
-            options: What the search methods take by keyword.
-            relevance: Whether the scores must have a relevance between 0 and 1.
+            options: The keyword arguments of the search methods.
+            search_type: LangChain's type of search.
 
         Raises:
-            TypeError: If an option is unknown.
-            InvalidOptionError: If one is out of range.
-            InvalidFilterError: If the filter cannot be meant.
+            InvalidOptionError: If the type is unknown, or an option is unknown, out of range or
+                not of this type.
+            InvalidFilterError: If the filter is malformed or compares incompatible values.
         """
+        check_search_type(search_type, options)
         rest = dict(options)
         for name in ("lambda_mult", "score_threshold"):
             value = rest.pop(name, 0)
@@ -283,12 +291,8 @@ class SearchableStore(Sharing, VectorStore):
         k, fetch_k = rest.pop("k", 4), rest.pop("fetch_k", 20)
         self._search(fetch_k, {})
         search = self._search(k, cast(SearchOptions, rest))
-        if relevance:
+        if search_type == "similarity_score_threshold":
             relevance_of(search)
-
-    @property
-    def _parts(self) -> tuple[str, ...]:
-        return ("dense",) if self._plain is not None else self._encoder.schema.parts
 
     def _check_mode(self, mode: Mode) -> None:
         if self._plain is not None and mode != "dense":
@@ -298,7 +302,8 @@ class SearchableStore(Sharing, VectorStore):
             )
 
     def _search(self, k: int, options: SearchOptions) -> Search:
-        search = merged(self._defaults, k, options)
+        condition = to_filter(options.get("filter"))
+        search = with_options(self._defaults, {**options, "k": k, "filter": condition})
         self._check_mode(search.mode)
         return search
 
@@ -310,15 +315,44 @@ class SearchableStore(Sharing, VectorStore):
         return self._search(k, {**options, "mode": "dense"})
 
 
+def _outcomes(
+    ask: Callable[[list[A]], Twin[Iterable[B]]],
+    items: Sequence[A | Exception],
+    *,
+    retried: type[Exception] = Exception,
+) -> Twin[list[B | Exception]]:
+    """Return the result or the error of each item, in their order.
+
+    Args:
+        ask: Returns one result per item; not called without items.
+        items: The items, and the errors of earlier steps, which stay as they are.
+        retried: If the call fails with an error of this class, each item is tried alone; with any
+            other error, all items have this error.
+    """
+    good = [item for item in items if not isinstance(item, Exception)]
+    results: list[B | Exception] = []
+    try:
+        if good:
+            results += yield from ask(good)
+    except Exception as error:
+        if len(good) > 1 and isinstance(error, retried):
+            for item in good:
+                results += yield from _outcomes(ask, [item], retried=retried)
+        else:
+            results += [error] * len(good)
+    rest = iter(results)
+    return [item if isinstance(item, Exception) else next(rest) for item in items]
+
+
 def _checked(queries: Sequence[str]) -> list[str | Exception]:
-    """Return the questions, with an error in the place of each that no encoder can read."""
-    found: list[str | Exception] = []
+    """Return the questions, and the error of each question that no encoder can read."""
+    checked: list[str | Exception] = []
     for query in queries:
         try:
-            found += check_texts([query])
+            checked += check_texts([query])
         except InvalidInputError as error:
-            found.append(error)
-    return found
+            checked.append(error)
+    return checked
 
 
 def _vector(embedding: list[float]) -> Vector:

@@ -1,0 +1,150 @@
+"""Methods that are written once for their blocking and their asynchronous form.
+
+Such a method is a generator, a `Twin`. Where it calls something that has both forms itself, it
+yields both: `run` calls the blocking form, and `arun` awaits the asynchronous one. Under `arun`
+the code between these calls runs in a thread, so it does not block the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Y = TypeVar("Y")
+
+InThread = Callable[..., Awaitable[Any]]
+"""Runs a function in a thread, with the caller's context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call in both forms.
+
+    Args:
+        blocking: Returns the result.
+        asynchronous: Returns an awaitable of the result.
+    """
+
+    blocking: Callable[[], Any]
+    asynchronous: Callable[[], Awaitable[Any]]
+
+
+Twin: TypeAlias = Generator[Call, Any, T]
+"""Yields calls in both forms, receives their results and returns its own."""
+
+
+def either(
+    blocking: Callable[P, T],
+    asynchronous: Callable[P, Awaitable[T]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Twin[T]:
+    """Call the form that fits the driver, and return its result.
+
+    Args:
+        blocking: The blocking form.
+        asynchronous: The asynchronous form, with the same arguments.
+        args: The arguments.
+        kwargs: The keyword arguments.
+    """
+    result: T = yield Call(
+        partial(blocking, *args, **kwargs), partial(asynchronous, *args, **kwargs)
+    )
+    return result
+
+
+def run(twin: Twin[T]) -> T:
+    """Return the result of a twin, blocking.
+
+    >>> def length(texts: list[str]) -> Twin[int]:
+    ...     return len((yield from either(list, aiter_list, texts)))
+    >>> async def aiter_list(texts: list[str]) -> list[str]:
+    ...     return texts
+    >>> run(length(["a"])), asyncio.run(arun(length(["a", "b"])))
+    (1, 2)
+    """
+    return drive(twin, lambda call: call.blocking())
+
+
+async def arun(twin: Twin[T]) -> T:
+    """Return the result of a twin without blocking the event loop."""
+    return await adrive(twin, lambda call: call.asynchronous(), asyncio.to_thread)
+
+
+def drive(generator: Generator[Y, Any, T], respond: Callable[[Y], object]) -> T:
+    """Return the result of a generator, answering what it yields.
+
+    Args:
+        generator: The generator.
+        respond: Returns the answer to a yielded value; an error is raised at the `yield`.
+    """
+    answer: object = None
+    error: Exception | None = None
+    while True:
+        state = _advance(generator, answer, error)
+        if isinstance(state, _Returned):
+            return state.value
+        try:
+            answer, error = respond(state.value), None
+        except Exception as raised:
+            answer, error = None, raised
+
+
+async def adrive(
+    generator: Generator[Y, Any, T],
+    respond: Callable[[Y], Awaitable[object]],
+    computing: InThread,
+) -> T:
+    """Return the result of a generator, which runs in threads; see `drive`."""
+    answer: object = None
+    error: Exception | None = None
+    try:
+        while True:
+            state = await computing(_advance, generator, answer, error)
+            if isinstance(state, _Returned):
+                return cast(T, state.value)
+            try:
+                answer, error = await respond(state.value), None
+            except Exception as raised:
+                answer, error = None, raised
+    finally:
+        with suppress(ValueError):  # it runs in a thread that nobody waits for any more
+            generator.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Yielded(Generic[Y]):
+    """A value that a generator yielded."""
+
+    value: Y
+
+
+@dataclass(frozen=True, slots=True)
+class _Returned(Generic[T]):
+    """The result of a generator that ended."""
+
+    value: T
+
+
+def _advance(
+    generator: Generator[Y, Any, T], answer: object, error: Exception | None = None
+) -> _Yielded[Y] | _Returned[T]:
+    """Return what a generator yields next, or its result.
+
+    Args:
+        generator: The generator.
+        answer: What it receives; None to begin.
+        error: An error to raise in it instead.
+    """
+    try:
+        if error is not None:
+            return _Yielded(generator.throw(error))
+        return _Yielded(generator.send(answer))
+    except StopIteration as end:  # which a future could not carry
+        return _Returned(end.value)
