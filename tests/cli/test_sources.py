@@ -68,15 +68,12 @@ def test_a_broken_record_ends_the_run(tmp_path: Path, url: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["ingest", "encode", "vespa-feed"])
-def test_options_of_reading(
-    tmp_path: Path, url: str, command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_options_of_reading(tmp_path: Path, url: str, command: str) -> None:
     target: tuple[object, ...] = (url,)
     if command == "encode":
         target = ("-o", tmp_path / "out")
     elif command == "vespa-feed":
         pytest.importorskip("vespa.package", reason="the [vespa] extra is not installed")
-        monkeypatch.setattr("trivec_vespa.commands.load_encoder", lambda *args: HashEncoder())
         target = (tmp_path / "out", "--name", "articles")
     content = 'key\tbody\tmetadata\n1\t"a\ttab"\t5\n'
     source = write(tmp_path / "a.dat", content.replace("\t", ";").replace("a;tab", "a\ttab"))
