@@ -27,6 +27,7 @@ from trivec.cli.options import (
     notes,
     print_json,
 )
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection, Page
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
@@ -36,14 +37,17 @@ from trivec.schema import Schema
 from trivec.stores.registry import open_store, store_schemes
 from trivec.text_encoder import TextEncoder
 
-__all__ = ["vespa_app", "vespa_feed"]
-
 FIELD_HELP = "Metadata that filters will use, as name:type; repeat for more."
 Fields = Annotated[list[str] | None, typer.Option("--field", help=FIELD_HELP)]
 Name = Annotated[str, typer.Option(help="The collection, which is the name of the schema.")]
-Binary = Annotated[bool, typer.Option(help="Also keep the signs of the token vectors.")]
+Bits = Annotated[
+    int,
+    typer.Option(
+        "--colbert-bits", help="16, or 1 to also keep the signs of the token vectors, and use them."
+    ),
+]
 
-FEED_PART = 256  # documents encoded at once
+BATCH = 256  # documents encoded at once
 
 
 def vespa_app(
@@ -53,14 +57,15 @@ def vespa_app(
     dense: Annotated[int, typer.Option(help="The dense dimension; 0 for none.")] = 1024,
     sparse: Annotated[bool, typer.Option(help="Whether there are lexical weights.")] = True,
     colbert: Annotated[int, typer.Option(help="The ColBERT dimension; 0 for none.")] = 1024,
-    binary: Binary = False,
+    colbert_bits: Bits = 16,
     as_json: AsJson = False,
 ) -> None:
     """Write a Vespa application package, for `vespa deploy` or to merge into your own."""
-    from trivec_vespa.schema import write_application
+    from trivec_vespa.files import write_application
 
     schema = Schema(dense=dense or None, sparse=sparse, colbert=colbert or None)
-    write_application(schema, fields_of(field or []), name, directory, binary_colbert=binary)
+    storage = _storage(colbert_bits)
+    write_application(schema, fields_of(field or []), name, directory, colbert=storage)
     if as_json:
         print_json({"directory": str(directory), "schema": name})
     else:
@@ -77,7 +82,7 @@ def vespa_feed(
     model: Model = "BAAI/bge-m3",
     device: Device = "auto",
     precision: Precision = "auto",
-    binary: Binary = False,
+    colbert_bits: Bits = 16,
     id_field: IdField = "id",
     text_field: TextField = "text",
     format: Format = None,
@@ -88,8 +93,9 @@ def vespa_feed(
     as_json: AsJson = False,
 ) -> None:
     """Write documents with their vectors as a feed: of a collection, or of a file to encode."""
-    from trivec_vespa.mapping import write_feed
+    from trivec_vespa.files import write_feed
 
+    storage = _storage(colbert_bits)
     is_store = source.partition(":")[0] in store_schemes()
     read = inputs_of(stores=[source]) if is_store else inputs_of(source, model=model)
     check_output(output, inputs=read, what="OUTPUT")
@@ -99,10 +105,10 @@ def vespa_feed(
                 f"{source!r} is a collection; format, delimiter, quoting and metadata are for files"
             )
         with open_store(source) as store:
-            collection = Collection(store.schema, fields_of(field or []) or store.fields)
-            pages = store.scan(with_vectors=True)
+            declared = fields_of(field or []) or store.fields
+            collection = Collection(store.schema, declared, storage)
             count = write_feed(
-                pages, output, name=name, collection=collection, binary_colbert=binary
+                store.scan(with_vectors=True), output, name=name, collection=collection
             )
     else:
         fields = fields_of(field or [])
@@ -119,13 +125,11 @@ def vespa_feed(
         )
         documents.check()
         encoder = load_encoder(model, device, precision)
-        collection = Collection(encoder.schema, fields)
         count = write_feed(
             _encoded(documents.documents(), encoder),
             output,
             name=name,
-            collection=collection,
-            binary_colbert=binary,
+            collection=Collection(encoder.schema, fields, storage),
         )
     if as_json:
         print_json({"documents": count, "output": str(output)})
@@ -134,5 +138,14 @@ def vespa_feed(
 
 
 def _encoded(documents: Iterator[Document], encoder: TextEncoder) -> Iterator[Page]:
-    while part := list(islice(documents, FEED_PART)):
-        yield Page(part, encoder.encode_documents([document.text for document in part]))
+    while batch := list(islice(documents, BATCH)):
+        yield Page(batch, encoder.encode_documents([document.text for document in batch]))
+
+
+def _storage(bits: int) -> ColbertStorage:
+    """Return how Vespa keeps token vectors, or raise `InvalidOptionError` if it cannot."""
+    from trivec_vespa.store import VespaBackend
+
+    storage = ColbertStorage(bits=bits)
+    VespaBackend.limits.check_colbert(storage)
+    return storage

@@ -68,7 +68,7 @@ def _open(server: HostileServer, **options: Any) -> Store:
 @pytest.fixture
 def store(server: HostileServer, shared_store: Store) -> Store:
     """Return a store that knows nothing yet."""
-    shared_store._forget()
+    shared_store._handle.forget()
     return shared_store
 
 
@@ -76,7 +76,7 @@ def store(server: HostileServer, shared_store: Store) -> Store:
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat what failed at once."""
     monkeypatch.setattr("trivec.stores.retry._wait", lambda state: 0.0)
-    monkeypatch.setattr("trivec_vespa.requests._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("trivec_vespa.documents._WAIT_SECONDS", 0.01)
 
 
 def _error(call: Callable[[], object]) -> TrivecError:

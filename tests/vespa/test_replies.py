@@ -15,7 +15,7 @@ from vespa.application import Vespa
 
 from trivec.errors import StoreError, StoreUnavailableError, TrivecError
 from trivec_vespa import VespaStore
-from trivec_vespa.connection import Connection
+from trivec_vespa.client import Client
 from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy
 from trivec_vespa.schema import application_package
 from trivec_vespa.transport import Answer, Transport
@@ -69,15 +69,15 @@ def _changed(value: Any, path: Path) -> Iterator[tuple[str, Any]]:
 def reply(monkeypatch: pytest.MonkeyPatch) -> Callable[[Reply], None]:
     """Let a function answer all requests, each of which is made once only."""
     monkeypatch.setattr("trivec.stores.retry.ATTEMPTS", 1)
-    monkeypatch.setattr("trivec_vespa.requests._WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("trivec_vespa.documents._WAIT_SECONDS", 0.0)
 
     def by(function: Reply) -> None:
-        def send(self: Transport, method: str, path: str, **options: Any) -> Answer:
+        def exchange(self: Transport, method: str, path: str, **options: Any) -> Answer:
             status, answer = function(method, path)
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             return Answer(status, content, None)
 
-        monkeypatch.setattr(Transport, "send", send)
+        monkeypatch.setattr(Transport, "exchange", exchange)
 
     return by
 
@@ -96,7 +96,7 @@ def test_one_wrong_member(operation: str, reply: Callable[[Reply], None]) -> Non
             return (status, answer) if (method, path) == changed else (status, told)
 
         reply(say)
-        store._forget()
+        store._handle.forget()
         return OPERATIONS[operation](store)
 
     assert call(None, None) == EXPECTED[operation]
@@ -142,7 +142,7 @@ def test_no_list_of_files_is_no_empty_application(
 ) -> None:
     reply(lambda method, path: (200, wrong))
     with (
-        Connection(Vespa("http://127.0.0.1", 1), timeout=1) as server,
+        Client(Vespa("http://127.0.0.1", 1), timeout=1) as server,
         pytest.raises(StoreUnavailableError, match="the answer is not Vespa's"),
     ):
         active_schemas(server)
@@ -153,7 +153,7 @@ def test_no_schema_is_no_schema_without_fields(text: bytes, reply: Callable[[Rep
     reply(lambda method, path: (200, LISTED if path.endswith("/content/") else text))
     package = application_package(COLLECTION.schema, COLLECTION.fields, "mine")
     with (
-        Connection(Vespa("http://127.0.0.1", 1), timeout=1) as server,
+        Client(Vespa("http://127.0.0.1", 1), timeout=1) as server,
         pytest.raises(StoreUnavailableError, match="the answer is not Vespa's"),
     ):
         check_nothing_is_lost(server, package)
@@ -164,7 +164,7 @@ def test_a_deployment_is_acknowledged(wrong: Any, reply: Callable[[Reply], None]
     package = application_package(COLLECTION.schema, COLLECTION.fields, "mine")
     reply(lambda method, path: (200, wrong))
     with (
-        Connection(Vespa("http://127.0.0.1", 1), timeout=1) as server,
+        Client(Vespa("http://127.0.0.1", 1), timeout=1) as server,
         pytest.raises(StoreUnavailableError, match="the answer is not Vespa's"),
     ):
         deploy(server, package, changes=False)
