@@ -177,6 +177,7 @@ def probe(collection: Collection) -> dict[str, Any]:
         for path, type_ in collection.fields.items()
     ]
     condition = " and ".join(["parts >= 0", *tests])
+    body: dict[str, Any]
     if Search().sources(query):
         body = query_body(query, Search(), FetchSize(1, 1), condition, signs=signs)
     else:  # ColBERT vectors alone give no candidates
@@ -237,7 +238,7 @@ def ranked(query: Vector, search: Search, candidates: Sequence[Candidate]) -> li
     for candidate in {candidate.id: candidate for best in lists for candidate in best}.values():
         if search.mode == "colbert" and not candidate.parts & PART_COLBERT:
             continue
-        parts = {part: candidate.score(part) for part in search.parts}
+        parts: dict[Part, float] = {part: candidate.score(part) for part in search.parts}
         hybrid = None
         if search.mode == "hybrid":
             score = hybrid = weighted_sum(parts, search.weights)
