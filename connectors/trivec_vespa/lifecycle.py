@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from vespa.application import Vespa
@@ -19,6 +21,8 @@ from trivec_vespa.mapping import description_fields, read_description
 from trivec_vespa.replies import acknowledged, emptied, next_continuation, reading, stored_fields
 from trivec_vespa.schema import application_package
 from trivec_vespa.search import probe
+
+T = TypeVar("T")
 
 _WAIT_SECONDS = 0.5
 
@@ -63,19 +67,10 @@ class Lifecycle:
 
     def read(self) -> Steps[Collection | None]:
         """Return the collection, or None if it does not exist."""
-        try:
-            stored = yield from ask(Request("GET", self.description, stored_fields))
-        except NotFoundError:
+        request = Request("GET", self.description, stored_fields)
+        stored = yield from self._unless_missing(request)
+        if stored is None:
             return None
-        except RefusedError as error:  # 400 for a schema that is not deployed
-            if error.by_vespa:
-                return None
-            raise
-        except StoreUnavailableError:
-            # Until the first deployment only the config server listens.
-            if self._may_deploy and not (yield from ask(self._application_exists)):
-                return None
-            raise
         with reading(f"the description of the collection {self._name!r}"):
             return read_description(stored)
 
@@ -163,23 +158,30 @@ class Lifecycle:
         """
         if (yield from self.read()) is not None:
             return True
-        body = {"yql": "select id from sources * where parts >= 0", "hits": 0}
+        yql = "select id from sources * where parts >= 0"
+        body = {"yql": yql, "hits": 0, "ranking": "unranked"}
+        request = query(body, self._name, allow_partial=True)
+        return (yield from self._unless_missing(request)) is not None
+
+    def _unless_missing(self, request: Request[T]) -> Steps[T | None]:
+        """Send a request; return None if what it asks for does not exist."""
         try:
-            yield from ask(query({**body, "ranking": "unranked"}, self._name, allow_partial=True))
+            answer: T = yield from ask(request)
         except NotFoundError:
-            return False
-        except RefusedError as error:  # there is no such schema, or no such attribute
+            return None
+        except RefusedError as error:  # Vespa has no such schema, or no such attribute
             if error.by_vespa:
-                return False
+                return None
             raise
         except StoreUnavailableError:
+            # Until the first deployment only the config server listens.
             if self._may_deploy and not (yield from ask(self._application_exists)):
-                return False
+                return None
             raise
-        return True
+        return answer
 
-    def _config_server(self) -> Client:
-        return Client(self._config_app, timeout=self._timeout)
+    def _config_server(self) -> closing[Client]:
+        return closing(Client(self._config_app, timeout=self._timeout))
 
     def _application_exists(self) -> bool:
         """Return whether an application is active; also if that cannot be found out."""

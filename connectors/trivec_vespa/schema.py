@@ -116,23 +116,18 @@ def storage_choices(schema: Schema, *, tokens: float, terms: float) -> list[Stor
         tokens: The mean ColBERT vectors of a document.
         terms: The mean lexical terms of a document.
     """
-    choices: list[StorageChoice] = []
-    if schema.dense is not None:
-        name, size = "tensor<bfloat16>", 2.0 * schema.dense
-        choices.append(StorageChoice("vespa", "dense", name, "2 d", size, True))
-    if schema.sparse:
-        name = "weightedset<int> + tensor<float>"
-        choices.append(StorageChoice("vespa", "sparse", name, "8 s + 8 s", 16 * terms, True))
-    if schema.colbert is not None:
-        for name, formula, size_of_number in (
-            ("tensor<bfloat16>", "2 t d", 2.0),
-            ("tensor<bfloat16> + signs", "2 t d + t d / 8", 2.125),
-        ):
-            size = size_of_number * tokens * schema.colbert
-            choices.append(
-                StorageChoice("vespa", "colbert", name, formula, size, size_of_number == 2)
-            )
-    return choices
+    d, t, s = schema.dense or 0, tokens * (schema.colbert or 0), terms
+    choices = (
+        StorageChoice("vespa", "dense", "tensor<bfloat16>", "2 d", 2.0 * d, True),
+        StorageChoice(
+            "vespa", "sparse", "weightedset<int> + tensor<float>", "8 s + 8 s", 16 * s, True
+        ),
+        StorageChoice("vespa", "colbert", "tensor<bfloat16>", "2 t d", 2 * t, True),
+        StorageChoice(
+            "vespa", "colbert", "tensor<bfloat16> + signs", "2 t d + t d / 8", 2.125 * t, False
+        ),
+    )
+    return [choice for choice in choices if choice.part in schema.parts]
 
 
 def check_name(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import nsmallest
@@ -14,10 +14,12 @@ from trivec.collection import Collection
 from trivec.fields import FieldType
 from trivec.filters import Comparison, Op, Scalar
 from trivec.hit import Hit
-from trivec.ranking import is_cut_tied, reciprocal_ranks, weighted_sum
+from trivec.ranking import is_cut_tied, reciprocal_ranks, until_untied, weighted_sum
 from trivec.scores import Scores, Weights
 from trivec.search import Part, Search
+from trivec.stores.steps import Steps
 from trivec.vectors import Vector
+from trivec_vespa.client import Request
 from trivec_vespa.filters import render
 from trivec_vespa.mapping import (
     PART_COLBERT,
@@ -27,7 +29,7 @@ from trivec_vespa.mapping import (
     signed_ids,
     wand_weights,
 )
-from trivec_vespa.replies import Fields, finite, reading
+from trivec_vespa.replies import Fields, Result, finite, reading
 from trivec_vespa.schema import HYBRID, HYBRID_SIGNS, MAX_HITS, UNION, stores_signs
 
 _ANY_VALUE: dict[FieldType, Scalar] = {
@@ -42,46 +44,6 @@ _SOURCES = {
     "dense": "({{targetHits:{n}}}nearestNeighbor(dense_rep,q_dense))",
     "sparse": "({{targetHits:{n}}}wand(lexical_ws,@q_tokens))",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class FetchSize:
-    """How much to ask of Vespa for one query.
-
-    Args:
-        target: How many candidates each source gives on each content node.
-        hits: How many documents to return.
-    """
-
-    target: int
-    hits: int
-
-    @classmethod
-    def of_target(cls, target: int) -> FetchSize:
-        """Return the size at which one content node returns all candidates of both sources."""
-        return cls(target, min(2 * target, MAX_HITS))
-
-    def for_all(self, total: int, returned: int) -> FetchSize | None:
-        """Return the size that returns all that Vespa found, if it found more than it returned.
-
-        Several content nodes find more than one does.
-
-        Args:
-            total: How many documents Vespa found.
-            returned: How many of them it returned.
-        """
-        if total > returned >= self.hits < MAX_HITS:
-            return FetchSize(self.target, min(total, MAX_HITS))
-        return None
-
-
-def first_target(search: Search) -> int:
-    """Return how many candidates to ask each source for at first.
-
-    They are enough on one content node unless scores are equal: a few more than the search wants,
-    since `wand` ranks by rounded weights and HNSW may miss some documents.
-    """
-    return min(search.source_limit + max(16, search.source_limit // 8), MAX_HITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +73,19 @@ class Candidate:
 
 
 def query_body(
-    query: Vector, search: Search, size: FetchSize, condition: str, *, signs: bool
+    query: Vector, search: Search, target: int, hits: int, condition: str, *, signs: bool
 ) -> dict[str, Any]:
     """Return the body of the Vespa query that answers a search.
 
     Args:
         query: A query that fits the collection and gives candidates.
         search: What to search for.
-        size: How much to ask for.
+        target: How many candidates each source gives on each content node.
+        hits: How many documents to return.
         condition: The filter in YQL, or "".
         signs: Whether ColBERT scores are estimated from the signs of the token vectors.
     """
-    union = " or ".join(_SOURCES[part].format(n=size.target) for part in search.sources(query))
+    union = " or ".join(_SOURCES[part].format(n=target) for part in search.sources(query))
     colbert = "colbert" in search.scored_parts(query)
     # "colbert" has no weights of its own; dense and sparse scores decide which documents Vespa
     # keeps if there are too many.
@@ -132,8 +95,8 @@ def query_body(
         "yql": f"select id, text, metadata from sources * where ({union})"
         + (f" and {condition}" if condition else ""),
         "ranking": profile if colbert else UNION,
-        "ranking.rerankCount": size.hits,
-        "hits": size.hits,
+        "ranking.rerankCount": hits,
+        "hits": hits,
         "input.query(w_dense)": weights.dense,
         "input.query(w_sparse)": weights.sparse,
     }
@@ -179,7 +142,7 @@ def probe(collection: Collection) -> dict[str, Any]:
     condition = " and ".join(["parts >= 0", *tests])
     body: dict[str, Any]
     if Search().sources(query):
-        body = query_body(query, Search(), FetchSize(1, 1), condition, signs=signs)
+        body = query_body(query, Search(), 1, 1, condition, signs=signs)
     else:  # ColBERT vectors alone give no candidates
         yql = f"select id from sources * where {condition}"
         body = {"yql": yql, "ranking": HYBRID_SIGNS if signs else HYBRID}
@@ -203,6 +166,53 @@ def read_candidates(hits: Iterable[Fields]) -> list[Candidate]:
             scores = {str(name): finite(value) for name, value in features.items()}
             candidates.append(Candidate(fields, scores, int(scores["attribute(parts)"])))
     return candidates
+
+
+def answer(
+    queries: Sequence[Vector],
+    search: Search,
+    condition: str,
+    request: Callable[[Mapping[str, Any]], Request[Result]],
+    *,
+    signs: bool,
+) -> Steps[list[list[Hit]]]:
+    """Answer queries exactly, asking for more where documents of equal scores may be missing.
+
+    Args:
+        queries: Queries that fit the collection.
+        search: What to search for.
+        condition: The filter in YQL, or "".
+        request: Returns the request of a query with a body.
+        signs: Whether ColBERT scores are estimated from the signs of the token vectors.
+    """
+
+    def fetch(targets: Mapping[int, int]) -> Steps[dict[int, list[Candidate]]]:
+        candidates: dict[int, list[Candidate]] = {}
+        # One content node finds no more than these; several may, and then all are asked for.
+        limits = {row: min(2 * target, MAX_HITS) for row, target in targets.items()}
+        while limits:
+            bodies = [
+                query_body(queries[row], search, targets[row], limit, condition, signs=signs)
+                for row, limit in limits.items()
+            ]
+            results: Sequence[Result] = yield [request(body) for body in bodies]
+            larger: dict[int, int] = {}
+            for (row, limit), result in zip(limits.items(), results, strict=True):
+                candidates[row] = read_candidates(result.hits)
+                if result.total > len(candidates[row]) >= limit < MAX_HITS:
+                    larger[row] = min(result.total, MAX_HITS)
+            limits = larger
+        return candidates
+
+    def tied(row: int, candidates: Sequence[Candidate], target: int) -> bool:
+        return is_tied(queries[row], search, candidates, target)
+
+    rows = [row for row, query in enumerate(queries) if search.sources(query)]
+    # A few more than the search wants, since `wand` ranks by rounded weights and HNSW may miss
+    # some documents.
+    target = min(search.source_limit + max(16, search.source_limit // 8), MAX_HITS)
+    answers = yield from until_untied(rows, target, fetch, tied, most=MAX_HITS)
+    return [ranked(query, search, answers.get(row, [])) for row, query in enumerate(queries)]
 
 
 def is_tied(query: Vector, search: Search, candidates: Sequence[Candidate], target: int) -> bool:

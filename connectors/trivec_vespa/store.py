@@ -24,7 +24,6 @@ from trivec.errors import (
 from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
-from trivec.ranking import until_untied
 from trivec.schema import Schema
 from trivec.search import Search
 from trivec.stores.backend import Backend, Stepwise
@@ -52,18 +51,11 @@ from trivec_vespa.mapping import (
 from trivec_vespa.options import VespaOptions, application
 from trivec_vespa.replies import Result, Visit, next_continuation, reading, visited
 from trivec_vespa.schema import MAX_HITS, check_name, storage_choices, stores_signs
-from trivec_vespa.search import (
-    Candidate,
-    FetchSize,
-    first_target,
-    is_tied,
-    query_body,
-    ranked,
-    read_candidates,
-)
+from trivec_vespa.search import answer
 
 _PAGE = 1000  # ids that one query of `delete_where` finds
 _VISITED = 1024  # the most documents that one visit may ask for
+_QUERIES = 64  # whose hits fit in memory together
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,30 +330,10 @@ class VespaBackend(Backend[Collection]):
     ) -> Steps[list[list[Hit]]]:
         condition = "" if search.filter is None else render(search.filter, collection.fields)
         signs = stores_signs(collection.colbert)
-
-        def fetch(targets: Mapping[int, int]) -> Steps[dict[int, list[Candidate]]]:
-            candidates: dict[int, list[Candidate]] = {}
-            sizes = {row: FetchSize.of_target(target) for row, target in targets.items()}
-            while sizes:
-                results: Sequence[Result] = yield [
-                    self._query(query_body(queries[row], search, size, condition, signs=signs))
-                    for row, size in sizes.items()
-                ]
-                larger = {}
-                for (row, size), result in zip(sizes.items(), results, strict=True):
-                    candidates[row] = read_candidates(result.hits)
-                    more = size.for_all(result.total, len(candidates[row]))
-                    if more is not None:
-                        larger[row] = more
-                sizes = larger
-            return candidates
-
-        def tied(row: int, candidates: list[Candidate], target: int) -> bool:
-            return is_tied(queries[row], search, candidates, target)
-
-        rows = [row for row, vector in enumerate(queries) if search.sources(vector)]
-        answers = yield from until_untied(rows, first_target(search), fetch, tied, most=MAX_HITS)
-        hits = [ranked(vector, search, answers.get(i, [])) for i, vector in enumerate(queries)]
+        hits: list[list[Hit]] = []
+        for start in range(0, len(queries), _QUERIES):
+            batch = queries[start : start + _QUERIES]
+            hits += yield from answer(batch, search, condition, self._query, signs=signs)
         if not all(hits):
             yield from self._check_exists()
         return hits

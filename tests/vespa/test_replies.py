@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -142,7 +143,7 @@ def test_no_list_of_files_is_no_empty_application(
 ) -> None:
     reply(lambda method, path: (200, wrong))
     with (
-        Client(Vespa("http://127.0.0.1", 1), timeout=1) as server,
+        closing(Client(Vespa("http://127.0.0.1", 1), timeout=1)) as server,
         pytest.raises(StoreUnavailableError, match="the answer is not Vespa's"),
     ):
         active_schemas(server)
@@ -153,7 +154,7 @@ def test_no_schema_is_no_schema_without_fields(text: bytes, reply: Callable[[Rep
     reply(lambda method, path: (200, LISTED if path.endswith("/content/") else text))
     package = application_package(COLLECTION.schema, COLLECTION.fields, "mine")
     with (
-        Client(Vespa("http://127.0.0.1", 1), timeout=1) as server,
+        closing(Client(Vespa("http://127.0.0.1", 1), timeout=1)) as server,
         pytest.raises(StoreUnavailableError, match="the answer is not Vespa's"),
     ):
         check_nothing_is_lost(server, package)
@@ -164,7 +165,7 @@ def test_a_deployment_is_acknowledged(wrong: Any, reply: Callable[[Reply], None]
     package = application_package(COLLECTION.schema, COLLECTION.fields, "mine")
     reply(lambda method, path: (200, wrong))
     with (
-        Client(Vespa("http://127.0.0.1", 1), timeout=1) as server,
+        closing(Client(Vespa("http://127.0.0.1", 1), timeout=1)) as server,
         pytest.raises(StoreUnavailableError, match="the answer is not Vespa's"),
     ):
         deploy(server, package, changes=False)
