@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from vespa.application import Vespa
 
@@ -25,6 +25,10 @@ QUERIES = "/search/"
 _MARGIN_SECONDS = 5.0  # the client waits this much longer than Vespa, to receive Vespa's own answer
 
 
+def _raised(error: StoreError) -> NoReturn:
+    raise error
+
+
 @dataclass(frozen=True, slots=True)
 class Request(Generic[T]):
     """One HTTP request to Vespa.
@@ -37,7 +41,7 @@ class Request(Generic[T]):
         body: Returns the JSON to send, when the request is sent; or the bytes of a ZIP file.
         parameters: Of the URL.
         is_text: Whether `reply` gets the answer as a text instead of JSON.
-        failed: Returns what an error means, or raises it.
+        failed: Returns what an error means, or raises it; the latter by default.
     """
 
     method: Method
@@ -46,7 +50,7 @@ class Request(Generic[T]):
     body: Callable[[], Mapping[str, Any]] | bytes | None = None
     parameters: Mapping[str, str | int] = field(default_factory=dict)
     is_text: bool = False
-    failed: Callable[[StoreError], T] | None = None
+    failed: Callable[[StoreError], T] = _raised
 
 
 def query(body: Mapping[str, Any], name: str, *, allow_partial: bool = False) -> Request[Result]:
@@ -104,9 +108,9 @@ class Client:
             seconds = request_seconds(self._timeout + _MARGIN_SECONDS)
             return self._workers.call(self._work(request, seconds), seconds)
         except TimeoutError:
-            return _failed(request, self._late(request, seconds))
+            return request.failed(self._late(request, seconds))
         except StoreError as error:
-            return _failed(request, error)
+            return request.failed(error)
 
     async def asend(self, request: Request[T]) -> T:
         """Send one request; the event loop runs on."""
@@ -115,9 +119,9 @@ class Client:
             seconds = request_seconds(self._timeout + _MARGIN_SECONDS)
             return await self._workers.acall(self._work(request, seconds), seconds)
         except TimeoutError:
-            return _failed(request, self._late(request, seconds))
+            return request.failed(self._late(request, seconds))
         except StoreError as error:
-            return _failed(request, error)
+            return request.failed(error)
 
     def _work(self, request: Request[T], seconds: float) -> Callable[[Event], T]:
         """Return a function that sends the request and reads the answer, for another thread."""
@@ -146,8 +150,8 @@ class Client:
             if answer.status >= 300:
                 raise refusal(answer, request.path, where)
             with understood(where, answer):
-                text = answer.content.decode() if request.is_text else json_of(answer.content)
-                return request.reply(text, request.path)
+                value = answer.content.decode() if request.is_text else json_of(answer.content)
+                return request.reply(value, request.path)
 
         return work
 
@@ -157,10 +161,3 @@ class Client:
 
     def _where(self, request: Request[Any]) -> str:
         return f"{request.method} {self._transport.address}{request.path}"
-
-
-def _failed(request: Request[T], error: StoreError) -> T:
-    """Return what an error means to a request, or raise it."""
-    if request.failed is None:
-        raise error
-    return request.failed(error)

@@ -32,7 +32,7 @@ TextErrors = Literal["error", "replace"]
 U+FFFD in their place."""
 
 # com.yahoo.text.Text: control characters except tab, line feed and carriage return, and the
-# code points that Unicode keeps for itself.
+# code points that Unicode reserves.
 _REFUSED = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\ufdd0-\ufddf"
     + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
@@ -193,15 +193,15 @@ def feed_fields(
         row: The row of its vectors.
         collection: The declared fields, and whether signs of the token vectors are stored.
     """
+    present: list[str] = []
     fields: dict[str, object] = {
         "id": document.id,
         "text": cleaned_text(document.text),
         "metadata": _REFUSED.sub(
             lambda match: json.dumps(match[0])[1:-1], metadata_json(document.metadata)
         ),
-        "present": [],
+        "present": present,
     }
-    present: list[str] = []
     for path, type_ in collection.fields.items():
         values = metadata_values(document.metadata, path)
         if values:
@@ -209,7 +209,6 @@ def feed_fields(
             if "" in values:  # no query can ask for an empty string
                 present.append(path + "=")
             fields[attribute_name(path)] = _attribute(values, type_)
-    fields["present"] = present
     parts = 0
     if vectors.dense is not None and vectors.dense[row].any():
         parts |= PART_DENSE

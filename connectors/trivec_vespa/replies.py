@@ -261,7 +261,7 @@ def searched(answer: object, *, allow_partial: bool, limit: int) -> Result:
 
 
 def query_result(answer: object) -> Result:
-    """Return the result in the answer to a query, which tells of no errors."""
+    """Return the result in the answer to a query, which reports no errors."""
     root: object = _member(answer, "root", dict)
     total = _whole_number(_member(root, "fields", dict), "totalCount")
     coverage: Mapping[str, Any] = _member(root, "coverage", dict)
@@ -281,8 +281,7 @@ def query_result(answer: object) -> Result:
 
 def error_codes(answer: object) -> set[object]:
     """Return the codes of the errors in the answer to a query."""
-    root = answer.get("root") if isinstance(answer, dict) else None
-    errors = root.get("errors") if isinstance(root, dict) else None
+    errors = _errors_of(answer)
     if not errors:
         return set()
     if not isinstance(errors, list):
@@ -293,21 +292,23 @@ def error_codes(answer: object) -> set[object]:
 
 def is_error(answer: object) -> bool:
     """Return whether an answer reports an error in the form of queries or of config servers."""
-    if not isinstance(answer, dict):
-        return False
-    root = answer.get("root")
-    errors = root.get("errors") if isinstance(root, dict) else None
-    return isinstance(errors, list) or isinstance(answer.get("error-code"), str)
+    if isinstance(_errors_of(answer), list):
+        return True
+    return isinstance(answer, dict) and isinstance(answer.get("error-code"), str)
 
 
 def message_of(answer: object) -> str:
     """Return the error messages of an answer, without the stack traces that Vespa adds."""
-    root = answer.get("root") if isinstance(answer, dict) else None
-    errors = root.get("errors") if isinstance(root, dict) else None
+    errors = _errors_of(answer)
     texts = [_error_message(error) for error in errors] if isinstance(errors, list) else []
     if not texts and isinstance(answer, dict) and "message" in answer:
         texts = [str(answer["message"])]
     return ("; ".join(texts) or "no message")[:_MOST_CHARACTERS]
+
+
+def _errors_of(answer: object) -> object:
+    root = answer.get("root") if isinstance(answer, dict) else None
+    return root.get("errors") if isinstance(root, dict) else None
 
 
 def _error_message(error: object) -> str:

@@ -10,7 +10,6 @@ from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.fields import FieldType, field_types
 from trivec.schema import Schema
-from trivec.stores.storage import StorageChoice
 
 try:
     from vespa import package as vp
@@ -106,28 +105,6 @@ def application_package(
 def stores_signs(colbert: ColbertStorage | None) -> bool:
     """Return whether a collection stores the signs of its token vectors beside them."""
     return colbert is not None and colbert.bits == 1
-
-
-def storage_choices(schema: Schema, *, tokens: float, terms: float) -> list[StorageChoice]:
-    """Return the ways to store vectors and the bytes that they take.
-
-    Args:
-        schema: Which vectors there are.
-        tokens: The mean ColBERT vectors of a document.
-        terms: The mean lexical terms of a document.
-    """
-    d, t, s = schema.dense or 0, tokens * (schema.colbert or 0), terms
-    choices = (
-        StorageChoice("vespa", "dense", "tensor<bfloat16>", "2 d", 2.0 * d, True),
-        StorageChoice(
-            "vespa", "sparse", "weightedset<int> + tensor<float>", "8 s + 8 s", 16 * s, True
-        ),
-        StorageChoice("vespa", "colbert", "tensor<bfloat16>", "2 t d", 2 * t, True),
-        StorageChoice(
-            "vespa", "colbert", "tensor<bfloat16> + signs", "2 t d + t d / 8", 2.125 * t, False
-        ),
-    )
-    return [choice for choice in choices if choice.part in schema.parts]
 
 
 def check_name(name: str) -> str:

@@ -50,7 +50,7 @@ from trivec_vespa.mapping import (
 )
 from trivec_vespa.options import VespaOptions, application
 from trivec_vespa.replies import Result, Visit, next_continuation, reading, visited
-from trivec_vespa.schema import MAX_HITS, check_name, storage_choices, stores_signs
+from trivec_vespa.schema import MAX_HITS, check_name, stores_signs
 from trivec_vespa.search import answer
 
 _PAGE = 1000  # ids that one query of `delete_where` finds
@@ -152,7 +152,15 @@ class VespaBackend(Backend[Collection]):
         cls, schema: Schema, *, tokens: float, terms: float
     ) -> Sequence[StorageChoice]:
         """Return the ways to store vectors and the bytes that they take; for `trivec plan`."""
-        return storage_choices(schema, tokens=tokens, terms=terms)
+        choice = partial(StorageChoice, "vespa")
+        tensor, numbers = "tensor<bfloat16>", tokens * (schema.colbert or 0)
+        choices = (
+            choice("dense", tensor, "2 d", 2.0 * (schema.dense or 0), True),
+            choice("sparse", "weightedset<int> + tensor<float>", "8 s + 8 s", 16 * terms, True),
+            choice("colbert", tensor, "2 t d", 2 * numbers, True),
+            choice("colbert", f"{tensor} + signs", "2 t d + t d / 8", 2.125 * numbers, False),
+        )
+        return [offered for offered in choices if offered.part in schema.parts]
 
     # --- the collection ------------------------------------------------------------------------
 
