@@ -1,7 +1,7 @@
 """A server in Vespa's place that answers wrongly, late, or not at all.
 
-Whatever it does, a call ends in time with an error of ours, or with the right result; nothing
-counts as written, found or absent unless Vespa says so.
+Whatever it does, a call ends in time, with an error of trivec or with the right result. A document
+counts as written, found or missing only if Vespa says so.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _error(call: Callable[[], object]) -> TrivecError:
-    """Return the error of a call, which must be one of ours, come in time, and be readable."""
+    """Return the error of a call, which must be a TrivecError, come in time, and be readable."""
     started = time.monotonic()
     with pytest.raises(TrivecError) as caught:
         call()

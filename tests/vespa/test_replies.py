@@ -1,4 +1,4 @@
-"""Answers with one member missing or wrong: an error of ours, or it does not matter."""
+"""Answers with one member missing or wrong: an error of trivec, or no effect."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from trivec_vespa.workers import Workers
 
 WRONG: tuple[Any, ...] = (None, True, 5, -1, 0.5, 1e999, "", "x", [], {}, [None], {"x": 1})
 CONTENT = {"text", "metadata", "matchfeatures", "totalCount"}
-"""What may be anything of its kind, which gives another result."""
+"""Members that may have any value of their type, with another result."""
 HITS = {
     ("root", "children", row, *rest)
     for row in (0, 1)
     for rest in ((), ("fields",), ("fields", "id"))
 }
-"""Documents that may have been deleted meanwhile, or be others."""
+"""Parts of hits that may be missing or others, since documents are deleted and written."""
 ENVELOPE = {(), ("pathId",), ("id",), ("fields",), ("documents",)}
-"""What an answer about documents must have."""
+"""Members that an answer about documents must have."""
 
 Path = tuple[str | int, ...]
 Reply = Callable[[str, str], tuple[int, Any]]
@@ -50,7 +50,7 @@ def _nodes(value: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def _changed(value: Any, path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield an answer with something else at one place, or nothing."""
+    """Yield an answer with each wrong value in place of one member, and without the member."""
     if not path:
         yield from ((repr(wrong), wrong) for wrong in WRONG)
         return
