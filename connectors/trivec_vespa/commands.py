@@ -19,6 +19,7 @@ from trivec.cli.options import (
     notes,
     print_json,
 )
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection, Page
 from trivec.document import Document
 from trivec.encoders import TextEncoder
@@ -28,9 +29,14 @@ from trivec.schema import Schema
 from trivec.stores.registry import open_store, store_schemes
 
 Name = Annotated[str, typer.Option(help="The collection, which is the name of the schema.")]
-Binary = Annotated[bool, typer.Option(help="Also keep the signs of the token vectors.")]
+Bits = Annotated[
+    int,
+    typer.Option(
+        "--colbert-bits", help="16, or 1 to also keep the signs of the token vectors, and use them."
+    ),
+]
 
-FEED_PART = 256  # documents encoded at once
+BATCH = 256  # documents encoded at once
 
 
 def vespa_app(
@@ -40,14 +46,14 @@ def vespa_app(
     dense: Annotated[int, typer.Option(help="The dense dimension; 0 for none.")] = 1024,
     sparse: Annotated[bool, typer.Option(help="Whether there are lexical weights.")] = True,
     colbert: Annotated[int, typer.Option(help="The ColBERT dimension; 0 for none.")] = 1024,
-    binary: Binary = False,
+    colbert_bits: Bits = 16,
     as_json: AsJson = False,
 ) -> None:
     """Write a Vespa application package, for `vespa deploy` or to merge into your own."""
-    from trivec_vespa.schema import write_application
+    from trivec_vespa.files import write_application
 
     schema = Schema(dense=dense or None, sparse=sparse, colbert=colbert or None)
-    write_application(schema, fields_of(field), name, directory, binary_colbert=binary)
+    write_application(schema, fields_of(field), name, directory, colbert=_storage(colbert_bits))
     if as_json:
         print_json({"directory": str(directory), "schema": name})
     else:
@@ -63,12 +69,13 @@ def vespa_feed(
     model: ModelFlags,
     reading: SourceFlags,
     field: Fields = None,
-    binary: Binary = False,
+    colbert_bits: Bits = 16,
     as_json: AsJson = False,
 ) -> None:
     """Write documents with their vectors as a feed: of a collection, or of a file to encode."""
-    from trivec_vespa.mapping import write_feed
+    from trivec_vespa.files import write_feed
 
+    storage = _storage(colbert_bits)
     is_store = source.partition(":")[0] in store_schemes()
     read = inputs_of(stores=[source]) if is_store else inputs_of(source, model.folder)
     check_output(output, inputs=read, what="OUTPUT")
@@ -78,23 +85,21 @@ def vespa_feed(
                 f"{source!r} is a collection; {', '.join(vars(reading))} are options for files"
             )
         with open_store(source) as store:
-            collection = Collection(store.schema, fields_of(field) or store.fields)
-            pages = store.scan(with_vectors=True)
+            declared = fields_of(field) or store.fields
+            collection = Collection(store.schema, declared, storage)
             count = write_feed(
-                pages, output, name=name, collection=collection, binary_colbert=binary
+                store.scan(with_vectors=True), output, name=name, collection=collection
             )
     else:
         fields = fields_of(field)
         documents = reading.open(source, fields)
         documents.check()
         encoder = model.load()
-        collection = Collection(encoder.schema, fields)
         count = write_feed(
             _encoded(documents.documents(), encoder),
             output,
             name=name,
-            collection=collection,
-            binary_colbert=binary,
+            collection=Collection(encoder.schema, fields, storage),
         )
     if as_json:
         print_json({"documents": count, "output": str(output)})
@@ -103,5 +108,14 @@ def vespa_feed(
 
 
 def _encoded(documents: Iterator[Document], encoder: TextEncoder) -> Iterator[Page]:
-    while part := list(islice(documents, FEED_PART)):
-        yield Page(part, encoder.encode_documents([document.text for document in part]))
+    while batch := list(islice(documents, BATCH)):
+        yield Page(batch, encoder.encode_documents([document.text for document in batch]))
+
+
+def _storage(bits: int) -> ColbertStorage:
+    """Return how Vespa keeps token vectors, or raise `InvalidOptionError` if it cannot."""
+    from trivec_vespa.store import VespaBackend
+
+    storage = ColbertStorage(bits=bits)
+    VespaBackend.limits.check_colbert(storage)
+    return storage

@@ -15,11 +15,9 @@ from trivec.filters.integers import at_least, at_most
 from trivec_vespa.mapping import microseconds, refused_text
 from trivec_vespa.schema import attribute_name
 
-__all__ = ["render", "string_literal"]
-
 _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _TO_ESCAPE = re.compile(r'[\\"\n\r\t]')
-_PUNCTUATION = re.compile(r"[!-/:-@\[-^`{-~]")  # all of ASCII's but "_", which is a letter here
+_PUNCTUATION = re.compile(r"[!-/:-@\[-^`{-~]")  # all ASCII punctuation except "_"
 _LONG = range(-(2**63), 2**63)
 _EXACT = 2**53  # up to it every integer is a float64
 
@@ -63,7 +61,7 @@ def _joined(word: str, parts: Sequence[str], empty: str) -> str:
 
 
 def _comparison(
-    path: str, op: Op, value: Scalar | tuple[Scalar, ...] | None, kind: FieldType
+    path: str, op: Op, value: Scalar | tuple[Scalar, ...] | None, type_: FieldType
 ) -> str:
     name = attribute_name(path)
     if op is Op.EXISTS:
@@ -71,26 +69,26 @@ def _comparison(
     listed = list(value) if isinstance(value, tuple) else [] if value is None else [value]
     if op is Op.TEXT:
         text = str(listed[0])
-        # RE2 finds the pattern anywhere, and minds the case because the attribute is `cased`.
+        # RE2 finds the pattern anywhere in the string; case counts since the attribute is `cased`.
         pattern = _PUNCTUATION.sub(r"\\\g<0>", text)
         return "false" if refused_text(text) else f"{name} matches {string_literal(pattern)}"
     if op in (Op.EQ, Op.IN):
-        if kind.item is FieldType.STR:
-            return _string_in(path, name, [str(one) for one in listed])
-        if kind is FieldType.BOOL:  # what is not set reads as false
-            tests = [f"{name} = {'true' if one else 'false'}" for one in dict.fromkeys(listed)]
+        if type_.item is FieldType.STR:
+            return _string_in(path, name, [str(item) for item in listed])
+        if type_ is FieldType.BOOL:  # an attribute without a value reads as false
+            tests = [f"{name} = {'true' if item else 'false'}" for item in dict.fromkeys(listed)]
             return _with_value(path, _joined("or", tests, "false")) if tests else "false"
-        if kind is FieldType.FLOAT:  # `in` takes no floats
-            return _joined("or", [_float_equals(name, one) for one in listed], "false")
+        if type_ is FieldType.FLOAT:  # `in` takes no floats
+            return _joined("or", [_float_equals(name, item) for item in listed], "false")
         whole = [integer for integer in map(_integer, listed) if integer is not None]
         test = f"{name} in ({', '.join(map(str, whole))})" if whole else "false"
         # Vespa gives an attribute without a value the lowest number.
-        return _with_value(path, test) if _LONG[0] in whole and not kind.is_list else test
-    return _ordering(path, name, op, listed[0], kind)
+        return _with_value(path, test) if _LONG[0] in whole and not type_.is_list else test
+    return _ordering(path, name, op, listed[0], type_)
 
 
 def _string_in(path: str, name: str, values: Sequence[str]) -> str:
-    """`in` compares whole strings as they are: no tokens, no stems, no lower case."""
+    """Return a test by `in`, which compares whole strings: no tokens, no stems, with their case."""
     stored = [string_literal(v) for v in values if v and not refused_text(v)]
     tests = [f"{name} in ({', '.join(stored)})"] if stored else []
     if "" in values:
@@ -98,26 +96,26 @@ def _string_in(path: str, name: str, values: Sequence[str]) -> str:
     return _joined("or", tests, "false")
 
 
-def _ordering(path: str, name: str, op: Op, value: Scalar, kind: FieldType) -> str:
+def _ordering(path: str, name: str, op: Op, value: Scalar, type_: FieldType) -> str:
     low = op in (Op.GT, Op.GTE)
     exact = _exact(value)
-    if kind is FieldType.FLOAT:
+    if type_ is FieldType.FLOAT:
         number: int | float = float(exact)
     else:
         number = math.ceil(exact) if low else math.floor(exact)
         if number not in _LONG:
             return _has(path) if low == (number < 0) else "false"
         if abs(number) > _EXACT:
-            return _large_ordering(path, name, op, exact, kind)
+            return _large_ordering(path, name, op, exact, type_)
     if number != exact:  # the literal is the nearest value that the attribute can hold
         op = (Op.GT if low else Op.LTE) if number < exact else (Op.GTE if low else Op.LT)
     test = f"{name} {op} {number!r}"
     # Vespa gives an attribute without a value the lowest number.
-    return test if kind.is_list else _with_value(path, test)
+    return test if type_.is_list else _with_value(path, test)
 
 
-def _large_ordering(path: str, name: str, op: Op, exact: Fraction, kind: FieldType) -> str:
-    """Compare with a bound that Vespa (8.700) would round to a float64, integers of 64 bits too."""
+def _large_ordering(path: str, name: str, op: Op, exact: Fraction, type_: FieldType) -> str:
+    """Compare with a bound that Vespa (8.700) would round to a float64, even in 64-bit fields."""
     if op in (Op.GT, Op.GTE):
         first = math.floor(exact) + 1 if op is Op.GT else math.ceil(exact)
         bound, listed = at_least(first) if first in _LONG else (None, range(0))
@@ -129,7 +127,7 @@ def _large_ordering(path: str, name: str, op: Op, exact: Fraction, kind: FieldTy
     if listed:
         tests.append(f"{name} in ({', '.join(map(str, listed))})")
     test = _joined("or", tests, "false")
-    return test if kind.is_list else _with_value(path, test)
+    return test if type_.is_list else _with_value(path, test)
 
 
 def _has(entry: str) -> str:

@@ -1,4 +1,4 @@
-"""Documents and vectors as Vespa's JSON."""
+"""Documents and vectors as Vespa's JSON, and back."""
 
 from __future__ import annotations
 
@@ -6,55 +6,33 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection, Page
 from trivec.document import Document, metadata_json
-from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.errors import InvalidDocumentError
 from trivec.fields import FieldType
 from trivec.filters import metadata_values, parse_datetime
-from trivec.outputs import written_beside
-from trivec.rows import Tokens
+from trivec.rows import Float, SparseRows, TokenRows, Tokens
+from trivec.schema import Schema
 from trivec.vectors import Vectors
-from trivec_vespa.schema import SPARSE_SCALE, attribute_name, check_name
-
-__all__ = [
-    "PART_COLBERT",
-    "PART_DENSE",
-    "PART_SPARSE",
-    "TextErrors",
-    "check_numbers",
-    "check_text",
-    "cleaned_text",
-    "describe",
-    "document_key",
-    "document_path",
-    "feed_fields",
-    "float_hex",
-    "microseconds",
-    "refused_text",
-    "sign_hex",
-    "signed_ids",
-    "storable_ids",
-    "to_bfloat16",
-    "wand_weights",
-    "write_feed",
-]
+from trivec_vespa.replies import Fields, finite, json_of, reading
+from trivec_vespa.schema import SPARSE_SCALE, attribute_name, stores_signs
 
 PART_DENSE, PART_SPARSE, PART_COLBERT = 1, 2, 4
 """The bits of the attribute `parts`."""
 
 TextErrors = Literal["error", "replace"]
-"""What to do with a text that holds characters which Vespa refuses: refuse it too, or put U+FFFD
-in their place."""
+"""What happens to a text with characters that Vespa refuses: "error" refuses it, "replace" puts
+U+FFFD in their place."""
 
 # com.yahoo.text.Text: control characters except tab, line feed and carriage return, and the
-# code points that Unicode keeps for itself.
+# code points that Unicode reserves.
 _REFUSED = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\ufdd0-\ufddf"
     + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
@@ -70,7 +48,7 @@ def to_bfloat16(values: NDArray[np.floating]) -> NDArray[np.uint16]:
     """Round to the nearest bfloat16, ties to even; finite values stay finite.
 
     Vespa itself cuts the lower bits off, which shortens unit vectors of 1,024 dimensions to
-    0.9972; rounded they keep 1.00000.
+    0.9972; when they are rounded, the length is 1.00000.
 
     Args:
         values: Any shape.
@@ -126,7 +104,7 @@ def microseconds(moment: datetime) -> int:
 def document_path(name: str, id: str) -> str:
     """Return the path of a document in `/document/v1`.
 
-    The ids "." and ".." would be taken for path segments, encoded or not: they get a "~".
+    Servers remove the path segments "." and "..", encoded or not, so these two ids get a "~".
 
     >>> document_path("articles", "a/b?")
     '/document/v1/articles/articles/docid/a%2Fb%3F'
@@ -141,17 +119,17 @@ def document_key(id: str) -> str:
 
 def refused_text(text: str) -> str | None:
     """Return the first character that Vespa refuses in a string, as U+ and its number."""
-    found = _REFUSED.search(text)
-    return None if found is None else f"U+{ord(found[0]):04X}"
+    match = _REFUSED.search(text)
+    return None if match is None else f"U+{ord(match[0]):04X}"
 
 
 def cleaned_text(text: str) -> str:
-    """Return a text with U+FFFD in the place of each character that Vespa refuses."""
+    """Return a text with U+FFFD instead of each character that Vespa refuses."""
     return _REFUSED.sub("\ufffd", text)
 
 
 def storable_ids(ids: Iterable[str]) -> list[str]:
-    """Return the ids that a document can have; Vespa answers 400 to a request for another one."""
+    """Return the ids that a document can have; Vespa answers 400 to a request for any other."""
     return [id for id in ids if refused_text(id) is None]
 
 
@@ -160,15 +138,20 @@ def check_text(
 ) -> None:
     """Check that Vespa takes a document's strings.
 
+    Args:
+        document: The document.
+        fields: The declared fields.
+        text_errors: Whether refused characters of the text are an error.
+
     Raises:
-        InvalidDocumentError: If the id, a declared field, or the text (unless it is to be
-            cleaned) holds a character that Vespa refuses.
+        InvalidDocumentError: If the id, a declared field, or the text (unless it is cleaned later)
+            holds a character that Vespa refuses.
     """
     strings = {"id": document.id}
     if text_errors == "error":
         strings["text"] = document.text
-    for path, kind in fields.items():
-        if kind.item is FieldType.STR:
+    for path, type_ in fields.items():
+        if type_.item is FieldType.STR:
             strings[f"field {path!r}"] = "".join(map(str, metadata_values(document.metadata, path)))
     for what, value in strings.items():
         bad = refused_text(value)
@@ -183,11 +166,11 @@ def check_numbers(document: Document, fields: Mapping[str, FieldType]) -> None:
     """Check that Vespa keeps the numbers of declared fields as they are.
 
     Raises:
-        InvalidDocumentError: If a field declared float holds an integer that is no float64, which
-            Vespa would round, so that filters would take it for its neighbours.
+        InvalidDocumentError: If a field declared float holds an integer that is no float64. Vespa
+            would round it, and filters could not tell it from its neighbours.
     """
-    for path, kind in fields.items():
-        if kind is FieldType.FLOAT:
+    for path, type_ in fields.items():
+        if type_ is FieldType.FLOAT:
             for value in metadata_values(document.metadata, path):
                 if isinstance(value, int) and int(float(value)) != value:
                     raise InvalidDocumentError(
@@ -197,37 +180,35 @@ def check_numbers(document: Document, fields: Mapping[str, FieldType]) -> None:
 
 
 def feed_fields(
-    document: Document, vectors: Vectors, row: int, collection: Collection, *, binary: bool
+    document: Document, vectors: Vectors, row: int, collection: Collection
 ) -> dict[str, object]:
     """Return a document's fields as Vespa's feed takes them.
 
-    Tensors go as hex, which Vespa reads 20 times as fast as numbers: 2.2 instead of 46.6 ms for
+    Tensors are hex, which Vespa reads 20 times as fast as numbers: 2.2 instead of 46.6 ms for
     200 x 1,024 values.
 
     Args:
         document: The document, whose strings are checked.
         vectors: The batch that holds its vectors.
-        row: Where.
-        collection: The declared fields.
-        binary: Whether the signs of the token vectors are stored too.
+        row: The row of its vectors.
+        collection: The declared fields, and whether signs of the token vectors are stored.
     """
+    present: list[str] = []
     fields: dict[str, object] = {
         "id": document.id,
         "text": cleaned_text(document.text),
         "metadata": _REFUSED.sub(
-            lambda found: json.dumps(found[0])[1:-1], metadata_json(document.metadata)
+            lambda match: json.dumps(match[0])[1:-1], metadata_json(document.metadata)
         ),
-        "present": [],
+        "present": present,
     }
-    present: list[str] = []
-    for path, kind in collection.fields.items():
+    for path, type_ in collection.fields.items():
         values = metadata_values(document.metadata, path)
         if values:
             present.append(path)
-            if "" in values:  # what Vespa cannot be asked for
+            if "" in values:  # no query can ask for an empty string
                 present.append(path + "=")
-            fields[attribute_name(path)] = _attribute(values, kind)
-    fields["present"] = present
+            fields[attribute_name(path)] = _attribute(values, type_)
     parts = 0
     if vectors.dense is not None and vectors.dense[row].any():
         parts |= PART_DENSE
@@ -244,17 +225,17 @@ def feed_fields(
         if len(tokens):
             parts |= PART_COLBERT
             fields["colbert_rep"] = {"blocks": _blocks(_bfloat16_hex(tokens), len(tokens))}
-            if binary:
+            if stores_signs(collection.colbert):
                 fields["colbert_bin"] = {"blocks": _blocks(sign_hex(tokens), len(tokens))}
     fields["parts"] = parts
     return fields
 
 
-def _attribute(values: Sequence[Any], kind: FieldType) -> object:
-    if kind is FieldType.DATETIME:
+def _attribute(values: Sequence[Any], type_: FieldType) -> object:
+    if type_ is FieldType.DATETIME:
         moment = parse_datetime(values[0])
         return None if moment is None else microseconds(moment)
-    return list(values) if kind.is_list else values[0]
+    return list(values) if type_.is_list else values[0]
 
 
 def _bfloat16_hex(values: NDArray[np.floating]) -> str:
@@ -270,15 +251,95 @@ def _blocks(text: str, count: int) -> dict[str, str]:
     return {str(i): text[i * width : (i + 1) * width] for i in range(count)}
 
 
-# --- what the collection says of itself ----------------------------------------------------------
+# --- stored documents ----------------------------------------------------------------------------
 
 
-def describe(collection: Collection, *, binary: bool) -> dict[str, object]:
-    """Return the fields of the one document that describes the collection.
+def document_from(fields: Fields) -> Document:
+    """Return the document of a hit or of a stored document; Vespa leaves empty strings out.
 
-    Vespa has no interface that tells a client what a schema holds. This document lies in a
-    namespace of its own and lacks `parts`, by which counting leaves it out; without vectors no
-    search can find it.
+    Raises:
+        StoreError: If it is not as trivec stores documents.
+    """
+    with reading(f"the document {str(fields.get('id'))[:300]!r}"):
+        metadata = fields.get("metadata")
+        parsed: Any = json_of("{}" if metadata in (None, "") else metadata)
+        return Document(fields["id"], fields.get("text", ""), parsed)
+
+
+def read_page(stored: Sequence[Fields], schema: Schema, *, with_vectors: bool) -> Page:
+    """Return stored documents, read as `format.tensors=hex`, with their vectors.
+
+    Args:
+        stored: The fields of each document.
+        schema: Which vectors there are.
+        with_vectors: Whether they were read.
+
+    Raises:
+        StoreError: If one of them is not as trivec stores documents, or has other vectors.
+    """
+    documents = [document_from(fields) for fields in stored]
+    if not with_vectors:
+        return Page(documents, None)
+    dense = np.zeros((len(stored), schema.dense or 0), np.float32)
+    weights: list[dict[int, float]] = []
+    tokens: list[Float] = []
+    for row, fields in enumerate(stored):
+        with reading(f"the document {documents[row].id!r}"):
+            if schema.dense is not None and "dense_rep" in fields:
+                dense[row] = _rows([fields["dense_rep"]["values"]], schema.dense)[0]
+            if schema.sparse:
+                weights.append(_weights(fields["lexical_rep"]) if "lexical_rep" in fields else {})
+            if schema.colbert is not None:
+                blocks = fields["colbert_rep"]["blocks"] if "colbert_rep" in fields else {}
+                ordered = [blocks[label] for label in sorted(blocks, key=int)]
+                tokens.append(_rows(ordered, schema.colbert))
+    vectors = Vectors(
+        dense=None if schema.dense is None else dense,
+        sparse=SparseRows.from_dicts(weights) if schema.sparse else None,
+        colbert=None
+        if schema.colbert is None
+        else TokenRows.from_arrays(tokens, dim=schema.colbert),
+    )
+    return Page(documents, vectors)
+
+
+def _rows(texts: Sequence[object], dim: int) -> Float:
+    """Return vectors from the hex of each, float32 (n, dim).
+
+    Raises:
+        ValueError: If one has another length, or holds a number that is not finite.
+    """
+    for text in texts:
+        if not isinstance(text, str) or len(text) != 4 * dim:
+            got = f"{len(text)} digits" if isinstance(text, str) else f"a {type(text).__name__}"
+            raise ValueError(f"a vector of {dim} bfloat16 takes {4 * dim} digits of hex, got {got}")
+    rows = from_hex("".join(map(str, texts))).reshape(len(texts), dim)
+    if not np.isfinite(rows).all():
+        raise ValueError("a vector holds a number that is not finite")
+    return rows
+
+
+def _weights(tensor: Mapping[str, Any]) -> dict[int, float]:
+    """Return lexical weights by vocabulary id, checked."""
+    weights = {int(label): finite(weight) for label, weight in tensor["cells"].items()}
+    SparseRows.from_dicts([weights])
+    return weights
+
+
+def from_hex(text: str) -> Float:
+    """Return the float32 values of bfloat16 hex, four digits each."""
+    bits = np.frombuffer(bytes.fromhex(text), ">u2").astype(np.uint32) << 16
+    return bits.view(np.float32)
+
+
+# --- the description of the collection -----------------------------------------------------------
+
+
+def description_fields(collection: Collection) -> dict[str, object]:
+    """Return the fields of the document that describes the collection.
+
+    Vespa has no interface that tells a client what a schema holds. This document is in its own
+    namespace and lacks `parts`, so counts leave it out; without vectors no search finds it.
     """
     schema = collection.schema
     about = {
@@ -286,53 +347,20 @@ def describe(collection: Collection, *, binary: bool) -> dict[str, object]:
         "sparse": schema.sparse,
         "colbert": schema.colbert,
         "model": schema.model,
-        "binary_colbert": binary,
+        "binary_colbert": stores_signs(collection.colbert),
         "fields": collection.fields,
     }
     return {"metadata": json.dumps(about)}
 
 
-# --- files -------------------------------------------------------------------------------------
-
-
-def write_feed(
-    pages: Iterable[Page],
-    path: str | Path,
-    *,
-    name: str,
-    collection: Collection,
-    binary_colbert: bool = False,
-    text_errors: TextErrors = "error",
-) -> int:
-    """Write documents as JSON lines, for `vespa feed` of the Vespa CLI.
-
-    Args:
-        pages: Documents with their vectors, such as `store.scan(with_vectors=True)`.
-        path: The file, which is replaced when everything is written.
-        name: The collection.
-        collection: What it holds.
-        binary_colbert: Whether the collection stores the signs of the token vectors.
-        text_errors: What to do with a text that holds characters which Vespa refuses.
-
-    Returns:
-        How many documents were written.
-
-    Raises:
-        InvalidDocumentError: If Vespa would refuse a document's strings, or round its numbers.
-        InvalidOptionError: If a page came without vectors.
-        OutputError: If the file cannot be written; one that was there stays.
-    """
-    check_name(name)
-    count = 0
-    with written_beside(path) as file:
-        for documents, vectors in pages:
-            if vectors is None:
-                raise InvalidOptionError("the pages hold no vectors; scan(with_vectors=True)")
-            for row, document in enumerate(documents):
-                check_text(document, collection.fields, text_errors)
-                check_numbers(document, collection.fields)
-                fields = feed_fields(document, vectors, row, collection, binary=binary_colbert)
-                put = {"put": f"id:{name}:{name}::{document_key(document.id)}", "fields": fields}
-                file.write(f"{json.dumps(put, ensure_ascii=False)}\n".encode())
-                count += 1
-    return count
+def read_description(fields: Fields) -> Collection:
+    """Return the collection from the fields of its description."""
+    about: Any = json_of(fields["metadata"])
+    schema = Schema(
+        dense=about["dense"], sparse=about["sparse"], colbert=about["colbert"], model=about["model"]
+    )
+    types = {path: FieldType(type_) for path, type_ in about["fields"].items()}
+    signs = about["binary_colbert"]
+    if not isinstance(signs, bool):
+        raise TypeError(f"binary_colbert is {signs!r:.100}")
+    return Collection(schema, types, ColbertStorage(bits=1 if signs else 16))

@@ -1,7 +1,7 @@
-"""What Vespa's answers of status 200 hold, as its documentation says.
+"""Vespa's answers of status 200, checked against its documentation.
 
-A proxy or a load balancer in between may answer in Vespa's place, and its answer may be cut short.
-So an answer counts only if it is what the operation answers with; see
+A proxy or a load balancer in between may answer in Vespa's place, and an answer may be cut short.
+So an answer counts only if it is one that the operation can have; see
 https://docs.vespa.ai/en/reference/document-v1-api-reference.html,
 https://docs.vespa.ai/en/reference/default-result-format.html and
 https://docs.vespa.ai/en/reference/deploy-rest-api-v2.html.
@@ -18,43 +18,21 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from trivec.errors import StoreError
+from trivec.errors import IncompleteResultError, StoreError, StoreUnavailableError
 from trivec.plain import MALFORMED
-
-__all__ = [
-    "Fields",
-    "Result",
-    "Visit",
-    "WrongReplyError",
-    "acknowledged",
-    "deployed",
-    "emptied",
-    "error_codes",
-    "file_paths",
-    "finite",
-    "go_on",
-    "is_about",
-    "is_error",
-    "json_of",
-    "message_of",
-    "query_result",
-    "reading",
-    "schema_text",
-    "stored_fields",
-    "visited",
-]
 
 T = TypeVar("T")
 Fields = Mapping[str, Any]
 """The fields of a document or of a hit."""
 
 _MOST_CHARACTERS = 1000  # of a message of Vespa's
+_TIMEOUT_CODE, _NO_BACKEND_CODES = 12, frozenset({0, 2, 10})
 _FOLDER = re.compile(r"/document/v1/([^/]+)/([^/]+)/docid")
 _SCHEMA = re.compile(r"^\s*(?:schema|search)\s+\w+", re.MULTILINE)
 
 
 class WrongReplyError(Exception):
-    """An answer is not what the operation answers with; the message says what it lacks."""
+    """An answer is none that the operation can have; the message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +50,13 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A query's answer: how many documents match, the fields of those asked for, the coverage."""
+    """The answer to a query.
+
+    Args:
+        total: How many documents match.
+        hits: The fields of the hits.
+        coverage: Which part of the documents was searched.
+    """
 
     total: int
     hits: Sequence[Fields]
@@ -82,11 +66,11 @@ class Result:
 # --- JSON --------------------------------------------------------------------------------------
 
 
-def json_of(content: str | bytes) -> Any:  # noqa: ANN401 - that is what JSON is
+def json_of(content: str | bytes) -> Any:  # noqa: ANN401 - JSON holds any value
     """Return the value of JSON in UTF-8.
 
     Raises:
-        ValueError: If it is none, or one that Python cannot hold.
+        ValueError: If it is not JSON, or Python cannot hold the value.
 
     Example:
         >>> json_of(b'{"a": [1.5, null]}')
@@ -95,20 +79,20 @@ def json_of(content: str | bytes) -> Any:  # noqa: ANN401 - that is what JSON is
     try:
         return json.loads(content, parse_constant=_no_number)
     except RecursionError as error:
-        raise ValueError("its brackets lie too deep in one another") from error
+        raise ValueError("its brackets are nested too deeply") from error
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
-def _member(answer: object, name: str, kind: type[T]) -> T:
-    """Return one member of an object, which must be there and of a type."""
+def _member(answer: object, name: str, type_: type[T]) -> T:
+    """Return one member of a JSON object, which must exist and be of a type."""
     if not isinstance(answer, dict):
         raise WrongReplyError("it is no JSON object")
     value = answer.get(name)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise WrongReplyError(f"its {name!r} is no {kind.__name__}")
+    if not isinstance(value, type_) or (isinstance(value, bool) and type_ is not bool):
+        raise WrongReplyError(f"its {name!r} is no {type_.__name__}")
     return value
 
 
@@ -120,10 +104,10 @@ def _whole_number(answer: object, name: str) -> int:
 
 
 def finite(value: object) -> float:
-    """Return a number of Vespa's as a float.
+    """Return a number from Vespa as a float.
 
     Raises:
-        ValueError: If it is none, or not finite.
+        ValueError: If it is no number, or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{str(value)[:40]!r} is no finite number")
@@ -132,13 +116,13 @@ def finite(value: object) -> float:
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn whatever goes wrong while something stored is read into an error that names it.
+    """Turn the errors of reading stored content into one that names it.
 
     Args:
-        what: Whose content it is.
+        what: What is read.
 
     Raises:
-        StoreError: If the content is of another kind than what trivec stores.
+        StoreError: If the content is not as trivec stores it.
     """
     try:
         yield
@@ -156,15 +140,15 @@ def reading(what: str) -> Iterator[None]:
 
 def is_about(answer: object, path: str) -> bool:
     """Return whether an answer of `/document/v1` is about this path."""
-    told = answer.get("pathId") if isinstance(answer, dict) else None
-    return isinstance(told, str) and unquote(told) == unquote(path)
+    answered = answer.get("pathId") if isinstance(answer, dict) else None
+    return isinstance(answered, str) and unquote(answered) == unquote(path)
 
 
 def acknowledged(answer: object, path: str) -> None:
     """Check that a put or a removal of the document under a path is acknowledged.
 
-    >>> told = {"pathId": "/document/v1/n/t/docid/a%2Fb", "id": "id:n:t::a/b"}
-    >>> acknowledged(told, "/document/v1/n/t/docid/a%2Fb")
+    >>> answer = {"pathId": "/document/v1/n/t/docid/a%2Fb", "id": "id:n:t::a/b"}
+    >>> acknowledged(answer, "/document/v1/n/t/docid/a%2Fb")
     >>> acknowledged({}, "/document/v1/n/t/docid/a%2Fb")
     Traceback (most recent call last):
     ...
@@ -190,18 +174,18 @@ def visited(answer: object, path: str) -> Visit:
     parts = _FOLDER.fullmatch(path)
     prefix = f"id:{parts[1]}:{parts[2]}::" if parts is not None else ""
     documents: list[tuple[str, Fields]] = []
-    for found in _member(answer, "documents", list):
-        id = _member(found, "id", str)
+    for document in _member(answer, "documents", list):
+        id = _member(document, "id", str)
         if not id.startswith(prefix):
-            raise WrongReplyError(f"it holds {id[:300]!r}, which does not lie there")
-        documents.append((id.removeprefix(prefix), _fields(found)))
+            raise WrongReplyError(f"it holds {id[:300]!r}, which is not under this path")
+        documents.append((id.removeprefix(prefix), _fields(document)))
     if len(documents) != _whole_number(answer, "documentCount"):
         raise WrongReplyError("it holds more or fewer documents than its 'documentCount'")
     return Visit(documents, page.continuation)
 
 
 def emptied(answer: object, path: str) -> Visit:
-    """Return what one page of a removal by a visit answers, which has no documents."""
+    """Return one page of a removal by a visit, which names no documents."""
     _check_path(answer, path)
     _whole_number(answer, "documentCount")
     if not isinstance(answer, dict) or "continuation" not in answer:
@@ -212,24 +196,25 @@ def emptied(answer: object, path: str) -> Visit:
     return Visit((), continuation)
 
 
-def go_on(page: Visit, parameters: dict[str, str | int]) -> bool:
-    """Note in a visit's parameters where its next page starts; return whether there is one.
+def next_continuation(page: Visit, continuation: object) -> str | None:
+    """Return where the next page of a visit starts; None after the last.
+
+    Args:
+        page: The page.
+        continuation: Where this page started.
 
     Raises:
-        StoreError: If that is the place where this page started.
+        StoreError: If the next page would start there again.
     """
-    if page.continuation is None:
-        return False
-    if page.continuation == parameters.get("continuation"):
+    if page.continuation is not None and page.continuation == continuation:
         raise StoreError(f"Vespa's visit stays at one place: {page.continuation[:100]!r}")
-    parameters["continuation"] = page.continuation
-    return True
+    return page.continuation
 
 
 def _check_path(answer: object, path: str) -> None:
-    told = _member(answer, "pathId", str)
+    answered = _member(answer, "pathId", str)
     if not is_about(answer, path):
-        raise WrongReplyError(f"its 'pathId' is {told[:300]!r}")
+        raise WrongReplyError(f"its 'pathId' is {answered[:300]!r}")
 
 
 def _fields(answer: object) -> Fields:
@@ -240,8 +225,43 @@ def _fields(answer: object) -> Fields:
 # --- queries -----------------------------------------------------------------------------------
 
 
+def searched(answer: object, *, allow_partial: bool, limit: int) -> Result:
+    """Return the result of a query, whose status may be 200 although it failed.
+
+    Args:
+        answer: The whole answer.
+        allow_partial: Whether it may stem from a part of the documents.
+        limit: How many hits were asked for.
+
+    Raises:
+        StoreUnavailableError: If Vespa timed out or found no node.
+        IncompleteResultError: If a part of the documents was not searched.
+        StoreError: If there is another error.
+        WrongReplyError: If it is no answer of Vespa's.
+    """
+    codes = error_codes(answer)
+    if codes:
+        message = f"Vespa's query failed: {message_of(answer)}"
+        if codes <= {_TIMEOUT_CODE, *_NO_BACKEND_CODES}:
+            raise StoreUnavailableError(message)
+        raise StoreError(message)
+    result = query_result(answer)
+    if not result.coverage["full"]:
+        if allow_partial:
+            return result
+        degraded = json.dumps(result.coverage.get("degraded", {}))[:300]
+        raise IncompleteResultError(
+            f"Vespa searched {str(result.coverage.get('coverage'))[:20]} % of the documents "
+            f"({degraded}); raise `timeout`, or pass allow_partial=True to take such answers"
+        )
+    # All hits may have been deleted between the two phases of the query; asking again shows it.
+    if limit and result.total and not result.hits:
+        raise WrongReplyError(f"it counts {result.total} documents and holds none")
+    return result
+
+
 def query_result(answer: object) -> Result:
-    """Return what a query's answer without errors holds."""
+    """Return the result in the answer to a query, which reports no errors."""
     root: object = _member(answer, "root", dict)
     total = _whole_number(_member(root, "fields", dict), "totalCount")
     coverage: Mapping[str, Any] = _member(root, "coverage", dict)
@@ -260,9 +280,8 @@ def query_result(answer: object) -> Result:
 
 
 def error_codes(answer: object) -> set[object]:
-    """Return the codes of the errors that a query's answer tells of."""
-    root = answer.get("root") if isinstance(answer, dict) else None
-    errors = root.get("errors") if isinstance(root, dict) else None
+    """Return the codes of the errors in the answer to a query."""
+    errors = _errors_of(answer)
     if not errors:
         return set()
     if not isinstance(errors, list):
@@ -272,25 +291,27 @@ def error_codes(answer: object) -> set[object]:
 
 
 def is_error(answer: object) -> bool:
-    """Return whether an answer tells of an error as queries and config servers do."""
-    if not isinstance(answer, dict):
-        return False
-    root = answer.get("root")
-    errors = root.get("errors") if isinstance(root, dict) else None
-    return isinstance(errors, list) or isinstance(answer.get("error-code"), str)
+    """Return whether an answer reports an error in the form of queries or of config servers."""
+    if isinstance(_errors_of(answer), list):
+        return True
+    return isinstance(answer, dict) and isinstance(answer.get("error-code"), str)
 
 
 def message_of(answer: object) -> str:
-    """Return what an answer says went wrong, without the stack traces that Vespa adds."""
-    root = answer.get("root") if isinstance(answer, dict) else None
-    errors = root.get("errors") if isinstance(root, dict) else None
-    texts = [_told(error) for error in errors] if isinstance(errors, list) else []
+    """Return the error messages of an answer, without the stack traces that Vespa adds."""
+    errors = _errors_of(answer)
+    texts = [_error_message(error) for error in errors] if isinstance(errors, list) else []
     if not texts and isinstance(answer, dict) and "message" in answer:
         texts = [str(answer["message"])]
     return ("; ".join(texts) or "no message")[:_MOST_CHARACTERS]
 
 
-def _told(error: object) -> str:
+def _errors_of(answer: object) -> object:
+    root = answer.get("root") if isinstance(answer, dict) else None
+    return root.get("errors") if isinstance(root, dict) else None
+
+
+def _error_message(error: object) -> str:
     if not isinstance(error, dict):
         return str(error)
     return str(error.get("message") or error.get("summary") or error)
@@ -300,26 +321,26 @@ def _told(error: object) -> str:
 
 
 def deployed(answer: object, path: str) -> None:
-    """Check that a config server has activated what it was sent."""
+    """Check that a config server has activated the package."""
     _member(answer, "message", str)
 
 
 def file_paths(answer: object, path: str) -> list[str]:
-    """Return the paths of an active application's files, sorted, from the list of their URLs."""
+    """Return the paths of an active application's files, sorted; the answer lists their URLs."""
     if not isinstance(answer, list):
         raise WrongReplyError("it is no JSON array")
     paths: list[str] = []
     for url in answer:
         if not isinstance(url, str) or "/content/" not in url:
-            raise WrongReplyError("it holds something else than URLs of files")
+            raise WrongReplyError("it holds an item that is no URL of a file")
         paths.append(urlsplit(url).path.partition("/content/")[2])
     if "services.xml" not in paths:
-        raise WrongReplyError("it lacks services.xml, which each application has")
+        raise WrongReplyError("it lacks services.xml, which every application has")
     return sorted(path for path in paths if path and not path.endswith("/"))
 
 
-def schema_text(text: str) -> str:
-    """Return a text that is one of a schema."""
+def schema_text(text: str, path: str) -> str:
+    """Return the text of a schema."""
     if not _SCHEMA.search(text):
         raise WrongReplyError("it is no schema")
     return text

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
-from trivec.errors import InvalidOptionError, MissingDependencyError, OutputError
+from trivec.colbert_storage import ColbertStorage
+from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.fields import FieldType, field_types
-from trivec.outputs import make_folder
 from trivec.schema import Schema
 
 try:
@@ -21,19 +18,6 @@ except ImportError as error:
         f"Vespa's client is not installed ({error}); run: pip install 'trivec[vespa]'"
     ) from error
 
-__all__ = [
-    "APPLICATION",
-    "HYBRID",
-    "HYBRID_BINARY",
-    "MAX_HITS",
-    "SPARSE_SCALE",
-    "UNION",
-    "application_package",
-    "attribute_name",
-    "check_name",
-    "write_application",
-]
-
 APPLICATION = "trivec"
 """The application's name; its clusters are `trivec_container` and `trivec_content`."""
 
@@ -41,16 +25,16 @@ UNION = "union"
 """The rank profile of the dense and the sparse score."""
 HYBRID = "hybrid"
 """The rank profile that adds the ColBERT score in a second phase."""
-HYBRID_BINARY = "hybrid_binary"
+HYBRID_SIGNS = "hybrid_binary"
 """The same with the ColBERT score estimated from the signs of the token vectors."""
 
 MAX_HITS = 10_000
-"""The most hits of one query; Vespa's own default of 400 is less than k=1000 needs."""
+"""The most hits of one query; Vespa's own default of 400 is not enough for k=1000."""
 
 SPARSE_SCALE = 10_000
-"""Lexical weights times this are the integers that `wand` takes, which refuses floats. The
-largest relative error of a product of 8 terms is 0.03 % (3 % at a scale of 100); it only
-decides which documents are candidates, their score is computed from the floats."""
+"""Lexical weights times this are the integer weights of `wand`, which refuses floats. The largest
+relative error of a product of 8 terms is 0.03 % (3 % at a scale of 100). It only affects which
+documents are candidates; their scores are computed from the floats."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ATTRIBUTES = {
@@ -63,8 +47,8 @@ _ATTRIBUTES = {
     FieldType.LIST_INT: "array<long>",
 }
 _FAST_SEARCH = ["fast-search"]
-# `rank: filter` lets the content node keep only bit vectors. pyvespa 1.2 has no word for
-# `dictionary`, which must tell cases apart as `match` does; this is the last line of a field.
+# `rank: filter` lets the content node keep only bit vectors. pyvespa 1.2 has no option for
+# `dictionary`, which must be cased as `match` is, so it is appended to the last line of a field.
 _FILTER = "filter"
 _CASED_FILTER = "filter\n    dictionary {\n        btree\n        cased\n    }"
 
@@ -74,23 +58,23 @@ def application_package(
     fields: Mapping[str, type | FieldType],
     name: str,
     *,
-    binary_colbert: bool = False,
+    colbert: ColbertStorage | None = None,
 ) -> vp.ApplicationPackage:
     """Return the application package of one collection.
 
-    To put the collection into an application of your own, add `package.schemas[0]` to it and set
+    To put the collection into your own application, add `package.schemas[0]` to it and set
     `maxHits` in its query profile as `package.query_profile` does.
 
     Args:
         schema: Which vectors the collection holds; usually `encoder.schema`.
         fields: The metadata that filters use, as for `Store.create`.
         name: The collection, which becomes the schema's name.
-        binary_colbert: Whether to store the signs of the token vectors too, 1 bit per dimension,
-            with the rank profile that estimates ColBERT scores from them.
+        colbert: How token vectors are kept: `ColbertStorage(bits=1)` also stores their signs, 1 bit
+            per dimension, with a rank profile that estimates ColBERT scores from them.
 
     Raises:
-        InvalidOptionError: If the name or a field cannot be one of Vespa's, or the ColBERT
-            dimension is no multiple of 8 with `binary_colbert`.
+        InvalidOptionError: If Vespa cannot have the name or a field, or the ColBERT dimension is no
+            multiple of 8 with `bits=1`.
 
     Example:
         >>> package = application_package(Schema(dense=8, sparse=True, colbert=8), {}, "articles")
@@ -98,16 +82,17 @@ def application_package(
         ['union', 'hybrid']
     """
     check_name(name)
-    if binary_colbert and (schema.colbert is None or schema.colbert % 8):
+    signs = stores_signs(colbert)
+    if signs and (schema.colbert is None or schema.colbert % 8):
         raise InvalidOptionError(
-            f"binary_colbert needs ColBERT vectors whose dimension is a multiple of 8, "
+            f"ColbertStorage(bits=1) needs ColBERT vectors whose dimension is a multiple of 8, "
             f"not {schema.colbert}"
         )
     declared = field_types(fields)
     document = vp.Document(
-        [*_base_fields(), *_vector_fields(schema, binary_colbert), *_metadata_fields(declared)]
+        [*_base_fields(), *_vector_fields(schema, signs), *_metadata_fields(declared)]
     )
-    profiles = _profiles(schema, binary_colbert)
+    profiles = _profiles(schema, signs)
     for profile in profiles:
         _check_identifiers(profile, [field.name for field in document.fields])
     return vp.ApplicationPackage(
@@ -117,42 +102,9 @@ def application_package(
     )
 
 
-def write_application(
-    schema: Schema,
-    fields: Mapping[str, type | FieldType],
-    name: str,
-    directory: str | Path,
-    *,
-    binary_colbert: bool = False,
-) -> None:
-    """Write the application package into a folder, for `vespa deploy` of the Vespa CLI.
-
-    Args:
-        schema: Which vectors the collection holds.
-        fields: The metadata that filters use.
-        name: The collection.
-        directory: A folder that is empty or does not exist.
-        binary_colbert: As for `application_package`.
-
-    Raises:
-        InvalidOptionError: If the folder holds something already.
-        OutputError: If it cannot be written.
-    """
-    folder = Path(directory)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidOptionError(f"{str(directory)!r} is not an empty folder; give a new one")
-    package = application_package(schema, fields, name, binary_colbert=binary_colbert)
-    new = Path(os.path.realpath(folder))
-    try:
-        make_folder(new.parent)
-        # Beside the folder, so that a run that fails leaves nothing in it.
-        with tempfile.TemporaryDirectory(dir=new.parent, prefix=".trivec-") as scratch:
-            package.to_files(Path(scratch))
-            make_folder(new)
-            for one in Path(scratch).iterdir():
-                one.replace(new / one.name)
-    except OSError as error:
-        raise OutputError(f"{str(directory)!r} cannot be written: {error}") from error
+def stores_signs(colbert: ColbertStorage | None) -> bool:
+    """Return whether a collection stores the signs of its token vectors beside them."""
+    return colbert is not None and colbert.bits == 1
 
 
 def check_name(name: str) -> str:
@@ -179,9 +131,9 @@ def _base_fields() -> list[vp.Field]:
         vp.Field("id", "string", ["summary", "attribute"], attribute=_FAST_SEARCH,
                  match=["word", "cased"], rank=_CASED_FILTER),
         vp.Field("text", "string", ["summary", "index"], index="enable-bm25"),
-        # The metadata as it was given, in JSON; what filters read lies in attributes.
+        # The metadata as it was given, in JSON; filters read attributes.
         vp.Field("metadata", "string", ["summary"]),
-        # Which vectors the document has: a missing tensor scores 0, and so may a present one.
+        # Which vectors the document has: a missing tensor scores 0, but so may another one.
         vp.Field("parts", "int", ["attribute"], attribute=_FAST_SEARCH),
         # The declared fields that have a value: Vespa cannot ask whether an attribute is set.
         vp.Field("present", "array<string>", ["attribute"], attribute=_FAST_SEARCH,
@@ -189,14 +141,14 @@ def _base_fields() -> list[vp.Field]:
     ]  # fmt: skip
 
 
-def _vector_fields(schema: Schema, binary: bool) -> list[vp.Field]:
+def _vector_fields(schema: Schema, signs: bool) -> list[vp.Field]:
     fields = []
     if schema.dense is not None:
         hnsw = vp.HNSW("prenormalized-angular", 16, 200)
         tensor = f"tensor<bfloat16>(x[{schema.dense}])"
         fields.append(vp.Field("dense_rep", tensor, ["attribute", "index"], ann=hnsw))
     if schema.sparse:
-        # `rank: filter` would take `wand` off its fast path.
+        # Without `rank: filter`, which would disable the fast path of `wand`.
         weights = vp.Field("lexical_ws", "weightedset<int>", ["attribute"], attribute=_FAST_SEARCH)
         exact = vp.Field(
             "lexical_rep", "tensor<float>(t{})", ["attribute"], attribute=["fast-rank"]
@@ -205,7 +157,7 @@ def _vector_fields(schema: Schema, binary: bool) -> list[vp.Field]:
     if schema.colbert is not None:
         tensor = f"tensor<bfloat16>(dt{{}}, x[{schema.colbert}])"
         fields.append(vp.Field("colbert_rep", tensor, ["attribute"], attribute=["paged"]))
-    if binary and schema.colbert is not None:
+    if signs and schema.colbert is not None:
         tensor = f"tensor<int8>(dt{{}}, x[{schema.colbert // 8}])"
         fields.append(vp.Field("colbert_bin", tensor, ["attribute"]))
     return fields
@@ -214,29 +166,29 @@ def _vector_fields(schema: Schema, binary: bool) -> list[vp.Field]:
 def _metadata_fields(declared: Mapping[str, FieldType]) -> list[vp.Field]:
     taken: dict[str, str] = {}
     fields = []
-    for path, kind in declared.items():
+    for path, type_ in declared.items():
         name = attribute_name(path)
-        # Vespa looks names up without case.
+        # Vespa ignores the case of names.
         other = taken.setdefault(name.lower(), path)
         if other != path:
             raise InvalidOptionError(
                 f"the fields {other!r} and {path!r} would be one attribute {name!r} in Vespa, "
                 "which does not tell '.' from '__' nor upper from lower case"
             )
-        if kind.item is FieldType.STR:
-            field = vp.Field(name, _ATTRIBUTES[kind], ["attribute"], attribute=_FAST_SEARCH,
+        if type_.item is FieldType.STR:
+            field = vp.Field(name, _ATTRIBUTES[type_], ["attribute"], attribute=_FAST_SEARCH,
                              match=["word", "cased"], rank=_CASED_FILTER)  # fmt: skip
-        elif kind is FieldType.BOOL:  # one bit per document, searched without an index
+        elif type_ is FieldType.BOOL:  # one bit per document, searched without an index
             field = vp.Field(name, "bool", ["attribute"])
         else:
             field = vp.Field(
-                name, _ATTRIBUTES[kind], ["attribute"], attribute=_FAST_SEARCH, rank=_FILTER
+                name, _ATTRIBUTES[type_], ["attribute"], attribute=_FAST_SEARCH, rank=_FILTER
             )
         fields.append(field)
     return fields
 
 
-def _profiles(schema: Schema, binary: bool) -> list[vp.RankProfile]:
+def _profiles(schema: Schema, signs: bool) -> list[vp.RankProfile]:
     inputs: list[tuple[str, str] | tuple[str, str, str]] = [
         ("query(w_dense)", "double", "1.0"),
         ("query(w_sparse)", "double", "1.0"),
@@ -257,11 +209,11 @@ def _profiles(schema: Schema, binary: bool) -> list[vp.RankProfile]:
     if schema.colbert is None:
         return profiles
     expressions = {HYBRID: _EXACT}
-    if binary:
-        # For a unit vector of d dimensions sqrt(pi / 2 / d) times the signs estimates its
-        # products without bias; unpack_bits gives 0 and 1, hence 2 * product - sum.
+    if signs:
+        # For a unit vector of d dimensions, sqrt(pi / 2 / d) times the products with its signs is
+        # an unbiased estimate; unpack_bits returns 0 and 1, hence 2 * product - sum.
         factor = math.sqrt(math.pi / 2 / schema.colbert)
-        expressions[HYBRID_BINARY] = f"{factor!r} * ({_BINARY}) / query(q_len)"
+        expressions[HYBRID_SIGNS] = f"{factor!r} * ({_SIGNS}) / query(q_len)"
     for name, expression in expressions.items():
         profiles.append(
             vp.RankProfile(
@@ -283,12 +235,12 @@ def _profiles(schema: Schema, binary: bool) -> list[vp.RankProfile]:
     return profiles
 
 
-# float x float is what Vespa's fused MaxSim takes; bfloat16 on one side falls back to a join.
+# Vespa's fused MaxSim needs float x float; with bfloat16 on one side it falls back to a join.
 _EXACT = (
     "sum(reduce(sum(query(q_colbert) * cell_cast(attribute(colbert_rep), float), x), max, dt), qt)"
     " / query(q_len)"
 )
-_BINARY = (
+_SIGNS = (
     "2 * sum(reduce(sum(query(q_colbert) * unpack_bits(attribute(colbert_bin)), x), max, dt), qt)"
     " - sum(query(q_colbert))"
 )
@@ -302,7 +254,7 @@ _DIMENSIONS = frozenset({"x", "t", "dt", "qt"})
 def _check_identifiers(profile: vp.RankProfile, fields: list[str]) -> None:
     """Raise `InvalidOptionError` for a name that a rank profile uses and nothing defines.
 
-    Vespa's configuration model takes an unknown name for a rank feature and deploys it.
+    Vespa's configuration model takes an unknown name to be a rank feature, and deploys it.
     """
     functions = {function.name: function.expression for function in profile.functions or []}
     inputs = [entry[0].removeprefix("query(").removesuffix(")") for entry in profile.inputs or []]
@@ -314,10 +266,10 @@ def _check_identifiers(profile: vp.RankProfile, fields: list[str]) -> None:
         second,
         *(profile.match_features or []),
     ):
-        for kind, name in _FEATURE.findall(text):
-            if name not in known[kind]:
+        for feature, name in _FEATURE.findall(text):
+            if name not in known[feature]:
                 raise InvalidOptionError(
-                    f"rank profile {profile.name!r}: {kind}({name}) is unknown"
+                    f"rank profile {profile.name!r}: {feature}({name}) is unknown"
                 )
         rest = _FEATURE.sub("", text)
         for name in _WORD.findall(re.sub(r"\de[+-]?\d+", "", rest)):

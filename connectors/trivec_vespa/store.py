@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 from vespa.application import Vespa
 
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
 from trivec.errors import (
-    AuthenticationError,
     CollectionNotFoundError,
     InvalidOptionError,
-    SchemaMismatchError,
     StoreError,
-    StoreFullError,
     StoreUnavailableError,
 )
 from trivec.fields import FieldType
@@ -30,55 +26,52 @@ from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.search import Search
-from trivec.stores.deadline import (
-    DEADLINE_SECONDS,
-    check_seconds,
-    limited,
-)
-from trivec.stores.overflow import Overflow
-from trivec.stores.store import BATCH_BYTES, Store
+from trivec.stores.backend import Backend, Stepwise
+from trivec.stores.deadline import limited
+from trivec.stores.limits import Limits
+from trivec.stores.registry import opener
+from trivec.stores.retry import retrying
+from trivec.stores.steps import Steps, ask, run
+from trivec.stores.storage import StorageChoice
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
-from trivec_vespa.connection import Connection, Method, NotFoundError
+from trivec_vespa.client import Client, Request, query
+from trivec_vespa.documents import checked_fields, deliver, read_request, write_request
 from trivec_vespa.filters import render
 from trivec_vespa.lifecycle import Lifecycle
 from trivec_vespa.mapping import (
-    TextErrors,
     check_numbers,
     check_text,
     cleaned_text,
-    document_key,
-    document_path,
+    document_from,
     feed_fields,
+    read_page,
     storable_ids,
 )
-from trivec_vespa.ranking import Request, answer, needs_more, read_candidates, request
-from trivec_vespa.replies import (
-    Fields,
-    Result,
-    acknowledged,
-    go_on,
-    reading,
-    stored_fields,
-    visited,
-)
-from trivec_vespa.requests import Requests
-from trivec_vespa.schema import APPLICATION, check_name
-from trivec_vespa.stored import document_from, read_page
-
-__all__ = ["VespaStore"]
-
-T = TypeVar("T")
-R = TypeVar("R")
+from trivec_vespa.options import VespaOptions, application
+from trivec_vespa.replies import Result, Visit, next_continuation, reading, visited
+from trivec_vespa.schema import MAX_HITS, check_name, stores_signs
+from trivec_vespa.search import answer
 
 _PAGE = 1000  # ids that one query of `delete_where` finds
 _VISITED = 1024  # the most documents that one visit may ask for
-_TOKEN, _CERT, _KEY = (
-    f"VESPA_CLI_DATA_PLANE_{name}" for name in ("TOKEN", "CERT_FILE", "KEY_FILE")
-)
+_QUERIES = 64  # whose hits fit in memory together
 
 
-class VespaStore(Store):
+@dataclass(frozen=True, slots=True)
+class _Cursor:
+    """How far a scan has come.
+
+    Args:
+        documents: Documents that were visited and belong to the next pages.
+        continuation: Where the next visit starts: "" for the first, None after the last.
+    """
+
+    documents: list[Document] = field(default_factory=list)
+    continuation: str | None = ""
+
+
+class VespaBackend(Backend[Collection]):
     """A collection in Vespa: one schema, which `create` deploys or checks.
 
     One request answers a search: the content nodes find the candidates, compute all parts of their
@@ -89,169 +82,108 @@ class VespaStore(Store):
         app: The application; only its address, certificate, token and headers are used.
         name: The collection, which is the schema's name: a letter or `_`, then letters, digits
             and `_`.
-        deploy: Whether `create` may deploy. If not, it checks what was deployed by other means.
-        config_server: Its address; by default port 19071 of the app's host.
-        content_cluster: The content cluster that holds the collection.
-        binary_colbert: Whether `create` stores the signs of the token vectors too, and searches
-            estimate ColBERT scores from them, without reading the token vectors.
-        text_errors: "error" refuses a text with characters that Vespa refuses, "replace" puts
-            U+FFFD in their place.
-        allow_partial: Whether an answer may stem from a part of the documents.
-        timeout: Seconds that Vespa may take for one request.
-        deploy_timeout: Seconds that a deployment may take until it serves.
-        connections: How many requests are sent at the same time.
-        http2: Whether to speak HTTP/2 on `http://`.
-        colbert_overflow: Has no effect here, since any number of token vectors fits.
-        batch_bytes: The most bytes of documents that are written at the same time; 32 MiB by
-            default.
-        deadline: Seconds that one call may take in all; see `Store`.
+        options: The options.
 
     Raises:
-        InvalidOptionError: If the name or an option is out of range.
+        InvalidOptionError: If Vespa cannot have a schema of this name.
     """
 
-    declared_only = True
-    _checked_name = staticmethod(check_name)
+    limits = Limits(
+        database="Vespa", hits=MAX_HITS, declared_fields_only=True, colbert_bits=(16, 1)
+    )
+    options = VespaOptions
 
-    def __init__(
-        self,
-        app: Vespa,
-        name: str,
-        *,
-        deploy: bool = True,
-        config_server: str | None = None,
-        content_cluster: str = f"{APPLICATION}_content",
-        binary_colbert: bool = False,
-        text_errors: TextErrors = "error",
-        allow_partial: bool = False,
-        timeout: float = 30.0,
-        deploy_timeout: float = 300.0,
-        connections: int = 8,
-        http2: bool = False,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-        deadline: float = DEADLINE_SECONDS,
-    ) -> None:
-        super().__init__(
-            name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes, deadline=deadline
-        )
-        if text_errors not in ("error", "replace"):
-            raise InvalidOptionError(f"text_errors={text_errors!r}; expected 'error' or 'replace'")
-        if connections <= 0:
-            raise InvalidOptionError(f"connections={connections} must be above 0")
-        timeout = check_seconds(timeout, "timeout")
-        deploy_timeout = check_seconds(deploy_timeout, "deploy_timeout")
-        self._cluster = content_cluster
-        self._binary = binary_colbert
-        self._stores_signs = False
-        self._adopts = False
-        self._text_errors: TextErrors = text_errors
-        self._allow_partial = allow_partial
-        self._vespa = Connection(app, timeout=timeout, http2=http2)
-        self._lifecycle = Lifecycle(
+    def __init__(self, app: Vespa, name: str, options: VespaOptions) -> None:
+        super().__init__(check_name(name))
+        self.limits = replace(type(self).limits, connections=options.connections)
+        self._options = options
+        self.client = Client(app, timeout=options.timeout, http2=options.http2)
+        self.lifecycle = Lifecycle(
             app,
-            self._vespa,
+            self.client,
             name,
-            binary=binary_colbert,
-            config_server=config_server,
-            may_deploy=deploy,
-            timeout=deploy_timeout,
+            config_server=options.config_server,
+            may_deploy=options.deploy is not False,
+            timeout=options.deploy_timeout,
         )
-        self._requests = Requests(connections, name)
+
+    # --- opening -------------------------------------------------------------------------------
 
     @classmethod
-    def from_url(
-        cls,
-        url: StoreUrl,
-        *,
-        token: str | None = None,
-        cert: str | None = None,
-        key: str | None = None,
-        deploy: bool | None = None,
-        config_server: str | None = None,
-        content_cluster: str = f"{APPLICATION}_content",
-        binary_colbert: bool = False,
-        text_errors: TextErrors = "error",
-        allow_partial: bool = False,
-        timeout: float = 30.0,
-        deploy_timeout: float = 300.0,
-        connections: int = 8,
-        http2: bool = False,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-        deadline: float = DEADLINE_SECONDS,
-    ) -> Self:
-        """Open `vespa://host:8080/name`, or `vespas://host:443/name` for TLS.
+    def of_app(cls, app: Vespa, name: str, options: VespaOptions) -> Self:
+        """Return the backend of a collection in an application, whose credentials it uses.
 
-        A server whose certificate comes from an authority of your own is trusted if the environment
-        variable `HTTPR_CA_BUNDLE` names the file of that authority (PEM).
+        Args:
+            app: The application.
+            name: The collection.
+            options: The options.
+
+        Raises:
+            InvalidOptionError: If the options hold credentials; and as for the class.
+        """
+        if options.token or options.cert or options.key:
+            raise InvalidOptionError(
+                "token, cert and key are options of open_store; give them to Vespa(...) itself"
+            )
+        return cls(app, name, options)
+
+    @classmethod
+    @override
+    def from_url(cls, url: StoreUrl, options: VespaOptions) -> Self:
+        """Return the backend of `vespa://host:8080/name`, or `vespas://host:443/name` for TLS.
+
+        If your own authority signed the server's certificate, name the file of that authority
+        (PEM) in the environment variable `HTTPR_CA_BUNDLE`.
 
         Args:
             url: The address of the container cluster, and the collection.
-            token: A data plane token, only for `vespas`; by default that of the environment
-                variable `VESPA_CLI_DATA_PLANE_TOKEN`.
-            cert: The file of the client certificate, only for `vespas`; by default
-                `VESPA_CLI_DATA_PLANE_CERT_FILE`.
-            key: The file of its key; by default `VESPA_CLI_DATA_PLANE_KEY_FILE`.
-            deploy: As for the class; by default only for `vespa`.
-            config_server: As for the class.
-            content_cluster: As for the class.
-            binary_colbert: As for the class.
-            text_errors: As for the class.
-            allow_partial: As for the class.
-            timeout: As for the class.
-            deploy_timeout: As for the class.
-            connections: As for the class.
-            http2: As for the class.
-            colbert_overflow: As for the class.
-            batch_bytes: As for the class.
-            deadline: As for the class.
+            options: The options.
 
         Raises:
-            InvalidOptionError: If the URL or an option is out of range.
+            InvalidOptionError: If the URL has no host, a file does not exist, or there are
+                credentials without TLS.
         """
-        if url.host is None:
-            raise InvalidOptionError(
-                f"{url.scheme} needs a server: expected {url.scheme}://host:port/{url.name}"
-            )
-        secure = url.scheme == "vespas"
-        if not secure and (token or cert or key):
-            raise InvalidOptionError("a token or a certificate needs TLS: use vespas://")
-        if secure:
-            cert, key = cert or os.environ.get(_CERT), key or os.environ.get(_KEY)
-            token = token or (None if cert else os.environ.get(_TOKEN))
-            for option, file in (("cert", cert), ("key", key)):
-                if file is not None and not Path(file).is_file():
-                    raise InvalidOptionError(f"{option}={file!r} is no file")
-        host = f"[{url.host}]" if ":" in url.host else url.host
-        app = Vespa(
-            f"{'https' if secure else 'http'}://{host}",
-            url.port or (443 if secure else 8080),
-            cert=cert,
-            key=key,
-            vespa_cloud_secret_token=token,
-        )
-        return cls(
-            app,
-            url.name,
-            deploy=not secure if deploy is None else deploy,
-            config_server=config_server,
-            content_cluster=content_cluster,
-            binary_colbert=binary_colbert,
-            text_errors=text_errors,
-            allow_partial=allow_partial,
-            timeout=timeout,
-            deploy_timeout=deploy_timeout,
-            connections=connections,
-            http2=http2,
-            colbert_overflow=colbert_overflow,
-            batch_bytes=batch_bytes,
-            deadline=deadline,
-        )
+        deploy = url.scheme != "vespas" if options.deploy is None else options.deploy
+        return cls(application(url, options), url.name, replace(options, deploy=deploy))
 
-    @property
-    def capabilities(self) -> tuple[Capability, ...]:
-        """How Vespa does what databases differ in."""
+    @classmethod
+    @override
+    def storage_choices(
+        cls, schema: Schema, *, tokens: float, terms: float
+    ) -> Sequence[StorageChoice]:
+        """Return the ways to store vectors and the bytes that they take; for `trivec plan`."""
+        choice = partial(StorageChoice, "vespa")
+        tensor, numbers = "tensor<bfloat16>", tokens * (schema.colbert or 0)
+        choices = (
+            choice("dense", tensor, "2 d", 2.0 * (schema.dense or 0), True),
+            choice("sparse", "weightedset<int> + tensor<float>", "8 s + 8 s", 16 * terms, True),
+            choice("colbert", tensor, "2 t d", 2 * numbers, True),
+            choice("colbert", f"{tensor} + signs", "2 t d + t d / 8", 2.125 * numbers, False),
+        )
+        return [offered for offered in choices if offered.part in schema.parts]
+
+    # --- the collection ------------------------------------------------------------------------
+
+    @override
+    def describe(self, declared: Mapping[str, FieldType]) -> Steps[Collection | None]:
+        return (yield from self.lifecycle.read())
+
+    @override
+    def create(self, collection: Collection, *, adopt: bool) -> Collection:
+        self.lifecycle.create(collection, adopt=adopt)
+        return collection
+
+    @override
+    def drop(self) -> Steps[None]:
+        yield from self.lifecycle.drop(self._options.content_cluster, self._in_pages)
+
+    @override
+    def close(self) -> None:
+        self.client.close()
+
+    @override
+    def capabilities(self, collection: Collection) -> tuple[Capability, ...]:
+        signs = stores_signs(collection.colbert)
         return (
             Capability("hybrid", "one request", "parts are match-features of its second phase"),
             Capability(
@@ -260,12 +192,38 @@ class VespaStore(Store):
             Capability("vectors", "bfloat16", "half of float32; scores within 2e-3"),
             Capability(
                 "colbert",
-                "signs" if self._binary else "bfloat16",
-                "1 bit per dimension, estimated" if self._binary else "paged from disk",
+                "signs" if signs else "bfloat16",
+                "1 bit per dimension, estimated" if signs else "paged from disk",
             ),
         )
 
-    def _wire_bytes(self, vectors: Vectors) -> NDArray[np.int64]:
+    def _check_exists(self) -> Steps[None]:
+        """Raise `CollectionNotFoundError` if the collection was dropped, which Vespa does not say.
+
+        Its schema stays deployed: it takes documents, and searches find none.
+        """
+        if (yield from self.lifecycle.read()) is None:
+            raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
+
+    # --- documents -----------------------------------------------------------------------------
+
+    @override
+    def check(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
+        for document in documents:
+            check_text(document, collection.fields, self._options.text_errors)
+            check_numbers(document, collection.fields)
+
+    @override
+    def as_stored(self, document: Document) -> Document:
+        """Return a document as the store gives it back, with U+FFFD for refused characters."""
+        if self._options.text_errors == "error":
+            return document
+        return replace(document, text=cleaned_text(document.text))
+
+    @override
+    def wire_bytes(self, collection: Collection, vectors: Vectors) -> NDArray[np.int64]:
         """Return the bytes of hex and numbers that a document's tensors take in JSON."""
         total = np.full(len(vectors), 500, np.int64)
         if vectors.dense is not None:
@@ -274,230 +232,157 @@ class VespaStore(Store):
             total += 50 * np.diff(vectors.sparse.indptr)  # two fields of "250001": 0.1234567890…
         if vectors.colbert is not None:
             per_token = 4 * vectors.colbert.dim + 10
-            if self._stores_signs:
+            if stores_signs(collection.colbert):
                 per_token += vectors.colbert.dim // 4 + 10
             total += per_token * np.diff(vectors.colbert.indptr)
         return total
 
-    def _check_documents(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        for document in documents:
-            check_text(document, self.fields, self._text_errors)
-            check_numbers(document, self.fields)
+    @override
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> Steps[None]:
+        def fields(row: int) -> dict[str, object]:
+            return {"fields": feed_fields(documents[row], vectors, row, collection)}
 
-    def as_stored(self, document: Document) -> Document:
-        """Return a document as the store gives it back, with U+FFFD for what Vespa refuses."""
-        if self._text_errors == "error":
-            return document
-        return replace(document, text=cleaned_text(document.text))
+        writes = [
+            write_request("POST", self.name, document.id, partial(fields, row))
+            for row, document in enumerate(documents)
+        ]
+        yield from deliver(writes)
+        yield from self._check_exists()  # else another handle's drop() may have left these out
 
-    # --- the collection ------------------------------------------------------------------------
-
-    def _describe(self) -> Collection | None:
-        found = self._lifecycle.read()
-        if found is None:
-            return None
-        collection, self._stores_signs = found
-        if self._binary and not self._stores_signs:
-            raise SchemaMismatchError(
-                f"collection {self.name!r} was created without binary_colbert"
-            )
-        return collection
-
-    def create(
-        self,
-        schema: Schema,
-        *,
-        fields: Mapping[str, type | FieldType] | None = None,
-        exist_ok: bool = False,
-    ) -> None:
-        """Create the collection; see `Store.create`.
-
-        With `exist_ok`, documents that are there without a description, such as those that
-        `vespa feed` wrote, become those of the collection.
-        """
-        self._adopts = exist_ok
-        super().create(schema, fields=fields, exist_ok=exist_ok)
-
-    def _create(self, collection: Collection) -> None:
-        self._lifecycle.create(collection, adopt=self._adopts)
-        self._stores_signs = self._binary
-
-    def _drop(self) -> None:
-        self._lifecycle.drop(self._cluster, self._paged)
-
-    def _check_there(self) -> None:
-        """Raise `CollectionNotFoundError` if the collection was dropped, which Vespa does not tell.
-
-        Its schema stays deployed: it takes documents, and finds none.
-        """
-        if self._lifecycle.read() is None:
-            raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
-
-    def _close(self) -> None:
-        self._requests.close()
-        self._vespa.close()
-
-    # --- documents -----------------------------------------------------------------------------
-
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        collection = self._known()
-
-        def put(row: int) -> None:
-            document = documents[row]
-            fields = feed_fields(document, vectors, row, collection, binary=self._stores_signs)
-            self._send("POST", document.id, json.dumps({"fields": fields}).encode())
-
-        self._requests.deliver(put, range(len(documents)))
-        self._check_there()  # else another handle's drop() may have left these out
-
-    def _send(self, method: Method, id: str, body: bytes | None = None) -> None:
-        """Send one document, whose id errors name."""
-        path = document_path(self.name, id)
-        try:
-            self._vespa.request(method, path, acknowledged, body=body)
-        except (AuthenticationError, StoreFullError, StoreUnavailableError):
-            raise
-        except StoreError as error:
-            # Also for RequestTooLargeError: each document is a request, which half a batch makes
-            # no smaller.
-            raise StoreError(f"document {id!r}: {error}") from error
-
-    def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
-        parameters = self._reading(with_vectors)
-
-        def read(id: str) -> Fields | None:
-            path = document_path(self.name, id)
-            try:
-                fields = self._vespa.request("GET", path, stored_fields, parameters=parameters)
-            except NotFoundError:
-                return None
-            return _checked(fields, document_key(id))
-
-        found = self._requests.each(read, storable_ids(ids))
-        stored = [fields for fields in found if fields is not None]
+    @override
+    def get(self, collection: Collection, ids: Sequence[str], with_vectors: bool) -> Steps[Page]:
+        parameters = self._reading(collection.schema, with_vectors)
+        answers = yield [read_request(self.name, id, parameters) for id in storable_ids(ids)]
+        stored = [fields for fields in answers if fields is not None]
         if not stored:
-            self._check_there()
-        return read_page(stored, self.schema, with_vectors=with_vectors)
+            yield from self._check_exists()
+        return read_page(stored, collection.schema, with_vectors=with_vectors)
 
-    def _reading(self, with_vectors: bool) -> dict[str, str | int]:
-        """Return the parameters of reading documents."""
-        names = ["id", "text", "metadata"]
-        if with_vectors:
-            tensors = {"dense": "dense_rep", "sparse": "lexical_rep", "colbert": "colbert_rep"}
-            names += [tensors[part] for part in self.schema.parts]
-        return {
-            "fieldSet": f"{self.name}:{','.join(names)}",
-            "format.tensors": "hex",
-        }
-
-    def _scan(
-        self, batch_size: int, with_vectors: bool, condition: Filter | None
-    ) -> Iterator[Page]:
-        """Visit all documents, and read the vectors of those that are wanted in hex.
+    @override
+    def scan_page(
+        self,
+        collection: Collection,
+        cursor: object,
+        limit: int,
+        with_vectors: bool,
+        condition: Filter | None,
+    ) -> Steps[tuple[Page, object]]:
+        """Visit some documents, and read the vectors of those that are wanted in hex.
 
         Visits return tensors as numbers whatever `format.tensors` says (seen in Vespa 8.700),
         which take 4.5 instead of 0.8 MB for 200 x 1,024 values.
         """
-        kept: list[Document] = []
-        for page in self._visit(batch_size):
-            kept += [d for d in page if condition is None or condition.matches(d.metadata)]
-            while len(kept) >= batch_size:
-                yield self._page(kept[:batch_size], with_vectors)
-                kept = kept[batch_size:]
-        if kept:
-            yield self._page(kept, with_vectors)
+        position = cursor if isinstance(cursor, _Cursor) else _Cursor()
+        kept, continuation = position.documents, position.continuation
+        if not kept:
+            parameters = self._reading(collection.schema, False)
+            parameters["wantedDocumentCount"] = min(limit, _VISITED)
+            if continuation:
+                parameters["continuation"] = continuation
+            path = f"/document/v1/{self.name}/{self.name}/docid"
+            visit: Visit = yield from ask(Request("GET", path, visited, parameters=parameters))
+            documents = [document_from(checked_fields(f, key)) for key, f in visit.documents]
+            kept = [d for d in documents if condition is None or condition.matches(d.metadata)]
+            continuation = next_continuation(visit, continuation)
+        page, rest = Page(kept[:limit], None), kept[limit:]
+        if with_vectors and page.documents:
+            page = yield from self.get(collection, [d.id for d in page.documents], True)
+        return page, _Cursor(rest, continuation) if rest or continuation is not None else None
 
-    def _page(self, documents: list[Document], with_vectors: bool) -> Page:
-        if not with_vectors:
-            return Page(documents, None)
-        return self._retrying(self._get, [document.id for document in documents], True)
+    @override
+    def delete(self, collection: Collection, ids: Sequence[str]) -> Steps[None]:
+        yield from deliver([write_request("DELETE", self.name, id) for id in storable_ids(ids)])
 
-    def _visit(self, count: int) -> Iterator[list[Document]]:
-        path = f"/document/v1/{self.name}/{self.name}/docid"
-        parameters = {**self._reading(False), "wantedDocumentCount": min(count, _VISITED)}
-        more = True
-        while more:
-            with limited(self.deadline):
-                page = self._retrying(
-                    self._vespa.request, "GET", path, visited, parameters=parameters
-                )
-            yield [document_from(_checked(fields, key)) for key, fields in page.documents]
-            more = go_on(page, parameters)
+    @override
+    def delete_where(self, collection: Collection, condition: Filter) -> Steps[None]:
+        yql = f"select id from sources * where {_where(collection, condition)}"
+        request = self._query({"yql": yql, "hits": _PAGE, "ranking": "unranked"})
+        before: set[str] = set()
 
-    def _paged(self, page: Callable[[], bool]) -> None:
+        def page() -> Steps[bool]:
+            result: Result = yield from ask(request)
+            with reading("a document that was found"):
+                ids = {Document(fields["id"], "").id for fields in result.hits if "id" in fields}
+            if result.total and not ids:
+                raise StoreUnavailableError(f"Vespa found {result.total} documents and names none")
+            if ids and ids <= before:
+                raise StoreError(f"{len(ids)} documents were deleted but are found again")
+            yield from self.delete(collection, sorted(ids))
+            before.clear()
+            before.update(ids)
+            return not ids
+
+        yield from self._in_pages(page)
+
+    @override
+    def count(self, collection: Collection, condition: Filter | None) -> Steps[int]:
+        yql = f"select id from sources * where {_where(collection, condition)}"
+        result: Result = yield from ask(self._query({"yql": yql, "hits": 0, "ranking": "unranked"}))
+        return result.total
+
+    def _reading(self, schema: Schema, with_vectors: bool) -> dict[str, str | int]:
+        """Return the parameters of reading documents."""
+        names = ["id", "text", "metadata"]
+        if with_vectors:
+            tensors = {"dense": "dense_rep", "sparse": "lexical_rep", "colbert": "colbert_rep"}
+            names += [tensors[part] for part in schema.parts]
+        return {"fieldSet": f"{self.name}:{','.join(names)}", "format.tensors": "hex"}
+
+    # --- search --------------------------------------------------------------------------------
+
+    @override
+    def search(
+        self, collection: Collection, queries: Sequence[Vector], search: Search
+    ) -> Steps[list[list[Hit]]]:
+        condition = "" if search.filter is None else render(search.filter, collection.fields)
+        signs = stores_signs(collection.colbert)
+        hits: list[list[Hit]] = []
+        for start in range(0, len(queries), _QUERIES):
+            batch = queries[start : start + _QUERIES]
+            hits += yield from answer(batch, search, condition, self._query, signs=signs)
+        if not all(hits):
+            yield from self._check_exists()
+        return hits
+
+    # --- requests --------------------------------------------------------------------------------
+
+    @override
+    def send(self, request: Request[Any] | Callable[[], Any]) -> Any:
+        return self.client.send(request) if isinstance(request, Request) else request()
+
+    @override
+    def asend(self, request: Request[Any] | Callable[[], Any]) -> Awaitable[Any] | None:
+        return self.client.asend(request) if isinstance(request, Request) else None
+
+    def _query(self, body: Mapping[str, Any]) -> Request[Result]:
+        return query(body, self.name, allow_partial=self._options.allow_partial)
+
+    def _in_pages(self, page: Callable[[], Steps[bool]]) -> Steps[None]:
         """Do something page by page until it returns that nothing is left.
 
         The first page has the time and the repetitions of the call; each later one has its own,
         since there is progress between them.
         """
-        is_last = page()
+        is_last = yield from page()
         while not is_last:
-            with limited(self.deadline):
-                is_last = self._retrying(page)
+            is_last = yield from ask(partial(self._in_own_time, page))
 
-    def _delete(self, ids: Sequence[str]) -> None:
-        self._requests.deliver(partial(self._send, "DELETE"), storable_ids(ids))
+    def _in_own_time(self, page: Callable[[], Stepwise[bool]]) -> bool:
+        with limited(self._options.deadline), ThreadPoolExecutor(self.limits.connections) as pool:
 
-    def _delete_where(self, condition: Filter) -> None:
-        yql = f"select id from sources * where {self._where(condition)}"
-        body = {"yql": yql, "hits": _PAGE, "ranking": "unranked"}
-        before: set[str] = set()
+            def attempt() -> bool:
+                return run(page(), self, pool=pool)
 
-        def page() -> bool:
-            found = self._query(body)
-            with reading("a document that was found"):
-                ids = {Document(fields["id"], "").id for fields in found.hits if "id" in fields}
-            if found.total and not ids:
-                raise StoreUnavailableError(f"Vespa found {found.total} documents and names none")
-            if ids and ids <= before:
-                raise StoreError(f"{len(ids)} documents were deleted but are found again")
-            self._delete(sorted(ids))
-            before.clear()
-            before.update(ids)
-            return not ids
-
-        self._paged(page)
-
-    def _count(self, condition: Filter | None) -> int:
-        return self._total(self._where(condition))
-
-    def _where(self, condition: Filter | None) -> str:
-        # The description lacks `parts`.
-        test = "parts >= 0"
-        return test if condition is None else f"{test} and {render(condition, self.fields)}"
-
-    def _total(self, where: str) -> int:
-        yql = f"select id from sources * where {where}"
-        return self._query({"yql": yql, "hits": 0, "ranking": "unranked"}).total
-
-    # --- search --------------------------------------------------------------------------------
-
-    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        found = list(self._requests.each(lambda query: self._search_one(query, search), queries))
-        if not all(found):
-            self._check_there()
-        return found
-
-    def _search_one(self, query: Vector, search: Search) -> list[Hit]:
-        condition = "" if search.filter is None else render(search.filter, self.fields)
-        size: Request | None = Request.of(search)
-        candidates = []
-        while size is not None:
-            body = request(query, search, self.schema, size, condition, binary=self._binary)
-            if body is None:
-                return []
-            found = self._query(body)
-            candidates = read_candidates(found.hits)
-            size = needs_more(query, search, size, found.total, candidates)
-        return answer(query, search, candidates)
-
-    def _query(self, body: Mapping[str, Any]) -> Result:
-        return self._vespa.query(body, self.name, allow_partial=self._allow_partial)
+            return retrying()(attempt)
 
 
-def _checked(fields: Fields, key: str) -> Fields:
-    """Return a document's fields, which hold the id under which it is stored."""
-    with reading(f"the document {key[:300]!r}"):
-        if document_key(fields["id"]) != key:
-            raise ValueError(f"it holds the id {fields['id']!r:.300}")
-    return fields
+def _where(collection: Collection, condition: Filter | None) -> str:
+    """Return the YQL condition of a collection's documents; its description lacks `parts`."""
+    test = "parts >= 0"
+    return test if condition is None else f"{test} and {render(condition, collection.fields)}"
+
+
+VespaStore = opener(VespaOptions, VespaBackend.of_app)
+"""Opens a collection through a ready `Vespa` application."""

@@ -1,4 +1,4 @@
-"""One HTTP request and its whole answer, within a time that no server can prolong."""
+"""One HTTP request and its whole answer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 import threading
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -17,20 +16,17 @@ import httpr
 from vespa.application import Vespa
 
 from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
-from trivec_vespa.workers import Workers
-
-__all__ = ["Answer", "Method", "Transport"]
 
 Method = Literal["GET", "POST", "DELETE"]
 
-_MOST_BYTES = 1 << 30  # of one answer; the largest that Vespa gives us have some MB
+_MOST_BYTES = 1 << 30  # of one answer; the largest that the connector asks for have some MB
 _DIAGNOSIS_SECONDS = 5.0
-_AUTHORITIES = "HTTPR_CA_BUNDLE"  # what httpr reads
+_AUTHORITIES = "HTTPR_CA_BUNDLE"  # the environment variable that httpr reads
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back.
+    """An HTTP answer.
 
     Args:
         status: The HTTP status.
@@ -54,8 +50,6 @@ class Transport:
 
     def __init__(self, app: Vespa, *, http2: bool) -> None:
         self.address = app.end_point.rstrip("/")
-        self._workers = Workers("trivec-vespa-request")
-        weakref.finalize(self, self._workers.close)  # of a store that nobody closes
         if http2 and self.address.startswith("http:"):
             headers = dict(app.base_headers)
             self._client = httpr.Client(headers=headers, http2_only=True)
@@ -64,10 +58,9 @@ class Transport:
 
     def close(self) -> None:
         """Close all connections."""
-        self._workers.close()
         self._client.close()
 
-    def send(
+    def exchange(
         self,
         method: Method,
         path: str,
@@ -76,12 +69,13 @@ class Transport:
         headers: Mapping[str, str],
         parameters: Mapping[str, str | int],
         seconds: float,
+        abandoned: threading.Event,
     ) -> Answer:
         """Send one request and return the answer, of whatever status.
 
         The client's own timeout is for the next bytes: a server that sends one now and then holds
-        a request for ever. So the request runs in another thread, which is left to itself when its
-        time is over, and which closes the connection when the next bytes come.
+        a request for ever. So the caller runs this in another thread, which it leaves to itself
+        when the time is over, and the connection is closed when the next bytes come.
 
         Args:
             method: GET, POST or DELETE.
@@ -89,17 +83,17 @@ class Transport:
             body: What to send.
             headers: In addition to those of the app.
             parameters: Of the URL.
-            seconds: How long all of it may take.
+            seconds: How long the server may take for its next bytes.
+            abandoned: Is set when nobody waits for the answer any more.
 
         Raises:
-            StoreUnavailableError: If no whole answer came, or not in time.
-            StoreError: If the server's certificate is not trusted, it speaks no TLS, or it
+            StoreUnavailableError: If no whole answer came.
+            StoreError: If the server's certificate is not trusted, it does not speak TLS, or it
                 redirects elsewhere.
             InvalidOptionError: If the address is no URL.
         """
         where = f"{method} {self.address}{path}"
-
-        def exchange(left: threading.Event) -> Answer:
+        try:
             with self._client.stream(
                 method,
                 self.address + path,
@@ -108,45 +102,35 @@ class Transport:
                 params=dict(parameters) or None,
                 timeout=seconds,
             ) as response:
-                status, place = response.status_code, response.url
-                if 300 <= status < 400 or _moved(self.address + path, place):
-                    raise _redirected(where, f"to {response.headers.get('Location') or place}")
-                content = _whole(response, left, where)
+                status, url = response.status_code, response.url
+                if 300 <= status < 400 or _origin(url) != _origin(self.address + path):
+                    raise _redirected(where, f"to {response.headers.get('Location') or url}")
+                content = _whole(response, abandoned, where)
                 return Answer(status, content, response.headers.get("Retry-After"))
-
-        def attempt(left: threading.Event) -> Answer:
-            try:
-                return exchange(left)
-            except httpr.TooManyRedirects as error:
-                raise _redirected(where, "in a circle") from error
-            except httpr.ConnectError as error:
-                if self.address.startswith("https:"):
-                    _check_tls(self.address, where)
-                message = f"{where}: {_reason(error)}"
-                raise StoreUnavailableError(message, unreachable=True) from error
-            except (httpr.HTTPError, httpr.StreamError) as error:
-                nobody = isinstance(error, httpr.ConnectTimeout)
-                message = f"{where}: {_reason(error)}"
-                raise StoreUnavailableError(message, unreachable=nobody) from error
-            except httpr.InvalidURL as error:
-                raise InvalidOptionError(f"{self.address!r} is no address: {error}") from error
-
-        try:
-            return self._workers.call(attempt, seconds)
-        except TimeoutError as error:
-            message = f"{where}: Timeout: no whole answer in {seconds:.3g} s"
-            raise StoreUnavailableError(message) from error
+        except httpr.TooManyRedirects as error:
+            raise _redirected(where, "in a circle") from error
+        except httpr.ConnectError as error:
+            if self.address.startswith("https:"):
+                _check_tls(self.address, where)
+            message = f"{where}: {_reason(error)}"
+            raise StoreUnavailableError(message, unreachable=True) from error
+        except (httpr.HTTPError, httpr.StreamError) as error:
+            unreachable = isinstance(error, httpr.ConnectTimeout)
+            message = f"{where}: {_reason(error)}"
+            raise StoreUnavailableError(message, unreachable=unreachable) from error
+        except httpr.InvalidURL as error:
+            raise InvalidOptionError(f"{self.address!r} is no address: {error}") from error
 
 
-def _whole(response: httpr.StreamingResponse, left: threading.Event, where: str) -> bytes:
-    """Return the body of an answer, as long as somebody waits for it."""
+def _whole(response: httpr.StreamingResponse, abandoned: threading.Event, where: str) -> bytes:
+    """Return the body of an answer, as long as the caller waits for it."""
     content = bytearray()
     try:
         for part in response.iter_bytes():
             content += part
-            if left.is_set() or len(content) > _MOST_BYTES:
+            if abandoned.is_set() or len(content) > _MOST_BYTES:
                 raise StoreUnavailableError(f"{where}: no end within {len(content)} bytes")
-    except RuntimeError as error:  # what the client raises for a body that breaks off
+    except RuntimeError as error:  # which the client raises for a body that breaks off
         raise StoreUnavailableError(f"{where}: {_reason(error)}") from error
     return bytes(content)
 
@@ -158,24 +142,19 @@ def _reason(error: Exception) -> str:
 def _redirected(where: str, target: str) -> StoreError:
     return StoreError(
         f"{where}: the server redirects {target[:300]}, which Vespa never does: give the "
-        "address of Vespa itself, as vespas:// if it is redirected to https"
+        "address of Vespa itself, as vespas:// if the redirect leads to https"
     )
 
 
-def _moved(asked: str, answered: str) -> bool:
-    """Return whether an answer comes from elsewhere, since the client followed a redirect."""
-    near, far = urlsplit(asked), urlsplit(answered)
-    ports = [one.port or {"http": 80, "https": 443}.get(one.scheme) for one in (near, far)]
-    return (
-        near.scheme != far.scheme
-        or ports[0] != ports[1]
-        or unquote(near.path) != unquote(far.path)
-        or _host(near.hostname or "") != _host(far.hostname or "")
-    )
+def _origin(url: str) -> tuple[str, str, int | None, str]:
+    """Return scheme, host, port and path of a URL; those of an answer differ after a redirect."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, _host(parts.hostname or ""), port, unquote(parts.path)
 
 
 def _host(name: str) -> str:
-    """Return a host in the one form that clients write it in: "127.1" as 127.0.0.1."""
+    """Return a host as clients write it: "127.1" becomes 127.0.0.1."""
     with contextlib.suppress(OSError):
         return socket.inet_ntoa(socket.inet_aton(name))
     with contextlib.suppress(OSError):
@@ -186,16 +165,16 @@ def _host(name: str) -> str:
 
 
 def _check_tls(address: str, where: str) -> None:
-    """Find out why TLS to an address fails, which the client does not tell.
+    """Find out why TLS to an address fails, since the client does not say.
 
-    Nothing is sent but the greetings of TLS.
+    Nothing is sent but the handshake of TLS.
 
     Raises:
-        StoreError: If the server's certificate is not trusted, or it speaks no TLS.
-        StoreUnavailableError: If there is a server that TLS can be spoken with.
+        StoreError: If the server's certificate is not trusted, or it does not speak TLS.
+        StoreUnavailableError: If the server speaks TLS, and its certificate is trusted here.
     """
     parts = urlsplit(address)
-    place = (parts.hostname or "localhost", parts.port or 443)
+    target = (parts.hostname or "localhost", parts.port or 443)
     context = ssl.create_default_context()
     with contextlib.suppress(OSError):
         if os.environ.get(_AUTHORITIES):
@@ -206,23 +185,23 @@ def _check_tls(address: str, where: str) -> None:
     )
     try:
         with (
-            socket.create_connection(place, timeout=_DIAGNOSIS_SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=place[0]),
+            socket.create_connection(target, timeout=_DIAGNOSIS_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=target[0]),
         ):
             raise StoreUnavailableError(
-                f"{where}: the connection failed, although the certificate is one that this system "
-                f"trusts; the client has a list of its own. {advice}"
+                f"{where}: the connection failed, although this system trusts the certificate; the "
+                f"client has its own list of authorities. {advice}"
             )
     except ssl.SSLCertVerificationError as error:
         raise StoreError(
             f"{where}: the server's certificate is not trusted: {error.verify_message}. {advice}"
         ) from error
-    except ssl.SSLEOFError:  # it hung up, perhaps only now
+    except ssl.SSLEOFError:  # the server closed the connection, perhaps only this time
         return
     except ssl.SSLError as error:
         raise StoreError(
             f"{where}: the server does not speak TLS ({error.reason}); use vespa:// if it speaks "
             "plain HTTP"
         ) from error
-    except OSError:  # nobody listens
+    except OSError:  # no server listens
         return

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TypeVar
-
-__all__ = ["Workers"]
 
 T = TypeVar("T")
 _Jobs = SimpleQueue[Callable[[], None] | None]
@@ -44,29 +43,44 @@ class Workers:
         """Return what a function returns, if it does so in time.
 
         Args:
-            work: Gets an event, which tells it that nobody waits any more.
+            work: Gets an event, which is set when nobody waits any more.
             seconds: How long to wait for it.
 
         Raises:
-            TimeoutError: If it does not.
+            TimeoutError: If it does not return in time.
         """
-        left = threading.Event()
+        abandoned = threading.Event()
+        try:
+            return self._start(work, abandoned).result(seconds)
+        finally:
+            abandoned.set()
+
+    async def acall(self, work: Callable[[threading.Event], T], seconds: float) -> T:
+        """Return what a function returns, as `call` does; the event loop runs on."""
+        abandoned = threading.Event()
+        try:
+            outcome = asyncio.wrap_future(self._start(work, abandoned))
+            return await asyncio.wait_for(outcome, seconds)
+        finally:
+            abandoned.set()
+
+    def _start(self, work: Callable[[threading.Event], T], abandoned: threading.Event) -> Future[T]:
+        """Have a thread run a function, and return its future result."""
         outcome: Future[T] = Future()
 
         def job() -> None:
+            if not outcome.set_running_or_notify_cancel():  # its caller has left already
+                return
             try:
-                outcome.set_result(work(left))
-            except BaseException as error:  # whoever waits raises it
+                outcome.set_result(work(abandoned))
+            except BaseException as error:  # the caller raises it
                 outcome.set_exception(error)
 
         self._thread().put(job)
-        try:
-            return outcome.result(seconds)
-        finally:
-            left.set()
+        return outcome
 
     def _thread(self) -> _Jobs:
-        """Return where an idle thread takes its next job from; a new one if there is none."""
+        """Return the queue of an idle thread, or of a new one."""
         with self._lock:
             if self._process != os.getpid():  # threads do not survive a fork
                 self._process, self._idle = os.getpid(), []

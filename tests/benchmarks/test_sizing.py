@@ -133,7 +133,7 @@ def test_bytes_that_vespa_is_fed(capsys: pytest.CaptureFixture[str]) -> None:
     documents, vectors = _batch(0, BATCH)
     collection = Collection(SCHEMA)
     fed = [
-        len(json.dumps({"fields": feed_fields(document, vectors, i, collection, binary=False)}))
+        len(json.dumps({"fields": feed_fields(document, vectors, i, collection)}))
         for i, document in enumerate(documents)
     ]
     planned = Case("", "vespa", "tensor<bfloat16>").planned()

@@ -20,7 +20,7 @@ pytest.importorskip("vespa")
 from vespa.application import Vespa
 
 from trivec_vespa import VespaStore
-from trivec_vespa.mapping import describe
+from trivec_vespa.mapping import description_fields
 
 TOKENS, DIM = 200, 1024
 SCHEMA = Schema(dense=DIM, sparse=True, colbert=DIM)
@@ -52,7 +52,7 @@ server.serve_forever()
 
 @pytest.fixture
 def sink() -> Iterator[int]:
-    description = json.dumps({"fields": describe(Collection(SCHEMA), binary=False)})
+    description = json.dumps({"fields": description_fields(Collection(SCHEMA))})
     process = subprocess.Popen([sys.executable, "-c", SINK, description], stdout=subprocess.PIPE)
     assert process.stdout is not None
     yield int(process.stdout.readline())

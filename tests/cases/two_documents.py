@@ -1,4 +1,4 @@
-"""Vespa with a collection of two documents, as far as the calls here ask, and these calls."""
+"""A stand-in for Vespa that holds two documents, and the calls that it can answer."""
 
 from __future__ import annotations
 
@@ -7,28 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from vespa_answers import acknowledgement, document, found, visit
+from vespa_answers import acknowledgement, document, result, visit
 
 from trivec import Document, F, Schema, Store, Vector, Vectors
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection
 from trivec.fields import FieldType
 from trivec.rows import SparseRows, TokenRows
-from trivec_vespa.mapping import describe, feed_fields
-
-__all__ = [
-    "COLLECTION",
-    "DOCUMENTS",
-    "EXPECTED",
-    "OPERATIONS",
-    "QUERY",
-    "SCHEMA",
-    "VECTORS",
-    "TwoDocuments",
-]
+from trivec_vespa.mapping import description_fields, feed_fields
 
 SCHEMA = Schema(dense=4, sparse=True, colbert=4)
-COLLECTION = Collection(SCHEMA, {"n": FieldType.INT})
-DOCUMENTS = [Document(one, f"text {one}", {"n": 1}) for one in ("a", "b/ü")]
+COLLECTION = Collection(SCHEMA, {"n": FieldType.INT}, ColbertStorage())
+DOCUMENTS = [Document(id, f"text {id}", {"n": 1}) for id in ("a", "b/ü")]
 VECTORS = Vectors(
     dense=np.eye(2, 4),
     sparse=SparseRows.from_dicts([{7: 0.5}, {7: 0.25}]),
@@ -39,7 +29,7 @@ QUERY = Vector(dense=np.eye(1, 4)[0], sparse={7: 1.0}, colbert=np.eye(2, 4))
 
 def _stored(row: int) -> dict[str, Any]:
     """Return the fields of a document as Vespa gives them back in hex."""
-    fields = feed_fields(DOCUMENTS[row], VECTORS, row, COLLECTION, binary=False)
+    fields = feed_fields(DOCUMENTS[row], VECTORS, row, COLLECTION)
     kept = {name: fields[name] for name in ("id", "text", "metadata", "dense_rep", "colbert_rep")}
     return {**kept, "lexical_rep": {"cells": fields["lexical_rep"]}}
 
@@ -52,32 +42,35 @@ def _hit(row: int) -> dict[str, Any]:
 
 @dataclass
 class TwoDocuments:
-    """Vespa with two documents, as far as the calls here ask."""
+    """Answers in Vespa's place; it holds two documents.
 
-    there: set[str] = field(default_factory=lambda: {one.id for one in DOCUMENTS})
+    Args:
+        ids: The ids of the documents that were not deleted.
+    """
+
+    ids: set[str] = field(default_factory=lambda: {document.id for document in DOCUMENTS})
 
     def answer(self, method: str, url: str) -> tuple[int, dict[str, Any]]:
         """Return the status and the JSON of an answer."""
         path = url.partition("?")[0]
         if path == "/search/":
-            rows = [row for row, one in enumerate(DOCUMENTS) if one.id in self.there]
-            return 200, found(len(rows), [_hit(row) for row in rows])
+            rows = [row for row, stored in enumerate(DOCUMENTS) if stored.id in self.ids]
+            return 200, result(len(rows), [_hit(row) for row in rows])
         if path.endswith("/docid/collection"):
-            fields = describe(COLLECTION, binary=False)
-            return 200, document(path, fields)
+            return 200, document(path, description_fields(COLLECTION))
         if path.endswith("/docid"):
             page = visit(path, [_stored(0), _stored(1)])
             if method == "DELETE":
                 del page["documents"]
             return 200, page
-        told = acknowledgement(path)
-        id = str(told["id"]).rpartition("::")[2]
+        answer = acknowledgement(path)
+        id = str(answer["id"]).rpartition("::")[2]
         if method == "GET":
-            row = next((row for row, one in enumerate(DOCUMENTS) if one.id == id), None)
-            return (404, told) if row is None else (200, {**told, "fields": _stored(row)})
+            row = next((row for row, stored in enumerate(DOCUMENTS) if stored.id == id), None)
+            return (404, answer) if row is None else (200, {**answer, "fields": _stored(row)})
         if method == "DELETE":
-            self.there.discard(id)
-        return 200, told
+            self.ids.discard(id)
+        return 200, answer
 
 
 OPERATIONS: dict[str, Callable[[Store], object]] = {
@@ -105,4 +98,4 @@ EXPECTED: dict[str, object] = {
     "scan": [DOCUMENTS],
     "drop": None,
 }
-"""What the calls return."""
+"""The results of the calls."""

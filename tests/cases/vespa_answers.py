@@ -1,18 +1,16 @@
-"""What Vespa answers, for servers that stand in for it: seen from Vespa 8.700."""
+"""Answers as Vespa 8.700 gives them, for servers that stand in for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
-__all__ = ["acknowledgement", "document", "found", "visit"]
-
 
 def acknowledgement(path: str) -> dict[str, object]:
-    """Return the answer to a put or a removal; also of a document that is not there (404)."""
+    """Return the answer to a put or a removal; also for a document that does not exist (404)."""
     plain = path.partition("?")[0]
-    _, _, _, namespace, kind, _, key = plain.split("/", 6)
-    return {"pathId": plain, "id": f"id:{namespace}:{kind}::{unquote(key)}"}
+    _, _, _, namespace, type_, _, key = plain.split("/", 6)
+    return {"pathId": plain, "id": f"id:{namespace}:{type_}::{unquote(key)}"}
 
 
 def document(path: str, fields: Mapping[str, object]) -> dict[str, object]:
@@ -25,17 +23,17 @@ def visit(
 ) -> dict[str, object]:
     """Return one page of a visit to a folder."""
     plain = path.partition("?")[0]
-    _, _, _, namespace, kind, _ = plain.split("/")
-    prefix = f"id:{namespace}:{kind}::"
+    _, _, _, namespace, type_, _ = plain.split("/")
+    prefix = f"id:{namespace}:{type_}::"
     page: dict[str, object] = {
         "pathId": plain,
-        "documents": [{"id": f"{prefix}{one['id']}", "fields": dict(one)} for one in documents],
+        "documents": [{"id": f"{prefix}{d['id']}", "fields": dict(d)} for d in documents],
         "documentCount": len(documents),
     }
     return page if continuation is None else {**page, "continuation": continuation}
 
 
-def found(total: int, hits: Sequence[Mapping[str, object]] = ()) -> dict[str, object]:
+def result(total: int, hits: Sequence[Mapping[str, object]] = ()) -> dict[str, object]:
     """Return the answer to a query."""
     root: dict[str, object] = {
         "id": "toplevel",

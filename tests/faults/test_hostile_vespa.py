@@ -1,7 +1,7 @@
 """A server in Vespa's place that answers wrongly, late, or not at all.
 
-Whatever it does, a call ends in time with an error of ours, or with the right result; nothing
-counts as written, found or absent unless Vespa says so.
+Whatever it does, a call ends in time, with an error of trivec or with the right result. A document
+counts as written, found or missing only if Vespa says so.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _open(server: HostileServer, **options: Any) -> Store:
 @pytest.fixture
 def store(server: HostileServer, shared_store: Store) -> Store:
     """Return a store that knows nothing yet."""
-    shared_store._forget()
+    shared_store._handle.forget()
     return shared_store
 
 
@@ -76,11 +76,11 @@ def store(server: HostileServer, shared_store: Store) -> Store:
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat what failed at once."""
     monkeypatch.setattr("trivec.stores.retry._wait", lambda state: 0.0)
-    monkeypatch.setattr("trivec_vespa.requests._WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("trivec_vespa.documents._WAIT_SECONDS", 0.01)
 
 
 def _error(call: Callable[[], object]) -> TrivecError:
-    """Return the error of a call, which must be one of ours, come in time, and be readable."""
+    """Return the error of a call, which must be a TrivecError, come in time, and be readable."""
     started = time.monotonic()
     with pytest.raises(TrivecError) as caught:
         call()

@@ -238,11 +238,11 @@ class VespaServer(FaultyServer):
 
     def read(self, method: str, path: str, body: Any) -> tuple[int, object]:
         if path == "/search/":
-            return 200, vespa_answers.found(len(self.stored))
+            return 200, vespa_answers.result(len(self.stored))
         if path.startswith("/document/v1/c-collection/"):
-            from trivec_vespa.mapping import describe
+            from trivec_vespa.mapping import description_fields
 
-            fields = describe(Collection(SCHEMA), binary=False)
+            fields = description_fields(Collection(SCHEMA))
             return 200, vespa_answers.document(path, fields)
         stored = self.stored.get(unquote(path.rpartition("/")[2]))
         if stored is None:
@@ -275,5 +275,5 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
         return 0.0
 
     monkeypatch.setattr("trivec.stores.retry._wait", wait)
-    monkeypatch.setattr("trivec_vespa.requests._WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("trivec_vespa.documents._WAIT_SECONDS", 0.0)
     return events

@@ -15,11 +15,12 @@ import vespa_answers
 from vespa.application import Vespa
 
 import vespa_standin
-from trivec import Schema
+from trivec import Schema, Store
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection
 from trivec.fields import field_types
 from trivec_vespa import VespaStore
-from trivec_vespa.mapping import describe
+from trivec_vespa.mapping import description_fields
 
 SCHEMA = Schema(dense=8, sparse=True, colbert=16, model="test")
 FIELDS: dict[str, Any] = {"lang": str, "year": int, "tags": list[str]}
@@ -32,7 +33,7 @@ def schema() -> Schema:
 
 @pytest.fixture(scope="session")
 def collection() -> Collection:
-    return Collection(SCHEMA, field_types(FIELDS))
+    return Collection(SCHEMA, field_types(FIELDS), ColbertStorage())
 
 
 @pytest.fixture(scope="session")
@@ -43,15 +44,15 @@ def standin() -> Iterator[vespa_standin.StandIn]:
     served.close()
 
 
-OpenStore = Callable[..., VespaStore]
+OpenStore = Callable[..., Store]
 
 
 @pytest.fixture
 def open_vespa(standin: vespa_standin.StandIn) -> Iterator[OpenStore]:
-    """Open stores of the one collection of these tests, which stores signs too."""
-    opened: list[VespaStore] = []
+    """Open stores of the one collection of these tests."""
+    opened: list[Store] = []
 
-    def open_one(**options: Any) -> VespaStore:
+    def open_one(**options: Any) -> Store:
         app = Vespa("http://127.0.0.1", standin.port)
         options = {"config_server": standin.config_server, "deploy_timeout": 60, **options}
         store = VespaStore(app, "test", **options)
@@ -65,13 +66,11 @@ def open_vespa(standin: vespa_standin.StandIn) -> Iterator[OpenStore]:
 
 
 @pytest.fixture
-def store(open_vespa: OpenStore) -> VespaStore:
+def store(open_vespa: OpenStore) -> Store:
     """Return the collection, empty."""
-    store = open_vespa(binary_colbert=True)
+    store = open_vespa()
     store.create(SCHEMA, fields=FIELDS, exist_ok=True)
-    exact = open_vespa()
-    assert exact.fields
-    return exact
+    return store
 
 
 @dataclass
@@ -157,7 +156,7 @@ def reply() -> type[Reply]:
 def described(collection: Collection) -> dict[str, object]:
     """Return the answer that describes the collection."""
     path = "/document/v1/test-collection/test/docid/collection"
-    return vespa_answers.document(path, describe(collection, binary=False))
+    return vespa_answers.document(path, description_fields(collection))
 
 
 @pytest.fixture
@@ -170,6 +169,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
         return 0.0
 
     monkeypatch.setattr("trivec.stores.retry._wait", no_wait)
-    monkeypatch.setattr("trivec_vespa.requests.pause", asked.append)
+    monkeypatch.setattr("trivec.stores.steps.pause", asked.append)
     monkeypatch.setattr("trivec_vespa.lifecycle.pause", asked.append)
     return asked

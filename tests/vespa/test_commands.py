@@ -32,6 +32,15 @@ def test_an_application_package_is_written_once(tmp_path: Path) -> None:
     assert "not an empty folder" in again.stderr
 
 
+def test_signs_are_an_option(tmp_path: Path) -> None:
+    args = ("vespa-app", tmp_path / "app", "--name", "articles", "--colbert-bits")
+    refused = run(*args, 4)
+    assert refused.exit_code == 1
+    assert "Vespa keeps token vectors with 16, 1 bits" in " ".join(refused.stderr.split())
+    assert run(*args, 1).exit_code == 0
+    assert "colbert_bin" in (tmp_path / "app" / "schemas" / "articles.sd").read_text("utf-8")
+
+
 def test_a_feed_comes_from_a_collection_or_from_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 import vespa_standin
-from trivec import Document, Schema, Vectors, open_store
+from trivec import Document, Schema, Store, Vectors, open_store
 from trivec.collection import Collection
 from trivec.errors import CollectionNotFoundError, SchemaMismatchError, StoreUnavailableError
-from trivec_vespa import VespaStore, write_application
+from trivec_vespa import write_application
+from trivec_vespa.client import Request
 from trivec_vespa.replies import acknowledged
 
 
@@ -62,7 +63,8 @@ def test_what_others_deployed_is_never_dropped(
         open_store(active.url("test"), config_server=active.config_server) as store,
         pytest.raises(SchemaMismatchError, match=f"{message}.*deploy=False"),
     ):
-        store._create(Collection(schema))  # `create` would wait for the application first
+        # The store's own `create` would wait for the application first.
+        store._handle.backend.create(Collection(schema), adopt=False)
     assert active.deployments == 0
 
 
@@ -88,12 +90,12 @@ def test_without_a_config_server_an_unreachable_vespa_is_an_error(
 
 
 def test_what_is_deployed_already_is_only_checked(
-    store: VespaStore, standin: vespa_standin.StandIn, open_vespa: Any, schema: Schema
+    store: Store, standin: vespa_standin.StandIn, open_vespa: Any, schema: Schema
 ) -> None:
     fields = dict(store.fields)
     deployments = standin.deployments
     store.drop()
-    checking = open_vespa(binary_colbert=True, deploy=False)
+    checking = open_vespa(deploy=False)
     with pytest.raises(SchemaMismatchError, match=r"does not fit: .*'m_other' does not exist"):
         checking.create(schema, fields={"other": str})
     for other in (
@@ -108,7 +110,7 @@ def test_what_is_deployed_already_is_only_checked(
 
 
 def test_a_name_that_is_not_deployed_is_told(
-    store: VespaStore, standin: vespa_standin.StandIn, schema: Schema
+    store: Store, standin: vespa_standin.StandIn, schema: Schema
 ) -> None:
     with (
         open_store(standin.url("other"), deploy=False) as other,
@@ -118,17 +120,16 @@ def test_a_name_that_is_not_deployed_is_told(
 
 
 def test_documents_are_not_lost_to_another_schema(
-    store: VespaStore, open_vespa: Any, schema: Schema, standin: vespa_standin.StandIn
+    store: Store, open_vespa: Any, schema: Schema, standin: vespa_standin.StandIn
 ) -> None:
     store.upsert([Document("a", "")], Vectors(dense=np.ones((1, 8))))
-    store._vespa.request(
-        "DELETE", store._lifecycle.description, acknowledged
-    )  # as if fed by other means
-    deployments = standin.deployments
+    backend: Any = store._handle.backend
+    backend.client.send(Request("DELETE", backend.lifecycle.description, acknowledged))
+    deployments = standin.deployments  # the documents are as if fed by other means
     with pytest.raises(SchemaMismatchError, match="holds documents but does not fit"):
-        open_vespa(binary_colbert=True).create(schema, fields={"other": str})
+        open_vespa().create(schema, fields={"other": str})
     assert standin.deployments == deployments
-    again = open_vespa(binary_colbert=True, deploy=False)
+    again = open_vespa(deploy=False)
     with pytest.raises(SchemaMismatchError, match="holds 1 documents that no collection describes"):
         again.create(schema, fields=dict(store.fields))
     again.create(schema, fields=dict(store.fields), exist_ok=True)

@@ -12,7 +12,7 @@ import pytest
 import vespa_answers
 from vespa.application import Vespa
 
-from trivec import Document, Vector, Vectors, open_store
+from trivec import Document, Store, Vector, Vectors, open_store
 from trivec.errors import (
     AuthenticationError,
     IncompleteResultError,
@@ -20,12 +20,12 @@ from trivec.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from trivec_vespa import VespaStore
+from trivec_vespa import VespaOptions, VespaStore
 
-OpenStore = Callable[..., VespaStore]
+OpenStore = Callable[..., Store]
 VECTORS = Vectors(dense=np.eye(3, 8))
 DOCUMENTS = [Document(one, "") for one in "abc"]
-EMPTY = vespa_answers.found(0)
+EMPTY = vespa_answers.result(0)
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def scripted(script: Any, reply: Any, described: dict[str, object]) -> Any:
 
 @pytest.fixture
 def opened(scripted: Any) -> Iterator[OpenStore]:
-    stores: list[VespaStore] = []
+    stores: list[Store] = []
 
-    def open_one(**options: Any) -> VespaStore:
+    def open_one(**options: Any) -> Store:
         stores.append(VespaStore(Vespa(scripted.url), "test", deploy=False, **options))
         return stores[-1]
 
@@ -144,7 +144,7 @@ def test_a_slow_answer_is_given_up(
     waits: list[Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("trivec_vespa.connection._MARGIN_SECONDS", 0.0)
+    monkeypatch.setattr("trivec_vespa.client._MARGIN_SECONDS", 0.0)
     scripted.queries = lambda _: reply(seconds=0.5, body=EMPTY)
     with pytest.raises(StoreUnavailableError, match="Timeout"):
         opened(timeout=0.1).count()
@@ -220,6 +220,9 @@ def test_a_token_is_sent_to_the_app_it_belongs_to(scripted: Any) -> None:
     app = Vespa(scripted.url, vespa_cloud_secret_token="s3cret")
     with VespaStore(app, "test", deploy=False) as store:
         store.count()
+    with pytest.raises(InvalidOptionError, match=r"give them to Vespa"):
+        VespaStore(app, "test", token="s3cret")
+    assert "s3cret" not in repr(VespaOptions(token="s3cret", cert="s3cret", key="s3cret"))
     sent = {name.lower(): value for name, value in scripted.requests[-1].headers.items()}
     assert sent["authorization"] == "Bearer s3cret"
     assert sent["user-agent"].startswith("pyvespa")

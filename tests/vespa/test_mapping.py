@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 import vespa_standin
 from trivec import Document, Vectors
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection, Page
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
@@ -21,9 +23,11 @@ from trivec_vespa import write_application, write_feed
 from trivec_vespa.mapping import (
     check_numbers,
     check_text,
+    document_from,
     document_path,
     feed_fields,
     float_hex,
+    from_hex,
     microseconds,
     refused_text,
     sign_hex,
@@ -31,7 +35,6 @@ from trivec_vespa.mapping import (
     to_bfloat16,
     wand_weights,
 )
-from trivec_vespa.stored import document_from, from_hex
 
 Bits = np.ndarray[Any, np.dtype[np.uint16]]
 
@@ -110,7 +113,7 @@ def test_text_that_vespa_refuses_is_refused_or_replaced(
         check_text(document, {}, "error")
     check_text(document, {}, "replace")
     vectors = Vectors(dense=np.zeros((1, 8)))
-    fields = feed_fields(document, vectors, 0, collection, binary=False)
+    fields = feed_fields(document, vectors, 0, collection)
     assert fields["text"] == "a\ufffdb"
     # Metadata is JSON, which can write any character in those that Vespa takes.
     assert refused_text(str(fields["metadata"])) is None
@@ -136,7 +139,7 @@ def test_metadata_comes_back_unchanged(collection: Collection) -> None:
         "odd": ["\x00", "\\u0000", '"', "\ufffe", 1, 1.0, True, 2**63 - 1, {"ż": None}],
     }
     document = Document("d", "", metadata)
-    fields = feed_fields(document, Vectors(dense=np.zeros((1, 8))), 0, collection, binary=False)
+    fields = feed_fields(document, Vectors(dense=np.zeros((1, 8))), 0, collection)
     back = document_from(json.loads(json.dumps(fields)))
     assert repr(back.metadata) == repr(metadata)
     assert fields["present"] == []
@@ -144,7 +147,7 @@ def test_metadata_comes_back_unchanged(collection: Collection) -> None:
 
 def test_presence_tells_empty_strings_from_none(collection: Collection) -> None:
     document = Document("d", "", {"lang": "", "tags": ["", "a"], "year": None})
-    fields = feed_fields(document, Vectors(dense=np.zeros((1, 8))), 0, collection, binary=False)
+    fields = feed_fields(document, Vectors(dense=np.zeros((1, 8))), 0, collection)
     assert fields["present"] == ["lang", "lang=", "tags", "tags="]
     assert "m_year" not in fields
 
@@ -155,10 +158,11 @@ def test_parts_that_a_document_lacks_are_not_sent(collection: Collection) -> Non
         sparse=SparseRows.from_dicts([{}, {5: 0.5}]),
         colbert=TokenRows.from_arrays([np.zeros((0, 16)), np.ones((2, 16))]),
     )
-    none = feed_fields(Document("a", ""), vectors, 0, collection, binary=True)
+    signs = replace(collection, colbert=ColbertStorage(bits=1))
+    none = feed_fields(Document("a", ""), vectors, 0, signs)
     assert none["parts"] == 0
     assert not {"dense_rep", "lexical_rep", "lexical_ws", "colbert_rep", "colbert_bin"} & set(none)
-    some = feed_fields(Document("b", ""), vectors, 1, collection, binary=True)
+    some = feed_fields(Document("b", ""), vectors, 1, signs)
     assert some["parts"] == 6
     assert some["lexical_ws"] == {"5": 5000}
     assert some["colbert_bin"] == {"blocks": {"0": "ffff", "1": "ffff"}}
@@ -173,8 +177,9 @@ def test_dot_ids_are_no_path_segments() -> None:
 
 def test_vespa_reads_the_feed_file_as_it_was_meant(collection: Collection, tmp_path: Path) -> None:
     vespa_standin.need()
-    write_application(collection.schema, collection.fields, "test", tmp_path / "app",
-                      binary_colbert=True)  # fmt: skip
+    signs = ColbertStorage(bits=1)
+    folder = tmp_path / "app"
+    write_application(collection.schema, collection.fields, "test", folder, colbert=signs)
     rng = np.random.default_rng(5)
     every = np.arange(0, 2**16, 13, dtype=np.uint16)
     finite = _floats(every[(every & 0x7F80) != 0x7F80])
@@ -191,9 +196,9 @@ def test_vespa_reads_the_feed_file_as_it_was_meant(collection: Collection, tmp_p
     ]
     file = tmp_path / "feed.jsonl"
     assert write_feed([Page(documents, vectors)], file, name="test", collection=collection,
-                      binary_colbert=True, text_errors="replace") == 3  # fmt: skip
+                      colbert=signs, text_errors="replace") == 3  # fmt: skip
     lines = [json.loads(line) for line in file.read_text().split("\n") if line]
-    read = vespa_standin.ask("feed", lines, str(tmp_path / "app"))
+    read = vespa_standin.ask("feed", lines, str(folder))
     assert [one["id"] for one in read] == [f"id:test:test::{key}" for key in ("a/b", "..~", "ż")]
     cells = read[0]["fields"]["colbert_rep"]
     got = np.zeros_like(finite)

@@ -1,4 +1,4 @@
-"""Answers with one member missing or wrong: an error of ours, or it does not matter."""
+"""Answers with one member missing or wrong: an error of trivec, or no effect."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from vespa.application import Vespa
 
 from trivec.errors import StoreError, StoreUnavailableError, TrivecError
 from trivec_vespa import VespaStore
-from trivec_vespa.connection import Connection
+from trivec_vespa.client import Client
 from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy
 from trivec_vespa.schema import application_package
 from trivec_vespa.transport import Answer, Transport
@@ -23,15 +24,15 @@ from trivec_vespa.workers import Workers
 
 WRONG: tuple[Any, ...] = (None, True, 5, -1, 0.5, 1e999, "", "x", [], {}, [None], {"x": 1})
 CONTENT = {"text", "metadata", "matchfeatures", "totalCount"}
-"""What may be anything of its kind, which gives another result."""
+"""Members that may have any value of their type, with another result."""
 HITS = {
     ("root", "children", row, *rest)
     for row in (0, 1)
     for rest in ((), ("fields",), ("fields", "id"))
 }
-"""Documents that may have been deleted meanwhile, or be others."""
+"""Parts of hits that may be missing or others, since documents are deleted and written."""
 ENVELOPE = {(), ("pathId",), ("id",), ("fields",), ("documents",)}
-"""What an answer about documents must have."""
+"""Members that an answer about documents must have."""
 
 Path = tuple[str | int, ...]
 Reply = Callable[[str, str], tuple[int, Any]]
@@ -49,7 +50,7 @@ def _nodes(value: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def _changed(value: Any, path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield an answer with something else at one place, or nothing."""
+    """Yield an answer with each wrong value in place of one member, and without the member."""
     if not path:
         yield from ((repr(wrong), wrong) for wrong in WRONG)
         return
@@ -69,15 +70,15 @@ def _changed(value: Any, path: Path) -> Iterator[tuple[str, Any]]:
 def reply(monkeypatch: pytest.MonkeyPatch) -> Callable[[Reply], None]:
     """Let a function answer all requests, each of which is made once only."""
     monkeypatch.setattr("trivec.stores.retry.ATTEMPTS", 1)
-    monkeypatch.setattr("trivec_vespa.requests._WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("trivec_vespa.documents._WAIT_SECONDS", 0.0)
 
     def by(function: Reply) -> None:
-        def send(self: Transport, method: str, path: str, **options: Any) -> Answer:
+        def exchange(self: Transport, method: str, path: str, **options: Any) -> Answer:
             status, answer = function(method, path)
             content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             return Answer(status, content, None)
 
-        monkeypatch.setattr(Transport, "send", send)
+        monkeypatch.setattr(Transport, "exchange", exchange)
 
     return by
 
@@ -96,7 +97,7 @@ def test_one_wrong_member(operation: str, reply: Callable[[Reply], None]) -> Non
             return (status, answer) if (method, path) == changed else (status, told)
 
         reply(say)
-        store._forget()
+        store._handle.forget()
         return OPERATIONS[operation](store)
 
     assert call(None, None) == EXPECTED[operation]
@@ -142,7 +143,7 @@ def test_no_list_of_files_is_no_empty_application(
 ) -> None:
     reply(lambda method, path: (200, wrong))
     with (
-        Connection(Vespa("http://127.0.0.1", 1), timeout=1) as server,
+        closing(Client(Vespa("http://127.0.0.1", 1), timeout=1)) as server,
         pytest.raises(StoreUnavailableError, match="the answer is not Vespa's"),
     ):
         active_schemas(server)
@@ -153,7 +154,7 @@ def test_no_schema_is_no_schema_without_fields(text: bytes, reply: Callable[[Rep
     reply(lambda method, path: (200, LISTED if path.endswith("/content/") else text))
     package = application_package(COLLECTION.schema, COLLECTION.fields, "mine")
     with (
-        Connection(Vespa("http://127.0.0.1", 1), timeout=1) as server,
+        closing(Client(Vespa("http://127.0.0.1", 1), timeout=1)) as server,
         pytest.raises(StoreUnavailableError, match="the answer is not Vespa's"),
     ):
         check_nothing_is_lost(server, package)
@@ -164,7 +165,7 @@ def test_a_deployment_is_acknowledged(wrong: Any, reply: Callable[[Reply], None]
     package = application_package(COLLECTION.schema, COLLECTION.fields, "mine")
     reply(lambda method, path: (200, wrong))
     with (
-        Connection(Vespa("http://127.0.0.1", 1), timeout=1) as server,
+        closing(Client(Vespa("http://127.0.0.1", 1), timeout=1)) as server,
         pytest.raises(StoreUnavailableError, match="the answer is not Vespa's"),
     ):
         deploy(server, package, changes=False)

@@ -11,6 +11,7 @@ import pytest
 
 import vespa_standin
 from trivec import Schema
+from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidOptionError
 from trivec_vespa import application_package, write_application
 from trivec_vespa import schema as module
@@ -39,13 +40,12 @@ SCHEMAS = [
 def test_vespa_accepts_every_package(tmp_path: Path) -> None:
     vespa_standin.need()
     folders = []
-    for place, (schema, fields, binary) in enumerate(
-        product(SCHEMAS, [{}, EVERY_TYPE], [False, True])
-    ):
-        if binary and schema.colbert is None:
+    for number, (schema, fields, bits) in enumerate(product(SCHEMAS, [{}, EVERY_TYPE], [16, 1])):
+        if bits == 1 and schema.colbert is None:
             continue
-        folders.append(str(tmp_path / str(place)))
-        write_application(schema, fields, f"Name_{place}", folders[-1], binary_colbert=binary)
+        folders.append(str(tmp_path / str(number)))
+        storage = ColbertStorage(bits=bits)
+        write_application(schema, fields, f"Name_{number}", folders[-1], colbert=storage)
     assert len(folders) > 70
     for folder, said in zip(folders, vespa_standin.ask("packages", folders), strict=True):
         assert said == {"warnings": []}, folder
@@ -114,7 +114,7 @@ def test_signs_need_whole_bytes() -> None:
         Schema(dense=8, sparse=True, colbert=None),
     ):
         with pytest.raises(InvalidOptionError, match="multiple of 8"):
-            application_package(schema, {}, "a", binary_colbert=True)
+            application_package(schema, {}, "a", colbert=ColbertStorage(bits=1))
 
 
 def test_an_application_is_never_written_over_files(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
 
-from trivec import Document, F, Schema, Vector, Vectors, Weights, copy, open_store
+from trivec import Document, F, Schema, Store, Vector, Vectors, Weights, copy, open_store
+from trivec.colbert_storage import ColbertStorage
 from trivec.errors import (
     CollectionNotFoundError,
     IncompleteResultError,
@@ -22,9 +22,9 @@ from trivec.errors import (
 )
 from trivec.rows import SparseRows, TokenRows
 from trivec.search import Mode
-from trivec_vespa import VespaStore
+from trivec_vespa.client import Request, query
 from trivec_vespa.mapping import document_path
-from trivec_vespa.replies import acknowledged
+from trivec_vespa.replies import Result, acknowledged
 
 
 def _vectors(count: int, seed: int = 0) -> Vectors:
@@ -40,12 +40,22 @@ def _vectors(count: int, seed: int = 0) -> Vectors:
     )
 
 
-def _put(store: VespaStore, id: str, fields: dict[str, Any]) -> None:
-    body = json.dumps({"fields": fields}).encode()
-    store._vespa.request("POST", document_path("test", id), acknowledged, body=body)
+def _put(store: Store, id: str, fields: dict[str, Any]) -> None:
+    path = document_path("test", id)
+    _backend(store).client.send(Request("POST", path, acknowledged, lambda: {"fields": fields}))
 
 
-def test_short_tensors_are_refused_before_vespa_pads_them(store: VespaStore) -> None:
+def _backend(store: Store) -> Any:
+    return store._handle.backend
+
+
+def _query(store: Store, body: dict[str, Any]) -> Result:
+    backend = _backend(store)
+    answer: Result = backend.client.send(backend._query(body))
+    return answer
+
+
+def test_short_tensors_are_refused_before_vespa_pads_them(store: Store) -> None:
     _put(store, "short", {"dense_rep": [1.0, 2.0]})  # no error: the other six become 0
     with pytest.raises(InvalidVectorsError, match="dimension 2"):
         store.upsert([Document("a", "")], Vectors(dense=np.ones((1, 2))))
@@ -53,13 +63,13 @@ def test_short_tensors_are_refused_before_vespa_pads_them(store: VespaStore) -> 
         store.search(Vector(dense=np.ones(2, np.float32)), mode="dense")
 
 
-def test_a_long_tensor_answers_500_which_is_not_retried(store: VespaStore) -> None:
+def test_a_long_tensor_answers_500_which_is_not_retried(store: Store) -> None:
     with pytest.raises(StoreError, match=r"status 500.*out of bounds") as caught:
         _put(store, "long", {"dense_rep": [1.0] * 9})
     assert not isinstance(caught.value, StoreUnavailableError)
 
 
-def test_the_first_of_several_values_counts(store: VespaStore) -> None:
+def test_the_first_of_several_values_counts(store: Store) -> None:
     documents = [Document(lang, "", {"lang": lang}) for lang in ("en", "de", "fr")]
     store.upsert(documents, _vectors(3))
     assert store.count(F("lang").in_(["en", "de"])) == 2
@@ -67,7 +77,7 @@ def test_the_first_of_several_values_counts(store: VespaStore) -> None:
 
 
 def test_what_was_written_without_a_description_is_dropped_and_not_adopted(
-    store: VespaStore, open_vespa: Any, schema: Schema
+    store: Store, open_vespa: Any, schema: Schema
 ) -> None:
     other = open_vespa()
     assert other.count() == 0
@@ -81,65 +91,66 @@ def test_what_was_written_without_a_description_is_dropped_and_not_adopted(
 
 
 def test_a_writer_learns_that_the_collection_was_dropped_meanwhile(
-    store: VespaStore, open_vespa: Any, monkeypatch: pytest.MonkeyPatch
+    store: Store, open_vespa: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = open_vespa()
-    send = other._send
+    send = _backend(other).send
 
-    def drop_and_send(*args: Any) -> None:
-        store.drop()
-        send(*args)
+    def drop_and_send(request: Any) -> Any:
+        if request.method == "POST":
+            store.drop()
+        return send(request)
 
-    monkeypatch.setattr(other, "_send", drop_and_send)
+    monkeypatch.setattr(_backend(other), "send", drop_and_send)
     with pytest.raises(CollectionNotFoundError):
         other.upsert([Document("late", "")], _vectors(1))
     store.drop()
-    assert store._lifecycle._documents() == 0
+    assert _backend(store).lifecycle.documents() == 0
 
 
 def test_a_schema_of_somebody_else_is_not_emptied(
-    store: VespaStore, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.upsert([Document("a", "")], _vectors(1))
-    store._vespa.request("DELETE", store._lifecycle.description, acknowledged)
-    query = store._vespa.query
+    lifecycle = _backend(store).lifecycle
+    _backend(store).client.send(Request("DELETE", lifecycle.description, acknowledged))
 
     def without_parts(body: Any, name: str, **options: Any) -> Any:
         return query({**body, "yql": body["yql"].replace("parts", "nosuch")}, name, **options)
 
-    monkeypatch.setattr(store._vespa, "query", without_parts)
+    monkeypatch.setattr("trivec_vespa.lifecycle.query", without_parts)
     store.drop()
     monkeypatch.undo()
-    assert store._lifecycle._documents() == 1
+    assert lifecycle.documents() == 1
 
 
-def test_deleting_what_is_not_there_is_no_error(store: VespaStore) -> None:
+def test_deleting_what_is_not_there_is_no_error(store: Store) -> None:
     store.upsert([Document("a", "")], _vectors(1))
     store.delete(["b"])
     assert store.count() == 1
 
 
-def test_partial_coverage_is_an_error_unless_allowed(store: VespaStore, open_vespa: Any) -> None:
+def test_partial_coverage_is_an_error_unless_allowed(store: Store, open_vespa: Any) -> None:
     store.upsert([Document(f"d{i}", "") for i in range(3)], _vectors(3))
     half = {
         "yql": "select id from sources * where true",
         "ranking.properties.standin.coverage": 0.5,
     }
     with pytest.raises(IncompleteResultError, match=r"50 % .*timeout.*allow_partial"):
-        store._query(half)
-    assert open_vespa(allow_partial=True)._query(half).coverage["coverage"] == 50
+        _query(store, half)
+    assert _query(open_vespa(allow_partial=True), half).coverage["coverage"] == 50
 
 
-def test_errors_of_content_nodes_are_errors(store: VespaStore, open_vespa: Any) -> None:
+def test_errors_of_content_nodes_are_errors(store: Store, open_vespa: Any) -> None:
     body = {
         "yql": "select id from sources * where true",
         "ranking.properties.standin.error": "boom",
     }
     with pytest.raises(StoreError, match="boom"):
-        store._query(body)
+        _query(store, body)
     slow = {**body, "ranking.properties.standin.delay-ms": 900}
     with pytest.raises(StoreUnavailableError, match="504"):
-        open_vespa(timeout=0.3)._query(slow)
+        _query(open_vespa(timeout=0.3), slow)
 
 
 @pytest.mark.parametrize(
@@ -151,14 +162,14 @@ def test_errors_of_content_nodes_are_errors(store: VespaStore, open_vespa: Any) 
     ],
 )
 def test_refused_writes(
-    id: str, error: type[StoreError], message: str, store: VespaStore, waits: list[Any]
+    id: str, error: type[StoreError], message: str, store: Store, waits: list[Any]
 ) -> None:
     with pytest.raises(error, match=message):
         store.upsert([Document("good", ""), Document(id, "")], _vectors(2))
     assert bool(waits) == (error is StoreUnavailableError)
 
 
-def test_the_description_is_no_document(store: VespaStore, open_vespa: Any) -> None:
+def test_the_description_is_no_document(store: Store, open_vespa: Any) -> None:
     store.upsert([Document("a", ""), Document("b", "", {"lang": "en"})], _vectors(2))
     assert store.count(F("lang").is_null()) == 1
     store.delete_where(F("year").is_null())
@@ -167,7 +178,7 @@ def test_the_description_is_no_document(store: VespaStore, open_vespa: Any) -> N
     assert open_vespa().schema == store.schema
 
 
-def test_rare_tokens_and_tiny_weights_are_found(store: VespaStore) -> None:
+def test_rare_tokens_and_tiny_weights_are_found(store: Store) -> None:
     rows: list[dict[int, float]] = [{2**31 + 7: 0.3}, {2**32 - 2: 1e-6}, {7: 0.5}]
     vectors = Vectors(sparse=SparseRows.from_dicts(rows))
     store.upsert([Document(str(i), "") for i in range(3)], vectors)
@@ -183,7 +194,7 @@ def test_rare_tokens_and_tiny_weights_are_found(store: VespaStore) -> None:
     ]
 
 
-def test_what_is_stored_is_the_nearest_bfloat16(store: VespaStore) -> None:
+def test_what_is_stored_is_the_nearest_bfloat16(store: Store) -> None:
     vectors = _vectors(5)
     store.upsert([Document(str(i), "") for i in range(5)], vectors)
     back = store.get([str(i) for i in range(5)], with_vectors=True).vectors
@@ -198,15 +209,21 @@ def test_what_is_stored_is_the_nearest_bfloat16(store: VespaStore) -> None:
         assert np.all(np.abs(got - wanted) <= np.abs(wanted) * 2.0**-8)
 
 
-def test_signs_estimate_colbert_scores(store: VespaStore, open_vespa: Any) -> None:
-    signs = open_vespa(binary_colbert=True)
+def test_signs_estimate_colbert_scores(store: Store, open_vespa: Any, schema: Schema) -> None:
     vectors = _vectors(30)
     assert vectors.colbert is not None
     documents = [Document(f"d{i:02d}", "") for i in range(30)]
-    signs.upsert(documents, vectors)
-    signs.upsert([Document("none", "")], Vectors(dense=vectors.dense[:1]))  # type: ignore[index]
+    store.upsert(documents, vectors)
     query = _vectors(1, seed=9)[0]
     assert query.colbert is not None
+    exact = store.search(query, k=31, mode="colbert")
+    tokens = vectors.colbert.row(int(exact[0].document.id[1:]))
+    assert exact[0].score == pytest.approx((query.colbert @ tokens.T).max(axis=1).mean(), abs=2e-3)
+    store.drop()
+    signs = open_vespa()
+    signs.create(schema, fields={"lang": str}, colbert=ColbertStorage(bits=1))
+    signs.upsert(documents, vectors)
+    signs.upsert([Document("none", "")], Vectors(dense=vectors.dense[:1]))  # type: ignore[index]
     hits = signs.search(query, k=31, mode="hybrid", weights=Weights(1, 1, 1))
     assert len(hits) == 31
     for hit in hits:
@@ -216,19 +233,25 @@ def test_signs_estimate_colbert_scores(store: VespaStore, open_vespa: Any) -> No
         tokens = vectors.colbert.row(int(hit.document.id[1:]))
         estimate = np.sqrt(np.pi / 2 / 16) * query.colbert @ np.where(tokens > 0, 1, -1).T
         assert hit.scores.colbert == pytest.approx(estimate.max(axis=1).mean(), abs=1e-5)
-    exact = store.search(query, k=31, mode="colbert")
-    tokens = vectors.colbert.row(int(exact[0].document.id[1:]))
-    assert exact[0].score == pytest.approx((query.colbert @ tokens.T).max(axis=1).mean(), abs=2e-3)
-    assert "none" not in {hit.document.id for hit in exact}
+    hits = signs.search(query, k=31, mode="colbert")
+    assert len(hits) == 30
+    assert "none" not in {hit.document.id for hit in hits}
+    assert open_vespa().describe().colbert == ColbertStorage(bits=1)
+    with pytest.raises(SchemaMismatchError, match=r"bits=1\), expected ColbertStorage\(bits=16\)"):
+        signs.create(schema, colbert=ColbertStorage(), exist_ok=True)
 
 
-def test_signs_that_are_not_stored_cannot_be_searched(open_vespa: Any, schema: Schema) -> None:
-    open_vespa().create(schema, fields={"lang": str})
-    with pytest.raises(SchemaMismatchError, match="without binary_colbert"):
-        open_vespa(binary_colbert=True).count()
+def test_signs_that_are_not_stored_cannot_be_searched(store: Store, schema: Schema) -> None:
+    with pytest.raises(SchemaMismatchError, match=r"bits=16\), expected ColbertStorage\(bits=1\)"):
+        store.create(schema, colbert=ColbertStorage(bits=1), exist_ok=True)
 
 
-def test_refused_text_stops_a_write_before_it_starts(store: VespaStore, open_vespa: Any) -> None:
+def test_the_old_name_of_signs_is_told() -> None:
+    with pytest.raises(InvalidOptionError, match=r"colbert=ColbertStorage\(bits=1\)"):
+        open_store("vespa://localhost/test", binary_colbert=True)
+
+
+def test_refused_text_stops_a_write_before_it_starts(store: Store, open_vespa: Any) -> None:
     documents = [Document("a", "fine"), Document("b", "bell \x07")]
     with pytest.raises(InvalidDocumentError, match=r"'b': its text holds U\+0007"):
         store.upsert(documents, _vectors(2))
@@ -238,7 +261,7 @@ def test_refused_text_stops_a_write_before_it_starts(store: VespaStore, open_ves
 
 
 def test_a_copy_with_replaced_characters_reports_no_difference(
-    store: VespaStore, open_vespa: Any
+    store: Store, open_vespa: Any
 ) -> None:
     documents = [Document("a", "fine"), Document("b", "bell \x07", {"note": "bell \x07"})]
     with open_store(f"memory:/{store.name}") as source, open_vespa(text_errors="replace") as target:
@@ -250,7 +273,7 @@ def test_a_copy_with_replaced_characters_reports_no_difference(
         source.drop()
 
 
-def test_equal_scores_beyond_the_candidates_are_settled_by_id(store: VespaStore) -> None:
+def test_equal_scores_beyond_the_candidates_are_settled_by_id(store: Store) -> None:
     same = _vectors(1).take([0] * 60)
     order = np.random.default_rng(2).permutation(60)
     store.upsert([Document(f"t{i:02d}", "") for i in order], same)
@@ -261,7 +284,7 @@ def test_equal_scores_beyond_the_candidates_are_settled_by_id(store: VespaStore)
 
 
 @pytest.mark.parametrize(("mode", "most"), [("dense", 10_000), ("hybrid", 5000)])
-def test_more_hits_than_vespa_returns_are_refused(store: VespaStore, mode: Mode, most: int) -> None:
+def test_more_hits_than_vespa_returns_are_refused(store: Store, mode: Mode, most: int) -> None:
     query = _vectors(1)[0]
     assert store.search(query, mode=mode, k=most) == []
     with pytest.raises(InvalidOptionError, match="10000 hits"):
@@ -269,7 +292,7 @@ def test_more_hits_than_vespa_returns_are_refused(store: VespaStore, mode: Mode,
 
 
 def test_delete_where_deletes_more_than_one_page(
-    store: VespaStore, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trivec_vespa.store._PAGE", 7)
     store.upsert([Document(f"d{i}", "", {"year": i}) for i in range(30)], _vectors(30))
