@@ -131,7 +131,7 @@ def filled(lite_url: str, keep_lite_open: None, documents: list[Document]) -> It
     with open_store(f"{lite_url}/filters") as store:
         store.create(SCHEMA, fields=FIELDS)
         _write(store, documents[:100])
-        store._flush_lite(at_least=0)  # type: ignore[attr-defined]
+        store._handle.backend.send(Request("flush", {}))
         _write(store, documents[100:])  # rows in memory are filtered by other code than files
         yield store
         store.drop()
