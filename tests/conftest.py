@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.metadata
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 from installed import LANCE, install, on_path
+from milvus_server import milvus_server
 from store_cases import DATABASES, FIELDS
 
 from trivec import Store, open_store
@@ -138,39 +136,11 @@ def fields(store: Store) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def milvus_double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the URL of a Milvus server that keeps native token vectors (tests/milvus/double.py).
-
-    It runs in a process of its own, as a server does, so that it does not share our interpreter.
-    """
-    try:
-        version = importlib.metadata.version("milvus-lite")
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("milvus-lite is not installed")
-    if not version.startswith("3.2."):
-        pytest.skip(f"the double is built on the internals of milvus-lite 3.2, not {version}")
-    script = Path(__file__).parent / "milvus" / "double.py"
-    folder = tmp_path_factory.mktemp("milvus-double")
-    with (
-        (folder / "stderr.txt").open("w") as log,
-        subprocess.Popen(
-            [sys.executable, str(script), str(folder / "data")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        port = process.stdout.readline().strip()
-        if not port:
-            pytest.skip(f"the double does not start: {(folder / 'stderr.txt').read_text()[-500:]}")
-        url = f"milvus://127.0.0.1:{port}"
+    """Yield the URL of a Milvus server that keeps native token vectors."""
+    with milvus_server(tmp_path_factory.mktemp("milvus-double")) as url:
         os.environ["TRIVEC_TEST_MILVUS_DOUBLE"] = url
         yield url
         del os.environ["TRIVEC_TEST_MILVUS_DOUBLE"]
-        process.stdin.close()
-        process.wait(timeout=20)
 
 
 @pytest.fixture

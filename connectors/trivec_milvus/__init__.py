@@ -3,8 +3,9 @@
 from trivec.errors import MissingDependencyError
 
 try:
-    from trivec_milvus.schema import FieldNames
-    from trivec_milvus.store import MilvusStore
+    from trivec_milvus.options import MilvusOptions
+    from trivec_milvus.schema import Names
+    from trivec_milvus.store import MilvusBackend, MilvusStore
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] != "pymilvus":
         raise
@@ -12,4 +13,4 @@ except ModuleNotFoundError as error:
         "MilvusStore needs pymilvus, which is not installed; run: pip install 'trivec[milvus]'"
     ) from error
 
-__all__ = ["FieldNames", "MilvusStore"]
+__all__ = ["MilvusBackend", "MilvusOptions", "MilvusStore", "Names"]

@@ -1,14 +1,15 @@
-"""The channel of gRPC that pymilvus calls through: each call is made once, in the time it has.
+"""The gRPC channel of pymilvus: each call is made once, within the time of the store's call.
 
-pymilvus repeats a call that fails for as long as its timeout, up to 75 times, and connects anew in
-between; it does so for errors of gRPC and for the status "rate limit". Here such a failure leaves
-as another class of error, which pymilvus lets through, so that the store's repetitions are the
-only ones. Each call gets the time that the store's call has left (`request_seconds`), those too
-that pymilvus makes of its own accord, such as reading the schema before a write.
+pymilvus repeats a failed call until its timeout, up to 75 times, and connects anew in between; it
+does so for errors of gRPC and for the status "rate limit". An interceptor raises such failures as
+`CallFailed`, which pymilvus does not repeat, so that only the store repeats calls. Each call gets
+the time that the store's call has left (`request_seconds`), including calls that pymilvus adds,
+such as reading the schema before a write.
 """
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -22,24 +23,22 @@ from trivec.errors import InvalidOptionError
 from trivec.stores.deadline import request_seconds
 from trivec.stores.retry import retry_after
 
-__all__ = ["CallFailed", "aio_channel", "channel", "once_each"]
-
 _OPTIONS: dict[str, Any] = {
-    # Those of pymilvus, which it does not set on a channel that it is handed.
+    # pymilvus sets these only on channels that it opens itself.
     "grpc.max_send_message_length": -1,
     "grpc.max_receive_message_length": -1,
     "grpc.keepalive_time_ms": 10_000,
     "grpc.keepalive_timeout_ms": 5000,
     "grpc.keepalive_permit_without_calls": 1,
     "grpc.enable_retries": 0,
-    # A server that comes back is found before the store's repetitions are over; gRPC's own waits
-    # between attempts to connect grow to two minutes.
+    # So that a server that comes back is found before the store stops repeating; by default gRPC
+    # waits up to two minutes between attempts to connect.
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 2000,
 }
 
 
-# Without a status they would acknowledge what nobody did, or be answers without a row.
+# Without a status these would acknowledge a write that never happened, or mean "no rows".
 _WITH_STATUS = (
     milvus_pb2.DescribeCollectionResponse,
     milvus_pb2.MutationResult,
@@ -49,11 +48,11 @@ _WITH_STATUS = (
 
 
 class CallFailed(Exception):
-    """A call that failed, as nothing that pymilvus repeats.
+    """A failed call, as an exception that pymilvus does not repeat.
 
     Args:
-        code: The status of gRPC, or the number that Milvus has for the error.
-        details: What was said.
+        code: The status of gRPC, or Milvus's number of the error.
+        details: The message.
         seconds: How long the server asked to wait, if it did.
     """
 
@@ -65,10 +64,10 @@ class CallFailed(Exception):
 
     @classmethod
     def of(cls, error: grpc.RpcError) -> CallFailed:
-        """Return the failure that an error of gRPC tells of."""
+        """Return an error of gRPC as a `CallFailed`."""
         code = error.code() if hasattr(error, "code") else None
         details = error.details() if hasattr(error, "details") else None
-        return cls(code, str(details or code or type(error).__name__), _asked(error))
+        return cls(code, str(details or code or type(error).__name__), _retry_after(error))
 
 
 class _Details(grpc.ClientCallDetails):  # type: ignore[misc]
@@ -84,7 +83,7 @@ class _Details(grpc.ClientCallDetails):  # type: ignore[misc]
 
 
 class _Once(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
-    """Makes each call of a blocking channel once, in the time it has."""
+    """Makes each call of a blocking channel once, within its time."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -107,10 +106,11 @@ class _Once(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
 
 
 class _AioOnce(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
-    """Makes each call of an asynchronous channel once, in the time it has."""
+    """Makes each call of an asynchronous channel once, within its time; answers pass the gate."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, gate: Gate) -> None:
         self._timeout = timeout
+        self._gate = gate
 
     async def intercept_unary_unary(
         self,
@@ -126,7 +126,20 @@ class _AioOnce(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
         except grpc.RpcError as error:
             raise CallFailed.of(error) from error
         _check(response)
+        await self._gate.passed()
         return response
+
+
+class Gate:
+    """Lets one task pass in each turn of an event loop, so that others have a turn in between."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def passed(self) -> None:
+        """Wait for the turn of this task."""
+        async with self._lock:
+            await asyncio.sleep(0)
 
 
 def channel(
@@ -139,67 +152,82 @@ def channel(
         roots: The certificates to trust, PEM; by default those of gRPC.
         secure: Whether to encrypt.
         timeout: The seconds of each call, where the store's call leaves as many.
-        options: Options of gRPC beside the usual ones.
+        options: Options of gRPC in addition to the usual ones.
     """
-    given = [*{**_OPTIONS, **options}.items()]
-    made = (
-        grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), given)
+    all_options = [*{**_OPTIONS, **options}.items()]
+    plain = (
+        grpc.secure_channel(target, grpc.ssl_channel_credentials(roots), all_options)
         if secure
-        else grpc.insecure_channel(target, given)
+        else grpc.insecure_channel(target, all_options)
     )
-    return grpc.intercept_channel(made, _Once(timeout))
+    return grpc.intercept_channel(plain, _Once(timeout))
 
 
 def aio_channel(
-    target: str, roots: bytes | None, *, secure: bool, timeout: float, options: Mapping[str, Any]
+    target: str,
+    roots: bytes | None,
+    *,
+    secure: bool,
+    timeout: float,
+    options: Mapping[str, Any],
+    gate: Gate,
 ) -> Any:  # noqa: ANN401 - grpc has no types
-    """Return a channel of the running event loop; see `channel`."""
-    given = [*{**_OPTIONS, **options}.items()]
-    once = [_AioOnce(timeout)]
+    """Return a channel of the running event loop.
+
+    Args:
+        target: See `channel`.
+        roots: See `channel`.
+        secure: See `channel`.
+        timeout: See `channel`.
+        options: See `channel`.
+        gate: Passed by every answer.
+    """
+    all_options = [*{**_OPTIONS, **options}.items()]
+    once = [_AioOnce(timeout, gate)]
     if not secure:
-        return grpc.aio.insecure_channel(target, given, interceptors=once)
+        return grpc.aio.insecure_channel(target, all_options, interceptors=once)
     credentials = grpc.ssl_channel_credentials(roots)
-    return grpc.aio.secure_channel(target, credentials, given, interceptors=once)
+    return grpc.aio.secure_channel(target, credentials, all_options, interceptors=once)
 
 
 def once_each(client: MilvusClient, timeout: float) -> Any:  # noqa: ANN401 - pymilvus has no types
-    """Return a client that calls through the channel of another, each call once and in time.
+    """Return a copy of a client that makes each call once, within its time.
 
-    The other client belongs to the caller and stays as it is. Where it has connected anew, its
-    channel is another one, and so is what this function returns.
+    It calls through the channel of the original, which does not change. After the original has
+    connected anew, which gives it another channel, a new copy is needed.
 
     Args:
         client: A client that is open.
         timeout: The seconds of each call.
 
     Raises:
-        InvalidOptionError: If it is closed, or no client of pymilvus.
+        InvalidOptionError: If it is closed, or is no client of pymilvus.
     """
     handler = getattr(client, "_handler", None)
     inner = getattr(handler, "_final_channel", None)
     if handler is None or inner is None:
         raise InvalidOptionError("client: expected an open MilvusClient, got one that is closed")
-    ours, calls = copy.copy(client), copy.copy(handler)
+    copied, calls = copy.copy(client), copy.copy(handler)
     calls._stub = milvus_pb2_grpc.MilvusServiceStub(grpc.intercept_channel(inner, _Once(timeout)))
-    ours._handler = calls
-    return ours
+    copied._handler = calls
+    return copied
 
 
 def _seconds(given: float | None, timeout: float) -> float:
     return request_seconds(timeout if given is None else min(given, timeout))
 
 
-def _asked(error: grpc.RpcError) -> float | None:
-    """Return the seconds that a server, or a proxy before it, asked to wait."""
+def _retry_after(error: grpc.RpcError) -> float | None:
+    """Return the seconds that a server, or a proxy in front of it, asked to wait."""
     trailing: Any = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
-    said = dict(trailing or ()).get("retry-after")
-    return None if said is None else retry_after(str(said))
+    value = dict(trailing or ()).get("retry-after")
+    return None if value is None else retry_after(str(value))
 
 
 def _check(response: Any) -> None:  # noqa: ANN401 - protobuf has no types
-    """Raise where an answer has no status, and for the one status that pymilvus repeats."""
+    """Raise `CallFailed` for a status that pymilvus repeats, and for an answer without one."""
     if isinstance(response, _WITH_STATUS) and not response.HasField("status"):
-        raise CallFailed(None, "the answer has no status, so it is none of Milvus")
+        raise CallFailed(None, "the answer has no status, so it is not one of Milvus")
     status = getattr(response, "status", response)
     if not isinstance(status, common_pb2.Status):
         return

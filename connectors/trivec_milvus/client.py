@@ -1,4 +1,4 @@
-"""The clients of pymilvus: opening and closing them, and calling them."""
+"""The clients of pymilvus: how they are opened, called and closed."""
 
 from __future__ import annotations
 
@@ -19,27 +19,22 @@ from urllib.parse import urlsplit
 
 from pymilvus import AsyncMilvusClient, MilvusClient
 
-from trivec.arguments import expect
-from trivec.errors import InvalidOptionError, StoreUnavailableError
+from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
 from trivec.stores.deadline import request_seconds
 from trivec.stores.url import StoreUrl, is_loopback
-from trivec_milvus.channel import aio_channel, channel, once_each
-from trivec_milvus.failures import translated
+from trivec_milvus.channel import Gate, aio_channel, channel, once_each
+from trivec_milvus.errors import store_errors
 from trivec_milvus.lite import LiteFile, Turns, turns_of
+from trivec_milvus.options import MilvusOptions
 from trivec_milvus.requests import Request
 
-__all__ = ["Address", "Connection", "LoopClient"]
-
 CONNECT_SECONDS = 10.0
-# In one event loop, which parses their answers: 50 answers that come together would block it.
-SEARCHES_AT_ONCE = 8
 
-_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # by which gRPC would connect
-# pymilvus asks every ten seconds whether the server is alive. That of milvus-lite allows one such
-# ping in five minutes, and after about 80 s without a call it cut the connection off: the next
-# client of the file could not connect.
-# A proxy of the environment is for other machines.
-_OF_LITE = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.enable_http_proxy": 0}
+_PROXIES = ("grpc_proxy", "https_proxy", "http_proxy")  # through which gRPC would connect
+# pymilvus pings the server every ten seconds. The server of milvus-lite allows one ping in five
+# minutes, and otherwise closes the connection after about 80 s without a call; the next client of
+# the file could not connect. A proxy of the environment is for other machines.
+_LITE_OPTIONS = {"grpc.keepalive_time_ms": 2**31 - 1, "grpc.enable_http_proxy": 0}
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off", ""}
 _log = logging.getLogger("trivec")
@@ -47,13 +42,13 @@ _log = logging.getLogger("trivec")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where Milvus is and how to enter; the secrets do not show.
+    """A server and the credentials for it; the secrets are left out of `repr`.
 
     Args:
         uri: The server, or that of a file of milvus-lite in this process.
         token: The token.
-        user: The user, where there is no token.
-        password: Their password.
+        user: The user, if there is no token.
+        password: The user's password.
         database: The database.
         roots: The certificates to trust, PEM.
         lite: Whether it is the server of a file.
@@ -68,39 +63,27 @@ class Address:
     lite: bool = False
 
     @classmethod
-    def of(
-        cls,
-        url: StoreUrl,
-        *,
-        token: str | None,
-        user: str | None,
-        password: str | None,
-        database: str | None,
-        tls: bool | None,
-        ca_file: str | Path | None,
-    ) -> Self:
-        """Complete the parts that are None from `MILVUS_TOKEN`, `MILVUS_USER` and so on.
+    def of(cls, url: StoreUrl, options: MilvusOptions) -> Self:
+        """Take options that are None from `MILVUS_TOKEN`, `MILVUS_USER` and so on.
 
         Raises:
-            InvalidOptionError: If `tls` or `MILVUS_TLS` is neither yes nor no, or the file with
+            InvalidOptionError: If `MILVUS_TLS` is neither yes nor no, or the file with
                 certificates cannot be read.
         """
 
-        def known(value: str | None, variable: str) -> str:
-            return os.environ.get(f"MILVUS_{variable}", "") if value is None else value
+        def given(value: str | Path | None, variable: str) -> str:
+            return os.environ.get(f"MILVUS_{variable}", "") if value is None else str(value)
 
-        if tls is not None:
-            expect(tls, bool, "tls", "True or False")
-        secure = _flag("MILVUS_TLS") if tls is None else tls
-        authority = known(None if ca_file is None else str(ca_file), "CA_FILE")
+        secure = _flag("MILVUS_TLS") if options.tls is None else options.tls
+        authority = given(options.ca_file, "CA_FILE")
         scheme = "https" if secure or authority else "http"
         host = f"[{url.host}]" if url.host and ":" in url.host else url.host
         return cls(
             f"{scheme}://{host}:{url.port or 19530}",
-            known(token, "TOKEN"),
-            known(user, "USER"),
-            known(password, "PASSWORD"),
-            known(database, "DATABASE"),
+            given(options.token, "TOKEN"),
+            given(options.user, "USER"),
+            given(options.password, "PASSWORD"),
+            given(options.database, "DATABASE"),
             _certificates(authority) if authority else None,
         )
 
@@ -111,16 +94,16 @@ class Address:
 
     @property
     def secure(self) -> bool:
-        """Whether what is sent is encrypted."""
+        """Whether the connection is encrypted."""
         return self.uri.startswith("https:")
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may repeat."""
+        """Texts that no message may repeat."""
         return _secrets(self.token, self.password)
 
     def warn_of_plain_secrets(self) -> None:
-        """Say in the log that secrets go over the network as they are, except to this machine."""
+        """Log a warning if secrets leave this machine without encryption."""
         if self.secrets and not self.secure and not is_loopback(urlsplit(self.uri).hostname or ""):
             _log.warning(
                 "milvus://%s: the token or the password is sent without encryption; pass tls=True "
@@ -128,11 +111,11 @@ class Address:
                 self.target,
             )
 
-    def options(self, of_channel: Callable[..., Any], timeout: float) -> dict[str, Any]:
+    def client_options(self, open_channel: Callable[..., Any], timeout: float) -> dict[str, Any]:
         """Return the arguments of either client of pymilvus.
 
         Args:
-            of_channel: What makes its channel.
+            open_channel: Opens its channel.
             timeout: The seconds of a call.
         """
         return {
@@ -143,44 +126,51 @@ class Address:
             "db_name": self.database,
             "timeout": request_seconds(CONNECT_SECONDS),
             "dedicated": True,
-            "channel": of_channel(
+            "channel": open_channel(
                 self.target,
                 self.roots,
                 secure=self.secure,
                 timeout=timeout,
-                options=_OF_LITE if self.lite else {},
+                options=_LITE_OPTIONS if self.lite else {},
             ),
         }
 
 
 @dataclass(slots=True)
 class LoopClient:
-    """The client of one event loop, and how many searches use it at once.
+    """The client of one event loop.
+
+    pymilvus builds requests and parses answers in the event loop, about a millisecond each. The
+    gate lets one of them pass in each turn of the loop, however many requests are in flight.
 
     Args:
-        options: The arguments of the client.
-        turns: Held by each search.
+        address: The server.
+        timeout: The seconds of a call.
+        gate: What requests and answers pass one by one.
         client: The client, once it has connected.
-        connecting: Held by who connects: a client that is called by two before it has connected
+        connecting: Held while connecting: a client that two callers connect at the same time
             connects twice, and sends its headers twice from then on.
     """
 
-    options: Callable[[], dict[str, Any]]
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SEARCHES_AT_ONCE))
+    address: Address
+    timeout: float
+    gate: Gate = field(default_factory=Gate)
     client: AsyncMilvusClient | None = None
     connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def call(self, request: Request, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        """Connect if that has not been done, and send a request."""
+    async def call(self, method: str, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401
+        """Call a method of the client, which connects on its first use."""
         async with self.connecting:
             if self.client is None:
-                options = self.options()
+                open_channel = partial(aio_channel, gate=self.gate)
+                options = self.address.client_options(open_channel, self.timeout)
                 try:
                     self.client = await AsyncMilvusClient(**options).__aenter__()
                 except BaseException:
                     await options["channel"].close()
                     raise
-        return await getattr(self.client, request.method)(**common, **request.options)
+        await self.gate.passed()
+        return await getattr(self.client, method)(**arguments)
 
     async def close(self) -> None:
         """Close the client."""
@@ -190,29 +180,30 @@ class LoopClient:
 
 
 class Connection:
-    """A client of pymilvus for blocking calls, and one for each event loop that searches.
+    """A client of pymilvus for blocking calls, and one for each event loop.
 
     Args:
-        client: A client that somebody else closes; None to open one.
-        address: Where to open clients; None leaves only the one that was handed in.
-        lite: The file behind the address, if it is one of milvus-lite; closed with the client.
-        timeout: The seconds of a call, where the store's call leaves as many.
+        options: The options of the store.
+        client: A ready client, which its owner closes; None to open one.
+        address: The server to open clients for; None to use only the ready one.
+        lite: The file of milvus-lite behind the address, if any; closed with the client.
     """
 
     def __init__(
         self,
-        client: MilvusClient | None = None,
+        options: MilvusOptions,
         *,
+        client: MilvusClient | None = None,
         address: Address | None = None,
         lite: LiteFile | None = None,
-        timeout: float = 30.0,
     ) -> None:
-        self.timeout = timeout
+        self.options = options
         self.lite = lite
         self._address = address
-        self._given = client
+        self._ready = client
         self._client: Any = None
-        self._channel_of_given: object = None
+        self._channel_of_ready: object = None
+        self._version = ""
         self._turns: Turns | None = lite.turns if lite is not None else None
         self._secrets = () if address is None else address.secrets
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopClient] = (
@@ -224,7 +215,10 @@ class Connection:
             self._secrets = _secrets(str(getattr(getattr(client, "_config", None), "token", "")))
         elif address is not None:
             try:
-                self._client = self._open(address)
+                _check_listens(address)
+                with self.calls(""):
+                    arguments = address.client_options(channel, options.timeout)
+                    self._client = MilvusClient(**arguments)
             except BaseException:
                 if lite is not None:
                     lite.close()
@@ -233,16 +227,31 @@ class Connection:
     @property
     def client(self) -> Any:  # noqa: ANN401 - pymilvus has no types
         """The client of blocking calls; None when it is closed."""
-        if self._given is not None:
-            channel_now = getattr(getattr(self._given, "_handler", None), "_final_channel", None)
-            if self._client is None or channel_now is not self._channel_of_given:
-                self._client = once_each(self._given, self.timeout)
-                self._channel_of_given = channel_now
+        if self._ready is not None:
+            channel_now = getattr(getattr(self._ready, "_handler", None), "_final_channel", None)
+            if self._client is None or channel_now is not self._channel_of_ready:
+                self._client = once_each(self._ready, self.options.timeout)
+                self._channel_of_ready = channel_now
         return self._client
 
+    @property
+    def version(self) -> str:
+        """The version of the server; a request, the first time."""
+        if not self._version:
+            with self.calls(""):
+                version = self.client.get_server_version(timeout=self.seconds())
+            if not isinstance(version, str) or not version:
+                raise StoreError(f"Milvus answered {version!r} where it was asked for its version")
+            self._version = version
+        return self._version
+
+    def seconds(self) -> float:
+        """Return how long a request may take."""
+        return request_seconds(self.options.timeout)
+
     def calls(self, name: str) -> AbstractContextManager[None]:
-        """Raise what calls of pymilvus raise inside as errors of ours, without secrets."""
-        return translated(name, self._secrets)
+        """Translate exceptions of pymilvus into StoreErrors without secrets."""
+        return store_errors(name, self._secrets)
 
     def reads(self, name: str) -> AbstractContextManager[object]:
         """Return what a reader holds: milvus-lite takes no writers beside readers."""
@@ -252,21 +261,31 @@ class Connection:
         """Return what a writer holds: milvus-lite takes one, and no readers beside it."""
         return nullcontext() if self._turns is None else self._turns.writing(name)
 
+    def send(self, name: str, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
+        """Send a request for a collection and wait for its answer."""
+        turn = self.reads(name) if request.reads else self.writes(name)
+        with self.calls(name), turn:
+            return getattr(self.client, request.method)(**self._arguments(name, request))
+
+    async def asend(self, name: str, request: Request, client: LoopClient) -> Any:  # noqa: ANN401
+        """Send a request for a collection.
+
+        Args:
+            name: The collection.
+            request: The request.
+            client: The client of the running event loop.
+        """
+        with self.calls(name):
+            return await client.call(request.method, self._arguments(name, request))
+
     def of_loop(self) -> LoopClient | None:
-        """Return the client of the running loop, made on its first use; None without an address."""
+        """Return the client of the running loop, or None for a store with a ready client."""
         if self._address is None:
             return None
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
-            self._loops[loop] = LoopClient(
-                partial(self._address.options, aio_channel, self.timeout)
-            )
+            self._loops[loop] = LoopClient(self._address, self.options.timeout)
         return self._loops[loop]
-
-    def call(self, request: Request, name: str, common: Mapping[str, Any]) -> Any:  # noqa: ANN401
-        """Send a request with the arguments that all have in common, and wait."""
-        with self.calls(name), self.reads(name):
-            return getattr(self.client, request.method)(**common, **request.options)
 
     async def aclose(self) -> None:
         """Close the client of the running loop.
@@ -274,13 +293,13 @@ class Connection:
         Raises:
             StoreError: If that fails.
         """
-        mine = self._loops.pop(asyncio.get_running_loop(), None)
-        if mine is not None:
+        client = self._loops.pop(asyncio.get_running_loop(), None)
+        if client is not None:
             with self.calls(""):
-                await mine.close()
+                await client.close()
 
     def close(self) -> None:
-        """Close what was opened here, all of it, whatever fails.
+        """Close what was opened here; an error of one part does not stop the others.
 
         Raises:
             StoreError: If something failed.
@@ -288,7 +307,7 @@ class Connection:
         client, lite = self._client, self.lite
         self._client = self.lite = None
         try:
-            if client is not None and self._given is None:
+            if client is not None and self._ready is None:
                 with self.calls(""):
                     client.close()
         finally:
@@ -296,16 +315,17 @@ class Connection:
                 with self.calls(""):
                     lite.close()
 
-    def _open(self, address: Address) -> MilvusClient:
-        _check_listens(address)
-        with self.calls(""):
-            return MilvusClient(**address.options(channel, self.timeout))
+    def _arguments(self, name: str, request: Request) -> dict[str, Any]:
+        common: dict[str, Any] = {"collection_name": name, "timeout": self.seconds()}
+        if request.is_consistent:
+            common["consistency_level"] = self.options.consistency
+        return {**common, **request.options}
 
 
 def _secrets(*given: str) -> tuple[str, ...]:
-    """Return secrets, the password in a token `user:password`, and all as they are sent.
+    """Return secrets, the password in a token `user:password`, and all of them as they are sent.
 
-    Those of three characters and less are left out, since they are in many words.
+    Those of three characters and less are left out, since many words contain them.
     """
     parts = [*given, *(token.partition(":")[2] for token in given)]
     sent = [base64.b64encode(token.encode()).decode() for token in given]
@@ -313,13 +333,13 @@ def _secrets(*given: str) -> tuple[str, ...]:
 
 
 def _flag(variable: str) -> bool:
-    """Return what an environment variable says, yes or no; no where it is not set."""
-    said = os.environ.get(variable, "")
-    word = said.strip().lower()
+    """Return the value of an environment variable, yes or no; no if it is not set."""
+    value = os.environ.get(variable, "")
+    word = value.strip().lower()
     if word in _YES or word in _NO:
         return word in _YES
     raise InvalidOptionError(
-        f"{variable}={said!r}; expected one of 1, true, yes, on, or 0, false, no, off"
+        f"{variable}={value!r}; expected one of 1, true, yes, on, or 0, false, no, off"
     )
 
 
@@ -335,17 +355,17 @@ def _certificates(path: str) -> bytes:
 
 
 def _check_listens(address: Address) -> None:
-    """Find out at once whether nobody listens, and why.
+    """Fail at once if nothing listens, and say why.
 
     Raises:
-        StoreUnavailableError: If there is no such host, or nobody listens there.
+        StoreUnavailableError: If the host does not exist, or nothing listens there.
     """
     server = urlsplit(address.uri)
     if not server.hostname or any(os.environ.get(name) for name in _PROXIES):
         return
-    place = (server.hostname, server.port or 19530)
     try:
-        socket.create_connection(place, request_seconds(CONNECT_SECONDS)).close()
+        endpoint = (server.hostname, server.port or 19530)
+        socket.create_connection(endpoint, request_seconds(CONNECT_SECONDS)).close()
     except (OSError, UnicodeError) as error:
         raise StoreUnavailableError(
             f"nothing answers at milvus://{server.netloc}: {error}", unreachable=True

@@ -1,4 +1,4 @@
-"""Creating a collection in the storage that the server turns out to have, and loading one."""
+"""Creating a collection with the storage that the server supports, and loading it."""
 
 from __future__ import annotations
 
@@ -8,150 +8,143 @@ from typing import Any
 
 from pymilvus.client.types import LoadState
 
+from trivec.colbert_storage import ColbertStorage
+from trivec.collection import Collection
 from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
-from trivec.stores.deadline import limited, pause, request_seconds
+from trivec.stores.deadline import limited, pause
 from trivec_milvus.client import Connection
-from trivec_milvus.failures import reading
+from trivec_milvus.errors import unreadable_answers
 from trivec_milvus.schema import Layout, is_lite, supports_struct_arrays
 
-__all__ = ["Creation", "load", "why"]
-
-_POLL_SECONDS = 0.1  # between two questions how far the loading has come
+_POLL_SECONDS = 0.1  # between two requests for the progress of loading
+_HALF, _FULL = ColbertStorage(bits=16), ColbertStorage(bits=32)
 
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """The server that a collection is created on.
+    """Creates a collection.
 
     Args:
-        connection: How to call it.
+        connection: The connection to the server.
         name: The collection.
-        version: What the server says of its version.
-        consistency: The consistency level.
-        deadline: The seconds that loading it may stand still.
     """
 
     connection: Connection
     name: str
-    version: str
-    consistency: str
-    deadline: float
 
-    def run(self, wanted: Layout, *, half: bool) -> tuple[Layout, str]:
-        """Create the collection with native ColBERT vectors if it comes out so, else with packed.
+    def run(self, collection: Collection) -> Layout:
+        """Create the collection, with native ColBERT vectors if the server has them, else packed.
 
         Args:
-            wanted: The layout, whose storage is chosen here.
-            half: Whether native vectors should be float16.
+            collection: The schema, the declared fields and the bits of ColBERT vectors.
 
         Returns:
-            The layout that the collection has, and why.
+            The layout that it has.
 
         Raises:
             InvalidOptionError: If there would be no dense and no sparse vectors.
             StoreError: If Milvus refuses it.
         """
-        if wanted.schema.dense is None and not wanted.schema.sparse:
+        schema = collection.schema
+        if schema.dense is None and not schema.sparse:
             raise InvalidOptionError(
                 f"collection {self.name!r}: Milvus needs dense or sparse vectors, which candidates "
                 "come from, beside the ColBERT vectors"
             )
+        names = self.connection.options.names
+        packed = Layout(schema, collection.fields, None if schema.colbert is None else _HALF, names)
         reason = ""
-        if wanted.schema.colbert is not None and self._may_be_native():
-            for kind in (True, False) if half else (False,):
-                layout = replace(wanted, storage="native", half=kind)
+        version = self.connection.version
+        # milvus-lite is tried too: a later version may have arrays of structs.
+        if schema.colbert is not None and (supports_struct_arrays(version) or is_lite(version)):
+            for bits in (_FULL,) if collection.colbert == _FULL else (_HALF, _FULL):
+                layout = replace(packed, storage="native", colbert=bits, reason=reason)
                 problem = self._problem(layout)
                 if not problem:
-                    return layout, reason or why(layout, self.version)
+                    return layout
                 reason = problem
-        packed = replace(wanted, storage="payload", half=False)
+        packed = replace(packed, reason=reason)
         problem = self._problem(packed)
         if problem:
             raise StoreError(f"collection {self.name!r}: {problem}")
-        return packed, reason or why(packed, self.version)
-
-    def _may_be_native(self) -> bool:
-        return supports_struct_arrays(self.version) or is_lite(self.version)
+        return packed
 
     def _problem(self, layout: Layout) -> str:
-        """Create the collection; return why it did not come out like this, after undoing it."""
-        client, names = self.connection.client, {"collection_name": self.name}
+        """Create the collection; if it does not get this layout, drop it and return why."""
         schema = layout.milvus_schema()
         try:
             with self.connection.calls(self.name), self.connection.writes(self.name):
-                client.create_collection(
-                    **names,
+                self.connection.client.create_collection(
+                    self.name,
                     schema=schema,
                     properties=layout.properties,
-                    consistency_level=self.consistency,
-                    timeout=self._seconds(),
+                    consistency_level=self.connection.options.consistency,
+                    timeout=self.connection.seconds(),
                 )
         except StoreError as error:
             # Servers 2.6: "now only float vector is supported".
-            if layout.half and "only float vector" in str(error):
-                return f"{self.version} takes only float32 in arrays of structs"
+            if layout.native and layout.half and "only float vector" in str(error):
+                return f"{self.connection.version} takes only float32 in arrays of structs"
             raise
         try:
             return self._completed(layout)
         except BaseException:
-            # Without its indexes it could not be loaded, by whoever finds it.
+            # A collection without its indexes cannot be loaded.
             with suppress(StoreError):
                 self._drop()
             raise
 
     def _completed(self, layout: Layout) -> str:
-        """Index and load what was created; return why that cannot be, after dropping it."""
-        client, names = self.connection.client, {"collection_name": self.name}
+        """Index and load the new collection; if it has another layout, drop it and return why."""
+        client, version = self.connection.client, self.connection.version
         with self.connection.calls(self.name), self.connection.writes(self.name):
-            described = client.describe_collection(**names, timeout=self._seconds())
-        with reading(self.name):
-            # Who does not know arrays of structs leaves the field out and says nothing.
-            there = {f["name"]: f for f in described["fields"]}
-            dropped = layout.native and not there.get(layout.names.colbert, {}).get("struct_fields")
+            described = client.describe_collection(self.name, timeout=self.connection.seconds())
+        with unreadable_answers(self.name):
+            # Servers without arrays of structs leave the field out and report no error.
+            existing = {f["name"]: f for f in described["fields"]}
+            field = existing.get(layout.names.colbert, {})
+            dropped = layout.native and not field.get("struct_fields")
         if dropped:
             self._drop()
-            return f"{self.version} drops arrays of structs"
-        indexes = layout.index_params(lite=is_lite(self.version))
+            return f"{version} drops arrays of structs"
+        indexes = layout.index_params(lite=is_lite(version))
         with self.connection.calls(self.name), self.connection.writes(self.name):
-            # Not waiting saves the half second that pymilvus sleeps for each index; load waits.
-            client.create_index(**names, index_params=indexes, sync=False, timeout=self._seconds())
-        load(self.connection, self.name, self.deadline)
+            # pymilvus would wait half a second for each index; loading waits for them anyway.
+            client.create_index(self.name, indexes, sync=False, timeout=self.connection.seconds())
+        load(self.connection, self.name)
         return ""
 
     def _drop(self) -> None:
         with self.connection.calls(self.name), self.connection.writes(self.name):
-            self.connection.client.drop_collection(self.name, timeout=self._seconds())
-
-    def _seconds(self) -> float:
-        return request_seconds(self.connection.timeout)
+            self.connection.client.drop_collection(self.name, timeout=self.connection.seconds())
 
 
-def load(connection: Connection, name: str, deadline: float) -> None:
+def load(connection: Connection, name: str) -> None:
     """Load a collection into the memory of Milvus, which may take many minutes.
 
+    Each percent has the time of one call of the store.
+
     Args:
-        connection: How to call it.
+        connection: The connection to the server.
         name: The collection.
-        deadline: The seconds that it may stand still: each percent has this time of its own.
 
     Raises:
-        StoreUnavailableError: If it stands still for longer.
+        StoreUnavailableError: If there is no progress for longer.
     """
     with connection.calls(name), connection.writes(name):
-        seconds = request_seconds(connection.timeout)
-        connection.client.load_collection(name, timeout=seconds, _async=True)
-    reached = -1
-    while reached < 100:
-        with limited(deadline):
-            reached = _percent_above(reached, connection, name)
+        connection.client.load_collection(name, timeout=connection.seconds(), _async=True)
+    percent = -1
+    while percent < 100:
+        with limited(connection.options.deadline):
+            percent = _percent_above(percent, connection, name)
 
 
 def _percent_above(reached: int, connection: Connection, name: str) -> int:
+    """Wait until more percent of a collection are loaded."""
     while True:
         with connection.calls(name), connection.reads(name):
-            seconds = request_seconds(connection.timeout)
-            answer: Any = connection.client.get_load_state(name, timeout=seconds)
-        with reading(name):
+            answer: Any = connection.client.get_load_state(name, timeout=connection.seconds())
+        with unreadable_answers(name):
             state = LoadState(answer["state"])
             percent = 100 if state == LoadState.Loaded else int(answer.get("progress", 0))
         if state not in (LoadState.Loaded, LoadState.Loading):
@@ -161,8 +154,10 @@ def _percent_above(reached: int, connection: Connection, name: str) -> int:
         pause(_POLL_SECONDS)
 
 
-def why(layout: Layout, version: str) -> str:
-    """Return why a collection that exists has this storage."""
+def storage_reason(layout: Layout, version: str) -> str:
+    """Return why ColBERT vectors are stored as they are."""
+    if layout.reason:
+        return layout.reason
     if layout.native:
         return f"{version} holds a vector per token"
     if is_lite(version):

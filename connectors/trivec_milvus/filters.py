@@ -1,7 +1,7 @@
 """Filters as Milvus expressions with the exact meaning of `Filter.matches`.
 
-Every comparison is rendered two-valued, guarded where a path may be missing, so that `not` is the
-plain complement whatever a server's logic of nulls.
+Every comparison is true or false, never null: it is guarded where a path may be missing. So `not`
+is the plain complement, however a server treats nulls.
 """
 
 from __future__ import annotations
@@ -13,18 +13,16 @@ from trivec.document import PRIVATE_KEY
 from trivec.errors import InvalidFilterError
 from trivec.filters import And, Comparison, Filter, Not, Op, Or, Scalar
 from trivec_milvus.schema import FilterColumn
-from trivec_milvus.terms import Kind, after, key, kind_of, plain
-
-__all__ = ["all_of", "any_of_ids", "literal", "render"]
+from trivec_milvus.sort_keys import ValueType, after, plain_text, sort_key, type_of
 
 
-class _Place(NamedTuple):
-    """Where the terms of a path are."""
+class _Keys(NamedTuple):
+    """The sort keys of one path in an expression."""
 
     value: str
-    """The expression of the string that holds the terms."""
-    there: str
-    """True where there are terms at all."""
+    """The expression of the string that holds them."""
+    exist: str
+    """The expression that is true if there are any."""
     single: bool = False
     """Whether there is at most one, so that equality is equality of the whole string."""
 
@@ -36,6 +34,9 @@ def render(condition: Filter | None, columns: Mapping[str, FilterColumn], *, id_
         condition: The filter.
         columns: The declared paths with their columns.
         id_field: The field of the primary key, which is never empty.
+
+    Raises:
+        InvalidFilterError: If it names a path that Milvus cannot filter on.
     """
     if condition is None:
         return ""
@@ -43,7 +44,7 @@ def render(condition: Filter | None, columns: Mapping[str, FilterColumn], *, id_
 
 
 def literal(text: str) -> str:
-    r"""Return a string literal, for text without line breaks such as an id.
+    r"""Return the string literal of a text without line breaks, such as an id.
 
     >>> print(literal("x'] or id in [\"y"))
     "x'] or id in [\"y"
@@ -94,71 +95,70 @@ class _Renderer:
     def _comparison(self, condition: Comparison) -> str:
         path, op, value = condition.path, condition.op, condition.value
         if op is Op.EXISTS:
-            kinds = (Kind.STRINGS, Kind.NUMBERS, Kind.BOOLS)
-            return self._any(dict.fromkeys(self._place(path, k).there for k in kinds))
+            types = (ValueType.STRINGS, ValueType.NUMBERS, ValueType.BOOLS)
+            return self._any(dict.fromkeys(self._keys(path, type).exist for type in types))
         if isinstance(value, tuple):
             return self._is_in(path, value)
         if value is None or not _encodable(value):
             return self._nothing  # no document holds a string that UTF-8 cannot encode
-        place = self._place(path, kind_of(value))
+        keys = self._keys(path, type_of(value))
         match op:
             case Op.EQ:
-                return _equal(place, value)
+                return _equal(keys, value)
             case Op.TEXT:
-                return _guarded(place, f'{place.value} like "%{plain(str(value))}%"')
+                return _guarded(keys, f'{keys.value} like "%{plain_text(str(value))}%"')
             case Op.LT | Op.LTE:
-                bound = key(value) if op is Op.LT else after(value)
-                return _guarded(place, f'{place.value} < "{bound}"')
+                bound = sort_key(value) if op is Op.LT else after(value)
+                return _guarded(keys, f'{keys.value} < "{bound}"')
             case Op.GT | Op.GTE:
-                bound = key(value) if op is Op.GTE else after(value)
-                largest = self._largest(path, kind_of(value))
-                return self._any(_guarded(p, f'{p.value} >= "{bound}"') for p in largest)
+                bound = sort_key(value) if op is Op.GTE else after(value)
+                largest_first = self._descending(path, type_of(value))
+                return self._any(_guarded(k, f'{k.value} >= "{bound}"') for k in largest_first)
         raise InvalidFilterError(f"{op} was not simplified")
 
     def _is_in(self, path: str, values: Iterable[Scalar]) -> str:
         wanted = [value for value in values if _encodable(value)]
-        kinds = dict.fromkeys(map(kind_of, wanted))
-        parts = []
-        for kind in kinds:
-            place = self._place(path, kind)
-            of_kind = [value for value in wanted if kind_of(value) is kind]
-            if place.single:
-                keys = ", ".join(f'"{key(value)}"' for value in of_kind)
-                parts.append(f"{place.value} in [{keys}]")
+        expressions = []
+        for type in dict.fromkeys(map(type_of, wanted)):
+            keys = self._keys(path, type)
+            of_type = [value for value in wanted if type_of(value) is type]
+            if keys.single:
+                listed = ", ".join(f'"{sort_key(value)}"' for value in of_type)
+                expressions.append(f"{keys.value} in [{listed}]")
             else:
-                parts.extend(_equal(place, value) for value in of_kind)
-        return self._any(parts)
+                expressions.extend(_equal(keys, value) for value in of_type)
+        return self._any(expressions)
 
-    def _place(self, path: str, kind: Kind) -> _Place:
+    def _keys(self, path: str, type: ValueType) -> _Keys:
         column = self._columns.get(path)
         if column is not None:
-            return _Place(column.name, f'{column.name} != ""', not column.field.is_list)
+            return _Keys(column.name, f'{column.name} != ""', not column.field.is_list)
         if path.startswith(f"{PRIVATE_KEY}.") and path.count(".") > 1:
             raise InvalidFilterError(
                 f"Milvus does not filter on {path!r}, which lies in an object that a program keeps "
                 "with a document; declare it in `fields` of create"
             )
-        reference = f'$meta["{kind}:{path}"]'
-        return _Place(reference, f"exists {reference}")
+        reference = f'$meta["{type}:{path}"]'
+        return _Keys(reference, f"exists {reference}")
 
-    def _largest(self, path: str, kind: Kind) -> list[_Place]:
-        """Return the places of which one begins with the largest value."""
+    def _descending(self, path: str, type: ValueType) -> list[_Keys]:
+        """Return the keys of which one begins with the largest value."""
         column = self._columns.get(path)
         if column is not None:
             name = column.descending or column.name
-            return [_Place(name, f'{name} != ""')]
-        reference = f'$meta["{kind}-:{path}"]'
-        return [self._place(path, kind), _Place(reference, f"exists {reference}")]
+            return [_Keys(name, f'{name} != ""')]
+        reference = f'$meta["{type}-:{path}"]'
+        return [self._keys(path, type), _Keys(reference, f"exists {reference}")]
 
 
-def _equal(place: _Place, value: Scalar) -> str:
-    if place.single:
-        return f'{place.value} == "{key(value)}"'
-    return _guarded(place, f'{place.value} like "%{key(value)}%"')
+def _equal(keys: _Keys, value: Scalar) -> str:
+    if keys.single:
+        return f'{keys.value} == "{sort_key(value)}"'
+    return _guarded(keys, f'{keys.value} like "%{sort_key(value)}%"')
 
 
-def _guarded(place: _Place, expression: str) -> str:
-    return f"{place.there} and {expression}"
+def _guarded(keys: _Keys, expression: str) -> str:
+    return f"{keys.exist} and {expression}"
 
 
 def _encodable(value: Scalar) -> bool:

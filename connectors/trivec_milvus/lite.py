@@ -1,4 +1,4 @@
-"""Files of milvus-lite: one server in this process for each, and who may use it at one time."""
+"""Files of milvus-lite: one server in this process for each, and turns of readers and writers."""
 
 from __future__ import annotations
 
@@ -22,27 +22,25 @@ from trivec.errors import (
 from trivec.stores.deadline import seconds_left
 from trivec.stores.folder import check_not_linked, check_vacant, make_folder, telling_full
 
-__all__ = ["LiteFile", "Turns", "turns_of"]
-
 HOST = "127.0.0.1"
 _IN_FILE = frozenset({"LOCK", "collections", "databases", ".database-staging"})
 _IN_COLLECTION = frozenset({
     "schema.json", "manifest.json", "manifest.json.prev", "manifest.json.tmp", "wal", "partitions",
     "snapshots",
 })  # fmt: skip
-WORKERS = 10  # threads of the server, as many as milvus-lite starts by itself
+WORKERS = 10  # threads of the server, the default of milvus-lite
 
 
 class Turns:
-    """Lets many readers of a file in at one time, or one writer.
+    """Lets many readers use a file at the same time, or one writer.
 
     The engine of milvus-lite changes its tables while others read them: of 3,900 reads beside
-    writers, 22 missed a document that was written before, or found one that was deleted. A writer
-    that waits lets no more readers in.
+    writers, 22 missed a document that was written before, or returned a deleted one. While a writer
+    waits, no more readers begin.
 
-    Where the disk fails a write, the engine goes on with a log that is torn, or without the
-    documents that it was writing out of the log: what it acknowledges then is lost when the
-    process dies, or at once. So the collection is read from the disk again before its next use.
+    If the disk fails during a write, the engine continues with a torn log, or without the documents
+    that it was moving out of the log. What it acknowledges then is lost, at once or when the
+    process ends. So the collection is read from the disk again before its next use.
 
     Args:
         path: The file.
@@ -63,14 +61,14 @@ class Turns:
 
     @contextmanager
     def reading(self, name: str = "") -> Iterator[None]:
-        """Wait until nobody writes; several read at one time.
+        """Wait until no writer is active; several may read at the same time.
 
         Args:
             name: The collection.
 
         Raises:
             StoreUnavailableError: If the call's deadline passes before that.
-            StoreError: If the collection must be read again, and cannot be.
+            StoreError: If the collection must be read from the disk again, and this fails.
         """
         if name in self._torn:
             with self._alone():
@@ -87,7 +85,7 @@ class Turns:
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[None]:
-        """Wait until nobody else reads or writes; raises as `reading`.
+        """Wait until no reader and no other writer is active; raises as `reading`.
 
         Args:
             name: The collection.
@@ -98,7 +96,7 @@ class Turns:
                 try:
                     yield
                 except Exception as error:
-                    if "[Errno " in str(error):  # of the system, not of what was asked for
+                    if "[Errno " in str(error):  # a system error, not one of the request
                         self._torn.add(name)
                     raise
 
@@ -133,10 +131,11 @@ class Turns:
 
 @dataclass(eq=False)
 class LiteFile:
-    """One file of milvus-lite, whose server lives in this process and is stopped by its last user.
+    """One file of milvus-lite; its server runs in this process until the last user closes it.
 
-    It computes in Python: 50 searches at once kept the event loop waiting for the interpreter for
-    132 ms, and were no faster than one after the other in `searcher`, which let it wait for 33 ms.
+    The server computes in Python: 50 searches at the same time kept the event loop waiting for the
+    interpreter for 132 ms; one after the other in `searcher`, they took as long in all and kept it
+    waiting for 33 ms.
     """
 
     path: str
@@ -153,9 +152,9 @@ class LiteFile:
 
         Raises:
             MissingDependencyError: If milvus-lite is not installed.
-            InvalidOptionError: If the name does not end in `.db`, by which pymilvus knows it.
-            StoreError: If it cannot be opened, such as when another process has it open, or if
-                there is a folder of this name that holds something else.
+            InvalidOptionError: If the name does not end in `.db`, by which pymilvus recognizes it.
+            StoreError: If it cannot be opened, such as when another process has it open, or if a
+                folder of this name holds something else.
         """
         try:
             import milvus_lite  # noqa: F401
@@ -168,36 +167,37 @@ class LiteFile:
             raise InvalidOptionError(f"milvus+lite:{path}: the file's name must end in '.db'")
         _make(path)
         with _lock:
-            place = _place(path)
-            file = _files.get(place)
+            known = _known_path(path)
+            file = _files.get(known)
             if file is None:
-                uri = f"http://{HOST}:{_start(place)}"
-                file = _files[place] = cls(place, uri, _turns.setdefault(place, Turns(place)))
+                uri = f"http://{HOST}:{_start(known)}"
+                file = _files[known] = cls(known, uri, _turns.setdefault(known, Turns(known)))
             file.users += 1
         return file  # type: ignore[return-value]
 
     def check_only_ours(self, name: str) -> None:
-        """Refuse to drop a collection whose folder holds what others put there.
+        """Refuse to drop a collection whose folder holds foreign files.
 
-        milvus-lite deletes the folder with all that is in it.
+        milvus-lite deletes the folder with everything in it.
 
         Raises:
-            StoreError: If there is something of another name, or the folder is a link.
+            StoreError: If it holds an unknown name, or the folder is a link.
         """
         folder = Path(self.path) / "collections" / name
         check_not_linked(folder, name)
-        others = sorted(one.name for one in _entries(folder) if one.name not in _IN_COLLECTION)
-        if others:
+        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        foreign = sorted(set(names) - _IN_COLLECTION)
+        if foreign:
             raise StoreError(
-                f"collection {name!r} is not dropped, since {folder} holds what milvus-lite does "
-                f"not write: {', '.join(map(repr, others[:3]))}; move that elsewhere first"
+                f"collection {name!r} is not dropped, since {folder} holds files that milvus-lite "
+                f"does not write: {', '.join(map(repr, foreign[:3]))}; move that elsewhere first"
             )
 
     def close(self) -> None:
-        """Stop the server if nobody else uses the file; `MilvusClient.close` would not.
+        """Stop the server if this was the last user; `MilvusClient.close` would not.
 
         Raises:
-            StoreError: If that fails; the file can be opened again all the same.
+            StoreError: If that fails; the file can be opened again even then.
         """
         with _lock:
             self.users -= 1
@@ -211,16 +211,12 @@ class LiteFile:
 
 
 def _make(path: Path) -> None:
-    """Make the folder behind a path for its owner only, unless milvus-lite has made it."""
+    """Create the folder behind a path for its owner only, unless milvus-lite has created it."""
     make_folder(path.parent)
     if path.is_dir() and not (path / "LOCK").is_file():
         check_vacant(path, lambda entry: entry.name in _IN_FILE)
     if not os.path.lexists(path):
         make_folder(path)
-
-
-def _entries(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 _files: dict[str, LiteFile] = {}
@@ -229,13 +225,13 @@ _lock = threading.Lock()
 
 
 def turns_of(address: str) -> Turns | None:
-    """Return the turns of the file that a server of this process has open.
+    """Return the turns of the file behind the address of a client.
 
     Args:
-        address: The host and the port that a client calls.
+        address: The host and the port.
 
     Returns:
-        None if it is none of milvus-lite in this process.
+        None if no milvus-lite of this process has this address.
     """
     module = sys.modules.get("milvus_lite.server_manager")
     servers = module.server_manager_instance._servers if module is not None else {}
@@ -246,20 +242,20 @@ def turns_of(address: str) -> Turns | None:
     return None
 
 
-def _place(path: Path) -> str:
-    """Return the path of a file as it was first opened in this process, by whatever link."""
+def _known_path(path: Path) -> str:
+    """Return the path by which a file was first opened in this process, through any link."""
     from milvus_lite.server_manager import server_manager_instance as manager
 
     real = os.path.realpath(path)
-    known = (one for one in [*_files, *manager._servers] if os.path.realpath(one) == real)
-    return next(known, os.path.abspath(path))
+    same = (known for known in [*_files, *manager._servers] if os.path.realpath(known) == real)
+    return next(same, os.path.abspath(path))
 
 
 def _start(path: str) -> int:
-    """Return the port of the server of a file, started unless it is there.
+    """Return the port of the server of a file; start the server if it does not run.
 
-    `ServerManager.start_and_get_uri` does the same; but where that fails it hides the reason, and
-    a file that it had locked by then stays locked for the life of the process.
+    `ServerManager.start_and_get_uri` does the same, but if it fails it hides the reason and leaves
+    the file locked until the process ends.
     """
     from milvus_lite.adapter.grpc.server import _build_server
     from milvus_lite.db import MilvusLite
@@ -291,22 +287,22 @@ def _unopened(path: str, error: Exception) -> StoreError:
 
 
 def _read_again(path: str, name: str) -> None:
-    """Let go of a collection as it is in memory, and read it from the disk.
+    """Drop a collection from memory and read it from the disk.
 
     Raises:
-        StoreError: If that fails, which can be tried again.
+        StoreError: If that fails; it can be tried again.
     """
     from milvus_lite.db import DEFAULT_DATABASE_NAME
     from milvus_lite.exceptions import CollectionNotFoundError
     from milvus_lite.server_manager import server_manager_instance as manager
 
-    found = manager._servers.get(path)
-    if found is None:
+    running = manager._servers.get(path)
+    if running is None:
         return
-    _, database, _ = found
+    _, database, _ = running
     try:
         name = database.resolve_collection_name(name)
-        _let_go(database._collections.pop((DEFAULT_DATABASE_NAME, name), None))
+        _close_files(database._collections.pop((DEFAULT_DATABASE_NAME, name), None))
         database.get_collection(name).load()
     except CollectionNotFoundError:
         return
@@ -314,40 +310,40 @@ def _read_again(path: str, name: str) -> None:
         raise _unopened(path, error) from error
 
 
-def _let_go(collection: Any) -> None:  # noqa: ANN401 - milvus-lite has no types
-    """Close the files of a collection without writing anything; its log stays."""
+def _close_files(collection: Any) -> None:  # noqa: ANN401 - milvus-lite has no types
+    """Close the files of a collection without writing to them; its log stays."""
     if collection is None:
         return
     collection._bg_closed = True
     collection._bg_executor.shutdown(wait=True)
     for sink in (collection._wal._data_sink, collection._wal._delta_sink):
         if sink is not None:
-            with suppress(OSError):  # of what was not written
+            with suppress(OSError):  # from buffered data that cannot be written
                 sink.close()
 
 
 def _stop(path: str, torn: Iterable[str]) -> None:
-    """Stop the server of a file and let go of the file, whatever fails on the way.
+    """Stop the server of a file and unlock the file, even if a step fails.
 
     Args:
         path: The file.
-        torn: The collections whose log says more than the engine has in memory.
+        torn: The collections whose log holds more than the engine has in memory.
     """
     from milvus_lite.db import DEFAULT_DATABASE_NAME
     from milvus_lite.server_manager import server_manager_instance as manager
 
     with manager._lock:
-        found = manager._servers.pop(path, None)
-    if found is None:
+        running = manager._servers.pop(path, None)
+    if running is None:
         return
-    server, database, _ = found
+    server, database, _ = running
     failed: list[Exception] = []
 
-    def leave_torn() -> None:
+    def close_torn() -> None:
         for name in torn:
-            _let_go(database._collections.pop((DEFAULT_DATABASE_NAME, name), None))
+            _close_files(database._collections.pop((DEFAULT_DATABASE_NAME, name), None))
 
-    for step in (lambda: server.stop(grace=2).wait(4), leave_torn, database.close):
+    for step in (lambda: server.stop(grace=2).wait(4), close_torn, database.close):
         try:
             step()
         except Exception as error:
@@ -355,11 +351,11 @@ def _stop(path: str, torn: Iterable[str]) -> None:
     _unlock(database)
     if failed:
         raise StoreError(
-            f"milvus+lite:{path} was not closed in order: {failed[0]}; what was acknowledged is in "
-            "its log and comes back when it is opened"
+            f"milvus+lite:{path} was not closed in order: {failed[0]}; acknowledged documents are "
+            "in its log and come back when it is opened"
         ) from failed[0]
 
 
 def _unlock(database: Any) -> None:  # noqa: ANN401 - milvus-lite has no types
-    with suppress(Exception):  # it holds no lock, or the lock is gone
+    with suppress(Exception):  # raised if there is no lock
         database._release_lock()

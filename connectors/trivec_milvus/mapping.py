@@ -1,10 +1,11 @@
-"""Documents and vectors to rows of Milvus and back, without a client."""
+"""Documents and vectors as rows of Milvus, and back; without a client."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,27 +15,14 @@ from trivec.document import PRIVATE_KEY, Document, metadata_json, public_metadat
 from trivec.errors import InvalidDocumentError, InvalidVectorsError, StoreError
 from trivec.filters import metadata_values
 from trivec.rows import SparseRows, TokenRows, Tokens
-from trivec.vectors import Vectors
+from trivec.vectors import Vector, Vectors
 from trivec_milvus.schema import MAX_JSON_BYTES, MAX_VARCHAR_BYTES, TOKEN, FilterColumn, Layout
-from trivec_milvus.terms import kind_of_field, metadata_terms, terms
-
-__all__ = [
-    "EMPTY_SPARSE",
-    "check_rows",
-    "document",
-    "pack_tokens",
-    "row_bytes",
-    "rows",
-    "sparse_query",
-    "split_rows",
-    "unpack_tokens",
-    "vectors_of",
-]
+from trivec_milvus.sort_keys import metadata_keys, sort_keys, type_of_field
 
 Row = dict[str, Any]
 
-# Servers refuse a sparse vector without a weight ("empty sparse float vector row"), and milvus-lite
-# too. This index is the last that they accept; no vocabulary reaches it.
+# Servers and milvus-lite refuse a sparse vector without a weight ("empty sparse float vector row").
+# So an empty one is written with this index, the last that they accept; no vocabulary reaches it.
 SENTINEL = 2**32 - 2
 EMPTY_SPARSE = {SENTINEL: 1e-6}
 
@@ -44,30 +32,35 @@ _NO_TOKENS = np.zeros((0, 1), np.float32)
 _CHUNK_BYTES = MAX_VARCHAR_BYTES // 4 * 3
 
 
-def rows(documents: Sequence[Document], vectors: Vectors, layout: Layout) -> list[Row]:
-    """Return what Milvus stores of these documents.
+def rows_of(documents: Sequence[Document], vectors: Vectors, layout: Layout) -> list[Row]:
+    """Return the rows of documents with their vectors.
+
+    Args:
+        documents: The documents.
+        vectors: One row for each.
+        layout: The layout of the collection.
 
     Raises:
-        InvalidDocumentError: If one does not fit; the message names it.
-        InvalidVectorsError: If a sparse row uses the one index that is reserved here.
+        InvalidDocumentError: If a document does not fit; the message names it.
+        InvalidVectorsError: If a sparse row uses the reserved index.
     """
-    made, columns = [], layout.columns
-    for i, one in enumerate(documents):
-        row = _document_row(one, layout, columns)
-        _add_vectors(row, one.id, vectors, i, layout)
-        made.append(row)
-    return made
+    rows, columns = [], layout.columns
+    for i, document in enumerate(documents):
+        row = _document_row(document, layout, columns)
+        _add_vectors(row, document.id, vectors, i, layout)
+        rows.append(row)
+    return rows
 
 
 def check_rows(documents: Sequence[Document], vectors: Vectors, layout: Layout) -> None:
-    """Raise what `rows` would raise, so that no document is written if one of them is at fault."""
+    """Raise what `rows_of` would raise, before anything is written."""
     columns = layout.columns
-    for i, one in enumerate(documents):
-        _document_row(one, layout, columns)
-        _sparse_row(one.id, vectors, i)
+    for i, document in enumerate(documents):
+        _document_row(document, layout, columns)
+        _sparse_row(document.id, vectors, i)
 
 
-def document(row: Mapping[str, Any], layout: Layout) -> Document:
+def document_of(row: Mapping[str, Any], layout: Layout) -> Document:
     """Return the document of a row that holds its id, text and metadata."""
     names = layout.names
     text = row[names.text] + "".join(row[names.text_more])
@@ -78,12 +71,12 @@ def document(row: Mapping[str, Any], layout: Layout) -> Document:
 
 
 def vectors_of(
-    found: Sequence[Mapping[str, Any]], layout: Layout, parts: Sequence[str] | None = None
+    rows: Sequence[Mapping[str, Any]], layout: Layout, parts: Sequence[str] | None = None
 ) -> Vectors:
     """Return the vectors of rows.
 
     Args:
-        found: Rows that hold the fields of these parts.
+        rows: They hold the fields of these parts.
         layout: The layout of the collection.
         parts: Which parts to return; all that the collection holds by default.
     """
@@ -91,12 +84,12 @@ def vectors_of(
     wanted = [part for part in schema.parts if parts is None or part in parts]
     dense = sparse = colbert = None
     if "dense" in wanted:
-        dense = np.array([row[names.dense] for row in found], np.float32)
-        dense = dense.reshape(len(found), schema.dense or 0)
+        dense = np.array([row[names.dense] for row in rows], np.float32)
+        dense = dense.reshape(len(rows), schema.dense or 0)
     if "sparse" in wanted:
-        sparse = SparseRows.from_dicts([_weights(row[names.sparse]) for row in found])
+        sparse = SparseRows.from_dicts([_weights(row[names.sparse]) for row in rows])
     if "colbert" in wanted:
-        tokens = [_tokens(row[names.colbert], layout) for row in found]
+        tokens = [_tokens(row[names.colbert], layout) for row in rows]
         colbert = TokenRows.from_arrays(tokens, dim=schema.colbert)
     return Vectors(dense=dense, sparse=sparse, colbert=colbert)
 
@@ -109,20 +102,23 @@ def row_bytes(vectors: Vectors, layout: Layout) -> NDArray[np.int64]:
     if vectors.sparse is not None:
         total += np.diff(vectors.sparse.indptr) * 8
     if vectors.colbert is not None:
-        per_value = 4.0 if layout.native and not layout.half else 2.0 if layout.half else 8 / 3
+        # Packed values are in base64: 4 characters for 3 bytes.
+        per_value = (2 if layout.half else 4) if layout.native else 8 / 3
         total += np.ceil(np.diff(vectors.colbert.indptr) * vectors.colbert.dim * per_value).astype(
             np.int64
         )
     return total
 
 
-def sparse_query(weights: Mapping[int, float] | None) -> dict[int, float]:
-    """Return the lexical weights of a query without the reserved index, which would find nothing.
+def without_reserved_index(query: Vector) -> Vector:
+    """Return a query without a weight of the reserved index, which no document has.
 
-    >>> sparse_query({7: 0.5, 2**32 - 2: 1.0})
-    {7: 0.5}
+    >>> without_reserved_index(Vector(sparse={7: 0.5, SENTINEL: 1.0})) == Vector(sparse={7: 0.5})
+    True
     """
-    return {index: weight for index, weight in (weights or {}).items() if index != SENTINEL}
+    if query.sparse is None or SENTINEL not in query.sparse:
+        return query
+    return replace(query, sparse={i: w for i, w in query.sparse.items() if i != SENTINEL})
 
 
 def pack_tokens(tokens: Tokens) -> list[str]:
@@ -132,8 +128,8 @@ def pack_tokens(tokens: Tokens) -> list[str]:
         tokens: (t, dimension).
 
     Returns:
-        Nothing for no token; else "float16 t dimension" and strings of at most 65,535 bytes
-        that hold whole vectors.
+        Nothing for no token; else "float16 t dimension" and strings of at most 65,535 bytes with
+        whole vectors in them.
 
     Example:
         >>> packed = pack_tokens(np.eye(2, 4))
@@ -154,42 +150,44 @@ def pack_tokens(tokens: Tokens) -> list[str]:
 
 
 def unpack_tokens(packed: Sequence[str]) -> Tokens:
-    """Return what `pack_tokens` packed, float16 (t, dimension)."""
-    kind, count, dim = packed[0].split()
-    if kind != "float16":
-        raise StoreError(f"ColBERT vectors of the unknown kind {kind!r}; a newer trivec wrote them")
+    """Return the token vectors that `pack_tokens` packed, float16 (t, dimension)."""
+    dtype, count, dim = packed[0].split()
+    if dtype != "float16":
+        raise StoreError(
+            f"ColBERT vectors of the unknown type {dtype!r}; a newer trivec wrote them"
+        )
     data = b"".join(map(base64.b64decode, packed[1:]))
     return np.frombuffer(data, np.float16).reshape(int(count), int(dim))
 
 
-def _document_row(one: Document, layout: Layout, columns: Mapping[str, FilterColumn]) -> Row:
+def _document_row(document: Document, layout: Layout, columns: Mapping[str, FilterColumn]) -> Row:
     names = layout.names
-    text, *more = _pieces(one.text)
-    row: Row = {names.id: one.id, names.text: text, names.text_more: more}
-    row.update(_metadata_fields(one, layout))
+    text, *more = _pieces(document.text)
+    row: Row = {names.id: document.id, names.text: text, names.text_more: more}
+    row.update(_metadata_fields(document, layout))
     for path, column in columns.items():
-        row.update(_column_values(one, path, column))
-    found = metadata_terms(_filterable(one.metadata), layout.collection.fields)
-    size = len(metadata_json(found).encode())
+        row.update(_column_values(document, path, column))
+    keys = metadata_keys(_filterable(document.metadata), layout.fields)
+    size = len(metadata_json(keys).encode())
     if size > MAX_JSON_BYTES:
         raise InvalidDocumentError(
-            f"document {one.id!r}: filters on its metadata need {size:,} bytes of JSON, and Milvus "
-            f"holds {MAX_JSON_BYTES:,}; declare its long fields in `fields` of create, or store "
-            "less"
+            f"document {document.id!r}: filters on its metadata need {size:,} bytes of JSON, and "
+            f"Milvus holds {MAX_JSON_BYTES:,}; declare its long fields in `fields` of create, or "
+            "store less"
         )
-    return row | found
+    return row | keys
 
 
-def _metadata_fields(one: Document, layout: Layout) -> Row:
-    """Return the user's metadata, and apart from it what programs keep, which may be longer."""
-    names, metadata = layout.names, one.metadata
+def _metadata_fields(document: Document, layout: Layout) -> Row:
+    """Return the user's metadata, and that of frameworks, which may be longer."""
+    names, metadata = layout.names, document.metadata
     if layout.private:
-        kept = _pieces(metadata_json(metadata[PRIVATE_KEY])) if PRIVATE_KEY in metadata else []
-        return {names.metadata: public_metadata(one), names.private: kept}
-    if one.metadata_bytes > MAX_JSON_BYTES:
+        private = _pieces(metadata_json(metadata[PRIVATE_KEY])) if PRIVATE_KEY in metadata else []
+        return {names.metadata: public_metadata(document), names.private: private}
+    if document.metadata_bytes > MAX_JSON_BYTES:
         raise InvalidDocumentError(
-            f"document {one.id!r}: its metadata takes {one.metadata_bytes:,} bytes with what "
-            f"programs over the store keep under {PRIVATE_KEY!r} (LlamaIndex: the rest of a node), "
+            f"document {document.id!r}: its metadata takes {document.metadata_bytes:,} bytes with "
+            f"what frameworks keep under {PRIVATE_KEY!r} (LlamaIndex: the rest of a node), "
             f"and Milvus holds at most {MAX_JSON_BYTES:,} bytes of both in this collection, which "
             "an older trivec made; copy it into a new collection, which holds them apart"
         )
@@ -197,7 +195,7 @@ def _metadata_fields(one: Document, layout: Layout) -> Row:
 
 
 def _filterable(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the metadata without the objects of programs, which take room and no filter names."""
+    """Return the metadata without the objects of frameworks, which are large and not filtered."""
     private = metadata.get(PRIVATE_KEY)
     if not isinstance(private, Mapping):
         return metadata
@@ -205,57 +203,58 @@ def _filterable(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**metadata, PRIVATE_KEY: scalars}
 
 
-def _column_values(one: Document, path: str, column: FilterColumn) -> Iterator[tuple[str, str]]:
-    values, kind = metadata_values(one.metadata, path), kind_of_field(column.field)
+def _column_values(
+    document: Document, path: str, column: FilterColumn
+) -> Iterator[tuple[str, str]]:
+    values, type = metadata_values(document.metadata, path), type_of_field(column.field)
     for name, descending in zip(column.names, (False, True), strict=False):
-        value = terms(values, kind, descending=descending)
+        value = sort_keys(values, type, descending=descending)
         size = len(value.encode())
         if size > MAX_VARCHAR_BYTES:
             raise InvalidDocumentError(
-                f"document {one.id!r}: metadata field {path!r} takes {size} bytes in its field "
-                f"{name!r}, Milvus holds {MAX_VARCHAR_BYTES}; shorten it or do not declare it"
+                f"document {document.id!r}: metadata field {path!r} takes {size} bytes in its "
+                f"field {name!r}, Milvus holds {MAX_VARCHAR_BYTES}; shorten it or do not declare it"
             )
         yield name, value
 
 
-def _add_vectors(row: Row, one: str, vectors: Vectors, i: int, layout: Layout) -> None:
+def _add_vectors(row: Row, id: str, vectors: Vectors, i: int, layout: Layout) -> None:
     names, schema = layout.names, layout.schema
     if schema.dense is not None:
         dense = np.zeros(schema.dense, np.float32) if vectors.dense is None else vectors.dense[i]
         row[names.dense] = dense
         row[names.has_dense] = bool(dense.any())
     if schema.sparse:
-        row[names.sparse] = _sparse_row(one, vectors, i) or EMPTY_SPARSE
+        row[names.sparse] = _sparse_row(id, vectors, i) or EMPTY_SPARSE
     if schema.colbert is not None:
-        kind = np.float16 if layout.half else np.float32
         tokens = _NO_TOKENS if vectors.colbert is None else vectors.colbert.row(i)
         row[names.tokens] = len(tokens)
         row[names.colbert] = (
-            [{TOKEN: vector} for vector in tokens.astype(kind, copy=False)]
+            [{TOKEN: vector} for vector in tokens.astype(_dtype(layout), copy=False)]
             if layout.native
             else pack_tokens(tokens)
         )
 
 
-def _sparse_row(one: str, vectors: Vectors, i: int) -> Mapping[int, float]:
+def _sparse_row(id: str, vectors: Vectors, i: int) -> Mapping[int, float]:
     weights = {} if vectors.sparse is None else vectors.sparse.row(i)
     if SENTINEL in weights:
         raise InvalidVectorsError(
-            f"document {one!r}: the sparse index {SENTINEL} is reserved in Milvus for "
+            f"document {id!r}: the sparse index {SENTINEL} is reserved in Milvus for "
             "documents without weights"
         )
     return weights
 
 
 def _pieces(text: str) -> list[str]:
-    """Split a text into strings of at most 65,535 bytes of UTF-8; one at least."""
+    """Split a text into one or more strings of at most 65,535 bytes of UTF-8."""
     data = text.encode()
     if len(data) <= MAX_VARCHAR_BYTES:
         return [text]
     pieces = []
     while data:
         end = MAX_VARCHAR_BYTES
-        while end < len(data) and data[end] & 0xC0 == 0x80:  # inside of a character
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # inside a character
             end -= 1
         pieces.append(data[:end].decode())
         data = data[end:]
@@ -267,21 +266,27 @@ def _weights(stored: Mapping[int, float]) -> Mapping[int, float]:
 
 
 def _tokens(stored: Sequence[Any], layout: Layout) -> Tokens:
-    kind = np.float32 if layout.native and not layout.half else np.float16
     if not stored:
-        return np.zeros((0, layout.schema.colbert or 0), kind)
-    return (
-        np.array([token[TOKEN] for token in stored], kind)
-        if layout.native
-        else unpack_tokens(stored)
-    )
+        return np.zeros((0, layout.schema.colbert or 0), _dtype(layout))
+    if layout.native:
+        return np.array([token[TOKEN] for token in stored], _dtype(layout))
+    return unpack_tokens(stored)
+
+
+def _dtype(layout: Layout) -> type[np.float16 | np.float32]:
+    return np.float16 if layout.half else np.float32
 
 
 def split_rows(sizes: Mapping[str, int], limit: int) -> Iterator[list[str]]:
-    """Yield the keys in runs whose sizes sum to at most `limit`; a larger one stands alone.
+    """Yield the keys in runs whose sizes sum to at most `limit`; a larger row is a run of its own.
 
-    >>> list(split_rows({"a": 5, "b": 5, "c": 9}, 10))
-    [['a', 'b'], ['c']]
+    Args:
+        sizes: The size of each row by its key.
+        limit: The most bytes of one run.
+
+    Example:
+        >>> list(split_rows({"a": 5, "b": 5, "c": 9}, 10))
+        [['a', 'b'], ['c']]
     """
     run: list[str] = []
     total = 0

@@ -1,4 +1,4 @@
-"""What an answer of Milvus must be; other shapes raise what `reading` makes a `StoreError`."""
+"""Checks of Milvus's answers. Those of another shape raise what `unreadable_answers` translates."""
 
 from __future__ import annotations
 
@@ -8,23 +8,13 @@ from typing import Any
 
 from trivec.errors import StoreError, StoreUnavailableError
 
-__all__ = [
-    "check_among",
-    "check_deleted",
-    "check_written",
-    "count_of",
-    "ids_after",
-    "rows_by_id",
-    "scored",
-]
-
 
 def check_written(answer: object, sent: int) -> None:
-    """Raise unless as many rows were written as were sent.
+    """Check that as many rows were written as were sent.
 
     Args:
-        answer: What an insert or an upsert returned.
-        sent: The rows that were sent.
+        answer: The answer to an insert or an upsert.
+        sent: The number of rows that were sent.
 
     Raises:
         StoreUnavailableError: If not; how many were written is unknown, and they may be sent again.
@@ -38,9 +28,9 @@ def check_written(answer: object, sent: int) -> None:
 
 
 def check_deleted(answer: object) -> None:
-    """Raise unless this is what a deletion returns: a count, or the ids.
+    """Check that this is the answer to a deletion: a count, or the ids.
 
-    The count is that of the server's choice: ids that it had never seen count too.
+    A server also counts ids that it never had.
 
     Raises:
         StoreUnavailableError: If not; the deletion may be asked for again.
@@ -49,13 +39,13 @@ def check_deleted(answer: object) -> None:
         raise StoreUnavailableError(f"Milvus answered a deletion with {type(answer).__name__}")
 
 
-def count_of(found: Any) -> int:  # noqa: ANN401 - pymilvus has no types
-    """Return the number of rows that a query for it returned.
+def count_of(rows: Any) -> int:  # noqa: ANN401 - pymilvus has no types
+    """Return the number in the answer to a query for `count(*)`.
 
     >>> count_of([{"count(*)": 3}])
     3
     """
-    (row,) = found
+    (row,) = rows
     count = row["count(*)"]
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise StoreError(f"Milvus answered {count!r} where it was asked for a number of rows")
@@ -70,59 +60,60 @@ def rows_by_id(
     Args:
         rows: The rows.
         name: The field with the id.
-        asked: The ids that were asked for; another is an error.
+        asked: The ids that were asked for.
+
+    Raises:
+        StoreError: If a row comes twice, or was not asked for.
     """
-    found = {}
+    by_id = {}
     for row in rows:
-        one = row[name]
-        if one in found:
-            raise StoreError(f"Milvus answered the row {one!r} twice")
-        found[one] = dict(row)
-    check_among(found, asked)
-    return found
+        id = row[name]
+        if id in by_id:
+            raise StoreError(f"Milvus answered the row {id!r} twice")
+        by_id[id] = dict(row)
+    check_among(by_id, asked)
+    return by_id
 
 
 def check_among(ids: Iterable[str], asked: Container[str]) -> None:
-    """Raise if Milvus found what it was told not to look at.
-
-    Args:
-        ids: The ids that it found.
-        asked: Those that it was asked for.
-    """
-    for one in ids:
-        if one not in asked:
-            raise StoreError(f"Milvus answered the hit {one!r}, which was not asked for")
+    """Raise `StoreError` if one of the ids is not among those that were asked for."""
+    for id in ids:
+        if id not in asked:
+            raise StoreError(f"Milvus answered the hit {id!r}, which was not asked for")
 
 
 def ids_after(last: str, rows: Iterable[Mapping[str, Any]], name: str) -> list[str]:
-    """Return the ids of a page, which all come after that of the page before.
+    """Return the ids of a page, which all come after the last id of the page before.
 
     >>> ids_after("b", [{"id": "c"}, {"id": "d"}], "id")
     ['c', 'd']
     """
     ids = [row[name] for row in rows]
-    for one in ids:
-        if not isinstance(one, str) or one <= last:
+    for id in ids:
+        if not isinstance(id, str) or id <= last:
             raise StoreError(
-                f"Milvus was asked for the rows after {last!r} and answered {one!r}, so that "
+                f"Milvus was asked for the rows after {last!r} and answered {id!r}, so that "
                 "reading would never end"
             )
     return ids
 
 
-def scored(hits: Iterable[Any], name: str) -> Iterator[tuple[str, float, Mapping[str, Any]]]:
-    """Yield the id, the score and the fields of each hit of one query.
+def scored_rows(hits: Iterable[Any], name: str) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """Yield the id, the score and the row of each hit of one query.
 
     Args:
-        hits: What a search returned for it.
+        hits: The answer of a search to this query.
         name: The field with the id.
+
+    Raises:
+        StoreError: If a hit comes twice, or its score is no finite number.
     """
     seen = set()
     for hit in hits:
-        one, score, entity = hit[name], hit["distance"], hit["entity"]
-        if not isinstance(one, str) or one in seen:
-            raise StoreError(f"Milvus answered the hit {one!r} twice, or without an id")
+        id, score, row = hit[name], hit["distance"], hit["entity"]
+        if not isinstance(id, str) or id in seen:
+            raise StoreError(f"Milvus answered the hit {id!r} twice, or without an id")
         if not isinstance(score, float | int) or not math.isfinite(score):
-            raise StoreError(f"Milvus answered the hit {one!r} with the score {score!r}")
-        seen.add(one)
-        yield one, float(score), entity
+            raise StoreError(f"Milvus answered the hit {id!r} with the score {score!r}")
+        seen.add(id)
+        yield id, float(score), {**row, name: id}

@@ -1,52 +1,45 @@
-"""How a collection lies in Milvus: its fields, its indexes, and where the ColBERT vectors are."""
+"""The layout of a collection in Milvus: its fields, its indexes, the storage of ColBERT vectors."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import Any, Literal
 
 from pymilvus import DataType, MilvusClient
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection
 from trivec.errors import InvalidOptionError, SchemaMismatchError
 from trivec.fields import FieldType
 from trivec.schema import Schema
 from trivec.stores.limits import Limits
-
-__all__ = [
-    "LIMITS",
-    "MAX_JSON_BYTES",
-    "MAX_TOKENS",
-    "MAX_VARCHAR_BYTES",
-    "TOKEN",
-    "FieldNames",
-    "FilterColumn",
-    "Layout",
-    "Storage",
-    "is_lite",
-    "supports_struct_arrays",
-]
+from trivec.stores.storage import StorageChoice
 
 Storage = Literal["native", "payload"]
-"""Where ColBERT vectors are: one native vector per token, or packed into strings."""
+"""How ColBERT vectors are stored: one native vector per token, or packed into strings."""
 
 MAX_TOKENS = 4096  # elements of an array field; the server's validateMaxCapacityPerRow
+MAX_LIMIT = 16_384  # hits of one search and rows of one query; quotaAndLimits.limits.topK
 MAX_VARCHAR_BYTES = 65_535
 MAX_JSON_BYTES = 65_536  # of one JSON value, and so of the dynamic field of one row
 MAX_ID_BYTES = 512
-# A text is a string and an array of strings. Cut between characters, each holds at least 65,532.
 LIMITS = Limits(
     "Milvus",
+    # A text is a string and an array of strings. Cut between characters, each holds at least
+    # 65,532 bytes.
     text_bytes=(MAX_TOKENS + 1) * (MAX_VARCHAR_BYTES - 3),
     metadata_bytes=MAX_JSON_BYTES,
+    colbert_rows=MAX_TOKENS,
+    colbert_bits=(16, 32),
+    hits=MAX_LIMIT,
 )
 TOKEN = "vec"  # the vector in a struct of the ColBERT field
 PROPERTY = "trivec"
-# 2.6.19 fixed wrong dimensions being accepted and the nested index on too few rows.
+# Older servers accept vectors of wrong dimensions, and fail to index a few rows of tokens.
 NATIVE_SINCE = (2, 6, 19)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
@@ -55,7 +48,7 @@ _HNSW = {"M": 16, "efConstruction": 200}
 
 
 @dataclass(frozen=True, slots=True)
-class FieldNames:
+class Names:
     """The names of the fields in Milvus.
 
     Args:
@@ -63,18 +56,17 @@ class FieldNames:
         text: VARCHAR, the first 65,535 bytes of the text.
         text_more: ARRAY of VARCHAR, the rest of the text.
         metadata: JSON, of at most 65,536 bytes.
-        private: ARRAY of VARCHAR, what programs over the store keep with a document (LlamaIndex:
-            the rest of a node) as JSON in pieces; collections made before it have it in the
-            metadata.
+        private: ARRAY of VARCHAR, the metadata that frameworks keep with a document (LlamaIndex:
+            the rest of a node) as JSON in pieces; older collections have it in `metadata`.
         dense: FLOAT_VECTOR.
-        has_dense: BOOL, false where the dense vector is only zeros, for Milvus knows no row
-            without one.
+        has_dense: BOOL, false where the dense vector is only zeros, since every row in Milvus has
+            a vector.
         sparse: SPARSE_FLOAT_VECTOR.
         colbert: ARRAY of STRUCT with a vector per token, or ARRAY of VARCHAR.
-        tokens: INT32, how many ColBERT vectors there are.
+        tokens: INT32, the number of ColBERT vectors.
 
     Raises:
-        InvalidOptionError: If a name is no identifier, or there twice.
+        InvalidOptionError: If a name is no identifier, or two names are the same.
     """
 
     id: str = "id"
@@ -101,7 +93,7 @@ class FieldNames:
 
 @dataclass(frozen=True, slots=True)
 class FilterColumn:
-    """Where the terms of a declared field are (see `terms`)."""
+    """The fields that hold the sort keys of a declared field (see `sort_keys`)."""
 
     field: FieldType
     name: str
@@ -114,27 +106,23 @@ class FilterColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """The fields of one collection.
+class Layout(Collection):
+    """A collection and how it is stored in Milvus.
 
     Args:
-        collection: Its vectors and its declared fields.
+        schema: Which vectors it holds.
+        fields: The declared metadata.
+        colbert: How it keeps token vectors; packed ones always take 16 bits.
         names: The names of the fields in Milvus.
-        storage: Where the ColBERT vectors are.
-        half: Whether native ColBERT vectors are float16.
-        private: Whether what programs keep with a document has a field of its own.
+        storage: How ColBERT vectors are stored.
+        private: Whether the metadata of frameworks has a field of its own.
+        reason: Why the server did not store ColBERT vectors as asked; "" if it did.
     """
 
-    collection: Collection
-    names: FieldNames = field(default_factory=FieldNames)
+    names: Names = field(default_factory=Names)
     storage: Storage = "payload"
-    half: bool = False
     private: bool = True
-
-    @property
-    def schema(self) -> Schema:
-        """The vectors of the collection."""
-        return self.collection.schema
+    reason: str = ""
 
     @property
     def native(self) -> bool:
@@ -142,8 +130,13 @@ class Layout:
         return self.storage == "native" and self.schema.colbert is not None
 
     @property
+    def half(self) -> bool:
+        """Whether ColBERT vectors are stored in 16 bits."""
+        return not self.native or self.colbert == ColbertStorage(bits=16)
+
+    @property
     def token_field(self) -> str:
-        """What Milvus calls the vectors of a native ColBERT field."""
+        """The name in Milvus of the vectors in a native ColBERT field."""
         return f"{self.names.colbert}[{TOKEN}]"
 
     @property
@@ -157,31 +150,35 @@ class Layout:
             return name
 
         columns = {}
-        for path, kind in sorted(self.collection.fields.items()):
+        for path, type in sorted(self.fields.items()):
             name = free("f_" + path.replace(".", "_")[:200])
-            several = kind is FieldType.LIST_INT  # the only lists that have an order
-            columns[path] = FilterColumn(kind, name, free(f"{name}_desc") if several else None)
+            is_ordered_list = type is FieldType.LIST_INT
+            columns[path] = FilterColumn(
+                type, name, free(f"{name}_desc") if is_ordered_list else None
+            )
         return columns
 
     @property
     def properties(self) -> dict[str, str]:
-        """What Milvus keeps for us, so that the collection can be opened again."""
-        about = {
+        """What Milvus keeps with the collection, so that it can be opened again."""
+        description: dict[str, Any] = {
             "model": self.schema.model,
             "colbert": self.schema.colbert,
-            "fields": {**self.collection.fields},
+            "fields": {**self.fields},
         }
-        return {PROPERTY: json.dumps(about, ensure_ascii=False)}
+        if self.reason:
+            description["reason"] = self.reason
+        return {PROPERTY: json.dumps(description, ensure_ascii=False)}
 
     def milvus_schema(self) -> Any:  # noqa: ANN401 - pymilvus has no types
-        """Return the schema as pymilvus wants it."""
-        # The description says the same as the properties, of which milvus-lite keeps only these.
-        made = MilvusClient.create_schema(
+        """Return the schema as pymilvus takes it."""
+        # milvus-lite keeps the description, but not the properties; so both say the same.
+        schema = MilvusClient.create_schema(
             auto_id=False, enable_dynamic_field=True, description=self.properties[PROPERTY]
         )
-        for name, kind, options in self._fields():
-            made.add_field(name, kind, **options)
-        return made
+        for name, type, options in self._fields():
+            schema.add_field(name, type, **options)
+        return schema
 
     def _fields(self) -> Iterator[tuple[str, DataType, dict[str, Any]]]:
         """Yield the name, the type and the options of every field."""
@@ -206,8 +203,8 @@ class Layout:
             yield names.tokens, DataType.INT32, {}
         if self.native:
             token = MilvusClient.create_struct_field_schema()
-            kind = DataType.FLOAT16_VECTOR if self.half else DataType.FLOAT_VECTOR
-            token.add_field(TOKEN, kind, dim=schema.colbert)
+            type = DataType.FLOAT16_VECTOR if self.half else DataType.FLOAT_VECTOR
+            token.add_field(TOKEN, type, dim=schema.colbert)
             struct = {"element_type": DataType.STRUCT, "struct_schema": token}
             yield names.colbert, DataType.ARRAY, {**struct, "max_capacity": MAX_TOKENS}
         elif schema.colbert is not None:
@@ -219,77 +216,86 @@ class Layout:
         milvus-lite compares all dense vectors, which is exact; its scalar indexes serve no
         expression with `like` or `not`.
         """
-        made = MilvusClient.prepare_index_params()
+        params = MilvusClient.prepare_index_params()
         dense = ("FLAT", {}) if lite else ("HNSW", _HNSW)
         if self.schema.dense is not None:
-            made.add_index(self.names.dense, index_type=dense[0], metric_type="IP", params=dense[1])
+            params.add_index(
+                self.names.dense, index_type=dense[0], metric_type="IP", params=dense[1]
+            )
         if self.schema.sparse:
-            made.add_index(self.names.sparse, index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
+            params.add_index(
+                self.names.sparse, index_type="SPARSE_INVERTED_INDEX", metric_type="IP"
+            )
         if self.native:
-            made.add_index(
+            params.add_index(
                 self.token_field, index_type="HNSW", metric_type="MAX_SIM_IP", params=_HNSW
             )
         if not lite:
             for column in self.columns.values():
                 for name in column.names:
-                    made.add_index(name, index_type="INVERTED")
-        return made
+                    params.add_index(name, index_type="INVERTED")
+        return params
 
     @classmethod
-    def read(cls, description: Mapping[str, Any], names: FieldNames) -> Layout:
+    def read(cls, description: Mapping[str, Any], names: Names) -> Layout:
         """Return the layout of a collection that exists.
 
         Args:
-            description: What `describe_collection` returned.
+            description: The answer of `describe_collection`.
             names: The names that its fields should have.
 
         Raises:
-            SchemaMismatchError: If its fields are not those that this store writes.
+            SchemaMismatchError: If its fields are not those that trivec writes.
         """
-        there = {f["name"]: f for f in description["fields"]}
-        about = _about(description)
-        dense, colbert = there.get(names.dense), there.get(names.colbert)
-        vector = _token_vector(colbert)
-        width = _dim(vector) or (about.get("colbert") if colbert else None)
+        existing = {f["name"]: f for f in description["fields"]}
+        properties = _properties(description)
+        dense, colbert = existing.get(names.dense), existing.get(names.colbert)
+        token = _token_vector(colbert)
+        dimension = _dimension(token) or (properties.get("colbert") if colbert else None)
         problems = []
-        if not (dense or names.sparse in there or width):
+        if not (dense or names.sparse in existing or dimension):
             problems = [f"there is no {names.dense!r}, {names.sparse!r} or {names.colbert!r}"]
         else:
+            bits = 32 if token and token["type"] == DataType.FLOAT_VECTOR else 16
             layout = cls(
-                Collection(
-                    Schema(_dim(dense), names.sparse in there, width, str(about.get("model", ""))),
-                    {path: FieldType(kind) for path, kind in about.get("fields", {}).items()},
+                Schema(
+                    _dimension(dense),
+                    names.sparse in existing,
+                    dimension,
+                    str(properties.get("model", "")),
                 ),
+                {path: FieldType(type) for path, type in properties.get("fields", {}).items()},
+                ColbertStorage(bits) if dimension else None,
                 names,
-                "native" if vector else "payload",
-                bool(vector and vector["type"] == DataType.FLOAT16_VECTOR),
-                names.private in there,
+                "native" if token else "payload",
+                names.private in existing,
+                str(properties.get("reason", "")),
             )
-            problems = list(layout._differences(there))
+            problems = list(layout._differences(existing))
             if not description.get("enable_dynamic_field"):
                 problems.append("the dynamic field is not enabled")
             if not problems:
                 return layout
         raise SchemaMismatchError(
             f"collection {description['collection_name']!r} does not have the fields of this "
-            f"store: {'; '.join(problems)}. Give the names of its fields as "
-            "`field_names=FieldNames(...)`, or use another collection"
+            f"store: {'; '.join(problems)}. Give the names of its fields as `names=Names(...)`, "
+            "or use another collection"
         )
 
-    def _differences(self, there: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-        for name, kind, options in self._fields():
-            got = there.get(name)
-            if got is None:
-                yield f"field {name!r} is missing, expected {kind.name}"
+    def _differences(self, existing: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+        for name, type, options in self._fields():
+            stored = existing.get(name)
+            if stored is None:
+                yield f"field {name!r} is missing, expected {type.name}"
                 continue
-            if got["type"] != kind:
-                yield f"field {name!r} is {DataType(got['type']).name}, expected {kind.name}"
-            elif options.get("is_primary") and not got.get("is_primary"):
+            if stored["type"] != type:
+                yield f"field {name!r} is {DataType(stored['type']).name}, expected {type.name}"
+            elif options.get("is_primary") and not stored.get("is_primary"):
                 yield f"field {name!r} is not the primary key"
             for limit in ("max_length", "max_capacity"):
-                holds = got["params"].get(limit)  # which milvus-lite leaves out for arrays
-                if holds is not None and int(holds) < options.get(limit, 0):
-                    yield f"field {name!r} has {limit} {holds}, expected {options[limit]}"
+                value = stored["params"].get(limit)  # which milvus-lite leaves out for arrays
+                if value is not None and int(value) < options.get(limit, 0):
+                    yield f"field {name!r} has {limit} {value}, expected {options[limit]}"
 
 
 def supports_struct_arrays(version: str) -> bool:
@@ -298,34 +304,63 @@ def supports_struct_arrays(version: str) -> bool:
     >>> supports_struct_arrays("v2.6.18"), supports_struct_arrays("3.0.0")
     (False, True)
     """
-    found = _VERSION.search(version)
-    return found is not None and tuple(int(part or 0) for part in found.groups()) >= NATIVE_SINCE
+    match = _VERSION.search(version)
+    return match is not None and tuple(int(part or 0) for part in match.groups()) >= NATIVE_SINCE
 
 
 def is_lite(version: str) -> bool:
-    """Return whether this is milvus-lite, which says so in place of a version."""
+    """Return whether this is the version of milvus-lite."""
     return "lite" in version
 
 
-def _about(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `Layout.properties` wrote, or nothing for a collection of another program."""
+def storage_choices(schema: Schema, *, tokens: float, terms: float) -> Sequence[StorageChoice]:
+    """Return the ways to store vectors in Milvus; see `Backend.storage_choices`.
+
+    Args:
+        schema: Which vectors there are.
+        tokens: The mean ColBERT vectors of a document.
+        terms: The mean lexical terms of a document.
+    """
+    choices = []
+    if (d := schema.dense) is not None:
+        choices.append(StorageChoice("milvus", "dense", "FLOAT_VECTOR", "4 d", 4 * d, True))
+    if schema.sparse:  # a term is an id of 4 bytes and a weight
+        size = 8 * terms
+        choices.append(StorageChoice("milvus", "sparse", "SPARSE_FLOAT_VECTOR", "8 s", size, True))
+    if (d := schema.colbert) is not None:
+        values = min(tokens, MAX_TOKENS) * d
+        pooled = f", t at most {MAX_TOKENS}" if tokens > MAX_TOKENS else ""
+        for name, formula, size, default in (
+            ("native, FLOAT_VECTOR", "4 t d", 4.0, False),
+            ("native, FLOAT16_VECTOR", "2 t d", 2.0, True),
+            # Strings hold no bytes: base64 makes 4 characters of 3.
+            ("payload, float16 in base64", "8/3 t d", 8 / 3, False),
+        ):
+            choices.append(
+                StorageChoice("milvus", "colbert", name, formula + pooled, size * values, default)
+            )
+    return choices
+
+
+def _properties(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `Layout.properties` as read, or nothing for a collection of another program."""
     for text in (description.get("properties", {}).get(PROPERTY), description.get("description")):
         try:
-            about = json.loads(text or "")
+            properties = json.loads(text or "")
         except ValueError:
             continue
-        if isinstance(about, dict):
-            return about
+        if isinstance(properties, dict):
+            return properties
     return {}
 
 
 def _token_vector(colbert: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return the description of the vector per token; None where there is no struct array."""
+    """Return the description of the vector per token; None if the field is no struct array."""
     inner = (colbert or {}).get("struct_fields") or ()
     return next((f for f in inner if f["name"] == TOKEN), None)
 
 
-def _dim(described: Mapping[str, Any] | None) -> int | None:
+def _dimension(described: Mapping[str, Any] | None) -> int | None:
     return int(described["params"]["dim"]) if described else None
 
 

@@ -1,330 +1,318 @@
-"""The steps of a search: which requests to send, and what to make of their answers.
-
-A search is a generator that yields the requests of one step, which do not depend on each other,
-and receives their answers; so one text serves the blocking and the asynchronous client.
-"""
+"""The steps of a search: its requests, and how their answers become hits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trivec.errors import InvalidOptionError
 from trivec.hit import Hit
-from trivec.ranking import is_cut_tied, level, reciprocal_ranks
+from trivec.ranking import is_cut_tied, level, reciprocal_ranks, until_untied
 from trivec.scores import PartScores, Scores, Weights, score_many
-from trivec.search import Part, Search
+from trivec.search import PARTS, Part, Search, has_part
+from trivec.stores.steps import Steps
 from trivec.vectors import Vector
-from trivec_milvus.mapping import Row, document, vectors_of
-from trivec_milvus.replies import check_among, scored
-from trivec_milvus.requests import (
-    PARTS,
-    Requests,
-    Steps,
-    answer_bytes,
-    fetch,
-    fields_of,
-    has_tokens,
-)
-from trivec_milvus.schema import Layout
+from trivec_milvus.mapping import Row, document_of, vectors_of, without_reserved_index
+from trivec_milvus.replies import check_among, scored_rows
+from trivec_milvus.requests import SearchRequests, answer_bytes, fetch, fields_of
+from trivec_milvus.schema import MAX_LIMIT, Layout
 
-__all__ = ["answer"]
-
-MAX_LIMIT = 16_384  # hits of one search; the server's quotaAndLimits.limits.topK
 _GROUP_BYTES = 256 * 1024 * 1024  # of packed vectors held at once
-_SPARE = 8  # hits beyond k, since the server adds in float32 and we rank by exact sums
+_SPARE = 8  # hits beyond k, since the server adds in float32 and the final order is exact
 _NEAR = 1e-6  # scores that float32 may have put in the wrong order
 
+Candidates = Mapping[str, int]
+"""The ids of one query's candidates, with the number of ColBERT vectors of each."""
 
-class _Found(NamedTuple):
-    """One document in the answer of a search."""
+
+class _Ranked(NamedTuple):
+    """One document in the answer to a search."""
 
     id: str
     score: float
-    row: Mapping[str, Any]
+    row: Row
 
 
-def answer(queries: Sequence[Vector], search: Search, layout: Layout) -> Steps[list[list[Hit]]]:
-    """Search for every query, in as few steps as the mode needs.
+class SearchSteps:
+    """The search of several queries in one collection.
+
+    Args:
+        queries: The queries.
+        search: What to search for.
+        layout: The layout of the collection.
 
     Raises:
-        InvalidOptionError: If more hits are asked for than Milvus returns at once.
+        InvalidFilterError: If the filter names a path that Milvus cannot filter on.
     """
-    if search.candidate_limit > MAX_LIMIT:
-        raise InvalidOptionError(
-            f"Milvus returns at most {MAX_LIMIT} hits at once: k={search.k} and "
-            f"candidates={search.candidates} of two sources are too many"
-        )
-    plan = _Plan(queries, search, layout)
-    if search.mode == "dense" or search.mode == "sparse":
-        return plan.single(search.mode)
-    return plan.fused()
-
-
-class _Plan:
-    """The search of several queries in one collection."""
 
     def __init__(self, queries: Sequence[Vector], search: Search, layout: Layout) -> None:
-        self._queries = queries
+        self._queries = [without_reserved_index(query) for query in queries]
         self._search = search
         self._layout = layout
-        self._requests = Requests(search, layout)
-        self._sources = [self._requests.sources(query) for query in queries]
+        self._requests = SearchRequests(search, layout)
+
+    def run(self) -> Steps[list[list[Hit]]]:
+        """Answer every query, in as few steps as the mode needs."""
+        mode = self._search.mode
+        if mode == "dense" or mode == "sparse":
+            hits = yield from self._single(mode)
+        else:
+            hits = yield from self._fused()
+        return [hits.get(i, []) for i in range(len(self._queries))]
 
     # --- modes ---------------------------------------------------------------------------------
 
-    def single(self, part: Part) -> Steps[list[list[Hit]]]:
+    def _single(self, part: Part) -> Steps[dict[int, list[Hit]]]:
         """Rank by one part: one step."""
-        output = fields_of(self._layout, ())
-        lists = yield from self._ranked(self._search.k, output)
-        return [
-            [_hit(found, part, self._layout) for found in ranked.get(part, ())] for ranked in lists
-        ]
-
-    def fused(self) -> Steps[list[list[Hit]]]:
-        """Rank the union of the candidates: two or three steps."""
-        names, layout = self._layout.names, self._layout
-        output = [names.id] + ([names.tokens] if layout.schema.colbert is not None else [])
-        lists = yield from self._ranked(self._search.candidates, output)
-        unions: list[dict[str, int]] = [
-            {f.id: f.row.get(names.tokens, 0) for ranked in by_part.values() for f in ranked}
-            for by_part in lists
-        ]
-        if self._search.mode == "rrf":
-            return (yield from self._rrf(lists))
-        if self._search.mode == "colbert":
-            unions = [{i: n for i, n in union.items() if n > 0} for union in unions]
-        answers: list[list[Hit]] = [[] for _ in unions]
-        server = {
-            i: u for i, u in enumerate(unions) if u and self._requests.on_server(self._queries[i])
-        }
-        here = {i: u for i, u in enumerate(unions) if u and i not in server}
-        if server:
-            rank = self._colbert if self._search.mode == "colbert" else self._hybrid
-            answers = _merge(answers, (yield from rank(server)))
-        for group in _groups(here, layout):
-            answers = _merge(answers, (yield from self._rescored(group)))
-        return answers
-
-    def _rrf(self, lists: Sequence[Mapping[Part, list[_Found]]]) -> Steps[list[list[Hit]]]:
-        ranked = []
-        for by_part in lists:
-            scores = reciprocal_ranks([one.id for one in found] for found in by_part.values())
-            best = sorted(scores, key=lambda i: (-scores[i], i))[: self._search.k]
-            ranked.append({i: scores[i] for i in best})
-        rows = yield from self._rows(dict.fromkeys((i for r in ranked for i in r), 0))
-        return [
-            self._hits(query, {i: rows[i] for i in best if i in rows}, fused=best)
-            for query, best in zip(self._queries, ranked, strict=True)
-        ]
-
-    def _rescored(self, unions: Mapping[int, Mapping[str, int]]) -> Steps[dict[int, list[Hit]]]:
-        """Read the stored vectors of all candidates and compute the scores here."""
-        rows = yield from self._rows({i: n for union in unions.values() for i, n in union.items()})
+        lists = yield from self._sources(self._search.k, fields_of(self._layout, ()))
         return {
-            place: self._hits(self._queries[place], {i: rows[i] for i in union if i in rows})
-            for place, union in unions.items()
+            i: [
+                Hit(document_of(row, self._layout), score, Scores(**{part: score}))
+                for _, score, row in ranked
+            ]
+            for (_, i), ranked in lists.items()
         }
 
-    def _rows(self, tokens: Mapping[str, int]) -> Steps[dict[str, Row]]:
-        wanted = fields_of(self._layout, self._search.parts)
-        return (yield from fetch(self._layout, tokens, wanted))
+    def _fused(self) -> Steps[dict[int, list[Hit]]]:
+        """Rank the union of the candidates: two or three steps."""
+        names, mode = self._layout.names, self._search.mode
+        output = [names.id] + ([names.tokens] if self._layout.schema.colbert is not None else [])
+        lists = yield from self._sources(self._search.candidates, output)
+        if mode == "rrf":
+            return (yield from self._rrf(lists))
+        unions: dict[int, dict[str, int]] = {}
+        for (_, i), ranked in lists.items():
+            tokens = {document.id: document.row.get(names.tokens, 0) for document in ranked}
+            if mode == "colbert":
+                tokens = {id: count for id, count in tokens.items() if count > 0}
+            unions.setdefault(i, {}).update(tokens)
+        unions = {i: union for i, union in unions.items() if union}
+        server = {i: u for i, u in unions.items() if self._requests.on_server(self._queries[i])}
+        hits: dict[int, list[Hit]] = {}
+        if server:
+            hits |= yield from (self._colbert if mode == "colbert" else self._hybrid)(server)
+        client = {i: union for i, union in unions.items() if i not in server}
+        for group in _groups(client, self._layout):
+            hits |= yield from self._rescored(group)
+        return hits
 
-    def _colbert(self, unions: Mapping[int, Mapping[str, int]]) -> Steps[dict[int, list[Hit]]]:
+    def _rrf(self, lists: Mapping[tuple[Part, int], list[_Ranked]]) -> Steps[dict[int, list[Hit]]]:
+        ids: dict[int, list[list[str]]] = {}
+        for (_, i), ranked in lists.items():
+            ids.setdefault(i, []).append([document.id for document in ranked])
+        best = {i: _best(reciprocal_ranks(of_query), self._search.k) for i, of_query in ids.items()}
+        rows = yield from self._rows(best.values())
+        return {i: self._hits(i, scores, rows, fused=scores) for i, scores in best.items()}
+
+    def _rescored(self, unions: Mapping[int, Candidates]) -> Steps[dict[int, list[Hit]]]:
+        """Read the stored vectors of all candidates and compute the scores here."""
+        rows = yield from self._rows(unions.values(), packed=True)
+        return {i: self._hits(i, union, rows) for i, union in unions.items()}
+
+    def _colbert(self, unions: Mapping[int, Candidates]) -> Steps[dict[int, list[Hit]]]:
         """Rank the candidates by the ColBERT score that Milvus computes."""
         scores = yield from self._max_sim(unions)
-        best = {
-            place: dict(sorted(found.items(), key=lambda one: (-one[1], one[0]))[: self._search.k])
-            for place, found in scores.items()
-        }
-        rows = yield from self._rows(dict.fromkeys((i for ids in best.values() for i in ids), 0))
-        return {
-            place: self._hits(
-                self._queries[place], {i: rows[i] for i in found if i in rows}, colbert=found
-            )
-            for place, found in best.items()
-        }
+        best = {i: _best(of_query, self._search.k) for i, of_query in scores.items()}
+        rows = yield from self._rows(best.values())
+        return {i: self._hits(i, ids, rows, colbert=ids) for i, ids in best.items()}
 
-    def _hybrid(self, unions: Mapping[int, Mapping[str, int]]) -> Steps[dict[int, list[Hit]]]:
+    def _hybrid(self, unions: Mapping[int, Candidates]) -> Steps[dict[int, list[Hit]]]:
         """Let Milvus rank the candidates, then compute the parts of the best ones exactly."""
-        best = yield from self._fused_rows(unions)
+        rows = yield from self._best_rows(unions)
         scores: Mapping[int, Mapping[str, float]] = {}
         if "colbert" in self._search.parts:
-            asked = {p: rows for p, rows in best.items() if rows and has_tokens(self._queries[p])}
-            scores = yield from self._max_sim(asked)
+            with_tokens = {i: rows[i] for i in rows if has_part(self._queries[i], "colbert")}
+            scores = yield from self._max_sim(with_tokens)
         return {
-            place: self._hits(self._queries[place], rows, colbert=scores.get(place, {}))
-            for place, rows in best.items()
+            i: self._hits(i, of_query, of_query, colbert=scores.get(i, {}))
+            for i, of_query in rows.items()
         }
 
-    def _fused_rows(
-        self, unions: Mapping[int, Mapping[str, int]]
-    ) -> Steps[dict[int, dict[str, Row]]]:
+    def _best_rows(self, unions: Mapping[int, Candidates]) -> Steps[dict[int, dict[str, Row]]]:
+        """Return the k best candidates of each query and some more, ranked by Milvus."""
         k = self._search.k
-        parts = [part for part in self._search.parts if part != "colbert"]
-        output = fields_of(self._layout, parts)
-        limits = {place: min(len(union), k + _SPARE) for place, union in unions.items()}
-        best: dict[int, dict[str, Row]] = {}
-        while limits:
+        output = fields_of(self._layout, [p for p in self._search.parts if p != "colbert"])
+
+        def ask(limits: Mapping[int, int]) -> Steps[dict[int, list[_Ranked]]]:
             answers = yield [
-                self._requests.fused(self._queries[place], unions[place], limit, output)
-                for place, limit in limits.items()
+                self._requests.fused(
+                    self._queries[i], unions[i], min(limit, len(unions[i])), output
+                )
+                for i, limit in limits.items()
             ]
-            again = {}
-            for (place, limit), (found,) in zip(limits.items(), answers, strict=True):
-                hits = self._found(found)
-                check_among((one.id for one in hits), unions[place])
-                scores = [one.score for one in hits]
-                if limit < len(unions[place]) and is_cut_tied(scores, k, limit, near=_NEAR):
-                    again[place] = len(unions[place])
-                best[place] = {one.id: dict(one.row) for one in hits}
-            limits = again
-        return best
+            best = {i: self._ranked(hits) for i, (hits,) in zip(limits, answers, strict=True)}
+            for i, ranked in best.items():
+                check_among((document.id for document in ranked), unions[i])
+            return best
 
-    # --- lists ---------------------------------------------------------------------------------
+        def tied(i: int, ranked: list[_Ranked], limit: int) -> bool:
+            scores = [document.score for document in ranked]
+            return limit < len(unions[i]) and is_cut_tied(scores, k, limit, near=_NEAR)
 
-    def _ranked(self, k: int, output: Sequence[str]) -> Steps[list[dict[Part, list[_Found]]]]:
+        best = yield from until_untied(unions, k + _SPARE, ask, tied, most=MAX_LIMIT)
+        return {i: {d.id: d.row for d in ranked} for i, ranked in best.items() if ranked}
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def _sources(
+        self, k: int, output: Sequence[str]
+    ) -> Steps[dict[tuple[Part, int], list[_Ranked]]]:
         """Return the k best documents of every source of every query; equal scores in id order.
 
-        One step, or more while the scores of those left out equal that of the last one.
+        It takes one step, and another one while equal scores straddle the cut.
         """
-        lists: list[dict[Part, list[_Found]]] = [{} for _ in self._queries]
-        pending: list[tuple[Part, int]] = [
-            (part, i) for i, parts in enumerate(self._sources) for part in parts
+        sources = [
+            (part, i)
+            for i, query in enumerate(self._queries)
+            for part in self._search.sources(query)
         ]
-        limit = min(k + 1, MAX_LIMIT)
-        while pending:
-            jobs: dict[Part, list[int]] = {}
-            for part, i in pending:
-                jobs.setdefault(part, []).append(i)
+
+        def ask(
+            limits: Mapping[tuple[Part, int], int],
+        ) -> Steps[dict[tuple[Part, int], list[_Ranked]]]:
+            jobs: dict[tuple[Part, int], list[int]] = {}
+            for (part, i), limit in limits.items():
+                jobs.setdefault((part, limit), []).append(i)
             answers = yield [
-                self._requests.ranked(p, [self._queries[i] for i in places], limit, output)
-                for p, places in jobs.items()
+                self._requests.ranked(part, [self._queries[i] for i in indices], limit, output)
+                for (part, limit), indices in jobs.items()
             ]
-            pending = []
-            for (part, places), answered in zip(jobs.items(), answers, strict=True):
-                for i, hits in zip(places, answered, strict=True):
-                    found = self._found(hits, positive=part == "sparse")
-                    lists[i][part] = found[:k]
-                    scores = [one.score for one in found]
-                    if limit < MAX_LIMIT and is_cut_tied(scores, k, limit):
-                        pending.append((part, i))
-            limit = min(limit * 4, MAX_LIMIT)
-        return lists
+            return {
+                (part, i): self._ranked(hits, positive=part == "sparse")
+                for ((part, _), indices), answer in zip(jobs.items(), answers, strict=True)
+                for i, hits in zip(indices, answer, strict=True)
+            }
 
-    def _max_sim(self, asked: Mapping[int, Iterable[str]]) -> Steps[dict[int, dict[str, float]]]:
-        """Return the ColBERT scores of given documents that Milvus computes.
+        def tied(source: tuple[Part, int], ranked: list[_Ranked], limit: int) -> bool:
+            return is_cut_tied([document.score for document in ranked], k, limit)
 
-        It computes them exactly because as many hits are asked for as there are documents: where
-        a filter leaves more, it begins with an approximate search.
+        lists = yield from until_untied(sources, k + 1, ask, tied, most=MAX_LIMIT)
+        return {source: ranked[:k] for source, ranked in lists.items()}
+
+    def _max_sim(
+        self, candidates: Mapping[int, Iterable[str]]
+    ) -> Steps[dict[int, dict[str, float]]]:
+        """Return the ColBERT scores of given documents, as Milvus computes them.
+
+        They are exact because the limit is the number of documents: Milvus begins with an
+        approximate search only if more documents than the limit satisfy the filter.
         """
+        asked = {i: list(ids) for i, ids in candidates.items()}
         if not asked:
             return {}
-        among = {place: list(ids) for place, ids in asked.items()}
+        output = [self._layout.names.id]
         answers = yield [
-            self._requests.ranked(
-                "colbert", [self._queries[place]], len(ids), [self._layout.names.id], ids
-            )
-            for place, ids in among.items()
+            self._requests.ranked("colbert", [self._queries[i]], len(ids), output, ids)
+            for i, ids in asked.items()
         ]
         scores = {}
-        for (place, ids), (hits,) in zip(among.items(), answers, strict=True):
-            scores[place] = {one.id: one.score for one in self._found(hits)}
-            check_among(scores[place], set(ids))
+        for (i, ids), (hits,) in zip(asked.items(), answers, strict=True):
+            scores[i] = {document.id: document.score for document in self._ranked(hits)}
+            check_among(scores[i], set(ids))
         return scores
+
+    def _rows(
+        self, candidates: Iterable[Mapping[str, Any]], *, packed: bool = False
+    ) -> Steps[dict[str, Row]]:
+        """Read documents with the vectors that their scores need.
+
+        Args:
+            candidates: The documents by their ids.
+            packed: Whether the values are the numbers of their ColBERT vectors, to be read too.
+        """
+        tokens = {id: n if packed else 0 for ids in candidates for id, n in ids.items()}
+        return (yield from fetch(self._layout, tokens, fields_of(self._layout, self._search.parts)))
 
     # --- answers -------------------------------------------------------------------------------
 
-    def _found(self, hits: Iterable[Any], *, positive: bool = False) -> list[_Found]:
-        name = self._layout.names.id
-        found = [
-            _Found(one, score, {**entity, name: one}) for one, score, entity in scored(hits, name)
+    def _ranked(self, hits: Iterable[Any], *, positive: bool = False) -> list[_Ranked]:
+        """Return the documents in the answer to one query, best first, equal scores in id order."""
+        ranked = [
+            _Ranked(*hit)
+            for hit in scored_rows(hits, self._layout.names.id)
+            if not positive or hit[1] > 0
         ]
-        found = [one for one in found if one.score > 0] if positive else found
-        found.sort(key=lambda one: -one.score)
-        scores = level([one.score for one in found])
-        levelled = [one._replace(score=s) for one, s in zip(found, scores, strict=True)]
-        return sorted(levelled, key=lambda one: (-one.score, one.id))
+        ranked.sort(key=lambda document: -document.score)
+        scores = level([document.score for document in ranked])
+        levelled = [d._replace(score=score) for d, score in zip(ranked, scores, strict=True)]
+        return sorted(levelled, key=lambda document: (-document.score, document.id))
 
     def _hits(
         self,
-        query: Vector,
-        rows: Mapping[str, Mapping[str, Any]],
+        i: int,
+        ids: Iterable[str],
+        rows: Mapping[str, Row],
         *,
         fused: Mapping[str, float] | None = None,
         colbert: Mapping[str, float] | None = None,
     ) -> list[Hit]:
-        """Score rows whose vectors were read.
+        """Return the hits of one query, scored by the vectors in their rows.
 
         Args:
-            query: The query.
+            i: The index of the query.
+            ids: The documents; those without a row have been deleted.
             rows: The rows by their ids.
-            fused: The scores that rank them, where those are not the mode's own.
-            colbert: The ColBERT scores, where Milvus has computed them.
+            fused: The scores to rank by; by default the score of the mode.
+            colbert: The ColBERT scores, if Milvus has computed them.
         """
-        if not rows:
+        ids = [id for id in ids if id in rows]
+        if not ids:
             return []
-        found, search = list(rows.values()), self._search
-        known = None if colbert is None else [colbert.get(i, 0.0) for i in rows]
-        parts = self._part_scores(query, found, known)
+        search, selected = self._search, [rows[id] for id in ids]
+        known = None if colbert is None else [colbert.get(id, 0.0) for id in ids]
+        parts = self._part_scores(self._queries[i], selected, known)
         hybrid = parts.hybrid(search.weights) if search.mode == "hybrid" else None
         if fused is not None:
-            ranking = np.array([fused[i] for i in rows])
+            ranking = np.array([fused[id] for id in ids])
         else:
             ranking = np.asarray(parts.colbert if hybrid is None else hybrid)
-        ids = list(rows)
-        order = sorted(range(len(ids)), key=lambda i: (-ranking[i], ids[i]))
+        order = sorted(range(len(ids)), key=lambda n: (-ranking[n], ids[n]))
         return [
             Hit(
-                document(found[i], self._layout),
-                float(ranking[i]),
-                parts.row(i, hybrid=None if hybrid is None else float(hybrid[i])),
+                document_of(selected[n], self._layout),
+                float(ranking[n]),
+                parts.row(n, hybrid=None if hybrid is None else float(hybrid[n])),
             )
-            for i in order[: search.k]
+            for n in order[: search.k]
         ]
 
     def _part_scores(
-        self, query: Vector, rows: Sequence[Mapping[str, Any]], colbert: Sequence[float] | None
+        self, query: Vector, rows: Sequence[Row], colbert: Sequence[float] | None
     ) -> PartScores:
+        """Return the scores of the parts of the search; 0 where the query or the row lacks it."""
         wanted = self._search.parts
-        read = [p for p in self._layout.schema.parts if p in wanted]
+        read = [part for part in self._layout.schema.parts if part in wanted]
         if colbert is not None or self._layout.native:
             read = [part for part in read if part != "colbert"]
         computed = PartScores()
         if read:
             ones = Weights(*(float(part in read) for part in PARTS))
             computed = score_many(query, vectors_of(rows, self._layout, read), ones)
-        none = np.zeros(len(rows))
-        got = {
+        scores = {
             "dense": computed.dense,
             "sparse": computed.sparse,
             "colbert": computed.colbert if colbert is None else np.array(colbert),
         }
-        return PartScores(**{p: none if got[p] is None else got[p] for p in wanted})
+        zeros = np.zeros(len(rows))
+        return PartScores(**{p: zeros if scores[p] is None else scores[p] for p in wanted})
 
 
-def _hit(found: _Found, part: Part, layout: Layout) -> Hit:
-    return Hit(document(found.row, layout), found.score, Scores(**{part: found.score}))
+def _best(scores: Mapping[str, float], k: int) -> dict[str, float]:
+    """Return the k best scores; equal ones in id order."""
+    return {id: scores[id] for id in sorted(scores, key=lambda id: (-scores[id], id))[:k]}
 
 
-def _merge(answers: list[list[Hit]], more: Mapping[int, list[Hit]]) -> list[list[Hit]]:
-    return [more.get(i, hits) for i, hits in enumerate(answers)]
-
-
-def _groups(
-    unions: Mapping[int, Mapping[str, int]], layout: Layout
-) -> Iterable[dict[int, Mapping[str, int]]]:
-    """Split queries so that the vectors of their candidates fit into memory together."""
-    group: dict[int, Mapping[str, int]] = {}
-    held: dict[str, int] = {}
-    for place, union in unions.items():
+def _groups(unions: Mapping[int, Candidates], layout: Layout) -> Iterator[dict[int, Candidates]]:
+    """Split queries so that the vectors of each group's candidates fit in memory together."""
+    group: dict[int, Candidates] = {}
+    sizes: dict[str, int] = {}
+    for i, union in unions.items():
         more = answer_bytes(layout, union, True)
-        if group and sum((held | more).values()) > _GROUP_BYTES:
+        if group and sum((sizes | more).values()) > _GROUP_BYTES:
             yield group
-            group, held = {}, {}
-        group[place] = union
-        held |= more
+            group, sizes = {}, {}
+        group[i] = union
+        sizes |= more
     if group:
         yield group

@@ -4,71 +4,65 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient
+from typing_extensions import override
 
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
 from trivec.errors import CollectionNotFoundError, InvalidOptionError, StoreError
+from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.search import Search
-from trivec.stores.deadline import (
-    DEADLINE_SECONDS,
-    check_seconds,
-    request_seconds,
-    unless_limited,
-)
-from trivec.stores.overflow import Overflow
-from trivec.stores.retry import aretrying
-from trivec.stores.store import BATCH_BYTES, Store
+from trivec.stores.backend import Backend
+from trivec.stores.deadline import unless_limited
+from trivec.stores.registry import opener
+from trivec.stores.steps import Steps, ask
+from trivec.stores.storage import StorageChoice
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
-from trivec_milvus.client import Address, Connection, LoopClient
-from trivec_milvus.creation import Creation, load, why
-from trivec_milvus.failures import reading
+from trivec_milvus.client import Address, Connection
+from trivec_milvus.creation import Creation, load, storage_reason
+from trivec_milvus.errors import unreadable_answers
 from trivec_milvus.filters import all_of, any_of_ids, literal, render
 from trivec_milvus.lite import LiteFile
-from trivec_milvus.mapping import check_rows, document, row_bytes, rows, vectors_of
+from trivec_milvus.mapping import Row, check_rows, document_of, row_bytes, rows_of, vectors_of
+from trivec_milvus.options import MilvusOptions
 from trivec_milvus.replies import check_deleted, check_written, count_of, ids_after
-from trivec_milvus.requests import Request, Steps, advance, fetch, fields_of
-from trivec_milvus.schema import LIMITS, MAX_TOKENS, FieldNames, Layout, is_lite
-from trivec_milvus.search import answer
-
-__all__ = ["Consistency", "MilvusStore"]
-
-T = TypeVar("T")
-
-Consistency = Literal["Strong", "Bounded", "Session", "Eventually"]
-ColbertType = Literal["float32", "float16"]
+from trivec_milvus.requests import Request, fetch, fields_of
+from trivec_milvus.schema import LIMITS, MAX_LIMIT, Layout, is_lite, storage_choices
+from trivec_milvus.search import SearchSteps
 
 _IDS_PER_REQUEST = 1000
-# milvus-lite searches rows that are not flushed one by one: 3,000 of them took 405 ms dense and
-# 868 ms sparse, and 21 and 6 ms after a flush of 0.46 s.
+# milvus-lite searches rows that are not flushed one by one: for 3,000 of them a dense search took
+# 405 ms and a sparse one 868 ms; after a flush of 0.46 s they took 21 and 6 ms.
 _FLUSH_ROWS = 1000
 _FLUSH_BEFORE_SEARCH = 64
 
 
-class MilvusStore(Store):
+class MilvusBackend(Backend[Layout]):
     """A collection in Milvus.
 
-    The dense and sparse vectors are native fields with the metric IP. The ColBERT vectors are,
-    whichever the server can do (`capabilities` says which and why):
+    The dense and sparse vectors are native fields with the metric IP. The ColBERT vectors are
+    stored in one of two ways, by what the server supports (`capabilities` says which and why):
 
-    - *native*: an array of structs with one vector per token, whose MaxSim Milvus computes. Needs
-      a server of at least 2.6.19.
-    - *payload*: float16 values packed into an array of strings, whose MaxSim is computed here.
-      For milvus-lite and older servers.
+    - *native*: an array of structs with one vector per token; Milvus computes the MaxSim. It needs
+      a server of at least 2.6.19. Vectors have 16 bits, or 32 if `create` asks for them or the
+      server takes no others.
+    - *payload*: float16 values packed into an array of strings; the MaxSim is computed here. This
+      is for milvus-lite and older servers.
 
-    A search takes this many steps, one after the other; the requests of one step depend on nothing
-    in it, and go out together in the asynchronous twins:
+    A search takes the following steps, one after the other. The requests of one step do not depend
+    on each other, and the asynchronous methods send them together:
 
     | mode | native | payload |
     | --- | --- | --- |
@@ -82,106 +76,50 @@ class MilvusStore(Store):
     texts; *candidates* are read with their ColBERT vectors, and for hybrid with all vectors.
 
     `search_many` sends one request per source for all queries, and reads the candidates of all of
-    them together. A step is repeated where equal scores straddle the last place.
+    them together. A step is repeated if equal scores straddle the cut. A search with a filter on
+    declared fields reads the description of the collection first.
 
     Args:
-        client: A client that the caller closes.
         name: The collection.
-        consistency: How much of what was written a read must see, as Milvus calls it: "Strong",
-            "Bounded", "Session" or "Eventually".
-        colbert_type: The type of native ColBERT vectors in a new collection, "float32" or
-            "float16"; servers that do not take "float16" get "float32".
-        field_names: The names of the fields.
-        timeout_seconds: How long one request may take, if the call has as long.
-        colbert_overflow: What to do with more than 4,096 ColBERT vectors of one document.
-        batch_bytes: The most bytes of one write; 32 MiB by default, half of what a server takes.
-        deadline: Seconds that one call may take in all; see `Store`.
-
-    Raises:
-        InvalidOptionError: If an option is unknown.
+        connection: The connection to the server.
+        options: The options.
     """
 
     limits = LIMITS
+    options = MilvusOptions
 
-    def __init__(
-        self,
-        client: MilvusClient | Connection,
-        name: str,
-        *,
-        consistency: Consistency = "Strong",
-        colbert_type: ColbertType = "float32",
-        field_names: FieldNames | None = None,
-        timeout_seconds: float = 30.0,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-        deadline: float = DEADLINE_SECONDS,
-    ) -> None:
-        super().__init__(
-            name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes, deadline=deadline
-        )
-        for option, value, known in (
-            ("consistency", consistency, get_args(Consistency)),
-            ("colbert_type", colbert_type, get_args(ColbertType)),
-        ):
-            if value not in known:
-                raise InvalidOptionError(f"{option}={value!r}; expected one of {known}")
-        timeout = check_seconds(timeout_seconds, "timeout_seconds")
-        self._connection = (
-            client if isinstance(client, Connection) else Connection(client, timeout=timeout)
-        )
-        self._consistency = consistency
-        self._timeout = timeout
-        self._half = colbert_type == "float16"
-        self._names = field_names or FieldNames()
-        self._layout: Layout | None = None
-        self._reason = ""
-        self._unflushed = 0
-        self._version: str | None = None
+    def __init__(self, name: str, connection: Connection, options: MilvusOptions) -> None:
+        super().__init__(name)
+        self._connection = connection
+        self._options = options
+        self._loaded: Layout | None = None  # the layout that the collection was last loaded with
+        self._unflushed = 0  # rows written to milvus-lite since its last flush
 
     @classmethod
-    def from_url(
-        cls,
-        url: StoreUrl,
-        *,
-        token: str | None = None,
-        user: str | None = None,
-        password: str | None = None,
-        database: str | None = None,
-        tls: bool | None = None,
-        ca_file: str | Path | None = None,
-        consistency: Consistency = "Strong",
-        colbert_type: ColbertType = "float32",
-        field_names: FieldNames | None = None,
-        timeout_seconds: float = 30.0,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-        deadline: float = DEADLINE_SECONDS,
-    ) -> Self:
+    def of_client(cls, client: MilvusClient, name: str, options: MilvusOptions) -> Self:
+        """Return the backend of a collection that a ready client reaches; its owner closes it.
+
+        Args:
+            client: The client.
+            name: The collection.
+            options: The options.
+        """
+        return cls(name, Connection(options, client=client), options)
+
+    @classmethod
+    @override
+    def from_url(cls, url: StoreUrl, options: MilvusOptions) -> Self:
         """Open `milvus://host:19530/name` or `milvus+lite:FILE.db/name`.
 
         Args:
             url: The parsed URL.
-            token: The token; by default the environment variable `MILVUS_TOKEN`.
-            user: The user; by default `MILVUS_USER`.
-            password: Their password; by default `MILVUS_PASSWORD`.
-            database: The database; by default `MILVUS_DATABASE`.
-            tls: Whether to encrypt; by default `MILVUS_TLS` (yes or no), and always with `ca_file`.
-                Without it, a token or a password that leaves this machine is warned of in the log.
-            ca_file: A PEM file with the server's certificate; by default `MILVUS_CA_FILE`.
-            consistency: See the class.
-            colbert_type: See the class.
-            field_names: See the class.
-            timeout_seconds: See the class.
-            colbert_overflow: See the class.
-            batch_bytes: See the class.
-            deadline: See the class.
+            options: The options.
 
         Raises:
+            InvalidOptionError: If the URL names no server or file.
             StoreUnavailableError: If the server does not answer.
             StoreError: If another process has the file open.
         """
-        deadline = check_seconds(deadline, "deadline")
-        timeout_seconds = check_seconds(timeout_seconds, "timeout_seconds")
         lite = None
         if url.scheme == "milvus+lite":
             if url.path is None:
@@ -197,104 +135,78 @@ class MilvusStore(Store):
                     f"milvus needs a server: expected milvus://host:19530/{url.name}, or "
                     f"'milvus+lite:FILE.db/{url.name}' for a file"
                 )
-            address = Address.of(
-                url,
-                token=token,
-                user=user,
-                password=password,
-                database=database,
-                tls=tls,
-                ca_file=ca_file,
-            )
+            address = Address.of(url, options)
             address.warn_of_plain_secrets()
-        with unless_limited(deadline):
-            connection = Connection(address=address, lite=lite, timeout=timeout_seconds)
-        try:
-            return cls(
-                connection,
-                url.name,
-                consistency=consistency,
-                colbert_type=colbert_type,
-                field_names=field_names,
-                timeout_seconds=timeout_seconds,
-                colbert_overflow=colbert_overflow,
-                batch_bytes=batch_bytes,
-                deadline=deadline,
-            )
-        except BaseException:
-            connection.close()
-            raise
+        with unless_limited(options.deadline):
+            connection = Connection(options, address=address, lite=lite)
+        return cls(url.name, connection, options)
 
     @classmethod
+    @override
     def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
-        """Return the file of Milvus Lite, which holds several collections."""
+        """Return the file of milvus-lite, which holds several collections."""
         return () if url.path is None else (url.path,)
+
+    @classmethod
+    @override
+    def storage_choices(
+        cls, schema: Schema, *, tokens: float, terms: float
+    ) -> Sequence[StorageChoice]:
+        return storage_choices(schema, tokens=tokens, terms=terms)
 
     # --- the collection ------------------------------------------------------------------------
 
-    @property
-    def capabilities(self) -> tuple[Capability, ...]:
-        """The storage of ColBERT vectors, and how the hybrid score is computed."""
-        known = self._known()
-        if known.schema.colbert is None:
-            return (Capability("hybrid", "server", "the collection holds no ColBERT vectors"),)
-        layout = self._opened()
-        kind = "float16" if layout.half or not layout.native else "float32"
-        reason = self._reason or why(layout, self._server())
-        if layout.native:
-            return (
-                Capability("colbert", f"native, {kind}", reason),
-                Capability("hybrid", "server", "Milvus adds the three scores"),
-            )
-        return (
-            Capability("colbert", f"payload, {kind}", reason),
-            Capability("hybrid", "client", "candidates are read and scored here"),
-        )
+    @override
+    def describe(self, declared: Mapping[str, FieldType]) -> Steps[Layout | None]:
+        try:
+            description = yield from ask(Request("describe_collection", {}))
+        except CollectionNotFoundError:
+            self._loaded = None
+            return None
+        with unreadable_answers(self.name):
+            layout = Layout.read(description, self._options.names)
+        if layout != self._loaded:
+            yield from ask(partial(load, self._connection, self.name))
+            self._loaded = layout
+        return layout
 
-    def _describe(self) -> Collection | None:
-        client, names = self._connection.client, {"collection_name": self.name}
-        with self._calls(), self._connection.reads(self.name):
-            if not client.has_collection(**names, timeout=self._seconds()):
-                self._layout = None
-                return None
-            described = client.describe_collection(**names, timeout=self._seconds())
-        with reading(self.name):
-            layout = Layout.read(described, self._names)
-        if layout != self._layout:
-            load(self._connection, self.name, self._deadline)
-        self._layout = layout
-        return layout.collection
+    @override
+    def create(self, collection: Collection, *, adopt: bool) -> Layout:
+        self._loaded = Creation(self._connection, self.name).run(collection)
+        return self._loaded
 
-    def _create(self, collection: Collection) -> None:
-        creation = Creation(
-            self._connection, self.name, self._server(), self._consistency, self._deadline
-        )
-        wanted = Layout(collection, self._names)
-        self._layout, self._reason = creation.run(wanted, half=self._half)
-
-    def _drop(self) -> None:
-        with self._calls(), self._connection.writes(self.name):
-            if self._connection.lite is not None:
-                self._connection.lite.check_only_ours(self.name)
-            self._connection.client.drop_collection(self.name, timeout=self._seconds())
-
-    def _forget(self) -> None:
-        super()._forget()
-        self._layout = None
+    @override
+    def drop(self) -> Steps[None]:
+        if self._connection.lite is not None:
+            self._connection.lite.check_only_ours(self.name)
+        yield from ask(Request("drop_collection", {}))
+        self._loaded = None
         self._unflushed = 0
 
-    def _close(self) -> None:
+    @override
+    def capabilities(self, collection: Layout) -> tuple[Capability, ...]:
+        """Return the storage of ColBERT vectors, and where the hybrid score is computed."""
+        if collection.schema.colbert is None:
+            return (Capability("hybrid", "server", "the collection holds no ColBERT vectors"),)
+        value = f"{collection.storage}, {'float16' if collection.half else 'float32'}"
+        colbert = Capability("colbert", value, storage_reason(collection, self._connection.version))
+        if collection.native:
+            return (colbert, Capability("hybrid", "server", "Milvus adds the three scores"))
+        return (colbert, Capability("hybrid", "client", "candidates are read and scored here"))
+
+    @override
+    def close(self) -> None:
         try:
-            if self._connection.lite is not None:
+            if self._connection.lite is not None and self._unflushed >= _FLUSH_BEFORE_SEARCH:
                 # Another handle may have dropped the collection.
-                with suppress(CollectionNotFoundError), unless_limited(self._deadline):
-                    self._flush_lite(at_least=_FLUSH_BEFORE_SEARCH)
+                with suppress(CollectionNotFoundError), unless_limited(self._options.deadline):
+                    self.send(Request("flush", {}))
         finally:
             self._unflushed = 0
             self._connection.close()
 
+    @override
     async def aclose(self) -> None:
-        """Release connections and threads; see `close`."""
         try:
             await self._connection.aclose()
         finally:
@@ -302,200 +214,160 @@ class MilvusStore(Store):
 
     # --- documents -----------------------------------------------------------------------------
 
-    def _max_colbert_rows(self, schema: Schema) -> int | None:
-        return MAX_TOKENS
+    @override
+    def check(self, collection: Layout, documents: Sequence[Document], vectors: Vectors) -> None:
+        check_rows(documents, vectors, collection)
 
-    def _check_documents(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        check_rows(documents, vectors, self._opened())
+    @override
+    def wire_bytes(self, collection: Layout, vectors: Vectors) -> NDArray[np.int64]:
+        return row_bytes(vectors, collection)
 
-    def _wire_bytes(self, vectors: Vectors) -> NDArray[np.int64]:
-        return row_bytes(vectors, self._opened())
+    @override
+    def write(
+        self, collection: Layout, documents: Sequence[Document], vectors: Vectors
+    ) -> Steps[None]:
+        rows = rows_of(documents, vectors, collection)
+        if not rows:
+            return
+        # The upsert of milvus-lite leaves the dynamic fields of the old row; its insert replaces
+        # the row. On a server, an insert would add a second one.
+        method = "insert" if is_lite(self._connection.version) else "upsert"
+        check_written((yield from ask(Request(method, {"data": rows}, large=True))), len(rows))
+        self._unflushed += len(rows)
+        yield from self._flush_lite(_FLUSH_ROWS)
 
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        made = rows(documents, vectors, self._opened())
-        if made:
-            client = self._connection.client
-            # milvus-lite's upsert leaves what the old row had in the dynamic field; its insert
-            # replaces the row, which on a server would make a second one.
-            write = client.insert if is_lite(self._server()) else client.upsert
-            with self._calls(), self._connection.writes(self.name):
-                answer = write(self.name, made, timeout=self._seconds())
-            check_written(answer, len(made))
-            self._unflushed += len(made)
-            self._flush_lite(at_least=_FLUSH_ROWS)
+    @override
+    def get(self, collection: Layout, ids: Sequence[str], with_vectors: bool) -> Steps[Page]:
+        names, parts = collection.names, collection.schema.parts if with_vectors else ()
+        rows: dict[str, Row] = {}
+        with unreadable_answers(self.name):
+            for start in range(0, len(ids), _IDS_PER_REQUEST):
+                tokens = dict.fromkeys(ids[start : start + _IDS_PER_REQUEST], 0)
+                if "colbert" in parts:
+                    counts = yield from fetch(collection, tokens, [names.id, names.tokens])
+                    tokens = {id: row[names.tokens] for id, row in counts.items()}
+                rows |= yield from fetch(collection, tokens, fields_of(collection, parts))
+            return _page(list(rows.values()), collection, with_vectors)
 
-    def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
-        return self._page(self._run(self._read(ids, with_vectors)), with_vectors)
+    @override
+    def scan_page(
+        self,
+        collection: Layout,
+        cursor: object,
+        limit: int,
+        with_vectors: bool,
+        condition: Filter | None,
+    ) -> Steps[tuple[Page, object]]:
+        """Read the documents after the last id of the page before, in the order of the ids.
 
-    def _read(self, ids: Sequence[str], with_vectors: bool) -> Steps[list[dict[str, Any]]]:
-        layout = self._opened()
-        found: dict[str, dict[str, Any]] = {}
-        for start in range(0, len(ids), _IDS_PER_REQUEST):
-            some = ids[start : start + _IDS_PER_REQUEST]
-            tokens = dict.fromkeys(some, 0)
-            if with_vectors and layout.schema.colbert is not None:
-                names = layout.names
-                counts = yield from fetch(layout, tokens, [names.id, names.tokens])
-                tokens = {i: row[names.tokens] for i, row in counts.items()}
-            parts = layout.schema.parts if with_vectors else ()
-            found |= yield from fetch(layout, tokens, fields_of(layout, parts))
-        return list(found.values())
-
-    def _page(self, found: Sequence[Mapping[str, Any]], with_vectors: bool) -> Page:
-        layout = self._opened()
-        with reading(self.name):
-            documents = [document(row, layout) for row in found]
-            return Page(documents, vectors_of(found, layout) if with_vectors else None)
-
-    def _scan(
-        self, batch_size: int, with_vectors: bool, condition: Filter | None
-    ) -> Iterator[Page]:
-        # Not by the client's iterator, which puts the last id into its filter unescaped.
-        layout = self._opened()
-        expression = render(condition, layout.columns, id_field=layout.names.id)
-        last = ""
-        output = [layout.names.id] if with_vectors else fields_of(layout, ())
-        while True:
-            after = f"{layout.names.id} > {literal(last)}"
-            request = Request(
+        The client's iterator would put the last id into its filter unescaped.
+        """
+        name = collection.names.id
+        last = cursor if isinstance(cursor, str) else ""
+        expression = render(condition, collection.columns, id_field=name)
+        rows = yield from ask(
+            Request(
                 "query",
                 {
-                    "filter": all_of(after, expression),
-                    "output_fields": output,
-                    "limit": min(batch_size, 16_384),
+                    "filter": all_of(f"{name} > {literal(last)}", expression),
+                    "output_fields": [name] if with_vectors else fields_of(collection, ()),
+                    "limit": min(limit, MAX_LIMIT),
                     "iterator": "True",  # in the order of the ids
                     "reduce_stop_for_best": True,
                 },
+                large=True,
             )
-            found = self._retrying(self._call, request)
-            if not found:
-                return
-            with reading(self.name):
-                ids = ids_after(last, found, layout.names.id)
-            last = max(ids)
-            yield self._retrying(self._get, ids, True) if with_vectors else self._page(found, False)
+        )
+        if not rows:
+            return Page([], None), None
+        with unreadable_answers(self.name):
+            ids = ids_after(last, rows, name)
+            page = Page([], None) if with_vectors else _page(rows, collection, False)
+        if with_vectors:
+            page = yield from self.get(collection, ids, True)
+        return page, max(ids)
 
-    def _delete(self, ids: Sequence[str]) -> None:
-        # Not by the client's `ids`, which it puts into a filter unescaped.
+    @override
+    def delete(self, collection: Layout, ids: Sequence[str]) -> Steps[None]:
+        # The client's `ids` would come into a filter unescaped.
         for start in range(0, len(ids), _IDS_PER_REQUEST):
             some = ids[start : start + _IDS_PER_REQUEST]
-            self._delete_matching(any_of_ids(self._names.id, some))
+            yield from self._delete_matching(any_of_ids(collection.names.id, some))
 
-    def _delete_where(self, condition: Filter) -> None:
-        columns = self._opened().columns
-        self._delete_matching(render(condition, columns, id_field=self._names.id))
+    @override
+    def delete_where(self, collection: Layout, condition: Filter) -> Steps[None]:
+        columns, name = collection.columns, collection.names.id
+        yield from self._delete_matching(render(condition, columns, id_field=name))
 
-    def _delete_matching(self, expression: str) -> None:
+    def _delete_matching(self, expression: str) -> Steps[None]:
         if not expression:
             raise StoreError("an empty expression would delete everything")
-        with self._calls(), self._connection.writes(self.name):
-            answer = self._connection.client.delete(
-                self.name, filter=expression, timeout=self._seconds()
-            )
-        check_deleted(answer)
+        check_deleted((yield from ask(Request("delete", {"filter": expression}))))
 
-    def _count(self, condition: Filter | None) -> int:
-        layout = self._opened()
-        expression = render(condition, layout.columns, id_field=layout.names.id)
-        found = self._call(Request("query", {"filter": expression, "output_fields": ["count(*)"]}))
-        with reading(self.name):
-            return count_of(found)
+    @override
+    def count(self, collection: Layout, condition: Filter | None) -> Steps[int]:
+        expression = render(condition, collection.columns, id_field=collection.names.id)
+        options = {"filter": expression, "output_fields": ["count(*)"]}
+        rows = yield from ask(Request("query", options))
+        with unreadable_answers(self.name):
+            return count_of(rows)
 
     # --- search --------------------------------------------------------------------------------
 
-    def _prepared(self, queries: Sequence[Vector], search: Search) -> tuple[Search, list[Vector]]:
-        if search.filter is not None and self._known().fields:
-            # Milvus takes a column that is not there any more for a key that no document has.
-            self._known(anew=True)
-        return super()._prepared(queries, search)
+    @override
+    def search(
+        self, collection: Layout, queries: Sequence[Vector], search: Search
+    ) -> Steps[list[list[Hit]]]:
+        if search.filter is not None and collection.fields:
+            yield from self._check_unchanged(collection)
+        steps = SearchSteps(queries, search, collection)
+        yield from self._flush_lite(_FLUSH_BEFORE_SEARCH)
+        with unreadable_answers(self.name):
+            return (yield from steps.run())
 
-    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        self._flush_lite(at_least=_FLUSH_BEFORE_SEARCH)
-        return self._run(answer(queries, search, self._opened()))
+    def _check_unchanged(self, collection: Layout) -> Steps[None]:
+        """Raise `StoreError` if another handle has made the collection anew with other fields.
 
-    async def _asearch(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        self._check_open()
-        lite = self._connection.lite
-        if lite is not None:
-            context = contextvars.copy_context()
-
-            def blocking() -> list[list[Hit]]:
-                return self._retrying(self._search, queries, search)
-
-            return await asyncio.wrap_future(lite.searcher.submit(context.run, blocking))
-        mine = self._connection.of_loop()
-        if mine is None:
-            return await super()._asearch(queries, search)
-
-        async def once() -> list[list[Hit]]:
-            return await self._arun(answer(queries, search, self._opened()), mine)
-
-        async with mine.turns:
-            return await aretrying()(once)
-
-    def _run(self, steps: Steps[T]) -> T:
-        requests, result = advance(steps, None)
-        while not result:
-            answers = [self._call(request) for request in requests]
-            requests, result = self._advance(steps, answers)
-        return result[0]
-
-    async def _arun(self, steps: Steps[T], client: LoopClient) -> T:
-        """Run each step in a thread, and the requests between two of them all at once."""
-        requests, result = await self._in_thread(advance, steps, None)
-        while not result:
-            calls = (self._acall(client, request) for request in requests)
-            answers = await asyncio.gather(*calls)
-            requests, result = await self._in_thread(self._advance, steps, answers)
-        return result[0]
-
-    def _advance(self, steps: Steps[T], answers: list[Any]) -> tuple[list[Request], tuple[T, ...]]:
-        with reading(self.name):
-            return advance(steps, answers)
-
-    def _call(self, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
-        return self._connection.call(request, self.name, self._common())
-
-    async def _acall(self, client: LoopClient, request: Request) -> Any:  # noqa: ANN401
-        if request.large:
-            return await self._in_thread(self._call, request)
-        with self._calls():
-            return await client.call(request, self._common())
-
-    def _common(self) -> dict[str, Any]:
-        """Return the arguments that all reads have in common."""
-        return {
-            "collection_name": self.name,
-            "timeout": self._seconds(),
-            "consistency_level": self._consistency,
-        }
-
-    def _seconds(self) -> float:
-        return request_seconds(self._timeout)
-
-    def _calls(self) -> AbstractContextManager[None]:
-        return self._connection.calls(self.name)
-
-    # --- the server ----------------------------------------------------------------------------
-
-    def _opened(self) -> Layout:
-        self._known()
-        layout = self._layout
-        if layout is None:  # another thread has just been told that it was dropped
+        Milvus takes a column that does not exist for a key that no document has, so a filter on
+        one would find nothing.
+        """
+        existing = yield from self.describe({})
+        if existing is None:
             raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
-        return layout
+        if existing != collection:
+            raise StoreError(f"collection {self.name!r} was dropped and made anew meanwhile")
 
-    def _server(self) -> str:
-        if self._version is None:
-            with self._calls():
-                version = self._connection.client.get_server_version(timeout=self._seconds())
-            if not isinstance(version, str) or not version:
-                raise StoreError(f"Milvus answered {version!r} where it was asked for its version")
-            self._version = version
-        return self._version
+    # --- requests ------------------------------------------------------------------------------
 
-    def _flush_lite(self, *, at_least: int) -> None:
-        if self._unflushed >= at_least and is_lite(self._server()):
-            with self._calls(), self._connection.writes(self.name):
-                self._connection.client.flush(self.name, timeout=self._seconds())
+    @override
+    def send(self, request: Any) -> Any:
+        if isinstance(request, Request):
+            return self._connection.send(self.name, request)
+        return request()
+
+    @override
+    def asend(self, request: Any) -> Awaitable[Any] | None:
+        if not isinstance(request, Request):
+            return None
+        lite = self._connection.lite
+        if lite is not None and request.reads:
+            context = contextvars.copy_context()
+            return asyncio.wrap_future(lite.searcher.submit(context.run, self.send, request))
+        client = self._connection.of_loop()
+        if client is None or lite is not None or request.large:
+            return None
+        return self._connection.asend(self.name, request, client)
+
+    def _flush_lite(self, rows: int) -> Steps[None]:
+        """Flush milvus-lite if at least so many rows were written since the last time."""
+        if self._unflushed >= rows and is_lite(self._connection.version):
+            yield from ask(Request("flush", {}))
             self._unflushed = 0
+
+
+def _page(rows: Sequence[Row], layout: Layout, with_vectors: bool) -> Page:
+    documents = [document_of(row, layout) for row in rows]
+    return Page(documents, vectors_of(rows, layout) if with_vectors else None)
+
+
+MilvusStore = opener(MilvusOptions, MilvusBackend.of_client)

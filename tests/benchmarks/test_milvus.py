@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from trivec import Document, Schema, Vectors, open_store
-from trivec.collection import Collection
+from trivec.colbert_storage import ColbertStorage
 from trivec.rows import SparseRows, TokenRows
 from trivec.search import Mode
 
@@ -51,7 +51,7 @@ def _client_ms(write: Callable[[], object], documents: int) -> float:
 
 def test_client_cost_of_writing(milvus_double: str) -> None:
     """The server is another process, so that this one's processor time is the client's."""
-    from trivec_milvus.mapping import rows
+    from trivec_milvus.mapping import rows_of
     from trivec_milvus.schema import Layout
 
     n = 20
@@ -60,23 +60,26 @@ def test_client_cost_of_writing(milvus_double: str) -> None:
     assert vectors.dense is not None
     assert vectors.colbert is not None
     client = pymilvus.MilvusClient(milvus_double.replace("milvus://", "http://"))
-    collection = Collection(Schema(dense=1024, sparse=True, colbert=1024))
-    native, payload = Layout(collection, storage="native"), Layout(collection, storage="payload")
+    schema = Schema(dense=1024, sparse=True, colbert=1024)
+    native = Layout(schema, colbert=ColbertStorage(bits=32), storage="native")
+    payload = Layout(schema, storage="payload")
     for name, layout in (("bench_native", native), ("bench_payload", payload)):
         client.create_collection(name, schema=layout.milvus_schema())
         client.create_index(name, layout.index_params(lite=False), sync=False)
 
     def plain() -> None:
-        made = rows(documents, vectors, native)
+        made = rows_of(documents, vectors, native)
         for i, row in enumerate(made):  # what a user of MilvusClient writes
             row["dense"] = vectors.dense[i].tolist()  # type: ignore[index]
             row["colbert"] = [{"vec": v} for v in vectors.colbert.row(i).tolist()]  # type: ignore[union-attr]
         client.upsert("bench_native", made)
 
     lists = _client_ms(plain, n)
-    arrays = _client_ms(lambda: client.upsert("bench_native", rows(documents, vectors, native)), n)
+    arrays = _client_ms(
+        lambda: client.upsert("bench_native", rows_of(documents, vectors, native)), n
+    )
     packed = _client_ms(
-        lambda: client.upsert("bench_payload", rows(documents, vectors, payload)), n
+        lambda: client.upsert("bench_payload", rows_of(documents, vectors, payload)), n
     )
     for name in ("bench_native", "bench_payload"):
         client.drop_collection(name)

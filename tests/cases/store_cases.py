@@ -17,6 +17,7 @@ import pytest
 
 import vespa_standin
 from trivec import Store, Vectors, open_store
+from trivec.colbert_storage import ColbertStorage
 
 FIELDS: dict[str, Any] = {
     "lang": str,
@@ -36,7 +37,8 @@ class StoreCase:
     """One store under test.
 
     `url` may hold {folder}, {name} and {server}; `tolerance` is that of its stored vectors.
-    {server} comes from an environment variable, which a `fixture` may set.
+    {server} comes from an environment variable, which a `fixture` may set. `colbert` is how the
+    collection keeps its token vectors.
     """
 
     name: str
@@ -47,6 +49,7 @@ class StoreCase:
     options: dict[str, object] = field(default_factory=dict)
     persistent: bool = True
     fixture: str = ""
+    colbert: ColbertStorage | None = None
 
     def open(self, folder: Path, name: str) -> Store:
         if importlib.util.find_spec(self.package) is None:
@@ -103,6 +106,7 @@ CASES = [
         "pymilvus",
         "TRIVEC_TEST_MILVUS_DOUBLE",
         fixture="milvus_double",
+        colbert=ColbertStorage(bits=32),
     ),
     StoreCase("milvus", "{server}/{name}", 2e-3, "pymilvus", "TRIVEC_TEST_MILVUS"),
     StoreCase("qdrant-edge", "qdrant+edge:{folder}/{name}", 2e-3, "qdrant_edge"),

@@ -36,7 +36,6 @@ from store_cases import FIELDS
 from trivec_llamaindex.dumps import read_filter
 
 from trivec import Document, F, Filter, Vectors, open_store
-from trivec.collection import Collection
 from trivec.encoders.checkpoint import open_checkpoint
 from trivec.errors import TrivecError
 from trivec.fields import field_types
@@ -66,7 +65,7 @@ CASES = int(os.environ.get("TRIVEC_FUZZ_CASES", "10000"))
 SEED = os.environ.get("TRIVEC_FUZZ_SEED", "0")
 
 DECLARED = field_types(FIELDS)
-COLUMNS = Layout(Collection(Schema(dense=2, sparse=False, colbert=None), DECLARED)).columns
+COLUMNS = Layout(Schema(dense=2, sparse=False, colbert=None), DECLARED).columns
 PATHS = [*FIELDS, "extra", "a.b.c", "x" * 300, "", "a..b", "1", "a-b", "operator", "$and"]
 TEXTS = ["", "en", "it's", 'a"b', "\\", "\0", "\ud800", "北京 🐋", "a\nb", "%", "x" * 3_000]
 TEXTS += ["2026-01-31", "2026-02-31", "0001-01-01T00:00+23:59", "9999-12-31T23:59:60Z", "NaN"]

@@ -100,6 +100,16 @@ def collection(milvus_double: str) -> Iterator[str]:
 Operation = Callable[[Store], object]
 
 
+def _connection(store: Any) -> Any:
+    return store._handle.backend._connection
+
+
+def _forget(store: Any) -> None:
+    """Let the next call read the description, and load the collection."""
+    store._handle.forget()
+    store._handle.backend._loaded = None
+
+
 def _upsert(store: Store) -> object:
     return store.upsert([Document("new", "x", {"n": 9})], ENCODER.encode_documents(["x"]))
 
@@ -113,7 +123,7 @@ def _asearch(mode: Any) -> Operation:
         try:
             return await store.asearch(QUERY, mode=mode)
         finally:
-            await store._connection.aclose()  # type: ignore[attr-defined]
+            await _connection(store).aclose()
 
     return lambda store: asyncio.run(search(store))
 
@@ -192,7 +202,7 @@ def test_wrong_answers_are_our_errors(
     with open_store(_url(server, collection)) as store:
         for name, (method, operation) in OPERATIONS.items():
             if "load" in name:
-                store._forget()
+                _forget(store)
             else:
                 store.describe()
             server.when = _only(method)
@@ -334,7 +344,7 @@ def test_an_asynchronous_client_that_could_not_connect_is_made_anew(
         server.always = None
         server.calls.clear()
         assert await store.asearch(QUERY)
-        await store._connection.aclose()
+        await _connection(store).aclose()
 
     with open_store(_url(server, collection), token="root:s3cret") as store:
         store.describe()
@@ -349,7 +359,7 @@ async def test_many_searches_of_a_deaf_server_end_together(
     server: HostileGrpc, collection: str
 ) -> None:
     with open_store(_url(server, collection), deadline=1.0) as store:
-        await store.adescribe()
+        store.describe()  # by the blocking client; that of the loop is yet to connect
         for method in ("Connect", "Search"):
             server.when = _only(method)
             server.always = HANGING["deaf"]
@@ -358,8 +368,7 @@ async def test_many_searches_of_a_deaf_server_end_together(
             found = await asyncio.gather(*searches, return_exceptions=True)
             assert all(isinstance(one, StoreUnavailableError) for one in found), found
             assert time.monotonic() - start < 3
-        connection: Any = store
-        await connection._connection.aclose()
+        await _connection(store).aclose()
 
 
 # --- what must not be acknowledged -------------------------------------------------------------

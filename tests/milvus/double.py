@@ -1,9 +1,11 @@
 """A Milvus server for tests: milvus-lite with arrays of structs, MaxSim, and a server's refusals.
 
-Run it as `python double.py FOLDER`; it prints its port and ends with its standard input. It keeps
-the tokens of a struct array in a hidden form, an array of one base64 string of that name, so
-that logs, deletes, filters and queries are milvus-lite's own. It shows that our requests say what
-the wire format means, not how a real server behaves: its search is exact.
+Run it as `python double.py FOLDER [SECONDS]`; it prints its port and ends with its standard input.
+With SECONDS, each search takes so much longer, as if the server were far away; one that was made
+before takes no processor time. The double keeps the tokens of a struct array in a hidden form, an
+array of one base64 string of that name, so that logs, deletes, filters and queries are
+milvus-lite's own. It shows that our requests say what the wire format means, not how a real server
+behaves: its search is exact.
 
 The internals it builds on are private; they are those of milvus-lite 3.2.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent import futures
 from typing import Any
@@ -152,8 +155,10 @@ class TokenCollection:
 class Servicer(lite_servicer.MilvusServicer):  # type: ignore[misc]
     """milvus-lite, taken for a server."""
 
-    def __init__(self, db: MilvusLite) -> None:
+    def __init__(self, db: MilvusLite, seconds: float) -> None:
         super().__init__(db)
+        self._seconds = seconds
+        self._answers: dict[bytes, Any] = {}
         self._indexed: dict[str, set[str]] = {}
 
     def GetVersion(self, request: Any, context: Any) -> Any:
@@ -253,6 +258,15 @@ class Servicer(lite_servicer.MilvusServicer):  # type: ignore[misc]
         return write(changed, context)
 
     # --- reads ---------------------------------------------------------------------------------
+
+    def Search(self, request: Any, context: Any) -> Any:
+        if not self._seconds:
+            return super().Search(request, context)
+        time.sleep(self._seconds)
+        key = request.SerializeToString()
+        if key not in self._answers:
+            self._answers[key] = super().Search(request, context)
+        return self._answers[key]
 
     def Query(self, request: Any, context: Any) -> Any:
         answer = super().Query(request, context)
@@ -380,11 +394,11 @@ def _lines() -> Iterator[str]:
     return iter(sys.stdin.readline, "")
 
 
-def main(folder: str) -> None:
+def main(folder: str, seconds: str = "0") -> None:
     """Serve until standard input ends."""
     database = MilvusLite(folder)
     server = grpc.server(
-        futures.ThreadPoolExecutor(max_workers=10),
+        futures.ThreadPoolExecutor(max_workers=100 if float(seconds) else 10),
         options=[
             ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
             ("grpc.max_send_message_length", 4 * MAX_RECEIVE_BYTES),
@@ -392,7 +406,7 @@ def main(folder: str) -> None:
             ("grpc.http2.max_ping_strikes", 0),
         ],
     )
-    milvus_pb2_grpc.add_MilvusServiceServicer_to_server(Servicer(database), server)
+    milvus_pb2_grpc.add_MilvusServiceServicer_to_server(Servicer(database, float(seconds)), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)  # noqa: T201 - how the caller learns it
@@ -403,4 +417,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -11,15 +11,12 @@ import pytest
 from trivec import open_store
 from trivec.errors import InvalidOptionError
 from trivec.stores.url import StoreUrl
+from trivec_milvus import MilvusOptions
 from trivec_milvus.client import Address
-
-OPTIONS: dict[str, Any] = dict.fromkeys(
-    ("token", "user", "password", "database", "tls", "ca_file"), None
-)
 
 
 def _address(url: str = "milvus://host/x", **options: Any) -> Address:
-    return Address.of(StoreUrl.parse(url), **OPTIONS | options)
+    return Address.of(StoreUrl.parse(url), MilvusOptions(**options))
 
 
 @pytest.mark.parametrize("said", ["1", "true", "yes", "on", "True", "YES", " On "])

@@ -19,7 +19,7 @@ pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
 WRITER = """
 import os, sys
 from trivec import Document, open_store
-from trivec.stores.registry import store_class
+from trivec.stores.registry import backend_class
 from trivec.testing import HashEncoder
 
 def write(url, first):
@@ -32,7 +32,7 @@ def write(url, first):
         store.upsert(documents, encoder.encode_documents(texts))
         print(batch, flush=True)
 
-store_class("milvus+lite")
+backend_class("milvus+lite")
 for line in sys.stdin:
     child = os.fork()
     if not child:

@@ -18,7 +18,7 @@ from trivec.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
-from trivec_milvus.failures import translated
+from trivec_milvus.errors import store_errors
 
 
 class Refusal(grpc.RpcError):  # type: ignore[misc]
@@ -61,7 +61,7 @@ CASES = [
 
 @pytest.mark.parametrize(("raised", "expected"), CASES, ids=lambda case: str(case)[:60])
 def test_errors_say_what_to_do(raised: Exception, expected: type[StoreError]) -> None:
-    with pytest.raises(StoreError) as caught, translated("name"):
+    with pytest.raises(StoreError) as caught, store_errors("name"):
         raise raised
     assert type(caught.value) is expected
     assert caught.value.__cause__ is raised
@@ -70,20 +70,20 @@ def test_errors_say_what_to_do(raised: Exception, expected: type[StoreError]) ->
 @pytest.mark.parametrize("kind", [KeyError, TypeError, ValueError, AttributeError, OSError])
 def test_what_else_pymilvus_raises_is_ours(kind: type[Exception]) -> None:
     raised = kind("x")
-    with pytest.raises(StoreError, match=kind.__name__) as caught, translated("name"):
+    with pytest.raises(StoreError, match=kind.__name__) as caught, store_errors("name"):
         raise raised
     assert caught.value.__cause__ is raised
 
 
 def test_our_errors_pass() -> None:
     ours = InvalidOptionError("k")
-    with pytest.raises(InvalidOptionError) as caught, translated("name"):
+    with pytest.raises(InvalidOptionError) as caught, store_errors("name"):
         raise ours
     assert caught.value is ours
 
 
 def test_no_message_repeats_a_secret() -> None:
-    with pytest.raises(AuthenticationError) as caught, translated("name", ("s3cret",)):
+    with pytest.raises(AuthenticationError) as caught, store_errors("name", ("s3cret",)):
         raise MilvusException(1400, "auth check failure for s3cret")
     assert "for ***" in str(caught.value)
     shown = "".join(traceback.format_exception(caught.value))

@@ -14,15 +14,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from trivec import Document, F, Filter, Schema, Store, Vectors, open_store
-from trivec.collection import Collection
 from trivec.fields import field_types
 from trivec.filters import And, Or
 from trivec_milvus.filters import all_of, any_of_ids, render
+from trivec_milvus.requests import Request
 from trivec_milvus.schema import Layout
 
 SCHEMA = Schema(dense=2, sparse=False, colbert=None)
 FIELDS: dict[str, Any] = {"sizes": list[int], "title": str, "tags": list[str], "at": datetime}
-COLUMNS = Layout(Collection(SCHEMA, field_types(FIELDS))).columns
+COLUMNS = Layout(SCHEMA, field_types(FIELDS)).columns
 
 # Fragments that mean something in an expression, in a pattern, or in our own encoding.
 FRAGMENTS = [
@@ -131,7 +131,7 @@ def filled(lite_url: str, keep_lite_open: None, documents: list[Document]) -> It
     with open_store(f"{lite_url}/filters") as store:
         store.create(SCHEMA, fields=FIELDS)
         _write(store, documents[:100])
-        store._flush_lite(at_least=0)  # type: ignore[attr-defined]
+        store._handle.backend.send(Request("flush", {}))
         _write(store, documents[100:])  # rows in memory are filtered by other code than files
         yield store
         store.drop()

@@ -65,11 +65,12 @@ def _steps(store: Any) -> dict[str, tuple[Any, str]]:
     from milvus_lite.db import MilvusLite
     from milvus_lite.server_manager import server_manager_instance
 
-    lite = store._connection.lite
+    connection = store._handle.backend._connection
+    lite = connection.lite
     server = server_manager_instance._servers[lite.path][0]
     return {
-        "flush": (store._connection.client, "flush"),
-        "client": (store._connection.client, "close"),
+        "flush": (connection.client, "flush"),
+        "client": (connection.client, "close"),
         "searcher": (lite.searcher, "shutdown"),
         "server": (server, "stop"),
         "database": (MilvusLite, "close"),
@@ -125,7 +126,7 @@ def test_a_create_that_fails_leaves_nothing(
     for step in ("create_collection", "create_index", "load_collection", "get_load_state"):
         store: Any = open_store(url)
         with monkeypatch.context() as broken:
-            _break(broken, store._connection.client, step)
+            _break(broken, store._handle.backend._connection.client, step)
             with pytest.raises(StoreError, match=step):
                 store.create(encoder.schema)
         with pytest.raises(CollectionNotFoundError):
@@ -140,7 +141,7 @@ def test_an_option_that_is_wrong_leaves_the_file_closed(
 ) -> None:
     url = f"milvus+lite:{tmp_path}/held.db/docs"
     _filled(url, encoder).close()
-    for wrong in ({"consistency": "x"}, {"timeout_seconds": -1}, {"batch_bytes": 0}):
+    for wrong in ({"consistency": "x"}, {"timeout": -1}, {"batch_bytes": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             open_store(url, **wrong)
     _check_free(url)
@@ -237,8 +238,8 @@ def test_all_handles_on_a_file_take_turns_with_each_other(
         shared: Any = [one, two]
         client = MilvusClient(f"{tmp_path}/shared.db")
         shared.append(MilvusStore(client, "a"))
-        assert len({id(store._connection._turns) for store in shared}) == 1
-        with shared[0]._connection.writes("a"), ThreadPoolExecutor(1) as pool:
+        assert len({id(store._handle.backend._connection._turns) for store in shared}) == 1
+        with shared[0]._handle.backend._connection.writes("a"), ThreadPoolExecutor(1) as pool:
             assert all(pool.submit(_is_late, store).result() for store in shared)
         assert shared[2].count() == len(TEXTS)
         client.close()
@@ -259,7 +260,7 @@ async def test_a_search_that_waits_for_its_turn_does_not_block_the_loop(
 ) -> None:
     store: Any = _filled(f"milvus+lite:{tmp_path}/shared.db/a", encoder)
     query = encoder.encode_query("blue whale")
-    with store._connection.writes("a"):
+    with store._handle.backend._connection.writes("a"):
         search = asyncio.create_task(store.asearch(query))
         count = asyncio.create_task(store.acount())
         await asyncio.sleep(0.1)  # which the loop has time for

@@ -5,20 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trivec import Document, Schema, Vectors
-from trivec.collection import Collection
+from trivec import Document, Schema, Vector, Vectors
+from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidDocumentError, InvalidVectorsError, StoreError
 from trivec.fields import FieldType
 from trivec.rows import SparseRows, TokenRows
 from trivec_milvus.mapping import (
     EMPTY_SPARSE,
-    document,
+    SENTINEL,
+    document_of,
     pack_tokens,
     row_bytes,
-    rows,
-    sparse_query,
+    rows_of,
     unpack_tokens,
     vectors_of,
+    without_reserved_index,
 )
 from trivec_milvus.schema import MAX_VARCHAR_BYTES, Layout, Storage
 
@@ -37,14 +38,15 @@ DOCUMENTS = [Document("a", "text", {"x": 1}), Document("b", "")]
 
 
 def _layout(storage: Storage = "payload", **fields: FieldType) -> Layout:
-    return Layout(Collection(SCHEMA, fields), storage=storage)
+    bits = 32 if storage == "native" else 16
+    return Layout(SCHEMA, fields, ColbertStorage(bits), storage=storage)
 
 
 @pytest.mark.parametrize("storage", ["payload", "native"])
 def test_rows_come_back_as_they_were(storage: Storage) -> None:
     layout = _layout(storage)
-    made = rows(DOCUMENTS, VECTORS, layout)
-    assert [document(row, layout) for row in made] == DOCUMENTS
+    made = rows_of(DOCUMENTS, VECTORS, layout)
+    assert [document_of(row, layout) for row in made] == DOCUMENTS
     back = vectors_of(made, layout)
     assert back.dense is not None
     assert back.sparse is not None
@@ -61,27 +63,28 @@ def test_rows_come_back_as_they_were(storage: Storage) -> None:
 
 
 def test_token_vectors_reach_the_client_without_a_copy() -> None:
-    (row, _) = rows(DOCUMENTS, VECTORS, _layout("native"))
+    (row, _) = rows_of(DOCUMENTS, VECTORS, _layout("native"))
     assert VECTORS.colbert is not None
     assert all(np.shares_memory(s["vec"], VECTORS.colbert.values) for s in row["colbert"])
 
 
 def test_what_is_absent_is_marked() -> None:
-    present, absent = rows(DOCUMENTS, VECTORS, _layout())
+    present, absent = rows_of(DOCUMENTS, VECTORS, _layout())
     assert (present["has_dense"], present["tokens"]) == (True, 60)
     assert (absent["has_dense"], absent["tokens"], absent["colbert"]) == (False, 0, [])
     assert absent["sparse"] == EMPTY_SPARSE
-    (index,) = EMPTY_SPARSE
-    assert sparse_query({index: 1.0, 3: 0.5}) == {3: 0.5}
+    assert list(EMPTY_SPARSE) == [SENTINEL]
+    query = without_reserved_index(Vector(sparse={SENTINEL: 1.0, 3: 0.5}))
+    assert query.sparse == {3: 0.5}
 
 
 def test_the_reserved_index_is_refused() -> None:
     vectors = Vectors(sparse=SparseRows.from_dicts([{2**32 - 2: 1.0}]))
     with pytest.raises(InvalidVectorsError, match=r"'a'.*reserved"):
-        rows(
+        rows_of(
             DOCUMENTS[:1],
             vectors,
-            Layout(Collection(Schema(dense=None, sparse=True, colbert=None))),
+            Layout(Schema(dense=None, sparse=True, colbert=None)),
         )
 
 
@@ -102,19 +105,19 @@ def test_packed_tokens_of_another_kind_are_refused() -> None:
 def test_a_long_text_is_cut_between_characters_and_joined_again(text: str) -> None:
     layout = _layout()
     one = Document("a", text)
-    (row,) = rows([one], VECTORS.slice(0, 1), layout)
+    (row,) = rows_of([one], VECTORS.slice(0, 1), layout)
     pieces = [row["text"], *row["text_more"]]
     assert max(len(piece.encode()) for piece in pieces) <= MAX_VARCHAR_BYTES
-    assert document(row, layout) == one
+    assert document_of(row, layout) == one
 
 
 def test_metadata_that_filters_cannot_hold_names_the_document() -> None:
     long = Document("long", "", {"tags": ["_" * 30_000]})
     with pytest.raises(InvalidDocumentError, match=r"'long'.*'tags' takes 9"):
-        rows([long], VECTORS.slice(0, 1), _layout(tags=FieldType.LIST_STR))
+        rows_of([long], VECTORS.slice(0, 1), _layout(tags=FieldType.LIST_STR))
     many = Document("many", "", {f"k{i}": i for i in range(3000)})
     with pytest.raises(InvalidDocumentError, match=r"'many'.*65,536"):
-        rows([many], VECTORS.slice(0, 1), _layout())
+        rows_of([many], VECTORS.slice(0, 1), _layout())
 
 
 def test_row_bytes_are_those_on_the_wire() -> None:

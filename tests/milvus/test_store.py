@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from trivec import Document, F, Schema, Vector, Vectors, Weights, open_store
+from trivec.colbert_storage import ColbertStorage
 from trivec.document import PRIVATE_KEY
 from trivec.errors import (
     InvalidDocumentError,
@@ -25,7 +26,7 @@ from trivec.errors import (
 from trivec.rows import SparseRows, TokenRows
 from trivec.stores.url import StoreUrl
 from trivec.testing import HashEncoder
-from trivec_milvus import FieldNames, MilvusStore
+from trivec_milvus import MilvusOptions, MilvusStore, Names
 from trivec_milvus.client import Address
 from trivec_milvus.requests import Request
 from trivec_milvus.schema import Layout
@@ -34,8 +35,13 @@ SMALL = Schema(dense=4, sparse=True, colbert=4, model="small")
 TEXTS = ["blue whale", "grey whale", "", "blue sky and sea", "nothing of it"]
 
 
-def _fill(store: Any, encoder: HashEncoder, texts: Sequence[str] = TEXTS) -> None:
-    store.create(encoder.schema, fields={"n": int})
+def _fill(
+    store: Any,
+    encoder: HashEncoder,
+    texts: Sequence[str] = TEXTS,
+    colbert: ColbertStorage | None = None,
+) -> None:
+    store.create(encoder.schema, fields={"n": int}, colbert=colbert)
     documents = [Document(f"d{i}", text, {"n": i}) for i, text in enumerate(texts)]
     store.upsert(documents, encoder.encode_documents(texts))
 
@@ -81,8 +87,8 @@ def test_the_storage_is_read_again_at_open(
 def test_half_precision_falls_back_where_the_server_refuses_it(
     open_milvus: Any, milvus_double: str, encoder: HashEncoder
 ) -> None:
-    store = open_milvus(milvus_double, colbert_type="float16")
-    _fill(store, encoder)
+    store = open_milvus(milvus_double)
+    _fill(store, encoder, colbert=ColbertStorage(bits=16))
     (colbert, _) = store.capabilities
     assert colbert.value == "native, float32"
     assert "takes only float32" in colbert.reason
@@ -199,16 +205,17 @@ def test_a_document_deleted_between_two_steps_is_left_out(
 ) -> None:
     store = open_milvus(milvus_url)
     _fill(store, encoder)
-    call, steps = store._call, []
+    backend = store._handle.backend
+    send, steps = backend.send, []
 
     def delete_after_the_first_step(request: Any) -> Any:
-        answer = call(request)
+        answer = send(request)
         steps.append(request.method)
         if len(steps) == 2:
             store.delete(["d0"])
         return answer
 
-    monkeypatch.setattr(store, "_call", delete_after_the_first_step)
+    monkeypatch.setattr(backend, "send", delete_after_the_first_step)
     for mode in ("rrf", "colbert", "hybrid"):
         steps.clear()
         hits = store.search(encoder.encode_query("blue whale"), mode=mode)
@@ -224,13 +231,14 @@ def _fill_again(store: Any, encoder: HashEncoder) -> None:
 def _spied(store: Any, monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """Return the list of requests that the store will have sent."""
     sent: list[Request] = []
-    call = store._call
+    backend = store._handle.backend
+    send = backend.send
 
-    def note_and_call(request: Request) -> Any:
+    def note_and_send(request: Request) -> Any:
         sent.append(request)
-        return call(request)
+        return send(request)
 
-    monkeypatch.setattr(store, "_call", note_and_call)
+    monkeypatch.setattr(backend, "send", note_and_send)
     return sent
 
 
@@ -268,6 +276,7 @@ def test_every_request_of_a_search_has_its_own_filter_and_fields(
     hits = store.search(encoder.encode_query("blue whale"), filter=F("n") >= 1)
     assert hits
     assert "d0" not in [hit.document.id for hit in hits]
+    assert requests.pop(0).method == "describe_collection"
     for request in requests:
         assert request.options["output_fields"]
         legs = request.options.get("reqs", [])
@@ -300,8 +309,8 @@ def test_large_answers_are_read_in_pieces(
 def test_fields_may_have_other_names(
     open_milvus: Any, milvus_url: str, encoder: HashEncoder
 ) -> None:
-    names = FieldNames(id="pk", text="body", metadata="about", dense="embedding", colbert="late")
-    store = open_milvus(milvus_url, field_names=names)
+    names = Names(id="pk", text="body", metadata="about", dense="embedding", colbert="late")
+    store = open_milvus(milvus_url, names=names)
     _fill(store, encoder)
     query = encoder.encode_query("grey whale")
     for mode in ("dense", "sparse", "colbert", "hybrid", "rrf"):
@@ -315,10 +324,10 @@ def test_a_collection_without_a_field_for_private_data_keeps_working(
 ) -> None:
     store = open_milvus(milvus_url)
     with monkeypatch.context() as older:
-        older.setattr("trivec_milvus.store.Layout", partial(Layout, private=False))
+        older.setattr("trivec_milvus.creation.Layout", partial(Layout, private=False))
         store.create(encoder.schema)
     again = open_milvus(milvus_url, store.name)  # which reads how the collection lies there
-    fields = again._connection.client.describe_collection(again.name)["fields"]
+    fields = again._handle.backend._connection.client.describe_collection(again.name)["fields"]
     assert "private" not in {field["name"] for field in fields}
     kept = Document("a", "text", {"n": 1, PRIVATE_KEY: {"node": {"x": 1}, "ref_doc_id": "book"}})
     vectors = encoder.encode_documents(["text"])
@@ -374,7 +383,7 @@ def test_a_foreign_collection_is_refused_with_the_difference(lite_url: str) -> N
     store = MilvusStore(client, "foreign")
     with pytest.raises(SchemaMismatchError, match=r"no 'dense', 'sparse' or 'colbert'"):
         store.count()
-    store = MilvusStore(client, "foreign", field_names=FieldNames(dense="vector"))
+    store = MilvusStore(client, "foreign", names=Names(dense="vector"))
     with pytest.raises(
         SchemaMismatchError, match=r"'id' is INT64, expected VARCHAR.*'text' is miss"
     ):
@@ -400,7 +409,7 @@ def test_a_client_that_was_handed_in_stays_open(
 
 
 def test_wrong_options_are_named(lite_url: str, tmp_path: Any) -> None:
-    for wrong in ({"consistency": "Sometimes"}, {"colbert_type": "int8"}):
+    for wrong in ({"consistency": "Sometimes"}, {"timeout": 0}, {"colbert_type": "float16"}):
         with pytest.raises(InvalidOptionError, match=next(iter(wrong))):
             open_store(f"{lite_url}/x", **wrong)
     with pytest.raises(InvalidOptionError, match=r"end in '\.db'"):
@@ -409,7 +418,7 @@ def test_wrong_options_are_named(lite_url: str, tmp_path: Any) -> None:
         open_store("milvus+lite:name")
     for names in ({"id": "1x"}, {"id": "text"}):
         with pytest.raises(InvalidOptionError):
-            FieldNames(**names)
+            Names(**names)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:9", "no.such.host.invalid"])
@@ -425,9 +434,9 @@ def test_a_file_is_not_asked_whether_it_lives() -> None:
     def made(target: str, roots: bytes | None, **options: Any) -> Any:
         return options["options"]
 
-    file = Address("http://127.0.0.1:19530", lite=True).options(made, 30.0)
+    file = Address("http://127.0.0.1:19530", lite=True).client_options(made, 30.0)
     assert file["channel"]["grpc.keepalive_time_ms"] == 2**31 - 1
-    server = Address("http://127.0.0.1:19530").options(made, 30.0)
+    server = Address("http://127.0.0.1:19530").client_options(made, 30.0)
     assert "grpc.keepalive_time_ms" not in server["channel"]
 
 
@@ -438,15 +447,9 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         open_store("milvus://127.0.0.1:9/x", user="me", password="s3cret-password")
     assert "127.0.0.1:9" in str(caught.value)
     assert "s3cret" not in f"{caught.value!r} {caught.value.__cause__!r}"
-    address = Address.of(
-        StoreUrl.parse("milvus://host/x"),
-        token=None,
-        user="me",
-        password="s3cret-password",
-        database="db",
-        tls=True,
-        ca_file=None,
-    )
+    options = MilvusOptions(user="me", password="s3cret-password", database="db", tls=True)
+    assert "s3cret" not in repr(options)
+    address = Address.of(StoreUrl.parse("milvus://host/x"), options)
     assert (address.uri, address.token) == ("https://host:19530", "s3cret-token")
     assert "s3cret" not in repr(address)
 
@@ -487,9 +490,10 @@ def test_every_loop_has_its_own_client(
     async def search() -> None:
         hits = await asyncio.gather(*(store.asearch(query) for _ in range(5)))
         assert all([h.document for h in found] == [h.document for h in expected] for found in hits)
-        clients.append(store._connection.of_loop())
-        assert store._connection.of_loop() is clients[-1]
-        await store._connection.aclose()
+        connection = store._handle.backend._connection
+        clients.append(connection.of_loop())
+        assert connection.of_loop() is clients[-1]
+        await connection.aclose()
 
     asyncio.run(search())
     asyncio.run(search())

@@ -1,4 +1,4 @@
-"""What fails in pymilvus, in gRPC and in the answers of Milvus, as our errors."""
+"""Exceptions of pymilvus and gRPC, and malformed answers of Milvus, as StoreErrors."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ from trivec.errors import (
 from trivec.plain import MALFORMED
 from trivec_milvus.channel import CallFailed
 
-__all__ = ["reading", "translated"]
-
 # pkg/util/merr of the server: 1400 to 1402 are its privilege errors; 2 unavailable, 4 too many
 # requests, 8 rate limit; 3 memory, 7 disk, 9 quota exceeded, which deny all writes.
 _REFUSED = {1400, 1401, 1402}
@@ -38,25 +36,25 @@ _LATER_STATUS = {
     grpc.StatusCode.CANCELLED,
 }
 _REFUSED_STATUS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
-# What gRPC's TLS says: of a certificate, of one for another host, of a server without TLS.
+# Messages of gRPC's TLS: on a certificate, on one for another host, on a server without TLS.
 _UNTRUSTED = ("certificate_verify_failed", "hostname verification", "in peer certificate")
 _HANDSHAKE = ("handshake failed", "wrong_version_number", "security handshaker")
 
 # Also `InvalidInputError`, which is a ValueError.
-_UNREADABLE: tuple[type[Exception], ...] = (AssertionError, *MALFORMED)
+_MALFORMED: tuple[type[Exception], ...] = (AssertionError, *MALFORMED)
 
-_ours: ContextVar[bool] = ContextVar("trivec_milvus_call", default=False)
+_in_call: ContextVar[bool] = ContextVar("trivec_milvus_call", default=False)
 
 
 @contextmanager
-def translated(name: str, secrets: Collection[str] = ()) -> Iterator[None]:
-    """Raise whatever pymilvus raises inside as the error of ours that says what to do.
+def store_errors(name: str, secrets: Collection[str] = ()) -> Iterator[None]:
+    """Translate exceptions of pymilvus and gRPC into StoreErrors.
 
     Args:
         name: The collection.
-        secrets: What no message may repeat.
+        secrets: Texts that no message may repeat.
     """
-    token = _ours.set(True)
+    token = _in_call.set(True)
     try:
         yield
     except TrivecError:
@@ -64,52 +62,52 @@ def translated(name: str, secrets: Collection[str] = ()) -> Iterator[None]:
     except Exception as error:
         _raise(_translate(error, name), error, secrets)
     finally:
-        _ours.reset(token)
+        _in_call.reset(token)
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
-    """Raise what an answer causes that is not as Milvus documents it as an error of ours.
+def unreadable_answers(name: str) -> Iterator[None]:
+    """Translate what a malformed answer of Milvus causes into a StoreError.
 
     Args:
         name: The collection.
     """
     try:
         yield
-    except _UNREADABLE as error:
+    except _MALFORMED as error:
         raise StoreError(
-            f"collection {name!r}: Milvus answered what cannot be read "
-            f"({type(error).__name__}: {_short(error)}); is that a server of Milvus, and has no "
-            "other program written into the collection?"
+            f"collection {name!r}: Milvus sent an answer that cannot be read "
+            f"({type(error).__name__}: {_short(error)}); is this a Milvus server, and has another "
+            "program written into the collection?"
         ) from error
 
 
-def _raise(ours: TrivecError, error: Exception, secrets: Collection[str]) -> NoReturn:
-    said = str(ours)
-    shown = said
+def _raise(translation: TrivecError, error: Exception, secrets: Collection[str]) -> NoReturn:
+    """Raise the translation of an error without secrets, and without a cause that repeats them."""
+    message = masked = str(translation)
     for secret in secrets:
         if secret:
-            shown = shown.replace(secret, "***")
-    if any(one is ours for one in _chain(error)):  # it came through pymilvus
-        raise ours from None
-    if shown == said and not any(s and s in _whole(error) for s in secrets):
-        raise ours from error
-    ours.args = (shown,)
-    raise ours from None  # whose text repeats the secret
+            masked = masked.replace(secret, "***")
+    if any(cause is translation for cause in _chain(error)):  # it came through pymilvus
+        raise translation from None
+    if masked == message and not any(s and s in _full_text(error) for s in secrets):
+        raise translation from error
+    translation.args = (masked,)
+    raise translation from None
 
 
-def _whole(error: BaseException) -> str:
-    return " ".join(f"{one} {one.args}" for one in _chain(error))
+def _full_text(error: BaseException) -> str:
+    return " ".join(f"{cause} {cause.args}" for cause in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and its causes; pymilvus also raises errors as their own causes."""
     seen: list[BaseException] = []
-    one: BaseException | None = error
-    while one is not None and not any(one is other for other in seen):
-        yield one
-        seen.append(one)
-        one = one.__cause__
+    cause: BaseException | None = error
+    while cause is not None and not any(cause is other for other in seen):
+        yield cause
+        seen.append(cause)
+        cause = cause.__cause__
 
 
 def _translate(error: Exception, name: str) -> TrivecError:
@@ -119,19 +117,19 @@ def _translate(error: Exception, name: str) -> TrivecError:
         if isinstance(cause, grpc.RpcError):
             cause = CallFailed.of(cause)
         if isinstance(cause, CallFailed):
-            ours = _classed(cause.code, cause.details, name)
-            if isinstance(ours, StoreUnavailableError):
-                ours.retry_after = cause.seconds
-            return ours
+            translation = _by_code(cause.code, cause.details, name)
+            if isinstance(translation, StoreUnavailableError):
+                translation.retry_after = cause.seconds
+            return translation
     if isinstance(error, MilvusException):
-        return _classed(error.code, str(error.message), name, retriable=error.retriable is True)
+        return _by_code(error.code, str(error.message), name, retriable=error.retriable is True)
     return StoreError(f"Milvus: {type(error).__name__}: {_short(error)}")
 
 
-def _classed(code: object, message: str, name: str, *, retriable: bool = False) -> StoreError:
+def _by_code(code: object, message: str, name: str, *, retriable: bool = False) -> StoreError:
     said = message.lower()
     text = f"Milvus: {message}"
-    if code == ErrorCode.COLLECTION_NOT_FOUND:
+    if code == ErrorCode.COLLECTION_NOT_FOUND or "can't find collection" in said:
         return CollectionNotFoundError(f"collection {name!r} does not exist: {message}")
     if code in _REFUSED or code in _REFUSED_STATUS or "auth check failure" in said:
         return AuthenticationError(f"{text}; check token, user, password and database")
@@ -160,7 +158,7 @@ def _classed(code: object, message: str, name: str, *, retriable: bool = False) 
 
 
 def _is_timeout(message: str) -> bool:
-    # What pymilvus says when the time is over that it was given.
+    # Messages of pymilvus when its time is over.
     return any(
         words in message
         for words in ("retry timeout", "fail connecting to server", "wait for flush timeout")
@@ -172,15 +170,14 @@ def _short(error: BaseException) -> str:
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 
-class _RaisedAnyway(logging.Filter):
-    """Keeps quiet the log of pymilvus about calls of ours, whose errors are raised.
+class _NoCallsOfTrivec(logging.Filter):
+    """Drops records of pymilvus about the calls of this package, whose errors are raised.
 
-    It logs every error with its stack, those too that are no errors for us, and with whatever the
-    server said.
+    pymilvus logs every error with its stack and the server's message, even where trivec expects it.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not _ours.get()
+        return not _in_call.get()
 
 
-logging.getLogger("pymilvus.decorators").addFilter(_RaisedAnyway())
+logging.getLogger("pymilvus.decorators").addFilter(_NoCallsOfTrivec())
