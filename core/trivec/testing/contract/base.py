@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pytest
@@ -42,6 +42,16 @@ def with_options(store: Store, **options: object) -> Store:
     """Return a store of the same backend with other options; not to be closed."""
     handle = store._handle
     return Store(handle.backend, replace(handle.options, **options), address=store.address)
+
+
+def scanned_ids(store: Store, **options: Any) -> list[str]:
+    """Return the sorted ids of a scan, which ends at the first id that comes twice."""
+    seen: set[str] = set()
+    for page in store.scan(**options):
+        for document in page.documents:
+            assert document.id not in seen, f"a scan yields {document.id!r} twice"
+            seen.add(document.id)
+    return sorted(seen)
 
 
 def check_random_filters(filters: str, check: Callable[[Filter], None], examples: int) -> None:
@@ -121,8 +131,7 @@ class ContractBase:
     def store(self, library: Library) -> Store:
         """Return a collection that exists and is empty."""
         store = self.share(library, "scratch", [], corpus().vectors.slice(0, 0))[0]
-        ids = [document.id for page in store.scan() for document in page.documents]
-        store.delete(ids)
+        store.delete(scanned_ids(store))
         return store
 
     @pytest.fixture

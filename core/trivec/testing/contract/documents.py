@@ -64,11 +64,12 @@ class DocumentRules(ContractBase):
 
     def test_scan_yields_everything_once(self, store: Store, corpus: Corpus) -> None:
         store.upsert(corpus.documents, corpus.vectors)
-        place = {d.id: i for i, d in enumerate(corpus.documents)}
+        row_of = {d.id: i for i, d in enumerate(corpus.documents)}
         seen: list[int] = []
         for page in store.scan(batch_size=50, with_vectors=True):
             assert 0 < len(page.documents) <= 50
-            rows = [place[d.id] for d in page.documents]
+            rows = [row_of[d.id] for d in page.documents]
+            assert not set(rows) & set(seen)
             assert page.documents == [corpus.documents[i] for i in rows]
             self.assert_same_vectors(page.vectors, corpus.vectors.take(rows))
             seen += rows

@@ -31,30 +31,31 @@ class Faults:
 
     Attributes:
         most_documents: The most documents of one write; None for any number.
-        requests: How many requests were sent since `count_requests`.
-        calls: The hooks that were called, in turn.
+        requests: How many requests were sent since `count_anew`.
+        calls: The hooks that were called since then, in turn.
     """
 
     def __init__(self) -> None:
         self.most_documents: int | None = None
         self.requests = 0
         self.calls: list[str] = []
-        self._hooks: dict[tuple[str, Moment], list[Exception]] = {}
+        self._hooks: dict[tuple[str, Moment], list[Exception | None]] = {}
         self._request: tuple[int, Moment, Exception] | None = None
         self._lock = threading.Lock()
 
     @property
     def pending(self) -> int:
         """How many faults have not happened yet."""
-        return sum(map(len, self._hooks.values())) + (self._request is not None)
+        planned = [error for errors in self._hooks.values() for error in errors if error]
+        return len(planned) + (self._request is not None)
 
-    def fail(self, hook: str, moment: Moment, *errors: Exception) -> None:
+    def fail(self, hook: str, moment: Moment, *errors: Exception | None) -> None:
         """Let the next calls of a hook fail.
 
         Args:
             hook: The name of the hook.
             moment: When it fails.
-            errors: What the calls raise, in turn.
+            errors: What the calls raise, in turn; None for one that does not fail.
         """
         self._hooks[hook, moment] = list(errors)
 
@@ -62,15 +63,16 @@ class Faults:
         """Let one request fail.
 
         Args:
-            number: Which one, counted from 0 since `count_requests`.
+            number: Which one, counted from 0 since `count_anew`.
             moment: When it fails.
             error: What it raises.
         """
         self._request = number, moment, error
 
-    def count_requests(self) -> None:
-        """Begin to count requests at 0."""
+    def count_anew(self) -> None:
+        """Begin to count calls and requests at 0."""
         self.requests = 0
+        self.calls.clear()
 
     def check_hook(self, hook: str, moment: Moment) -> None:
         """Raise what this call of a hook is to raise."""

@@ -16,15 +16,14 @@ from trivec.filters import And, F, Filter, Not, Or
 from trivec.filters.dicts import as_filter
 from trivec.filters.parser import parse_filter
 from trivec.stores.store import Store
-from trivec.testing.contract.base import ContractBase, check_random_filters
+from trivec.testing.contract.base import ContractBase, check_random_filters, scanned_ids
 from trivec.testing.contract.corpus import Corpus
 
 
 def _check(store: Store, corpus: Corpus, condition: Filter) -> None:
     expected = sorted(d.id for d in corpus.documents if condition.matches(d.metadata))
     assert store.count(condition) == len(expected)
-    found = [d.id for page in store.scan(filter=condition) for d in page.documents]
-    assert sorted(found) == expected
+    assert scanned_ids(store, filter=condition) == expected
 
 
 def _deepest(leaves: list[Filter]) -> Filter:

@@ -15,7 +15,7 @@ from trivec.fields import fit_filter
 from trivec.filters import F, Filter
 from trivec.search import Mode
 from trivec.stores.store import Store
-from trivec.testing.contract.base import ContractBase, check_random_filters
+from trivec.testing.contract.base import ContractBase, check_random_filters, scanned_ids
 from trivec.testing.contract.corpus import Corpus
 from trivec.testing.contract.library import Library
 from trivec.testing.contract.strange_values import DECLARED, DOCUMENTS
@@ -94,6 +94,5 @@ def _check(strange: Strange, condition: Filter) -> None:
         return
     typed = fit_filter(condition, store.fields)
     expected = sorted(d.id for d in strange.documents if typed.matches(d.metadata))
-    ids = [d.id for page in store.scan(filter=condition) for d in page.documents]
-    assert sorted(ids) == expected
+    assert scanned_ids(store, filter=condition) == expected
     assert store.count(condition) == len(expected)
