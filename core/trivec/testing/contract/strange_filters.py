@@ -11,8 +11,8 @@ import pytest
 
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidFilterError
-from trivec.fields import fit_filter
 from trivec.filters import F, Filter
+from trivec.filters.declared import fit_filter
 from trivec.search import Mode
 from trivec.stores.store import Store
 from trivec.testing.contract.base import ContractBase, check_random_filters, scanned_ids
