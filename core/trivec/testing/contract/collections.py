@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -143,7 +145,7 @@ class CollectionRules(ContractBase):
         for call in calls:
             with pytest.raises(StoreError, match="closed; open it again with open_store"):
                 call()
-        assert store._handle._threads is None
+        assert _threads_end(f"trivec-{store.name}")
         asyncio.run(store.aclose())
         store.close()
         with self.open(library.folder, name) as again:
@@ -170,3 +172,13 @@ class CollectionRules(ContractBase):
             assert two.get(["a"]).documents[0].text == "from one"
             two.upsert([Document("a", "from two")], vectors)
             assert one.get(["a"]).documents[0].text == "from two"
+
+
+def _threads_end(name: str) -> bool:
+    """Wait a moment for the threads of this name; return whether they have ended."""
+    until = time.monotonic() + 5
+    while any(thread.name.startswith(name) for thread in threading.enumerate()):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
