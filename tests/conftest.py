@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import os
-import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,6 +16,7 @@ from store_cases import DATABASES, FIELDS
 from trivec import Store, open_store
 from trivec.document import PRIVATE_KEY
 from trivec.testing import HashEncoder
+from trivec.testing.contract.event_loop import longest_gap
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
 
@@ -37,68 +33,10 @@ def encoder() -> HashEncoder:
     return HashEncoder()
 
 
-async def _longest_gap(work: Callable[[], Awaitable[object]]) -> float:
-    beats: list[tuple[float, float]] = []
-    stalls: list[tuple[float, float]] = []
-    stop = threading.Event()
-
-    def witness() -> None:
-        last = time.perf_counter()
-        while not stop.is_set():
-            time.sleep(0.001)
-            now = time.perf_counter()
-            if now - last > 0.008:  # longer than waiting for another thread of Python takes
-                stalls.append((last, now))
-            last = now
-
-    async def heartbeat() -> None:
-        while True:
-            beats.append((time.perf_counter(), time.thread_time()))
-            await asyncio.sleep(0.001)
-
-    thread = threading.Thread(target=witness)
-    thread.start()
-    beat = asyncio.create_task(heartbeat())
-    await asyncio.sleep(0.01)
-    try:
-        await work()
-        await asyncio.sleep(0.002)  # a last beat, so that blocking at the end counts too
-    finally:
-        beat.cancel()
-        stop.set()
-        thread.join()
-    worst = 0.0
-    for (start, cpu), (end, cpu_after) in pairwise(beats):
-        stalled = sum(min(end, b) - max(start, a) for a, b in stalls if a < end and b > start)
-        worst = max(worst, end - start - stalled, cpu_after - cpu)
-    return worst
-
-
 @pytest.fixture
 def loop_gap() -> LoopGap:
-    """Return the longest time, in seconds, that work kept the event loop from its turn.
-
-    A thread beats beside the loop. While it gets no turn either, the machine is busy with
-    something else, which does not count; processor time of the loop's own thread always does.
-    The best of five runs counts: what blocks the loop blocks it every time.
-    """
-
-    async def measure(work: Callable[[], Awaitable[object]]) -> float:
-        # A full collection over the 100,000 objects of a client's models takes 0.1 s, whatever
-        # runs; frozen, they are left alone.
-        gc.collect()
-        gc.freeze()
-        try:
-            best = await _longest_gap(work)
-            for _ in range(4):
-                if best < 0.05:
-                    break
-                best = min(best, await _longest_gap(work))
-            return best
-        finally:
-            gc.unfreeze()
-
-    return measure
+    """Return the longest time, in seconds, that work kept the event loop from its turn."""
+    return longest_gap
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The stores that tests run on, as far as they are installed or their servers are named.
 
-To put a store under test, add one `StoreCase` to `CASES`.
+To put a store under test, add one `StoreCase` to `CASES`, and its class to tests/contract.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib.util
 import os
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,7 @@ import pytest
 import vespa_standin
 from trivec import Store, Vectors, open_store
 from trivec.colbert_storage import ColbertStorage
-
-FIELDS: dict[str, Any] = {
-    "lang": str,
-    "year": int,
-    "price": float,
-    "flag": bool,
-    "when": datetime,
-    "tags": list[str],
-    "sizes": list[int],
-    "nested.kind": str,
-}
-"""The metadata that filters use in the tests of all stores."""
+from trivec.testing.contract.corpus import FIELDS as FIELDS
 
 
 @dataclass(frozen=True)
@@ -47,7 +35,6 @@ class StoreCase:
     package: str = "trivec"
     server: str = ""
     options: dict[str, object] = field(default_factory=dict)
-    persistent: bool = True
     fixture: str = ""
     colbert: ColbertStorage | None = None
 
@@ -120,6 +107,12 @@ CASES = [
     StandInCase("vespa-standin-2", "", 2e-3, "trivec_vespa"),
     VespaCase("vespa", "{server}/contract", 2e-3, "trivec_vespa", "TRIVEC_TEST_VESPA"),
 ]
+
+
+def case_named(name: str) -> StoreCase:
+    """Return the case of this name."""
+    return next(case for case in CASES if case.name == name)
+
 
 _DATABASES = (
     "memory",

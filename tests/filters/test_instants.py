@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from spellings import INSTANTS, NO_INSTANTS
 
 from trivec import F, Filter
 from trivec.errors import InvalidFilterError
@@ -21,6 +20,7 @@ from trivec.filters.declared import fit_filter
 from trivec.filters.dicts import as_filter
 from trivec.filters.instants import Written, written
 from trivec.filters.parser import parse_filter
+from trivec.testing.contract.instants import INSTANTS, NO_INSTANTS
 
 
 @pytest.mark.parametrize(("text", "instant"), INSTANTS.items())

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from filter_trees import trees
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from trivec import Document, F, Filter, Schema, Store, Vectors, open_store
 from trivec.fields import field_types
 from trivec.filters import And, Or
+from trivec.testing.contract.strategies import trees
 from trivec_milvus.filters import all_of, any_of_ids, render
 from trivec_milvus.requests import Request
 from trivec_milvus.schema import Layout

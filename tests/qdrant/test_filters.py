@@ -10,13 +10,13 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from filter_trees import comparisons, trees
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trivec import Document, F, Filter, Schema, Store, Vectors, open_store
 from trivec.fields import FieldType
 from trivec.filters import And, Or
+from trivec.testing.contract.strategies import comparisons, trees
 from trivec_qdrant.client_filters import render
 from trivec_qdrant.filters import Between, Match, lower
 from trivec_qdrant.schema import Names

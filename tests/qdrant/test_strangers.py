@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
-from spellings import INSTANTS, NO_INSTANTS
 
 from trivec import Document, F, Filter, Schema, Vector, Vectors, open_store
 from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.testing.contract.instants import INSTANTS, NO_INSTANTS
 from trivec_qdrant import Names, QdrantStore
 from trivec_qdrant import store as store_module
 

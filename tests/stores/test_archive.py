@@ -10,33 +10,42 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trivec import Document, Schema, open_store
+from trivec import Document, Schema, Store, open_store
 from trivec.errors import (
     CollectionNotFoundError,
     InvalidOptionError,
     SchemaMismatchError,
     StoreError,
 )
-from trivec.stores.archive import ArchiveStore
+from trivec.stores.archive import ArchiveBackend
 from trivec.testing import HashEncoder
 
 
 @pytest.fixture
-def archive(tmp_path: Path, encoder: HashEncoder) -> ArchiveStore:
-    store = ArchiveStore(tmp_path, "saved")
+def backend(tmp_path: Path) -> ArchiveBackend:
+    return ArchiveBackend(tmp_path, "saved")
+
+
+@pytest.fixture
+def archive(backend: ArchiveBackend, encoder: HashEncoder) -> Store:
+    store = Store(backend)
     store.create(encoder.schema)
     return store
 
 
-def _save(store: ArchiveStore, *ids: str) -> None:
+def _archive(folder: Path, name: str) -> Store:
+    return Store(ArchiveBackend(folder, name))
+
+
+def _save(store: Store, *ids: str) -> None:
     store.upsert([Document(i, i) for i in ids], HashEncoder().encode_documents(list(ids)))
 
 
-def _files(store: ArchiveStore, tmp_path: Path) -> list[str]:
+def _files(store: Store, tmp_path: Path) -> list[str]:
     return sorted(file.name for file in (tmp_path / store.name).iterdir())
 
 
-def test_replaced_parts_are_removed(archive: ArchiveStore, tmp_path: Path) -> None:
+def test_replaced_parts_are_removed(archive: Store, tmp_path: Path) -> None:
     _save(archive, "a", "b")
     _save(archive, "c")
     _save(archive, "a")
@@ -53,7 +62,7 @@ def test_replaced_parts_are_removed(archive: ArchiveStore, tmp_path: Path) -> No
 
 
 def test_a_write_that_was_cut_off_leaves_the_archive_as_it_was(
-    archive: ArchiveStore, tmp_path: Path
+    archive: Store, tmp_path: Path
 ) -> None:
     _save(archive, "a")
     (tmp_path / "saved" / "part.new").write_bytes(b"half a part")
@@ -66,7 +75,7 @@ def test_a_write_that_was_cut_off_leaves_the_archive_as_it_was(
     np.testing.assert_array_equal(page.vectors[0].dense, wanted)
 
 
-def test_another_process_sees_and_is_seen(archive: ArchiveStore, tmp_path: Path) -> None:
+def test_another_process_sees_and_is_seen(archive: Store, tmp_path: Path) -> None:
     query = HashEncoder().encode_query("whale")
     _save(archive, "whale")
     with open_store(f"archive:{tmp_path}/saved") as other:
@@ -77,7 +86,7 @@ def test_another_process_sees_and_is_seen(archive: ArchiveStore, tmp_path: Path)
     assert [hit.document.id for hit in archive.search(query)] == ["whale song"]
 
 
-def test_a_damaged_archive_is_told(archive: ArchiveStore, tmp_path: Path) -> None:
+def test_a_damaged_archive_is_told(archive: Store, tmp_path: Path) -> None:
     _save(archive, "a")
     (tmp_path / "saved" / "000001.safetensors").unlink()
     assert archive.count() == 1
@@ -88,10 +97,10 @@ def test_a_damaged_archive_is_told(archive: ArchiveStore, tmp_path: Path) -> Non
 
 
 def test_another_handle_sees_an_archive_that_was_made_anew(
-    archive: ArchiveStore, tmp_path: Path, encoder: HashEncoder
+    archive: Store, tmp_path: Path, encoder: HashEncoder
 ) -> None:
     _save(archive, "old")
-    other = ArchiveStore(tmp_path, "saved")
+    other = _archive(tmp_path, "saved")
     assert len(other.search(encoder.encode_query("old"))) == 1
     archive.drop()
     archive.create(encoder.schema)
@@ -103,17 +112,17 @@ def test_another_handle_sees_an_archive_that_was_made_anew(
 
 
 def test_a_part_that_took_the_number_of_a_deleted_one_stays(
-    archive: ArchiveStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Store, backend: ArchiveBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = ArchiveStore(tmp_path, "saved")
+    other = _archive(tmp_path, "saved")
     _save(archive, "x")
-    remove = archive._remove
+    remove = backend._remove
 
     def late(parts: set[int]) -> None:
         _save(other, "y")  # between the deletion and the removal of files
         remove(parts)
 
-    monkeypatch.setattr(archive, "_remove", late)
+    monkeypatch.setattr(backend, "_remove", late)
     archive.delete(["x"])
     page = archive.get(["y"], with_vectors=True)
     assert page.vectors is not None
@@ -122,7 +131,7 @@ def test_a_part_that_took_the_number_of_a_deleted_one_stays(
 
 @pytest.mark.parametrize("with_vectors", [False, True])
 def test_a_scan_ends_though_what_it_gives_is_written_again(
-    archive: ArchiveStore, with_vectors: bool
+    archive: Store, with_vectors: bool
 ) -> None:
     ids = [f"d{i:02}" for i in range(20)]
     _save(archive, *ids)
@@ -136,16 +145,16 @@ def test_a_scan_ends_though_what_it_gives_is_written_again(
 
 
 def test_a_writer_that_waited_for_a_drop_writes_nothing(
-    archive: ArchiveStore, tmp_path: Path
+    archive: Store, backend: ArchiveBackend, tmp_path: Path
 ) -> None:
     _save(archive, "a")
-    other = ArchiveStore(tmp_path, "saved")
+    other = _archive(tmp_path, "saved")
     assert other.count() == 1
-    with archive._transaction("IMMEDIATE"):
+    with backend._transaction("IMMEDIATE"):
         thread = threading.Thread(target=other.drop)
         thread.start()
         time.sleep(0.1)
-        assert archive._file.is_file()  # the drop waits for who writes
+        assert backend._file.is_file()  # the drop waits for who writes
     thread.join()
     with pytest.raises(CollectionNotFoundError):
         _save(archive, "b")
@@ -153,11 +162,15 @@ def test_a_writer_that_waited_for_a_drop_writes_nothing(
 
 
 def test_a_drop_between_opening_and_writing_is_noticed(
-    archive: ArchiveStore, tmp_path: Path, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch
+    archive: Store,
+    backend: ArchiveBackend,
+    tmp_path: Path,
+    encoder: HashEncoder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _save(archive, "a")
-    other = ArchiveStore(tmp_path, "saved")
-    check = archive._check_current
+    other = _archive(tmp_path, "saved")
+    check, described = backend._check_current, archive.describe()
 
     def late() -> None:
         monkeypatch.undo()
@@ -166,13 +179,13 @@ def test_a_drop_between_opening_and_writing_is_noticed(
         other.create(encoder.schema)
         check()
 
-    monkeypatch.setattr(archive, "_check_current", late)
+    monkeypatch.setattr(backend, "_check_current", late)
     with pytest.raises(CollectionNotFoundError, match="dropped meanwhile"):
-        archive._write([Document("b", "b")], encoder.encode_documents(["b"]))
+        backend.write(described, [Document("b", "b")], encoder.encode_documents(["b"]))
     assert other.count() == 0
 
 
-def test_drop_deletes_no_files_of_others(archive: ArchiveStore, tmp_path: Path) -> None:
+def test_drop_deletes_no_files_of_others(archive: Store, tmp_path: Path) -> None:
     folder = tmp_path / "saved"
     _save(archive, "a")
     (folder / "model.safetensors").write_text("keep")
@@ -215,7 +228,7 @@ def test_a_folder_that_is_no_archive_is_neither_filled_nor_emptied(
 
 
 def test_what_a_killed_create_and_a_killed_drop_left_is_taken_over(
-    archive: ArchiveStore, tmp_path: Path, encoder: HashEncoder
+    archive: Store, tmp_path: Path, encoder: HashEncoder
 ) -> None:
     folder = tmp_path / "saved"
     _save(archive, "a")
@@ -224,7 +237,7 @@ def test_what_a_killed_create_and_a_killed_drop_left_is_taken_over(
     (folder / "documents.1a2b3c4d.new").write_text("half")
     (folder / "documents.new").write_text("half, of an earlier version")
     (folder / "part.new").write_text("half")
-    again = ArchiveStore(tmp_path, "saved")
+    again = _archive(tmp_path, "saved")
     with pytest.raises(CollectionNotFoundError):
         again.count()
     again.create(encoder.schema)
@@ -233,14 +246,14 @@ def test_what_a_killed_create_and_a_killed_drop_left_is_taken_over(
     _save(again, "b")
     again.close()
     (folder / "documents.sqlite").rename(folder / "documents.old")
-    ArchiveStore(tmp_path, "saved").drop()
+    _archive(tmp_path, "saved").drop()
     assert not folder.exists()
 
 
-def test_nothing_is_deleted_or_written_through_links(archive: ArchiveStore, tmp_path: Path) -> None:
+def test_nothing_is_deleted_or_written_through_links(archive: Store, tmp_path: Path) -> None:
     _save(archive, "a")
     (tmp_path / "link").symlink_to(tmp_path / "saved")
-    linked = ArchiveStore(tmp_path, "link")
+    linked = _archive(tmp_path, "link")
     assert linked.count() == 1
     with pytest.raises(StoreError, match=r"link to .*saved; open it"):
         linked.drop()
@@ -255,7 +268,7 @@ def test_nothing_is_deleted_or_written_through_links(archive: ArchiveStore, tmp_
 def test_files_are_the_owners_alone(tmp_path: Path, encoder: HashEncoder) -> None:
     (tmp_path / "there").mkdir(0o755)
     for name in ("deep/new", "there"):
-        store = ArchiveStore(tmp_path / Path(name).parent, Path(name).name)
+        store = _archive(tmp_path / Path(name).parent, Path(name).name)
         store.create(encoder.schema)
         _save(store, "a")
         files = list((tmp_path / name).iterdir())
@@ -275,11 +288,11 @@ def test_of_two_that_create_an_archive_at_once_one_is_first(
 
     def late(new: Path, database: Path) -> bool:
         monkeypatch.undo()
-        ArchiveStore(tmp_path, "race").create(encoder.schema)
+        _archive(tmp_path, "race").create(encoder.schema)
         return publish(new, database)
 
     monkeypatch.setattr(archive_folder, "_publish", late)
-    store = ArchiveStore(tmp_path, "race")
+    store = _archive(tmp_path, "race")
     if second == "same":
         store.create(encoder.schema)
     else:

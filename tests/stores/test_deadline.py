@@ -14,42 +14,55 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from trivec import Document, Hit, Schema, Vector, Vectors
+from trivec import Document, Hit, Schema, Store, Vector, Vectors
+from trivec.collection import Collection
 from trivec.errors import InvalidOptionError, StoreUnavailableError
 from trivec.search import Search
 from trivec.stores.deadline import limited, pause, request_seconds, seconds_left, stopped_by
-from trivec.stores.memory import MemoryStore
+from trivec.stores.memory import MemoryBackend
+from trivec.stores.options import StoreOptions
 from trivec.stores.retry import retry_after
 
 QUERY = Vector(dense=np.ones(8, np.float32))
 
 
-class BusyStore(MemoryStore):
-    """A memory store that is never available, and notes what time each request had left."""
+class BusyBackend(MemoryBackend):
+    """A memory backend that is never available, and notes what time each request had left."""
 
-    def __init__(self, *, deadline: float, retry_after: float | None = None) -> None:
-        super().__init__("busy", deadline=deadline)
+    def __init__(self, retry_after: float | None) -> None:
+        super().__init__("busy")
         self.left: list[float | None] = []
         self._error = StoreUnavailableError("busy", retry_after=retry_after)
 
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
         self.left.append(seconds_left())
         raise self._error
 
-    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
+    def search(
+        self, collection: Collection, queries: Sequence[Vector], search: Search
+    ) -> list[list[Hit]]:
         self.left.append(seconds_left())
         raise self._error
+
+
+Busy = Callable[..., tuple[Store, list[float | None]]]
 
 
 @pytest.fixture
-def busy() -> Iterator[Callable[..., BusyStore]]:
-    made: list[BusyStore] = []
+def busy() -> Iterator[Busy]:
+    """Yield what opens a busy store, and the list of what its requests had left."""
+    made: list[Store] = []
 
-    def make(*, deadline: float, retry_after: float | None = None) -> BusyStore:
-        store = BusyStore(deadline=deadline, retry_after=retry_after)
+    def make(
+        *, deadline: float, retry_after: float | None = None
+    ) -> tuple[Store, list[float | None]]:
+        backend = BusyBackend(retry_after)
+        store = Store(backend, StoreOptions(deadline=deadline))
         store.create(Schema(dense=8, sparse=False, colbert=None), exist_ok=True)
         made.append(store)
-        return store
+        return store, backend.left
 
     yield make
     for store in made:
@@ -60,39 +73,39 @@ def busy() -> Iterator[Callable[..., BusyStore]]:
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, 10**400, "3", True, None])
 def test_a_deadline_is_a_number_of_seconds(value: float) -> None:
     with pytest.raises(InvalidOptionError, match="deadline"):
-        MemoryStore("x", deadline=value)
+        StoreOptions(deadline=value)
 
 
 def test_a_call_ends_when_the_next_attempt_would_come_too_late(
-    busy: Callable[..., BusyStore],
+    busy: Busy,
 ) -> None:
-    store = busy(deadline=5.0, retry_after=30.0)
+    store, left = busy(deadline=5.0, retry_after=30.0)
     started = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="deadline leaves no time to try again"):
         store.upsert([Document("a", "")], Vectors(dense=np.ones((1, 8), np.float32)))
     assert time.monotonic() - started < 1
-    assert len(store.left) == 1
+    assert len(left) == 1
 
 
-def test_requests_and_waits_of_a_call_share_its_time(busy: Callable[..., BusyStore]) -> None:
-    store = busy(deadline=0.5, retry_after=0.1)
+def test_requests_and_waits_of_a_call_share_its_time(busy: Busy) -> None:
+    store, left = busy(deadline=0.5, retry_after=0.1)
     started = time.monotonic()
     with pytest.raises(StoreUnavailableError):
         store.search(QUERY, mode="dense")
     assert 0.3 < time.monotonic() - started < 2
-    left = [one for one in store.left if one is not None]
-    assert len(left) == len(store.left) > 2
-    assert all(0 < b <= a - 0.1 for a, b in pairwise(left))
+    seconds = [each for each in left if each is not None]
+    assert len(seconds) == len(left) > 2
+    assert all(0 < b <= a - 0.1 for a, b in pairwise(seconds))
 
 
-async def test_the_asynchronous_call_has_the_same_time(busy: Callable[..., BusyStore]) -> None:
-    store = busy(deadline=0.5, retry_after=0.1)
+async def test_the_asynchronous_call_has_the_same_time(busy: Busy) -> None:
+    store, left = busy(deadline=0.5, retry_after=0.1)
     started = time.monotonic()
     with pytest.raises(StoreUnavailableError):
         await store.asearch(QUERY, mode="dense")
     assert 0.3 < time.monotonic() - started < 2
-    assert all(one is not None and one <= 0.5 for one in store.left)
-    assert len(store.left) > 2
+    assert all(one is not None and one <= 0.5 for one in left)
+    assert len(left) > 2
 
 
 def test_the_time_left_bounds_a_request() -> None:
@@ -146,12 +159,12 @@ def test_retry_after_as_a_date() -> None:
 
 @pytest.mark.parametrize("odd", [-1.0, math.nan, math.inf])
 def test_an_odd_wait_of_a_connector_is_not_waited_for(
-    busy: Callable[..., BusyStore], odd: float, monkeypatch: pytest.MonkeyPatch
+    busy: Busy, odd: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr("tenacity.nap.time.sleep", waited.append)
     with pytest.raises(StoreUnavailableError, match="busy"):
-        busy(deadline=120.0, retry_after=odd).search(QUERY, mode="dense")
+        busy(deadline=120.0, retry_after=odd)[0].search(QUERY, mode="dense")
     assert len(waited) == 5
     assert all(0.5 <= one <= 10 for one in waited)
 

@@ -12,8 +12,8 @@ import pytest
 from trivec import Store, open_store
 from trivec.errors import InvalidOptionError, StoreError, StoreFullError
 from trivec.stores import folder
-from trivec.stores.archive import ArchiveStore
-from trivec.stores.memory import MemoryStore
+from trivec.stores.archive import ArchiveBackend
+from trivec.stores.memory import MemoryBackend
 from trivec_qdrant import QdrantStore
 
 HOSTILE = [
@@ -31,8 +31,8 @@ def _local(name: str) -> Store:
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 def test_names_that_are_no_names_are_refused(name: str, tmp_path: Path) -> None:
     makers: list[Callable[[str], Store]] = [
-        MemoryStore,
-        lambda n: ArchiveStore(tmp_path, n),
+        lambda n: Store(MemoryBackend(n)),
+        lambda n: Store(ArchiveBackend(tmp_path, n)),
         _local,
         *(
             lambda n, s=scheme: open_store(f"{s}:{tmp_path}/{n}")

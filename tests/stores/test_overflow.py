@@ -7,18 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trivec import Document, Schema, Vectors
+from trivec import Document, Schema, Store, Vectors
 from trivec.errors import InvalidInputError
 from trivec.rows import TokenRows
-from trivec.stores.memory import MemoryStore
+from trivec.stores.limits import Limits
+from trivec.stores.memory import MemoryBackend
+from trivec.stores.options import StoreOptions
 from trivec.stores.overflow import Overflow, fit_rows, pool_tokens
 
 
-class SmallStore(MemoryStore):
-    """A memory store that holds at most four token vectors of a document."""
+class SmallBackend(MemoryBackend):
+    """A memory backend that holds at most four token vectors of a document."""
 
-    def _max_colbert_rows(self, schema: Schema) -> int | None:
-        return 4
+    limits = Limits(colbert_rows=4)
+
+
+def _store(policy: Overflow) -> Store:
+    return Store(SmallBackend(f"overflow-{policy}"), StoreOptions(colbert_overflow=policy))
 
 
 @pytest.fixture
@@ -29,7 +34,7 @@ def long() -> Vectors:
 
 @pytest.mark.parametrize(("policy", "left"), [("pool", 4), ("truncate", 4), ("drop", 0)])
 def test_a_policy_is_applied_and_reported(long: Vectors, policy: Overflow, left: int) -> None:
-    with SmallStore(f"overflow-{policy}", colbert_overflow=policy) as store:
+    with _store(policy) as store:
         store.create(_schema())
         vectors = replace(long, dense=np.eye(3, dtype=np.float32))
         report = store.upsert([Document(i, i) for i in "abc"], vectors)
@@ -42,7 +47,7 @@ def test_a_policy_is_applied_and_reported(long: Vectors, policy: Overflow, left:
 
 
 def test_error_names_the_document(long: Vectors) -> None:
-    with SmallStore("overflow-error", colbert_overflow="error") as store:
+    with _store("error") as store:
         store.create(_schema())
         vectors = replace(long, dense=np.eye(3, dtype=np.float32))
         with pytest.raises(InvalidInputError, match="'b': 9 ColBERT vectors"):
@@ -69,7 +74,7 @@ def test_nothing_changes_without_a_limit(long: Vectors) -> None:
 
 def test_an_unknown_policy_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="'pool'"):
-        MemoryStore("x", colbert_overflow="squash")  # type: ignore[arg-type]
+        StoreOptions(colbert_overflow="squash")  # type: ignore[arg-type]
 
 
 def _schema() -> Schema:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -220,7 +220,8 @@ class Operations:
     def get(self, ids: Iterable[str], with_vectors: bool) -> Flow[Page]:
         """Return documents in the order of their ids."""
         wanted = check_ids(ids)
-        return (yield from self._unless_missing(self._get(wanted, with_vectors), Page([], None)))
+        found = self._twice(lambda: self._get(wanted, with_vectors))
+        return (yield from self._unless_missing(found, Page([], None)))
 
     def _get(self, ids: Sequence[str], with_vectors: bool) -> Flow[Page]:
         collection = yield from self._handle.known(anew=with_vectors)
@@ -342,19 +343,11 @@ class Operations:
     # --- search --------------------------------------------------------------------------------
 
     def search_many(self, queries: Iterable[Vector], search: Search) -> Flow[list[list[Hit]]]:
-        """Answer many queries; once more if the collection turns out to be another one."""
+        """Answer many queries."""
         listed = _listed_queries(queries)
         empty: list[list[Hit]] = [[] for _ in listed]
-        return (yield from self._unless_missing(self._search_twice(listed, search), empty))
-
-    def _search_twice(self, queries: Sequence[Vector], search: Search) -> Flow[list[list[Hit]]]:
-        known = self._handle.collection
-        try:
-            return (yield from self._search(queries, search))
-        except _REFUSALS as error:
-            if not (yield from self._handle.has_changed(known, error)):
-                raise
-        return (yield from self._search(queries, search))
+        hits = self._twice(lambda: self._search(listed, search))
+        return (yield from self._unless_missing(hits, empty))
 
     def _search(self, queries: Sequence[Vector], search: Search) -> Flow[list[list[Hit]]]:
         limits = self._backend.limits
@@ -385,6 +378,16 @@ class Operations:
     @property
     def _name(self) -> str:
         return self._backend.name
+
+    def _twice(self, call: Callable[[], Flow[T]]) -> Flow[T]:
+        """Make a call, once more if it is refused because the collection is another one now."""
+        known = self._handle.collection
+        try:
+            return (yield from call())
+        except _REFUSALS as error:
+            if not (yield from self._handle.has_changed(known, error)):
+                raise
+        return (yield from call())
 
     def _unless_missing(self, flow: Flow[T], default: T) -> Flow[T]:
         """Return the default where the first write is still to create the collection."""

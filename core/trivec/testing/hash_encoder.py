@@ -16,8 +16,6 @@ from trivec.rows import Float, SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors
 
-__all__ = ["HashEncoder"]
-
 _WORD = re.compile(r"\w+")
 
 
