@@ -11,11 +11,11 @@ from trivec import Weights
 from trivec.arguments import shown
 from trivec.errors import InvalidOptionError
 from trivec.scores import as_weights
-from trivec.sharing import Sharing
+from trivec.sharing import InProcess
 from trivec_langchain.filters import LangChainFilter, to_filter
 
 
-class SharingModel(Sharing, BaseModel):
+class SharingModel(InProcess, BaseModel):
     """A pydantic model whose copies share its encoder and its store.
 
     Attributes:
@@ -30,7 +30,7 @@ class SharingModel(Sharing, BaseModel):
         for name in self.shared:
             value = getattr(self, name)
             memo[id(value)] = value  # counts as copied
-        return BaseModel.__deepcopy__(self, memo)
+        return super().__deepcopy__(memo)
 
 
 # A field that was set after the object was made holds what the user gave, so dumping reads first.

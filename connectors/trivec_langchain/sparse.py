@@ -69,7 +69,7 @@ def sparse_embeddings(
 
 
 class _LexicalWeights(Generic[R]):
-    """The methods of both packages' interfaces, which differ in how they write one vector.
+    """The methods of both packages' interfaces, which differ in the type of one vector.
 
     Args:
         encoder: Makes the lexical weights.
@@ -83,13 +83,13 @@ class _LexicalWeights(Generic[R]):
     def embed_documents(self, texts: list[str]) -> list[R]:
         return self._rows(self._encoder.encode_documents(texts, colbert=False))
 
-    def embed_query(self, query: str) -> R:
+    def _query(self, query: str) -> R:
         return self._rows(self._encoder.encode_queries([query]))[0]
 
     async def aembed_documents(self, texts: list[str]) -> list[R]:
         return self._rows(await self._encoder.aencode_documents(texts, colbert=False))
 
-    async def aembed_query(self, query: str) -> R:
+    async def _aquery(self, query: str) -> R:
         return self._rows(await self._encoder.aencode_queries([query]))[0]
 
     def _rows(self, vectors: Vectors) -> list[R]:
@@ -104,6 +104,12 @@ def _for_qdrant(encoder: CachingEncoder) -> SparseEmbeddings:
     class QdrantSparse(_LexicalWeights[SparseVector], SparseEmbeddings):
         """An encoder as langchain-qdrant's `SparseEmbeddings`."""
 
+        def embed_query(self, text: str) -> SparseVector:
+            return self._query(text)
+
+        async def aembed_query(self, text: str) -> SparseVector:
+            return await self._aquery(text)
+
     return QdrantSparse(
         encoder, lambda row: SparseVector(indices=list(row), values=list(row.values()))
     )
@@ -113,6 +119,12 @@ def _for_milvus(encoder: CachingEncoder) -> BaseSparseEmbedding:
     from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
     class MilvusSparse(_LexicalWeights[dict[int, float]], BaseSparseEmbedding):
-        """An encoder as langchain-milvus's `BaseSparseEmbedding`, which it checks for."""
+        """An encoder as langchain-milvus's `BaseSparseEmbedding`, which that package checks for."""
+
+        def embed_query(self, query: str) -> dict[int, float]:
+            return self._query(query)
+
+        async def aembed_query(self, query: str) -> dict[int, float]:
+            return await self._aquery(query)
 
     return MilvusSparse(encoder, dict)
