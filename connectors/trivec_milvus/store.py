@@ -388,3 +388,4 @@ def _page(rows: Sequence[Row], layout: Layout, with_vectors: bool) -> Page:
 
 
 MilvusStore = opener(MilvusOptions, MilvusBackend.of_client)
+"""Opens a collection through a ready `MilvusClient`, which stays open; takes `MilvusOptions`."""
