@@ -17,7 +17,12 @@ from typing_extensions import override
 
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
-from trivec.errors import CollectionNotFoundError, InvalidOptionError, StoreError
+from trivec.errors import (
+    CollectionNotFoundError,
+    InvalidOptionError,
+    StoreError,
+    StoreUnavailableError,
+)
 from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
@@ -171,9 +176,21 @@ class MilvusBackend(Backend[Layout]):
         return layout
 
     @override
-    def create(self, collection: Collection, *, adopt: bool) -> Layout:
-        self._loaded = Creation(self._connection, self.name).run(collection)
-        return self._loaded
+    def create(self, collection: Collection, *, adopt: bool) -> Steps[Layout]:
+        creation = Creation(self._connection, self.name)
+        try:
+            layout: Layout = yield from ask(partial(creation.run, collection))
+        except StoreError as error:
+            if isinstance(error, StoreUnavailableError):
+                raise
+            # An attempt whose answer was lost, or another handle, may have created it.
+            existing = yield from self.describe({})
+            wanted = (collection.schema, collection.fields)
+            if existing is None or (existing.schema, existing.fields) != wanted:
+                raise
+            return existing
+        self._loaded = layout
+        return layout
 
     @override
     def drop(self) -> Steps[None]:
@@ -371,3 +388,4 @@ def _page(rows: Sequence[Row], layout: Layout, with_vectors: bool) -> Page:
 
 
 MilvusStore = opener(MilvusOptions, MilvusBackend.of_client)
+"""Opens a collection through a ready `MilvusClient`, which stays open; takes `MilvusOptions`."""

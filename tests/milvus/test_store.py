@@ -92,6 +92,40 @@ def test_half_precision_falls_back_where_the_server_refuses_it(
     (colbert, _) = store.capabilities
     assert colbert.value == "native, float32"
     assert "takes only float32" in colbert.reason
+    assert open_milvus(milvus_double, store.name).capabilities == store.capabilities
+
+
+def test_the_bits_of_token_vectors_are_described(
+    open_milvus: Any, milvus_url: str, encoder: HashEncoder
+) -> None:
+    store = open_milvus(milvus_url)
+    store.create(encoder.schema, colbert=ColbertStorage(bits=32))
+    native = "native" in store.capabilities[0].value
+    kept = ColbertStorage(bits=32 if native else 16)
+    again = open_milvus(milvus_url, store.name)
+    assert again.describe().colbert == store.describe().colbert == kept
+    again.create(encoder.schema, exist_ok=True)  # any storage of a collection that exists
+    other = ColbertStorage(bits=48 - kept.bits)
+    with pytest.raises(SchemaMismatchError, match="token vectors"):
+        again.create(encoder.schema, colbert=other, exist_ok=True)
+    with pytest.raises(InvalidOptionError, match="16, 32 bits"):
+        store.create(encoder.schema, colbert=ColbertStorage(bits=8))
+
+
+def test_a_filter_notices_that_the_collection_was_made_anew(
+    open_milvus: Any, milvus_url: str, encoder: HashEncoder
+) -> None:
+    store = open_milvus(milvus_url)
+    _fill(store, encoder)
+    query = encoder.encode_query("blue whale")
+    assert len(store.search(query, filter=F("n") >= 1)) == len(TEXTS) - 1
+    other = open_milvus(milvus_url, store.name)
+    other.drop()
+    other.create(encoder.schema, fields={"m": int})  # `n` is a dynamic field now
+    vectors = encoder.encode_documents(TEXTS)
+    other.upsert([Document(f"d{i}", text, {"n": i}) for i, text in enumerate(TEXTS)], vectors)
+    assert len(store.search(query, filter=F("n") >= 1)) == len(TEXTS) - 1
+    assert store.fields == other.fields
 
 
 def test_colbert_vectors_alone_are_refused(open_milvus: Any, lite_url: str) -> None:
