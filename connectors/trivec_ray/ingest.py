@@ -14,16 +14,15 @@ from ray.data import ActorPoolStrategy, Dataset, from_items
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
 
 from trivec.arguments import at_least_one, type_name
-from trivec.checks import check_callback, check_journal
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import CheckpointError, InvalidOptionError, StoreError
 from trivec.ingestion.identity import EncoderIdentity
 from trivec.ingestion.options import (
     BATCH_BYTES,
     BATCH_DOCUMENTS,
+    IngestOptions,
     OnError,
     Rejects,
-    check_on_error,
 )
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.outputs import check_output
@@ -119,12 +118,13 @@ def ingest(
             )
     """
     target = Target.of(store, store_options)
-    _check(dataset, encoder, target, on_error, writers, part_bytes)
-    check_journal(journal)
+    _check(dataset, encoder, target, writers)
+    options = IngestOptions(
+        journal=journal, on_error=on_error, rejected=rejected,
+        part_bytes=part_bytes, progress=progress,
+    )  # fmt: skip
     if journal is not None and isinstance(store, str):
         check_output(journal, inputs=local_files(store), what="journal")
-    check_callback(rejected, "rejected")
-    check_callback(progress, "progress")
     encoders = _pool(concurrency)
     columns = Columns(id_field, text_field, metadata_field)
     shared = SharedJournal.start(target, journal)
@@ -134,7 +134,7 @@ def ingest(
         planned = _planned(rows, shared, columns, on_error, wait)
         encoded = planned.map_batches(
             Encoding,
-            fn_constructor_args=(encoder, schema, part_bytes),
+            fn_constructor_args=(encoder, schema, options.part_bytes),
             fn_constructor_kwargs={"maker": maker, "journal": shared, "on_error": on_error},
             batch_format="pyarrow",
             batch_size=BATCH_DOCUMENTS,
@@ -182,9 +182,7 @@ def _check(
     dataset: Dataset,
     encoder: str | Path | Callable[[], TextEncoder],
     target: Target,
-    on_error: OnError,
     writers: int,
-    part_bytes: int,
 ) -> None:
     if not isinstance(dataset, Dataset):
         raise InvalidOptionError(
@@ -196,9 +194,7 @@ def _check(
             f"encoder={encoder!r}; expected the name or folder of a model, or a callable that "
             "makes an encoder: a loaded one cannot be sent to other processes"
         )
-    check_on_error(on_error)
-    for name, value in (("writers", writers), ("part_bytes", part_bytes)):
-        at_least_one(value, name)
+    at_least_one(writers, "writers")
     if target.embedded and writers > 1:
         raise InvalidOptionError(
             f"{target.name} belongs to one process, so writers={writers} cannot be; "
