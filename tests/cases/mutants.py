@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from plain_backend import PlainBackend, Row, Table, tables
 
@@ -131,7 +131,7 @@ class BlocksTheLoop(PlainBackend):
         self, collection: Collection, queries: Sequence[Vector], search: Search
     ) -> Steps[list[list[Hit]]]:
         [answer] = yield [lambda: super(BlocksTheLoop, self).search(collection, queries, search)]
-        return answer
+        return cast(list[list[Hit]], answer)
 
     def asend(self, request: Callable[[], Any]) -> Awaitable[Any]:
         async def answer() -> Any:

@@ -1,4 +1,4 @@
-"""Every mutant of a correct backend is caught, by the test that is about its rule."""
+"""The contract catches every mutant of a correct backend, and holds its flags strictly."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import mutant_contract
 import pytest
+from mutant_contract import FLAGS
 from mutants import CAUGHT_BY
 from plain_backend import PlainBackend
 
@@ -22,7 +23,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """
     folder = tmp_path_factory.mktemp("mutants")
     file = Path(mutant_contract.__file__)
-    tests = [f"{file}::Test{mutant.__name__}::{test}" for mutant, test in CAUGHT_BY.items()]
+    tests = [f"Test{mutant.__name__}::{test}" for mutant, test in CAUGHT_BY.items()]
+    tests = [f"{file}::{test}" for test in (*tests, *FLAGS)]
     report = folder / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"]
     command += [f"--rootdir={folder}", "-c", os.devnull, f"--junitxml={report}", *tests]
@@ -35,12 +37,17 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    return {
-        f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}": (
-            "failed" if case.find("failure") is not None else "passed" if not len(case) else "error"
-        )
-        for case in ElementTree.parse(report).iter("testcase")
-    }
+    cases = ElementTree.parse(report).iter("testcase")
+    return {f"{_last_part(case)}::{case.get('name')}": _outcome(case) for case in cases}
+
+
+def _last_part(case: ElementTree.Element) -> str:
+    return case.get("classname", "").rpartition(".")[2]
+
+
+def _outcome(case: ElementTree.Element) -> str:
+    outcomes = {"failure": "failed", "skipped": "expected failure", "error": "error"}
+    return next((outcomes[child.tag] for child in case if child.tag in outcomes), "passed")
 
 
 @pytest.mark.parametrize("mutant", CAUGHT_BY, ids=lambda mutant: mutant.__name__)
@@ -48,3 +55,8 @@ def test_a_mutant_is_caught_by_its_test(
     mutant: type[PlainBackend], outcomes: dict[str, str]
 ) -> None:
     assert outcomes[f"Test{mutant.__name__}::{CAUGHT_BY[mutant]}"] == "failed"
+
+
+@pytest.mark.parametrize("test", FLAGS)
+def test_flags_are_strict(test: str, outcomes: dict[str, str]) -> None:
+    assert outcomes[test] == FLAGS[test]

@@ -102,6 +102,12 @@ def test_the_class_of_the_page_is_typed_and_short(package: Path, tmp_path: Path)
     assert code[start : code.index("\n\n\n", start)].count("\n") < 200
     assert all(len(line) <= 100 for line in code.splitlines())
     (tmp_path / "mypy.ini").write_text(MYPY)
-    command = [sys.executable, "-m", "mypy", "--config-file", tmp_path / "mypy.ini"]
-    command += ["--cache-dir", tmp_path / "cache", "trivec_sqlite.py", "tests/test_sqlite.py"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "trivec_sqlite.py",
+        "tests/test_sqlite.py",
+    ]
+    command += ["--config-file", tmp_path / "mypy.ini", "--cache-dir", tmp_path / "cache"]
     assert "Success" in _run(command, package, ROOT / "core")

@@ -68,6 +68,7 @@ class ArchiveBackend(Backend[Collection]):
         self._database: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None  # device and inode of its file
         self._scans = count()
+        self._ended: set[str] = set()  # tables of scans that have come to their end
 
     @classmethod
     @override
@@ -147,6 +148,9 @@ class ArchiveBackend(Backend[Collection]):
         else:  # in SQLite's temporary file, of this connection
             table, last = f"scan_{next(self._scans)}", 0
             with self._transaction() as execute:
+                for ended in tuple(self._ended):
+                    execute(f"DROP TABLE IF EXISTS {ended}")
+                self._ended.clear()
                 execute(f"CREATE TEMP TABLE {table} AS SELECT id FROM documents ORDER BY part, row")
         with self._transaction() as execute:
             (end,) = execute(
@@ -154,7 +158,7 @@ class ArchiveBackend(Backend[Collection]):
                 (last, limit),
             ).fetchone()
             if end is None:
-                execute(f"DROP TABLE {table}")
+                self._ended.add(table)  # and not dropped now: the last page may be asked for again
                 return Page([], None), None
             rows = execute(
                 "SELECT id, text, metadata, part, row FROM documents WHERE id IN "

@@ -39,10 +39,11 @@ def needs(flag: str) -> Callable[[F], F]:
     return mark
 
 
-def with_options(store: Store, **options: object) -> Store:
-    """Return a store of the same backend with other options; not to be closed."""
+def with_batches(store: Store, batch_bytes: int) -> Store:
+    """Return a store of the same backend with batches of this size; not to be closed."""
     handle = store._handle
-    return Store(handle.backend, replace(handle.options, **options), address=store.address)
+    options = replace(handle.options, batch_bytes=batch_bytes)
+    return Store(handle.backend, options, address=store.address)
 
 
 def scanned_ids(store: Store, **options: Any) -> list[str]:

@@ -12,7 +12,7 @@ from trivec.errors import InvalidDocumentError, InvalidFilterError, InvalidInput
 from trivec.filters import And, F, Not, Or
 from trivec.rows import SparseRows, TokenRows
 from trivec.stores.store import Store
-from trivec.testing.contract.base import ContractBase, with_options
+from trivec.testing.contract.base import ContractBase, with_batches
 from trivec.testing.contract.corpus import Corpus
 from trivec.vectors import Vectors
 
@@ -148,6 +148,6 @@ class DocumentRules(ContractBase):
             Vectors(dense=np.array([[1.0, np.nan]]))
 
     def test_a_large_write_is_split_by_bytes(self, store: Store, corpus: Corpus) -> None:
-        report = with_options(store, batch_bytes=20_000).upsert(corpus.documents, corpus.vectors)
+        report = with_batches(store, 20_000).upsert(corpus.documents, corpus.vectors)
         assert report.requests > 1
         assert store.count() == len(corpus.documents)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import GeneratorType
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from trivec.search import Search
 from trivec.stores.backend import Backend, Stepwise
 from trivec.stores.steps import Steps
 from trivec.vectors import Vector, Vectors
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Moment = Literal["before", "after"]
 """Whether a fault comes before the database does its work, or when its answer is lost."""
@@ -119,15 +122,15 @@ class FaultyBackend(Backend[Any]):
 
     @override
     def describe(self, declared: Mapping[str, FieldType]) -> Stepwise[Collection | None]:
-        return self._pass_on("describe", declared)
+        return self._pass_on(self._inner.describe, declared)
 
     @override
     def create(self, collection: Collection, *, adopt: bool) -> Stepwise[Collection]:
-        return self._pass_on("create", collection, adopt=adopt)
+        return self._pass_on(self._inner.create, collection, adopt=adopt)
 
     @override
     def drop(self) -> Stepwise[None]:
-        return self._pass_on("drop")
+        return self._pass_on(self._inner.drop)
 
     @override
     def close(self) -> None:
@@ -140,11 +143,11 @@ class FaultyBackend(Backend[Any]):
         most = self._faults.most_documents
         if most is not None and len(documents) > most:
             raise RequestTooLargeError(f"{len(documents)} documents are too many")
-        return self._pass_on("write", collection, documents, vectors)
+        return self._pass_on(self._inner.write, collection, documents, vectors)
 
     @override
     def get(self, collection: Collection, ids: Sequence[str], with_vectors: bool) -> Stepwise[Page]:
-        return self._pass_on("get", collection, ids, with_vectors)
+        return self._pass_on(self._inner.get, collection, ids, with_vectors)
 
     @override
     def scan_page(
@@ -155,29 +158,31 @@ class FaultyBackend(Backend[Any]):
         with_vectors: bool,
         condition: Filter | None,
     ) -> Stepwise[tuple[Page, object]]:
-        return self._pass_on("scan_page", collection, cursor, limit, with_vectors, condition)
+        return self._pass_on(
+            self._inner.scan_page, collection, cursor, limit, with_vectors, condition
+        )
 
     @override
     def delete(self, collection: Collection, ids: Sequence[str]) -> Stepwise[None]:
-        return self._pass_on("delete", collection, ids)
+        return self._pass_on(self._inner.delete, collection, ids)
 
     @override
     def delete_where(self, collection: Collection, condition: Filter) -> Stepwise[None]:
-        return self._pass_on("delete_where", collection, condition)
+        return self._pass_on(self._inner.delete_where, collection, condition)
 
     @override
     def count(self, collection: Collection, condition: Filter | None) -> Stepwise[int]:
-        return self._pass_on("count", collection, condition)
+        return self._pass_on(self._inner.count, collection, condition)
 
     @override
     def search(
         self, collection: Collection, queries: Sequence[Vector], search: Search
     ) -> Stepwise[list[list[Hit]]]:
-        return self._pass_on("search", collection, queries, search)
+        return self._pass_on(self._inner.search, collection, queries, search)
 
     @override
     def optimize(self, collection: Collection) -> Stepwise[OptimizeReport]:
-        return self._pass_on("optimize", collection)
+        return self._pass_on(self._inner.optimize, collection)
 
     @override
     def check(
@@ -216,16 +221,20 @@ class FaultyBackend(Backend[Any]):
         self._faults.check_request(number, "after")
         return result
 
-    def _pass_on(self, hook: str, *args: Any, **kwargs: Any) -> Any:
-        self._faults.calls.append(hook)
-        self._faults.check_hook(hook, "before")
-        result = getattr(self._inner, hook)(*args, **kwargs)
+    def _pass_on(
+        self, hook: Callable[P, Stepwise[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Stepwise[T]:
+        name = hook.__name__
+        self._faults.calls.append(name)
+        self._faults.check_hook(name, "before")
+        result = hook(*args, **kwargs)
         if isinstance(result, GeneratorType):
-            return self._steps(hook, result)
-        self._faults.check_hook(hook, "after")
+            steps: Steps[T] = result
+            return self._steps(name, steps)
+        self._faults.check_hook(name, "after")
         return result
 
-    def _steps(self, hook: str, steps: Steps[Any]) -> Steps[Any]:
+    def _steps(self, hook: str, steps: Steps[T]) -> Steps[T]:
         result = yield from steps
         self._faults.check_hook(hook, "after")
         return result

@@ -52,7 +52,7 @@ def _dense_width(store: Store) -> int:
     page = store.get(["y"], with_vectors=True)
     assert page.vectors is not None
     assert page.vectors.dense is not None
-    return page.vectors.dense.shape[1]
+    return int(page.vectors.dense.shape[1])
 
 
 WIDE_CALLS: Mapping[str, tuple[Callable[[Store], object], object]] = {

@@ -109,10 +109,8 @@ class SearchRules(ContractBase):
         assert filled.search(Vector(sparse={}), mode="sparse") == []
         assert filled.search(Vector(sparse={59_999: 1.0}), mode="sparse") == []
         assert filled.search(Vector(sparse={}, colbert=whole.colbert), mode="hybrid") == []
-        assert (
-            filled.search(Vector(dense=whole.dense, colbert=whole.colbert[:0]), mode="colbert")
-            == []
-        )
+        no_tokens = Vector(dense=whole.dense, colbert=np.zeros((0, 16), np.float32))
+        assert filled.search(no_tokens, mode="colbert") == []
 
     def test_malformed_searches_are_refused(self, filled: Store, corpus: Corpus) -> None:
         query = corpus.queries[0]

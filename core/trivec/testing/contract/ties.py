@@ -13,9 +13,9 @@ from trivec.filters import F
 from trivec.rows import SparseRows, TokenRows
 from trivec.scores import Weights
 from trivec.search import MODES, Mode
-from trivec.testing.contract.base import ContractBase, Handles
+from trivec.testing.contract.base import ContractBase
 from trivec.testing.contract.corpus import unit
-from trivec.testing.contract.library import Library
+from trivec.testing.contract.library import Handles, Library
 from trivec.vectors import Vector, Vectors
 
 
