@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from trivec.encoders.cpu import Processor, bfloat16_benchmark
+from trivec.encoders.cpu import Processor, bfloat16_speedup
 from trivec.errors import InvalidOptionError
 
 # The speedup from which "auto" takes bfloat16, since it costs accuracy (cosine 0.9999).
@@ -62,12 +62,10 @@ def choose_precision(
             return Choice(Precision.FLOAT32, f"the reference, on the device {device!r}")
         if not processor.has_bfloat16:
             return Choice(Precision.FLOAT32, "this processor has no bfloat16")
-        benchmark = bfloat16_benchmark(processor)
-        if benchmark is None:
+        speedup = bfloat16_speedup(processor)
+        if speedup is None:
             return measured()
-        return choose_by_speedup(
-            benchmark.speedup, f"on processors of {benchmark.vendor} with {benchmark.has}"
-        )
+        return choose_by_speedup(speedup, f"on processors of {processor.vendor} with avx512_bf16")
     if requested not in list(Precision):
         known = ", ".join(repr(p.value) for p in Precision)
         raise InvalidOptionError(f"precision={requested!r} is not one of 'auto', {known}")
