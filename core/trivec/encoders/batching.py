@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -16,6 +14,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trivec.encoders.processes import after_fork
 
 # The states of a batch should stay in the processor's caches: 512 to 2,048 tokens are equally fast
 # on a CPU. A GPU needs more tokens to be busy.
@@ -163,11 +163,8 @@ class Batcher(Generic[Key, Item, Result]):
 _batchers: weakref.WeakSet[Batcher[Any, Any, Any]] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
-    """Give every batcher a thread of this process: a fork copies the memory, not the threads."""
+@after_fork
+def _start_all() -> None:
+    """Give every batcher a thread of this process."""
     for batcher in _batchers:
         batcher._start()
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork)

@@ -79,10 +79,5 @@ class Columns:
         if not self._sparse:
             return SparseRows.from_dicts([])
         rows = np.concatenate([rows for rows, _ in self._sparse])
-        counts = np.concatenate([np.diff(weights.indptr) for _, weights in self._sparse])
-        joined = SparseRows(
-            np.concatenate([[0], np.cumsum(counts)]),
-            np.concatenate([weights.indices for _, weights in self._sparse]),
-            np.concatenate([weights.values for _, weights in self._sparse]),
-        )
-        return joined.take(np.argsort(rows))
+        joined = Vectors.concatenate([Vectors(sparse=weights) for _, weights in self._sparse])
+        return joined.take(np.argsort(rows)).sparse

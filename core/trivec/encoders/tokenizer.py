@@ -99,15 +99,17 @@ class PackedTexts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenIds:
-    """The token ids of n texts, each with its first and its last special token.
+    """The token ids of n texts, or of n pairs of texts, with their special tokens.
 
     Args:
         rows: One int64 (tokens,) per text.
         truncated: The texts that were cut.
+        types: The token types of each row, or None if all are 0.
     """
 
     rows: list[Ids]
-    truncated: tuple[Truncation, ...]
+    truncated: tuple[Truncation, ...] = ()
+    types: list[Ids] | None = None
 
     def lengths(self) -> NDArray[np.int64]:
         """Return the number of tokens of each text, int64 (n,)."""
@@ -115,7 +117,11 @@ class TokenIds:
 
     def packed(self, rows: NDArray[np.int64]) -> PackedTexts:
         """Return the texts of these rows, laid end to end."""
-        return PackedTexts(*pack([self.rows[row] for row in rows.tolist()]))
+        taken = rows.tolist()
+        types = None if self.types is None else np.concatenate([self.types[row] for row in taken])
+        lengths = [len(self.rows[row]) for row in taken]
+        ids = np.concatenate([self.rows[row] for row in taken])
+        return PackedTexts(ids, np.concatenate([[0], np.cumsum(lengths)]), types)
 
     def report(self, on_truncate: OnTruncate | None) -> None:
         """Call `on_truncate` with the texts that were cut; without it, log one warning."""
@@ -133,16 +139,6 @@ class TokenIds:
             longest.tokens,
             longest.kept,
         )
-
-
-def pack(rows: Sequence[Ids]) -> tuple[Ids, Ids]:
-    """Return arrays laid end to end, and where each starts, int64 (rows + 1,).
-
-    >>> pack([np.array([0, 5, 2]), np.array([0, 2])])
-    (array([0, 5, 2, 0, 2]), array([0, 3, 5]))
-    """
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    return np.concatenate(rows), np.concatenate([[0], np.cumsum(lengths)])
 
 
 @contextmanager
