@@ -9,8 +9,6 @@ from typing import Any
 
 from trivec.document import Document
 
-__all__ = ["FIELDS", "DemoCollection", "Question", "load_collection"]
-
 FOLDER = Path(__file__).parent / "collection"
 
 FIELDS: dict[str, type] = {"lang": str, "topic": str, "year": int}

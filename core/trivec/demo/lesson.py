@@ -8,11 +8,9 @@ from trivec.encoders.protocol import Token
 from trivec.hit import Hit
 from trivec.insight.explanation import Explanation
 from trivec.insight.rendering.style import PART_NAMES
-from trivec.scores import Scores, Weights
+from trivec.scores import Weights
 from trivec.search import Mode
 from trivec.vectors import Vector
-
-__all__ = ["matches", "representations", "shares", "verdict"]
 
 SHOWN = 3  # tokens that a sentence names
 DEPTH = 10  # hits that the demo looks at
@@ -20,10 +18,6 @@ DEPTH = 10  # hits that the demo looks at
 
 def representations(vector: Vector, tokens: Sequence[Token]) -> list[str]:
     """Say what each of the three representations of a text is, with its numbers.
-
-    Args:
-        vector: The encoded text.
-        tokens: Its tokens, one for each ColBERT vector.
 
     Example:
         >>> from trivec.testing import HashEncoder
@@ -41,7 +35,7 @@ def representations(vector: Vector, tokens: Sequence[Token]) -> list[str]:
     if vector.sparse is not None:
         names = {token.id: token.text for token in tokens}
         heaviest = sorted(vector.sparse.items(), key=lambda item: -item[1])[:SHOWN]
-        words = ", ".join(f"{names.get(one, f'#{one}')} {weight:.2f}" for one, weight in heaviest)
+        words = ", ".join(f"{names.get(i, f'#{i}')} {weight:.2f}" for i, weight in heaviest)
         said.append(
             f"sparse: a weight for each of {len(vector.sparse)} tokens, for the exact words; the "
             f"heaviest: {words or 'none'}"
@@ -62,7 +56,9 @@ def shares(explanation: Explanation) -> str:
         >>> shares(explain("whale", "whale", HashEncoder(), weights=Weights(1, 0, 1)))
         '1.000 = 0.500 dense + 0.500 ColBERT'
     """
-    terms = " + ".join(f"{one.value:.3f} {PART_NAMES[one.part]}" for one in explanation.shares)
+    terms = " + ".join(
+        f"{share.value:.3f} {PART_NAMES[share.part]}" for share in explanation.shares
+    )
     return f"{explanation.score:.3f} = {terms}"
 
 
@@ -77,10 +73,10 @@ def matches(explanation: Explanation) -> list[str]:
     """
     shared = ", ".join(match.text for match in explanation.lexical[:SHOWN])
     pairs = []
-    for one in sorted(explanation.alignments, key=lambda one: -one.similarity):
-        ours, theirs = one.query_token, one.document_token
-        if ours and theirs and _readable(ours) and _readable(theirs):
-            pairs.append(f"{ours.text} → {theirs.text} {one.similarity:.2f}")
+    for match in sorted(explanation.alignments, key=lambda match: -match.similarity):
+        asked, answering = match.query_token, match.document_token
+        if asked and answering and _readable(asked) and _readable(answering):
+            pairs.append(f"{asked.text} → {answering.text} {match.similarity:.2f}")
     met = ", ".join(pairs[:SHOWN])
     return [f"shared tokens: {shared or 'none'}", f"tokens that met: {met or 'none'}"]
 
@@ -106,7 +102,7 @@ def verdict(
         weights: The weights that `hits` were ranked by.
 
     Example:
-        >>> from trivec import Document
+        >>> from trivec import Document, Scores
         >>> good = Hit(Document("good", ""), 0.48, Scores(0.80, 0.0, 0.30, 0.48))
         >>> other = Hit(Document("other", ""), 0.46, Scores(0.81, 0.0, 0.25, 0.46))
         >>> said = verdict({"dense": 2, "sparse": None, "hybrid": 1}, [good, other], {"good"})
@@ -116,21 +112,19 @@ def verdict(
         >>> second
         'What puts it before the next hit is ColBERT: +0.022 (dense -0.004, sparse +0.000)'
     """
-    modes: tuple[tuple[Mode, str], ...] = (
-        ("dense", "dense"), ("sparse", "sparse"), ("hybrid", "all three")
-    )  # fmt: skip
-    places = ", ".join(f"{_place(ranks.get(mode))} with {name}" for mode, name in modes)
+    modes: dict[Mode, str] = {"dense": "dense", "sparse": "sparse", "hybrid": "all three"}
+    places = ", ".join(f"{_rank(ranks.get(mode))} with {name}" for mode, name in modes.items())
     said = f"The answer is {places}"
-    others = [hit for hit in hits if hit.document.id not in answers]
-    ours = [hit for hit in hits if hit.document.id in answers]
-    if not others or not ours:
+    other = next((hit for hit in hits if hit.document.id not in answers), None)
+    answer = next((hit for hit in hits if hit.document.id in answers), None)
+    if other is None or answer is None:
         return said
     if hits[0].document.id in answers:
-        return f"{said}. What puts it before the next hit is {_lead(ours[0], others[0], weights)}"
-    return f"{said}. What puts the first hit before it is {_lead(others[0], ours[0], weights)}"
+        return f"{said}. What puts it before the next hit is {_lead(answer, other, weights)}"
+    return f"{said}. What puts the first hit before it is {_lead(other, answer, weights)}"
 
 
-def _place(rank: int | None) -> str:
+def _rank(rank: int | None) -> str:
     if rank is None:
         return f"not in the first {DEPTH}"
     return "first" if rank == 1 else f"at rank {rank}"
@@ -138,20 +132,12 @@ def _place(rank: int | None) -> str:
 
 def _lead(ahead: Hit, behind: Hit, weights: Weights) -> str:
     """Name the part that puts one hit before another, and say what the other two do."""
-    gains = _gains(ahead.scores, behind.scores, weights)
+    gains = {
+        PART_NAMES[part]: getattr(weights, part)
+        * ((getattr(ahead.scores, part) or 0.0) - (getattr(behind.scores, part) or 0.0))
+        / weights.total
+        for part in ("dense", "sparse", "colbert")
+    }
     most = max(gains, key=lambda part: gains[part])
     others = ", ".join(f"{part} {gain:+.3f}" for part, gain in gains.items() if part != most)
     return f"{most}: {gains[most]:+.3f} ({others})"
-
-
-def _gains(ahead: Scores, behind: Scores, weights: Weights) -> dict[str, float]:
-    """Return by how much each part puts one hybrid score above another."""
-    parts = (
-        ("dense", weights.dense, ahead.dense, behind.dense),
-        ("sparse", weights.sparse, ahead.sparse, behind.sparse),
-        ("colbert", weights.colbert, ahead.colbert, behind.colbert),
-    )
-    return {
-        PART_NAMES[name]: weight * ((one or 0.0) - (other or 0.0)) / weights.total
-        for name, weight, one, other in parts
-    }

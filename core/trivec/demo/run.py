@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from trivec.demo.collection import FIELDS, DemoCollection
-from trivec.document import Document
 from trivec.encoders.protocol import TextEncoder
 from trivec.ingestion.ingest import ingest
 from trivec.ingestion.report import IngestReport
 from trivec.insight.evaluation import Evaluation, evaluate
 from trivec.search import MODES
 from trivec.stores.store import Store
-
-__all__ = ["METRIC", "measure", "update"]
 
 METRIC = "nDCG@10"
 
@@ -25,10 +22,10 @@ def update(
         What was written, and how many documents were there already.
     """
     store.create(encoder.schema, fields=FIELDS, exist_ok=True)
-    there = {d.id: d for page in store.scan() for d in page.documents}
+    stored = {d.id: d for page in store.scan() for d in page.documents}
     wanted = {d.id: d for d in collection.documents}
-    store.delete(there.keys() - wanted.keys())
-    missing: list[Document] = [d for d in collection.documents if there.get(d.id) != d]
+    store.delete(stored.keys() - wanted.keys())
+    missing = [d for d in collection.documents if stored.get(d.id) != d]
     report = ingest(missing, encoder, store)
     return report, len(wanted) - len(missing)
 
@@ -36,5 +33,5 @@ def update(
 def measure(collection: DemoCollection, encoder: TextEncoder, store: Store) -> Evaluation:
     """Measure nDCG@10 of every mode on the questions, which are encoded once."""
     questions = {question.id: question.text for question in collection.questions}
-    qrels = {one: collection.qrels[one] for one in questions}
+    qrels = {question: collection.qrels[question] for question in questions}
     return evaluate(store, encoder, questions, qrels, modes=MODES, metrics=[METRIC], k=10)
