@@ -27,8 +27,7 @@ _MAY_BE_NULL = ("num_labels",)
 def number_problems(config: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each number of config.json that is out of range.
 
-    Args:
-        config: The content of the file. A missing number means transformers' default.
+    A missing number means transformers' default.
 
     Example:
         >>> number_problems({"num_hidden_layers": -1, "hidden_size": True})

@@ -269,19 +269,7 @@ class CachingEncoder:
 
     @contextmanager
     def _claimed(self, call: _Call, *, wait: bool) -> Iterator[None]:
-        """Claim the texts that a call has to encode, and release them however it ends."""
-        self._claim(call, wait)
-        try:
-            yield
-        finally:
-            with self._lock:
-                for text in call.missing:
-                    self._pending.pop((call.role, text), None)
-            if not call.encoded.done():
-                call.encoded.set_exception(_AbandonedError())
-
-    def _claim(self, call: _Call, wait: bool) -> None:
-        """Sort the texts into known, awaited, spooled and missing ones.
+        """Sort the texts of a call; claim those to encode, and release them however it ends.
 
         Without `wait`, a text that another call has not encoded yet counts as missing.
         """
@@ -300,6 +288,14 @@ class CachingEncoder:
                 else:
                     self._pending[key] = call.encoded, len(call.missing)
                     call.missing.append(text)
+        try:
+            yield
+        finally:
+            with self._lock:
+                for text in call.missing:
+                    self._pending.pop((call.role, text), None)
+            if not call.encoded.done():
+                call.encoded.set_exception(_AbandonedError())
 
     def _suffices(self, entry: _Entry, call: _Call) -> bool:
         """Return whether an entry holds ColBERT vectors, unless the call or encoder has none."""

@@ -49,14 +49,7 @@ class Columns:
         sparse: SparseRows | None,
         colbert: Sequence[Float],
     ) -> None:
-        """Write the vectors of some texts.
-
-        Args:
-            rows: Which texts, int64 (m,).
-            dense: float32 (m, dimension), or None.
-            sparse: m rows of lexical weights, or None.
-            colbert: m arrays of token vectors; none if ColBERT is off.
-        """
+        """Write the vectors of the texts `rows`; a part that is off is None or empty."""
         if self._dense is not None and dense is not None:
             self._dense[rows] = dense
         if self._sparse is not None and sparse is not None:

@@ -43,6 +43,7 @@ class Spool:
         max_bytes: The most bytes of the file; at most half of the free space on the disk is used.
 
     Example:
+        >>> import numpy as np
         >>> spool = Spool()
         >>> spool.put("whale", Vectors(dense=np.eye(1, 4)))
         >>> spool.get("whale").dense

@@ -187,12 +187,9 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, folder: Path, vocabulary: int, *, lower_case: bool = False) -> TextTokenizer:
-        """Load the tokenizer of a model folder, with its settings.
+        """Load the tokenizer of a model folder with a vocabulary of this size.
 
-        Args:
-            folder: The checkpoint.
-            vocabulary: The number of rows of the model's word embedding.
-            lower_case: Whether to convert texts to lower case before the tokenizer's own steps.
+        If `lower_case`, texts are converted to lower case before the tokenizer's own steps.
 
         Raises:
             CheckpointError: If it cannot be read or has a token that the model lacks.
@@ -279,11 +276,6 @@ class TextTokenizer:
 
         The first special token and its repetitions are left out, since they have no ColBERT
         vectors.
-
-        Args:
-            text: Any string.
-            max_length: The most tokens, with the special ones.
-            window: The `window` of `__call__`.
         """
         with _checkpoint_errors("reads no text"):
             encoding = self._tokenizer.encode(text, add_special_tokens=False)

@@ -39,12 +39,7 @@ class PairTokenizer:
     def __call__(
         self, questions: Sequence[str], documents: Sequence[str], max_length: int
     ) -> TokenIds:
-        """Return the ids and types of n pairs.
-
-        Args:
-            questions: n texts.
-            documents: n texts.
-            max_length: The most tokens of a pair, with the special ones.
+        """Return the ids and types of n pairs, cut to `max_length` tokens with the special ones.
 
         Raises:
             InvalidOptionError: If `max_length` leaves no room for a text.
