@@ -15,9 +15,8 @@ from trivec import Document, Encoder, ingest, open_store
 from trivec.encoders import CachingEncoder, placement
 from trivec.encoders.cpu import Processor, this_processor
 from trivec.encoders.linear import OneDnnLinear, PlainLinear, linear_for
-from trivec.encoders.measurement import Measurement
 from trivec.encoders.placement import place
-from trivec.encoders.precision import Choice, Precision, choose_precision
+from trivec.encoders.precision import Choice, Measurement, Precision, choose_precision
 from trivec.errors import InvalidOptionError, JournalError
 
 ARM = Processor("ARM 8", "", frozenset({"asimddp", "bf16"}))

@@ -14,6 +14,7 @@ Hugging Face class ``XLMRobertaModel``, which computes the same function.
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,50 +45,24 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class TensorEntry:
-    """One line of the tensor directory."""
-
-    elements: int
-    offset: int
-
-
-@dataclass(frozen=True)
 class E5S1File:
-    """A parsed file: its sizes, its directory and its bytes."""
+    """A parsed file: its sizes, its bytes, and the (elements, offset) of each tensor."""
 
     sizes: Sizes
-    directory: Mapping[str, TensorEntry]
+    directory: Mapping[str, tuple[int, int]]
     data: bytes
 
     def floats(self, name: str) -> NDArray[np.float32]:
-        """Return a float32 tensor as one flat array.
-
-        Args:
-            name: The tensor's name in the directory.
-
-        Raises:
-            CheckpointError: If the file has no such tensor.
-        """
-        entry = self._entry(name)
-        return np.frombuffer(self.data, "<f4", entry.elements, entry.offset)
+        """Return a float32 tensor as one flat array."""
+        return np.frombuffer(self.data, "<f4", *self._entry(name))
 
     def quantized(self, name: str, rows: int, columns: int) -> NDArray[np.float32]:
-        """Return a 4-bit tensor as a float32 matrix.
-
-        Args:
-            name: The tensor's name in the directory.
-            rows: Rows of the matrix.
-            columns: Columns of the matrix, a multiple of the block size.
-
-        Raises:
-            CheckpointError: If the file has no such tensor.
-        """
-        offset = self._entry(name).offset
+        """Return a 4-bit tensor as a float32 matrix; columns are a multiple of the block size."""
+        _, offset = self._entry(name)
         size = rows * columns // BLOCK_WEIGHTS * BLOCK_BYTES
-        blocks = np.frombuffer(self.data, np.uint8, size, offset)
-        return dequantize_q4(blocks, rows, columns)
+        return dequantize_q4(np.frombuffer(self.data, np.uint8, size, offset), rows, columns)
 
-    def _entry(self, name: str) -> TensorEntry:
+    def _entry(self, name: str) -> tuple[int, int]:
         if name not in self.directory:
             raise CheckpointError(f"the E5S1 file holds no tensor named {name!r}")
         return self.directory[name]
@@ -97,35 +72,18 @@ class _Cursor:
     """Reads little-endian values one after the other."""
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
+        self._data = data
         self.position = 0
 
-    def skip(self, size: int) -> None:
-        self.position += size
-
-    def integers(self, layout: str) -> tuple[int, ...]:
-        fields = struct.unpack_from("<" + layout, self.data, self.position)
-        self.position += struct.calcsize("<" + layout)
-        return tuple(int(field) for field in fields)
-
-    def integer(self, layout: str) -> int:
-        return self.integers(layout)[0]
-
-    def float32(self) -> float:
-        (value,) = struct.unpack_from("<f", self.data, self.position)
-        self.position += 4
-        return float(value)
-
-    def text(self, size: int) -> str:
-        self.position += size
-        return self.data[self.position - size : self.position].decode("ascii")
+    def read(self, layout: str) -> tuple[Any, ...]:
+        """Return the next values, whose types `layout` names as the module struct does."""
+        values = struct.unpack_from(f"<{layout}", self._data, self.position)
+        self.position += struct.calcsize(f"<{layout}")
+        return values
 
 
 def parse(data: bytes) -> E5S1File:
     """Parse a file of the format E5S1.
-
-    Args:
-        data: The whole file.
 
     Raises:
         CheckpointError: If the bytes are not such a file, or end too early.
@@ -140,48 +98,29 @@ def parse(data: bytes) -> E5S1File:
 
 def _parse(data: bytes) -> E5S1File:
     cursor = _Cursor(data)
-    cursor.skip(8)  # magic and version
-    hidden, layers, heads, feed_forward, vocabulary, positions, token_types = cursor.integers("7i")
-    epsilon = cursor.float32()
-    block = cursor.integer("i")
+    *_, epsilon, block, pieces = header = cursor.read("4sI7ifii")  # magic, version, sizes, ...
     if block != BLOCK_WEIGHTS:
         raise CheckpointError(f"expected blocks of {BLOCK_WEIGHTS} weights, found {block}")
-    pieces = cursor.integer("i")
-    _skip_tokenizer(cursor, pieces)
-    sizes = Sizes(
-        hidden, layers, heads, feed_forward, vocabulary, positions, token_types, epsilon, pieces
-    )
-    return E5S1File(sizes, _read_directory(cursor), data)
-
-
-def _skip_tokenizer(cursor: _Cursor, pieces: int) -> None:
-    cursor.skip(4 * 4)  # the ids of <s>, </s>, <pad>, <unk>
-    blob_size = cursor.integer("Q")
+    # The tokenizer: the ids of <s>, </s>, <pad> and <unk>, then its pieces and its normaliser.
+    *_, blob_size = cursor.read("4iQ")
     offsets_size, scores_size = 4 * (pieces + 1), 4 * pieces
-    cursor.skip(offsets_size + scores_size + blob_size)
-    _, normalizer_size = cursor.integers("iI")
-    cursor.skip(normalizer_size)
-
-
-def _read_directory(cursor: _Cursor) -> dict[str, TensorEntry]:
-    directory: dict[str, TensorEntry] = {}
-    for _ in range(cursor.integer("i")):
-        name = cursor.text(cursor.integer("H"))
-        _, elements, offset, _ = cursor.integers("BIQQ")  # element type, ..., size in bytes
-        directory[name] = TensorEntry(elements, offset)
-    return directory
+    cursor.position += offsets_size + scores_size + blob_size
+    _, normalizer_size = cursor.read("iI")
+    cursor.position += normalizer_size
+    directory: dict[str, tuple[int, int]] = {}
+    (tensors,) = cursor.read("i")
+    for _ in range(tensors):
+        (length,) = cursor.read("H")
+        name, _, elements, offset, _ = cursor.read(f"{length}sBIQQ")  # type, ..., size in bytes
+        directory[name.decode("ascii")] = elements, offset
+    return E5S1File(Sizes(*header[2:9], epsilon, pieces), directory, data)
 
 
 def dequantize_q4(blocks: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
-    """Turn 4-bit blocks into float32 weights.
+    """Turn the bytes of 4-bit blocks, row by row, into a matrix of float32 weights.
 
     A block of 18 bytes holds 32 weights: a float16 scale, then 16 bytes whose low halves are the
     first 16 weights and whose high halves are the last 16. A weight is ``(half - 8) * scale``.
-
-    Args:
-        blocks: The bytes of all blocks, row by row.
-        rows: Rows of the matrix.
-        columns: Columns of the matrix, a multiple of 32.
 
     Raises:
         CheckpointError: If the number of bytes does not fit the shape.
@@ -207,37 +146,21 @@ def dequantize_q4(blocks: NDArray[np.uint8], rows: int, columns: int) -> NDArray
 def xlm_roberta_weights(file: E5S1File) -> dict[str, NDArray[np.float16]]:
     """Return the weights of the network under the names of ``XLMRobertaModel``, in float16.
 
-    Args:
-        file: A parsed file.
-
     Raises:
         CheckpointError: If a tensor is missing.
     """
     sizes = file.sizes
-    weights = _embeddings(file)
-    for layer in range(sizes.layers):
-        weights.update(_layer(file, layer))
-    return weights
-
-
-def _embeddings(file: E5S1File) -> dict[str, NDArray[np.float16]]:
-    sizes = file.sizes
+    hidden, inner = sizes.hidden, sizes.feed_forward
     # The model's table has more rows than the tokenizer has pieces; the rest is never looked up.
-    words = file.quantized("emb.word", sizes.vocabulary, sizes.hidden)[: sizes.pieces]
-    positions = np.zeros((sizes.positions + POSITION_OFFSET, sizes.hidden), np.float32)
-    positions[POSITION_OFFSET:] = file.floats("emb.pos").reshape(sizes.positions, sizes.hidden)
-    token_type = file.floats("emb.type").reshape(sizes.token_types, sizes.hidden)[:1]
-    return {
+    words = file.quantized("emb.word", sizes.vocabulary, hidden)[: sizes.pieces]
+    positions = np.zeros((sizes.positions + POSITION_OFFSET, hidden), np.float16)
+    positions[POSITION_OFFSET:] = file.floats("emb.pos").reshape(sizes.positions, hidden)
+    token_type = file.floats("emb.type").reshape(sizes.token_types, hidden)[:1]
+    weights = {
         "embeddings.word_embeddings.weight": words.astype(np.float16),
-        "embeddings.position_embeddings.weight": positions.astype(np.float16),
+        "embeddings.position_embeddings.weight": positions,
         "embeddings.token_type_embeddings.weight": token_type.astype(np.float16),
-        "embeddings.LayerNorm.weight": file.floats("emb.ln.w").astype(np.float16),
-        "embeddings.LayerNorm.bias": file.floats("emb.ln.b").astype(np.float16),
     }
-
-
-def _layer(file: E5S1File, layer: int) -> dict[str, NDArray[np.float16]]:
-    hidden, inner = file.sizes.hidden, file.sizes.feed_forward
     matrices = {
         "attention.self.query": ("q", hidden, hidden),
         "attention.self.key": ("k", hidden, hidden),
@@ -246,15 +169,14 @@ def _layer(file: E5S1File, layer: int) -> dict[str, NDArray[np.float16]]:
         "intermediate.dense": ("fi", inner, hidden),
         "output.dense": ("fo", hidden, inner),
     }
-    norms = {"attention.output.LayerNorm": "aln", "output.LayerNorm": "oln"}
-    target, source = f"encoder.layer.{layer}", f"l{layer}"
-    weights: dict[str, NDArray[np.float16]] = {}
-    for name, (short, rows, columns) in matrices.items():
-        matrix = file.quantized(f"{source}.{short}.w", rows, columns)
-        weights[f"{target}.{name}.weight"] = matrix.astype(np.float16)
-        weights[f"{target}.{name}.bias"] = file.floats(f"{source}.{short}.b").astype(np.float16)
-    for name, short in norms.items():
-        scale, shift = file.floats(f"{source}.{short}.w"), file.floats(f"{source}.{short}.b")
-        weights[f"{target}.{name}.weight"] = scale.astype(np.float16)
-        weights[f"{target}.{name}.bias"] = shift.astype(np.float16)
-    return weights
+    vectors = {"embeddings.LayerNorm.weight": "emb.ln.w", "embeddings.LayerNorm.bias": "emb.ln.b"}
+    for layer in range(sizes.layers):
+        target, source = f"encoder.layer.{layer}", f"l{layer}"
+        for name, (short, rows, columns) in matrices.items():
+            matrix = file.quantized(f"{source}.{short}.w", rows, columns)
+            weights[f"{target}.{name}.weight"] = matrix.astype(np.float16)
+            vectors[f"{target}.{name}.bias"] = f"{source}.{short}.b"
+        for name, short in (("attention.output.LayerNorm", "aln"), ("output.LayerNorm", "oln")):
+            vectors[f"{target}.{name}.weight"] = f"{source}.{short}.w"
+            vectors[f"{target}.{name}.bias"] = f"{source}.{short}.b"
+    return weights | {name: file.floats(key).astype(np.float16) for name, key in vectors.items()}

@@ -8,7 +8,7 @@ from trivec.encoders.protocol import Token
 from trivec.hit import Hit
 from trivec.insight.explanation import Explanation
 from trivec.insight.rendering.style import PART_NAMES
-from trivec.scores import Scores, Weights
+from trivec.scores import Weights
 from trivec.search import Mode
 from trivec.vectors import Vector
 
@@ -18,10 +18,6 @@ DEPTH = 10  # hits that the demo looks at
 
 def representations(vector: Vector, tokens: Sequence[Token]) -> list[str]:
     """Describe the three representations of a text, with their numbers.
-
-    Args:
-        vector: The encoded text.
-        tokens: Its tokens, one for each ColBERT vector.
 
     Example:
         >>> from trivec.testing import HashEncoder
@@ -104,7 +100,7 @@ def verdict(
         weights: The weights that `hits` were ranked by.
 
     Example:
-        >>> from trivec import Document
+        >>> from trivec import Document, Scores
         >>> good = Hit(Document("good", ""), 0.48, Scores(0.80, 0.0, 0.30, 0.48))
         >>> other = Hit(Document("other", ""), 0.46, Scores(0.81, 0.0, 0.25, 0.46))
         >>> text = verdict({"dense": 2, "sparse": None, "hybrid": 1}, [good, other], {"good"})
@@ -114,18 +110,18 @@ def verdict(
         >>> second
         'What puts it before the next hit is ColBERT: +0.022 (dense -0.004, sparse +0.000)'
     """
-    modes: tuple[tuple[Mode, str], ...] = (
-        ("dense", "dense"), ("sparse", "sparse"), ("hybrid", "all three")
-    )  # fmt: skip
-    by_mode = ", ".join(f"{_rank_text(ranks.get(mode))} with {name}" for mode, name in modes)
+    modes: dict[Mode, str] = {"dense": "dense", "sparse": "sparse", "hybrid": "all three"}
+    by_mode = ", ".join(
+        f"{_rank_text(ranks.get(mode))} with {name}" for mode, name in modes.items()
+    )
     text = f"The answer is {by_mode}"
-    others = [hit for hit in hits if hit.document.id not in answers]
-    right = [hit for hit in hits if hit.document.id in answers]
-    if not others or not right:
+    other = next((hit for hit in hits if hit.document.id not in answers), None)
+    answer = next((hit for hit in hits if hit.document.id in answers), None)
+    if other is None or answer is None:
         return text
     if hits[0].document.id in answers:
-        return f"{text}. What puts it before the next hit is {_lead(right[0], others[0], weights)}"
-    return f"{text}. What puts the first hit before it is {_lead(others[0], right[0], weights)}"
+        return f"{text}. What puts it before the next hit is {_lead(answer, other, weights)}"
+    return f"{text}. What puts the first hit before it is {_lead(other, answer, weights)}"
 
 
 def _rank_text(rank: int | None) -> str:
@@ -135,21 +131,13 @@ def _rank_text(rank: int | None) -> str:
 
 
 def _lead(ahead: Hit, behind: Hit, weights: Weights) -> str:
-    """Name the part that puts one hit before another, with the gains of all parts."""
-    gains = _gains(ahead.scores, behind.scores, weights)
+    """Name the part that puts one hit before another, and say what the other two do."""
+    gains = {
+        PART_NAMES[part]: getattr(weights, part)
+        * ((getattr(ahead.scores, part) or 0.0) - (getattr(behind.scores, part) or 0.0))
+        / weights.total
+        for part in ("dense", "sparse", "colbert")
+    }
     most = max(gains, key=lambda part: gains[part])
     others = ", ".join(f"{part} {gain:+.3f}" for part, gain in gains.items() if part != most)
     return f"{most}: {gains[most]:+.3f} ({others})"
-
-
-def _gains(ahead: Scores, behind: Scores, weights: Weights) -> dict[str, float]:
-    """Return how much each part contributes to the difference of two hybrid scores."""
-    parts = (
-        ("dense", weights.dense, ahead.dense, behind.dense),
-        ("sparse", weights.sparse, ahead.sparse, behind.sparse),
-        ("colbert", weights.colbert, ahead.colbert, behind.colbert),
-    )
-    return {
-        PART_NAMES[name]: weight * ((higher or 0.0) - (lower or 0.0)) / weights.total
-        for name, weight, higher, lower in parts
-    }

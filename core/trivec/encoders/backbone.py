@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from trivec.encoders.tokenizer import PackedTexts
 _QUERY_BLOCK, _ALIGNED = 32, 16
 
 LinearMaker = Callable[[Tensor, Tensor], Linear]
+# Query, key, value, the bounds of the queries and keys, and the longest query and key.
+_PackedAttention = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, int, int], Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,20 +163,6 @@ class Backbone:
             return result
 
         return by_length
-
-
-class _PackedAttention(Protocol):
-    def __call__(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        query_bounds: Tensor,
-        key_bounds: Tensor,
-        longest_query: int,
-        longest_key: int,
-        /,
-    ) -> Tensor: ...
 
 
 def _packed_attention(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -16,6 +14,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trivec.encoders.processes import after_fork
 
 # The states of a batch should stay in the processor's caches: 512 to 2,048 tokens are equally fast
 # on a CPU. A GPU needs more tokens to be busy.
@@ -123,29 +123,24 @@ class Batcher(Generic[Key, Item, Result]):
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            if len(batch) == 1 or not self._run_together(batch):
-                for call in batch:
-                    self._run_alone(call)
+            self._answer(batch)
 
-    def _run_together(self, batch: Sequence[_Call[Key, Item, Result]]) -> bool:
-        """Run the calls of a batch as one; if that fails, set no result and return False."""
+    def _answer(self, batch: Sequence[_Call[Key, Item, Result]]) -> None:
+        """Set the results of calls that are computed as one; if that fails, one by one."""
         try:
             result = self._compute(batch[0].key, [item for call in batch for item in call.items])
             stops = list(accumulate(len(call.items) for call in batch))
-            parts = [self._part(result, *bounds) for bounds in pairwise([0, *stops])]
-        except BaseException:
-            return False
-        for call, part in zip(batch, parts, strict=True):
-            call.future.set_result(part)
-        return True
-
-    def _run_alone(self, call: _Call[Key, Item, Result]) -> None:
-        try:
-            result = self._compute(call.key, call.items)
+            bounds = pairwise([0, *stops])
+            parts = [result] if len(batch) == 1 else [self._part(result, *b) for b in bounds]
         except BaseException as error:
-            call.future.set_exception(error)
+            if len(batch) == 1:
+                batch[0].future.set_exception(error)
+            else:
+                for call in batch:
+                    self._answer([call])
         else:
-            call.future.set_result(result)
+            for call, part in zip(batch, parts, strict=True):
+                call.future.set_result(part)
 
     def _next_batch(self) -> list[_Call[Key, Item, Result]]:
         """Take the oldest call and those that fit it; return no calls if none wait."""
@@ -168,11 +163,8 @@ class Batcher(Generic[Key, Item, Result]):
 _batchers: weakref.WeakSet[Batcher[Any, Any, Any]] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
-    """Give every batcher a thread of this process: a fork copies the memory, not the threads."""
+@after_fork
+def _start_all() -> None:
+    """Give every batcher a thread of this process."""
     for batcher in _batchers:
         batcher._start()
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork)

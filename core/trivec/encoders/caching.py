@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import threading
 import weakref
 from collections import OrderedDict
@@ -12,15 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
+from trivec.encoders.processes import after_fork
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.spool import SPOOL_BYTES, Spool
 from trivec.encoders.tokenizer import check_texts
 from trivec.errors import InvalidOptionError
-from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors
 
@@ -196,7 +195,8 @@ class CachingEncoder:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _empty, (self._encoder, self._max_bytes, self._spool_bytes)
+        options = {"max_bytes": self._max_bytes, "spool_bytes": self._spool_bytes}
+        return partial(CachingEncoder, **options), (self._encoder,)
 
     def encode_documents(self, texts: Sequence[str], **options: Unpack[CachingOptions]) -> Vectors:
         """Encode texts to be stored.
@@ -234,11 +234,9 @@ class CachingEncoder:
         # Waiting would block this thread's event loop, which the other call may need to finish.
         with self._claimed(call, wait=not _runs_event_loop()):
             if call.missing or not call.texts:
-                encoder = self._encoder
-                if call.role == "documents":
-                    fresh = encoder.encode_documents(call.missing)
-                else:
-                    fresh = encoder.encode_queries(call.missing)
+                documents, encoder = call.role == "documents", self._encoder
+                encode = encoder.encode_documents if documents else encoder.encode_queries
+                fresh = encode(call.missing)
                 call.encoded.set_result(fresh)
             self._remember(call, fresh)
         for text, (encoded, row) in call.awaited.items():
@@ -254,11 +252,9 @@ class CachingEncoder:
         fresh = None
         with self._claimed(call, wait=True):
             if call.missing or not call.texts:
-                encoder = self._encoder
-                if call.role == "documents":
-                    fresh = await encoder.aencode_documents(call.missing)
-                else:
-                    fresh = await encoder.aencode_queries(call.missing)
+                documents, encoder = call.role == "documents", self._encoder
+                encode = encoder.aencode_documents if documents else encoder.aencode_queries
+                fresh = await encode(call.missing)
                 call.encoded.set_result(fresh)
             # Copying rows of many token vectors would block the event loop for too long.
             await asyncio.to_thread(self._remember, call, fresh)
@@ -273,19 +269,7 @@ class CachingEncoder:
 
     @contextmanager
     def _claimed(self, call: _Call, *, wait: bool) -> Iterator[None]:
-        """Claim the texts that a call has to encode, and release them however it ends."""
-        self._claim(call, wait)
-        try:
-            yield
-        finally:
-            with self._lock:
-                for text in call.missing:
-                    self._pending.pop((call.role, text), None)
-            if not call.encoded.done():
-                call.encoded.set_exception(_AbandonedError())
-
-    def _claim(self, call: _Call, wait: bool) -> None:
-        """Sort the texts into known, awaited, spooled and missing ones.
+        """Sort the texts of a call; claim those to encode, and release them however it ends.
 
         Without `wait`, a text that another call has not encoded yet counts as missing.
         """
@@ -304,6 +288,14 @@ class CachingEncoder:
                 else:
                     self._pending[key] = call.encoded, len(call.missing)
                     call.missing.append(text)
+        try:
+            yield
+        finally:
+            with self._lock:
+                for text in call.missing:
+                    self._pending.pop((call.role, text), None)
+            if not call.encoded.done():
+                call.encoded.set_exception(_AbandonedError())
 
     def _suffices(self, entry: _Entry, call: _Call) -> bool:
         """Return whether an entry holds ColBERT vectors, unless the call or encoder has none."""
@@ -317,7 +309,9 @@ class CachingEncoder:
             sizes = (wanted.row_bytes() + _ENTRY_BYTES).tolist()
             for row, text in enumerate(call.missing):
                 if sizes[row] <= self._max_bytes or call.for_store:
-                    entry = _Entry(_copy(wanted.take([row])), sizes[row], call.for_store)
+                    # A copy, which does not keep its batch alive.
+                    vectors = Vectors.concatenate([wanted.take([row])])
+                    entry = _Entry(vectors, sizes[row], call.for_store)
                     entries.append(((call.role, text), entry))
         surplus: list[tuple[Key, Vectors]] = []
         with self._lock:
@@ -364,24 +358,11 @@ def _runs_event_loop() -> bool:
     return True
 
 
-def _copy(vectors: Vectors) -> Vectors:
-    """Copy the rows into new arrays, so that they do not keep their batch alive."""
-    sparse, colbert = vectors.sparse, vectors.colbert
-    return Vectors(
-        dense=None if vectors.dense is None else vectors.dense.copy(),
-        sparse=sparse and SparseRows(sparse.indptr, sparse.indices.copy(), sparse.values.copy()),
-        colbert=colbert and TokenRows(colbert.indptr, colbert.values.copy()),
-    )
-
-
-def _empty(encoder: TextEncoder, max_bytes: int, spool_bytes: int) -> CachingEncoder:
-    return CachingEncoder(encoder, max_bytes=max_bytes, spool_bytes=spool_bytes)
-
-
 _caches: weakref.WeakSet[CachingEncoder] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
+@after_fork
+def _reset_all() -> None:
     """Reset locks and pending texts: a fork copies no thread that would release or encode them."""
     CachingEncoder._sharing = threading.Lock()
     for cache in _caches:
@@ -390,7 +371,3 @@ def _after_fork() -> None:
         # The parent process uses the old file and its position too.
         cache._spool = Spool(cache._spool_bytes)
         cache._bytes = sum(entry.size for entry in cache._rows.values())
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork)

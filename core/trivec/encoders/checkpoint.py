@@ -45,25 +45,6 @@ _OTHER_MODELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Classifier:
-    """The layers of a reranker on the first token's state, named as in its files.
-
-    Args:
-        dense: hidden → hidden.
-        output: hidden → 1.
-    """
-
-    dense: str
-    output: str
-
-    @property
-    def tensors(self) -> list[str]:
-        """The names of both layers' weights and biases."""
-        layers = (self.dense, self.output)
-        return [f"{layer}.{part}" for layer in layers for part in ("weight", "bias")]
-
-
-@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A checked model folder.
 
@@ -76,7 +57,8 @@ class Checkpoint:
         settings: How the model is to be used.
         sparse: Weight (1, hidden) and bias (1,), or None.
         colbert: Weight (dimension, hidden) and bias (dimension,), or None.
-        classifier: The layers of a reranker, or None for an encoder.
+        classifier: A reranker's weight (hidden, hidden), bias, weight (1, hidden) and bias, for
+            the first token's state; empty for an encoder.
     """
 
     folder: Path
@@ -87,7 +69,7 @@ class Checkpoint:
     settings: Settings
     sparse: Layer | None
     colbert: Layer | None
-    classifier: Classifier | None
+    classifier: list[Tensor]
 
     @property
     def query_instruction(self) -> str:
@@ -112,11 +94,6 @@ class Checkpoint:
         """Read a tensor of the backbone, named as in an `XLMRobertaModel`."""
         return self.tensors.read(self.prefix + name)
 
-    def layer(self, name: str) -> Layer:
-        """Read the float32 weight and bias of a layer, named as in the files."""
-        weight, bias = (self.tensors.read(f"{name}.{part}") for part in ("weight", "bias"))
-        return weight.float(), bias.float()
-
 
 def open_checkpoint(
     folder: Path,
@@ -125,13 +102,9 @@ def open_checkpoint(
     purpose: Purpose = "encoder",
     instructed: bool = False,
 ) -> Checkpoint:
-    """Check all files of a folder and read the small ones.
+    """Check all files of a folder that `fetch` returned, and read the small ones.
 
-    Args:
-        folder: The folder that `fetch` returned.
-        model: The model as the user gave it, for its name.
-        purpose: What the model is loaded as.
-        instructed: Whether the user gives the instructions for questions and documents.
+    `model` is what the user gave; if `instructed`, the user gives both instructions too.
 
     Raises:
         CheckpointError: If anything is missing or wrong, or would be ignored; the message lists
@@ -147,7 +120,8 @@ def open_checkpoint(
     tensors = open_weights(folder)
     problems += [*tensors.problems, *adapter_problems(folder)]
     prefix = _prefix(tensors)
-    sparse = colbert = classifier = None
+    sparse = colbert = None
+    classifier: tuple[str, ...] = ()
     if architecture is not None:
         heads = HeadReader(folder, tensors, architecture.hidden, problems)
         if purpose == "encoder":
@@ -155,15 +129,15 @@ def open_checkpoint(
             colbert = heads.read("colbert_linear", None)
         elif not tensors.problems:
             classifier = _classifier(tensors, prefix, architecture.hidden, problems)
-        if not tensors.problems and (purpose == "encoder" or classifier is not None):
+        if not tensors.problems and (purpose == "encoder" or classifier):
             backbone = {prefix + name: shape for name, shape in architecture.shapes().items()}
-            used = {*backbone, *heads.names, *(classifier.tensors if classifier else ())}
+            used = {*backbone, *heads.names, *classifier}
             unmerged = unmerged_problems(tensors.shapes)
             problems += unmerged or [
                 *_shape_problems(backbone, tensors),
                 *tensor_problems(tensors.shapes, used, purpose=purpose),
             ]
-        if purpose == "encoder" or classifier is not None:
+        if purpose == "encoder" or classifier:
             problems += file_problems(folder, tensors.files | heads.files)
     if problems or architecture is None:
         if not tensors.shapes:
@@ -181,7 +155,7 @@ def open_checkpoint(
         settings=settings,
         sparse=sparse,
         colbert=colbert,
-        classifier=classifier,
+        classifier=[tensors.read(name).float() for name in classifier],
     )
 
 
@@ -238,22 +212,23 @@ def _prefix(tensors: TensorFiles) -> str:
 
 def _classifier(
     tensors: TensorFiles, prefix: str, hidden: int, problems: list[str]
-) -> Classifier | None:
+) -> tuple[str, ...]:
+    """Return the names of a reranker's weight and bias hidden → hidden, then those hidden → 1."""
     outside = re.sub(r"(?:bert|roberta)\.$", "", prefix)
-    layouts = (
-        Classifier(f"{outside}classifier.dense", f"{outside}classifier.out_proj"),  # XLM-RoBERTa
-        Classifier(f"{prefix}pooler.dense", f"{outside}classifier"),  # BERT
-    )
-    for layout in layouts:
-        shapes = [tensors.shapes.get(name) for name in layout.tensors]
+    for dense, output in (
+        (f"{outside}classifier.dense", f"{outside}classifier.out_proj"),  # XLM-RoBERTa
+        (f"{prefix}pooler.dense", f"{outside}classifier"),  # BERT
+    ):
+        names = (f"{dense}.weight", f"{dense}.bias", f"{output}.weight", f"{output}.bias")
+        shapes = [tensors.shapes.get(name) for name in names]
         if shapes == [(hidden, hidden), (hidden,), (1, hidden), (1,)]:
-            return layout
+            return names
     heads = {n: s for n, s in tensors.shapes.items() if n.startswith(f"{outside}classifier")}
     problems.append(
         f"it is no reranker: it holds {heads or 'no classifier'}, expected a classifier with the "
         f"output (1, {hidden}){'' if heads else '; encoders are loaded with Encoder.load'}"
     )
-    return None
+    return ()
 
 
 def _shape_problems(expected: Mapping[str, tuple[int, ...]], tensors: TensorFiles) -> list[str]:

@@ -49,14 +49,7 @@ class Columns:
         sparse: SparseRows | None,
         colbert: Sequence[Float],
     ) -> None:
-        """Write the vectors of some texts.
-
-        Args:
-            rows: Which texts, int64 (m,).
-            dense: float32 (m, dimension), or None.
-            sparse: m rows of lexical weights, or None.
-            colbert: m arrays of token vectors; none if ColBERT is off.
-        """
+        """Write the vectors of the texts `rows`; a part that is off is None or empty."""
         if self._dense is not None and dense is not None:
             self._dense[rows] = dense
         if self._sparse is not None and sparse is not None:
@@ -79,10 +72,5 @@ class Columns:
         if not self._sparse:
             return SparseRows.from_dicts([])
         rows = np.concatenate([rows for rows, _ in self._sparse])
-        counts = np.concatenate([np.diff(weights.indptr) for _, weights in self._sparse])
-        joined = SparseRows(
-            np.concatenate([[0], np.cumsum(counts)]),
-            np.concatenate([weights.indices for _, weights in self._sparse]),
-            np.concatenate([weights.values for _, weights in self._sparse]),
-        )
-        return joined.take(np.argsort(rows))
+        joined = Vectors.concatenate([Vectors(sparse=weights) for _, weights in self._sparse])
+        return joined.take(np.argsort(rows)).sparse

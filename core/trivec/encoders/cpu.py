@@ -1,4 +1,4 @@
-"""The processor of this machine: its name, its instruction sets, and its benchmarks."""
+"""The processor of this machine: its name, its instruction sets, and its speed with bfloat16."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ _NAMES = (
     *("vendor_id", "cpu family", "model", "model name"),
     *("CPU implementer", "CPU architecture", "CPU variant", "CPU part"),
 )
+# By vendor, for processors with avx512_bf16 and without amx_bf16; from docs/benchmarks.md. The
+# flag alone does not decide.
+_BFLOAT16_SPEEDUPS = {"AuthenticAMD": 1.8, "GenuineIntel": 0.7}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,34 +78,7 @@ def this_processor() -> Processor:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Bfloat16Benchmark:
-    """The measured speed of the encoder with bfloat16 on one family of processors.
-
-    Args:
-        vendor: The vendor of the processors.
-        has: An instruction set that they have.
-        lacks: An instruction set that they lack.
-        speedup: The speed with bfloat16, divided by that with float32.
-    """
-
-    vendor: str
-    has: str
-    lacks: str
-    speedup: float
-
-
-# From docs/benchmarks.md. The flag alone does not decide.
-_BENCHMARKS = (
-    Bfloat16Benchmark("AuthenticAMD", has="avx512_bf16", lacks="amx_bf16", speedup=1.8),
-    Bfloat16Benchmark("GenuineIntel", has="avx512_bf16", lacks="amx_bf16", speedup=0.7),
-)
-
-
-def bfloat16_benchmark(processor: Processor) -> Bfloat16Benchmark | None:
-    """Return the benchmark that covers a processor, or None."""
-    for benchmark in _BENCHMARKS:
-        flags = benchmark.has in processor.flags and benchmark.lacks not in processor.flags
-        if benchmark.vendor == processor.vendor and flags:
-            return benchmark
-    return None
+def bfloat16_speedup(processor: Processor) -> float | None:
+    """Return the speed with bfloat16, divided by that with float32, if it was benchmarked."""
+    covered = "avx512_bf16" in processor.flags and "amx_bf16" not in processor.flags
+    return _BFLOAT16_SPEEDUPS.get(processor.vendor) if covered else None

@@ -85,14 +85,7 @@ def _pickle_flaw(path: Path, head: bytes) -> str | None:
 
 
 def read_json(folder: Path, name: str, problems: list[str], expected: type[Any] = dict) -> Any:  # noqa: ANN401
-    """Return the value in a JSON file, or None if the file is missing or invalid.
-
-    Args:
-        folder: The model's folder.
-        name: The file's path in it.
-        problems: A sentence is appended if the file is invalid.
-        expected: The type that the value must have, dict or list.
-    """
+    """Return the dict (or list) in a JSON file; None if it is missing or, a problem, invalid."""
     path = folder / name
     if not os.path.isfile(path):  # unlike Path.is_file, never raises
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trivec.encoders.tensors import TensorFiles, read_tensors
+from trivec.encoders.tensors import TensorFiles
 
 Layer = tuple[Tensor, Tensor]
 
@@ -52,10 +51,18 @@ class HeadReader:
             The layer, or None if the checkpoint has no valid one.
         """
         layers: dict[str, Layer] = {}
-        for source, state in self._sources(name):
-            layer = self._layer(source, state, outputs)
-            if layer is not None:
-                layers[source] = layer
+        for suffix in _SUFFIXES:
+            file = f"{name}{suffix}"
+            if (self.folder / file).is_file():
+                self.files.add(file)
+                tensors = TensorFiles(self.folder, [file])
+                self.problems += tensors.problems
+                if not tensors.problems:
+                    layers |= self._layer(file, tensors, tensors.shapes, outputs)
+        names = [n for n in self.tensors.shapes if f".{n}".rpartition(".")[0].endswith(f".{name}")]
+        if names:
+            self.names |= set(names)
+            layers |= self._layer(f"{name} among the weights", self.tensors, names, outputs)
         heads = list(layers.values())
         if any(not _equal(heads[0], head) for head in heads[1:]):
             self.problems.append(
@@ -63,32 +70,15 @@ class HeadReader:
             )
         return heads[0] if heads else None
 
-    def _sources(self, name: str) -> Iterable[tuple[str, dict[str, Tensor]]]:
-        for path in (self.folder / f"{name}{suffix}" for suffix in _SUFFIXES):
-            if path.is_file():
-                self.files.add(path.name)
-                problems: list[str] = []
-                state = read_tensors(path, problems)
-                self.problems += problems
-                if not problems:
-                    yield path.name, _without_prefix(state)
-        shapes = self.tensors.shapes
-        names = [n for n in shapes if f".{n}".rpartition(".")[0].endswith(f".{name}")]
-        if names:
-            self.names |= set(names)
-            if integers := [n for n in names if not self.tensors.is_float(n)]:
-                self.problems.append(f"{integers[0]} among the weights is not floating point")
-                return
-            if large := [n for n in names if math.prod(shapes[n]) > _MAX_NUMBERS]:
-                self.problems.append(
-                    f"{large[0]} among the weights has shape {shapes[large[0]]}, which no head has"
-                )
-                return
-            state = {n: self.tensors.read(n) for n in names}
-            yield f"{name} among the weights", _without_prefix(state)
-
-    def _layer(self, source: str, state: dict[str, Tensor], outputs: int | None) -> Layer | None:
-        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    def _layer(
+        self, source: str, tensors: TensorFiles, names: Iterable[str], outputs: int | None
+    ) -> dict[str, Layer]:
+        """Return the layer that some tensors make, under its source; nothing if it is invalid."""
+        names = list(names)
+        full = {name.rpartition(".")[2]: name for name in names}
+        if len(full) < len(names):  # two tensors of the same name under different prefixes
+            full = {name: name for name in names}
+        shapes = {tensor: tensors.shapes[name] for tensor, name in full.items()}
         rows = outputs or (shapes.get("weight") or (0,))[0]
         expected = {"weight": (rows, self.hidden), "bias": (rows,)}
         if not 1 <= rows * self.hidden <= _MAX_NUMBERS or shapes != expected:
@@ -97,18 +87,12 @@ class HeadReader:
                 f"{source} holds {shapes}, expected weight ({first}, {self.hidden}) "
                 f"and bias ({first},)"
             )
-            return None
-        if not all(tensor.is_floating_point() for tensor in state.values()):
-            dtypes = sorted({str(tensor.dtype) for tensor in state.values()})
-            self.problems.append(f"{source} holds {' and '.join(dtypes)}, expected floating point")
-            return None
-        return state["weight"].float(), state["bias"].float()
-
-
-def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors named by the last component of their names, if these are unique."""
-    short = {name.rpartition(".")[2]: tensor for name, tensor in state.items()}
-    return short if len(short) == len(state) else state
+        elif integers := [name for name in full.values() if not tensors.is_float(name)]:
+            self.problems.append(f"{source}: {integers[0]} is quantised; save it as floating point")
+        else:
+            weight, bias = (tensors.read(full[tensor]).float() for tensor in ("weight", "bias"))
+            return {source: (weight, bias)}
+        return {}
 
 
 def _equal(first: Layer, second: Layer) -> bool:

@@ -36,11 +36,7 @@ def fetch(
 ) -> Path:
     """Return the folder of a model, downloaded from the hub if it is not local.
 
-    Args:
-        model: A folder, or the name of a model on the hub.
-        revision: Branch, tag or commit on the hub.
-        cache_dir: Where the hub's files are kept; the hub's default if None.
-        local_only: Whether to use the cache without asking the hub.
+    The options are those of `Encoder.load`.
 
     Raises:
         CheckpointError: If it is no folder and the hub has no such model, or cannot be reached.

@@ -78,12 +78,7 @@ def unmerged_problems(names: Iterable[str]) -> list[str]:
 
 
 def file_problems(folder: Path, read: Collection[str]) -> list[str]:
-    """Return a problem for each file of tensors that is not read; log unknown setting files.
-
-    Args:
-        folder: The model's folder.
-        read: The names of the files that are read.
-    """
+    """Return a problem for each file of tensors that is not read; log unknown setting files."""
     problems = []
     for path in sorted(folder.iterdir()):
         name = path.name
@@ -104,13 +99,7 @@ def file_problems(folder: Path, read: Collection[str]) -> list[str]:
 
 
 def tensor_problems(names: Iterable[str], used: Collection[str], *, purpose: Purpose) -> list[str]:
-    """Return a problem for the tensors of the weights that are not read.
-
-    Args:
-        names: The names of all tensors in the weight files.
-        used: The names of the tensors that are read.
-        purpose: What the model is loaded as.
-    """
+    """Return a problem for the tensors of the weights that are not used."""
     rest = sorted(set(names) - set(used))
     harmless = [name for name in rest if _HARMLESS_TENSORS.search(name)]
     if harmless:

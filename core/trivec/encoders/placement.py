@@ -12,8 +12,7 @@ from trivec.encoders.batching import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS
 from trivec.encoders.checkpoint import Checkpoint
 from trivec.encoders.cpu import this_processor
 from trivec.encoders.linear import BlockwiseLinear, Linear, linear_for, measure_rates
-from trivec.encoders.measurement import Measurement
-from trivec.encoders.precision import Precision, choose_precision
+from trivec.encoders.precision import Measurement, Precision, choose_precision
 from trivec.errors import InvalidOptionError
 from trivec.folders import cache_folder
 
@@ -57,11 +56,7 @@ class Placement:
 
 
 def place(device: str, precision: str) -> Placement:
-    """Decide where and in which precision a model runs.
-
-    Args:
-        device: "auto", or a device of `torch.device`.
-        precision: "auto", or the name of a `Precision`.
+    """Decide where and in which precision a model runs; both may be "auto".
 
     Raises:
         InvalidOptionError: If the device or the precision does not exist here.

@@ -8,34 +8,23 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Model = TypeVar("Model", bound="Reloadable")
+
+# The thread with which a forked process starts, and the executor that computes for it.
+_forked_thread: tuple[int, ThreadPoolExecutor] | None = None
 
 
-class _Loaded(Protocol):
-    device: str
-    precision: Any
-
-    _arguments: Mapping[str, Any] | None
-
-
-Model = TypeVar("Model", bound=_Loaded)
-
-
-@dataclass(frozen=True, slots=True)
-class _ForkedThread:
-    """The thread with which a forked process starts, and the executor that computes for it."""
-
-    ident: int
-    executor: ThreadPoolExecutor
-
-
-_forked_thread: _ForkedThread | None = None
+def after_fork(reset: Callable[[], None]) -> Callable[[], None]:
+    """Call a function in each forked process: a fork copies the memory, not the threads."""
+    if sys.platform != "win32":
+        os.register_at_fork(after_in_child=reset)
+    return reset
 
 
 def survives_fork(compute: Callable[P, R]) -> Callable[P, R]:
@@ -55,21 +44,18 @@ def survives_fork(compute: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(compute)
     def computing(*args: P.args, **kwargs: P.kwargs) -> R:
-        if _forked_thread is None or _forked_thread.ident != threading.get_ident():
+        if _forked_thread is None or _forked_thread[0] != threading.get_ident():
             return compute(*args, **kwargs)
-        return _forked_thread.executor.submit(compute, *args, **kwargs).result()
+        return _forked_thread[1].submit(compute, *args, **kwargs).result()
 
     return computing
 
 
-def _after_fork() -> None:
+@after_fork
+def _replace_thread() -> None:
     global _forked_thread
     executor = ThreadPoolExecutor(1, thread_name_prefix="trivec-compute")
-    _forked_thread = _ForkedThread(threading.get_ident(), executor)
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork)
+    _forked_thread = threading.get_ident(), executor
 
 
 class Reloadable:
@@ -79,6 +65,8 @@ class Reloadable:
     calls `load` again with the same arguments, on the same device and with the same precision.
     """
 
+    device: str
+    precision: Any
     _arguments: Mapping[str, Any] | None = None
 
     def __copy__(self) -> Self:

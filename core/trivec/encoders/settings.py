@@ -48,6 +48,9 @@ _OUTPUTS = {
 }
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 _COMPARED_BY_ANGLE = (None, "cosine")
+_REST = (
+    "trivec makes the vectors of a Transformer, Pooling and Normalize, and would leave the rest out"
+)
 _NO_LIMIT = 10**9  # tokenizers write 10**30 if they have no limit
 
 
@@ -75,13 +78,9 @@ class Settings:
 def read_settings(
     folder: Path, problems: Problems, *, purpose: Purpose, instructed: bool
 ) -> Settings:
-    """Read the setting files of a model folder.
+    """Read the setting files of a model folder; add a problem for each that cannot be followed.
 
-    Args:
-        folder: The model's folder.
-        problems: A sentence is appended for each setting that cannot be followed.
-        purpose: What the model is loaded as.
-        instructed: Whether the caller gives the instructions for questions and documents.
+    If `instructed`, the caller gives the instructions for questions and documents.
     """
     modules = _modules(folder, problems, purpose)
     pooling: Pooling = "cls"
@@ -107,10 +106,12 @@ def _modules(folder: Path, problems: Problems, purpose: Purpose) -> dict[str, st
     """Return the folder of each module, by name; an unsupported module is a problem."""
     listed = read_json(folder, "modules.json", problems, list)
     if listed is None:
-        for config in sorted(folder.glob("[0-9]_*/config.json")):
-            module = config.parent.name
-            if module[2:] not in _ENCODER_MODULES:
-                problems.append(f"{module} is a module that modules.json should list: {_REST}")
+        unlisted = [config.parent.name for config in sorted(folder.glob("[0-9]_*/config.json"))]
+        problems += [
+            f"{module} is a module that modules.json should list: {_REST}"
+            for module in unlisted
+            if module[2:] not in _ENCODER_MODULES
+        ]
         return {}
     supported = _ENCODER_MODULES if purpose == "encoder" else ("Transformer", "Dropout")
     modules: dict[str, str] = {}
@@ -129,8 +130,15 @@ def _modules(folder: Path, problems: Problems, purpose: Purpose) -> dict[str, st
         elif not _is_inside(path):
             problems.append(f"modules.json has the path {shown(path)}, expected a folder beside it")
             continue
-        else:
-            problems += _misplaced(folder, name, path)
+        elif name == "Transformer" and path not in ("", "."):
+            problems.append(
+                f"modules.json keeps the Transformer in {shown(path)}; load the model with "
+                "sentence-transformers and save it again, which moves it into the folder itself"
+            )
+        elif name == "Normalize":
+            options = read_json(folder, f"{path}/config.json", problems) or {}
+            if options.get("module_input_name", "sentence_embedding") != "sentence_embedding":
+                problems.append(f"{path}/config.json normalizes the tokens: {_REST}")
         modules[name] = path
     if purpose == "encoder" and "Pooling" not in modules and not problems:
         problems.append(f"modules.json has no Pooling: {_REST}")
@@ -144,26 +152,6 @@ def _text(value: object) -> str:
 def _is_inside(path: str) -> bool:
     """Return whether a module's path is the model's folder or a folder directly in it."""
     return path in ("", ".") or (path == Path(path).name and path != ".." and len(path) < 100)
-
-
-def _misplaced(folder: Path, name: str, path: str) -> Problems:
-    """Return a problem if a module is not in its usual folder or has an unusual input."""
-    problems: Problems = []
-    if name == "Transformer" and path not in ("", "."):
-        problems.append(
-            f"modules.json keeps the Transformer in {shown(path)}; load the model with "
-            "sentence-transformers and save it again, which moves it into the folder itself"
-        )
-    elif name == "Normalize":
-        options = read_json(folder, f"{path}/config.json", problems) or {}
-        if options.get("module_input_name", "sentence_embedding") != "sentence_embedding":
-            problems.append(f"{path}/config.json normalizes the tokens: {_REST}")
-    return problems
-
-
-_REST = (
-    "trivec makes the vectors of a Transformer, Pooling and Normalize, and would leave the rest out"
-)
 
 
 def _pooling(folder: Path, module: str, problems: Problems) -> tuple[Pooling, bool]:

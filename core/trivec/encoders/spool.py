@@ -8,9 +8,10 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import IO, NamedTuple
+from io import BytesIO
+from typing import IO, Any, NamedTuple
 
-import numpy as np
+from numpy.typing import NDArray
 
 from trivec.rows import SparseRows, TokenRows
 from trivec.vectors import Vectors
@@ -42,6 +43,7 @@ class Spool:
         max_bytes: The most bytes of the file; at most half of the free space on the disk is used.
 
     Example:
+        >>> import numpy as np
         >>> spool = Spool()
         >>> spool.put("whale", Vectors(dense=np.eye(1, 4)))
         >>> spool.get("whale").dense
@@ -63,7 +65,9 @@ class Spool:
 
     def put(self, key: Hashable, row: Vectors) -> None:
         """Keep one row of vectors."""
-        data = _to_bytes(row)
+        buffer = BytesIO()
+        row.write_to(buffer)
+        data = buffer.getvalue()
         with self._lock:
             self._slots.pop(key, None)
             try:
@@ -128,29 +132,19 @@ class Spool:
         return slot
 
 
-def _to_bytes(row: Vectors) -> bytes:
-    from safetensors.numpy import save
-
-    columns = {}
-    if row.dense is not None:
-        columns["dense"] = np.ascontiguousarray(row.dense)
-    if row.sparse is not None:
-        columns["indices"] = np.ascontiguousarray(row.sparse.indices)
-        columns["values"] = np.ascontiguousarray(row.sparse.values)
-    if row.colbert is not None:
-        columns["colbert"] = np.ascontiguousarray(row.colbert.values)
-    data: bytes = save(columns)
-    return data
-
-
 def _from_bytes(data: bytes) -> Vectors:
+    """Return the vectors that `Vectors.write_to` wrote."""
     from safetensors.numpy import load
 
     columns = load(data)
-    sparse = colbert = None
-    if "indices" in columns:
-        indptr = np.array([0, len(columns["indices"])])
-        sparse = SparseRows(indptr, columns["indices"], columns["values"])
-    if "colbert" in columns:
-        colbert = TokenRows(np.array([0, len(columns["colbert"])]), columns["colbert"])
-    return Vectors(dense=columns.get("dense"), sparse=sparse, colbert=colbert)
+
+    def taken(part: str, *names: str) -> list[NDArray[Any]]:
+        return [columns[f"{part}.{name}"] for name in names]
+
+    sparse = "sparse.indptr" in columns
+    colbert = "colbert.indptr" in columns
+    return Vectors(
+        dense=columns.get("dense"),
+        sparse=SparseRows(*taken("sparse", "indptr", "indices", "values")) if sparse else None,
+        colbert=TokenRows(*taken("colbert", "indptr", "values")) if colbert else None,
+    )

@@ -91,7 +91,7 @@ class TensorFiles:
                 first_row = partial(tensor.__getitem__, slice(0, 1)) if shape else read
                 self._add(name, shape, tensor.get_dtype(), read, first_row)
         else:
-            for name, tensor in read_state(path).items():
+            for name, tensor in _read_state(path).items():
                 dtype = str(tensor.dtype).removeprefix("torch.")
                 row = tensor[:1] if tensor.ndim else tensor
                 self._add(name, tuple(tensor.shape), dtype, tensor.clone, row.clone)
@@ -185,7 +185,7 @@ def _unread(error: Exception) -> str:
     return f"cannot be read: {reason(error)}"
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def _read_state(path: Path) -> dict[str, Tensor]:
     """Read a file that `torch.save` wrote, without running any code in it.
 
     Raises:
@@ -205,23 +205,3 @@ def read_state(path: Path) -> dict[str, Tensor]:
             "alone"
         )
     return {str(name): tensor for name, tensor in state.items()}
-
-
-def read_tensors(path: Path, problems: list[str]) -> dict[str, Tensor]:
-    """Read all tensors of one small file.
-
-    Args:
-        path: A .safetensors file, or a file of `torch.save`.
-        problems: A sentence is appended if it cannot be read.
-    """
-    wrong = flaw(path)
-    if wrong is None:
-        try:
-            if path.suffix != ".safetensors":
-                return read_state(path)
-            file: Any = safe_open(path, framework="pt")  # untyped
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except Exception as error:
-            wrong = _unread(error)
-    problems.append(f"{path.name} {wrong}")
-    return {}

@@ -99,15 +99,17 @@ class PackedTexts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenIds:
-    """The token ids of n texts, each with its first and its last special token.
+    """The token ids of n texts, or of n pairs of texts, with their special tokens.
 
     Args:
         rows: One int64 (tokens,) per text.
         truncated: The texts that were cut.
+        types: The token types of each row, or None if all are 0.
     """
 
     rows: list[Ids]
-    truncated: tuple[Truncation, ...]
+    truncated: tuple[Truncation, ...] = ()
+    types: list[Ids] | None = None
 
     def lengths(self) -> NDArray[np.int64]:
         """Return the number of tokens of each text, int64 (n,)."""
@@ -115,7 +117,11 @@ class TokenIds:
 
     def packed(self, rows: NDArray[np.int64]) -> PackedTexts:
         """Return the texts of these rows, laid end to end."""
-        return PackedTexts(*pack([self.rows[row] for row in rows.tolist()]))
+        taken = rows.tolist()
+        types = None if self.types is None else np.concatenate([self.types[row] for row in taken])
+        lengths = [len(self.rows[row]) for row in taken]
+        ids = np.concatenate([self.rows[row] for row in taken])
+        return PackedTexts(ids, np.concatenate([[0], np.cumsum(lengths)]), types)
 
     def report(self, on_truncate: OnTruncate | None) -> None:
         """Call `on_truncate` with the texts that were cut; without it, log one warning."""
@@ -133,16 +139,6 @@ class TokenIds:
             longest.tokens,
             longest.kept,
         )
-
-
-def pack(rows: Sequence[Ids]) -> tuple[Ids, Ids]:
-    """Return arrays laid end to end, and where each starts, int64 (rows + 1,).
-
-    >>> pack([np.array([0, 5, 2]), np.array([0, 2])])
-    (array([0, 5, 2, 0, 2]), array([0, 3, 5]))
-    """
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-    return np.concatenate(rows), np.concatenate([[0], np.cumsum(lengths)])
 
 
 @contextmanager
@@ -191,12 +187,9 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, folder: Path, vocabulary: int, *, lower_case: bool = False) -> TextTokenizer:
-        """Load the tokenizer of a model folder, with its settings.
+        """Load the tokenizer of a model folder with a vocabulary of this size.
 
-        Args:
-            folder: The checkpoint.
-            vocabulary: The number of rows of the model's word embedding.
-            lower_case: Whether to convert texts to lower case before the tokenizer's own steps.
+        If `lower_case`, texts are converted to lower case before the tokenizer's own steps.
 
         Raises:
             CheckpointError: If it cannot be read or has a token that the model lacks.
@@ -283,11 +276,6 @@ class TextTokenizer:
 
         The first special token and its repetitions are left out, since they have no ColBERT
         vectors.
-
-        Args:
-            text: Any string.
-            max_length: The most tokens, with the special ones.
-            window: The `window` of `__call__`.
         """
         with _checkpoint_errors("reads no text"):
             encoding = self._tokenizer.encode(text, add_special_tokens=False)

@@ -106,7 +106,6 @@ class Reranker(Reloadable):
 
         folder = fetch(model, revision=revision, cache_dir=cache_dir, local_only=local_files_only)
         checkpoint = open_checkpoint(folder, model=model, purpose="reranker")
-        assert checkpoint.classifier is not None  # since it is a reranker's
         architecture, settings = checkpoint.architecture, checkpoint.settings
         tokenizer = PairTokenizer(
             TextTokenizer.load(folder, architecture.vocabulary, lower_case=settings.lower_case)
@@ -117,8 +116,8 @@ class Reranker(Reloadable):
                 f"{architecture.types}; they belong to different models"
             )
         placement = place(device, precision)
-        first = placement.exact_linear(*checkpoint.layer(checkpoint.classifier.dense))
-        second = placement.exact_linear(*checkpoint.layer(checkpoint.classifier.output))
+        first = placement.exact_linear(*checkpoint.classifier[:2])
+        second = placement.exact_linear(*checkpoint.classifier[2:])
         return cls(
             placement.backbone(checkpoint),
             lambda states: second(first(states).tanh()),

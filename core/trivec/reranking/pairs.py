@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, pack
+from trivec.encoders.tokenizer import TextTokenizer, TokenIds
 from trivec.errors import CheckpointError, InvalidOptionError
-
-Ids = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PairIds:
-    """The token ids and the token types of n pairs, one int64 (tokens,) each."""
-
-    rows: list[Ids]
-    types: list[Ids]
-
-    def lengths(self) -> NDArray[np.int64]:
-        """Return the number of tokens of each pair, int64 (n,)."""
-        return np.fromiter(map(len, self.rows), np.int64, len(self.rows))
-
-    def packed(self, rows: NDArray[np.int64]) -> PackedTexts:
-        """Return the pairs of these rows, laid end to end."""
-        ids, indptr = pack([self.rows[row] for row in rows.tolist()])
-        return PackedTexts(ids, indptr, np.concatenate([self.types[row] for row in rows.tolist()]))
 
 
 class PairTokenizer:
@@ -59,13 +38,8 @@ class PairTokenizer:
 
     def __call__(
         self, questions: Sequence[str], documents: Sequence[str], max_length: int
-    ) -> PairIds:
-        """Return the ids of n pairs.
-
-        Args:
-            questions: n texts.
-            documents: n texts.
-            max_length: The most tokens of a pair, with the special ones.
+    ) -> TokenIds:
+        """Return the ids and types of n pairs, cut to `max_length` tokens with the special ones.
 
         Raises:
             InvalidOptionError: If `max_length` leaves no room for a text.
@@ -89,4 +63,4 @@ class PairTokenizer:
                     np.repeat(self._text_types, [len(question), len(document)]),
                 )
             )
-        return PairIds(rows, types)
+        return TokenIds(rows, types=types)
