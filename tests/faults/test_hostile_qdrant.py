@@ -18,12 +18,14 @@ import hostile_http
 import httpcore
 import pytest
 import scripted_qdrant as good
+from hooks import know, write
 from hostile_grpc import Call, HostileGrpc, RawServer, reply
 from hostile_http import HostileServer, Request, answer, closed_port, self_signed
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as messages
 
 from trivec import Document, F, Store, open_store
+from trivec.collection import Collection
 from trivec.errors import (
     AuthenticationError,
     InvalidOptionError,
@@ -32,7 +34,7 @@ from trivec.errors import (
     TrivecError,
 )
 from trivec_qdrant import QdrantStore
-from trivec_qdrant.bounded import bound
+from trivec_qdrant.engines.bounded import bound
 
 TIMEOUT = 0.3
 IN_TIME = 8.0  # for one call, on a busy machine; what drips would go on for hours
@@ -788,9 +790,10 @@ def test_a_server_that_reads_nothing(prefer_grpc: bool) -> None:
         for scheme in ("qdrant", "qdrants"):  # here in the handshake
             url = f"{scheme}://127.0.0.1:{server.port}/c"
             with open_store(url, timeout=TIMEOUT, deadline=0.45, **options) as store:
+                know(store, Collection(good.SCHEMA))
                 started = time.monotonic()
                 with pytest.raises(StoreUnavailableError):
-                    store._write(documents, good.VECTORS.take([0] * 20))
+                    write(store, documents, good.VECTORS.take([0] * 20))
                 assert time.monotonic() - started < IN_TIME
 
 

@@ -20,10 +20,8 @@ from trivec.stores.folder import (
     private_file,
     told_size,
 )
-from trivec_qdrant import shard_files
-from trivec_qdrant.shard_files import CONFIG, OURS, UNFINISHED
-
-__all__ = ["Shard"]
+from trivec_qdrant.engines import shard_files
+from trivec_qdrant.engines.shard_files import CONFIG, OURS, UNFINISHED
 
 MARGIN = 64 * 1024 * 1024
 """Bytes that stay free on the disk of a shard.

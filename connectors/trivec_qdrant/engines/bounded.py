@@ -16,8 +16,6 @@ from typing_extensions import override
 
 from trivec.stores.deadline import seconds_left
 
-__all__ = ["bound"]
-
 PIECE = 64 * 1024  # of a request's body, which is written with a time of its own
 
 

@@ -16,8 +16,6 @@ from trivec_qdrant import mapping
 from trivec_qdrant.mapping import PointVectors
 from trivec_qdrant.schema import Names
 
-__all__ = ["pack_point", "unpack_vectors"]
-
 Floats = NDArray[np.float32]
 
 

@@ -15,19 +15,6 @@ try:
 except ImportError:  # Windows, where a file that somebody has open cannot be deleted
     fcntl = None  # type: ignore[assignment]
 
-__all__ = [
-    "CONFIG",
-    "OURS",
-    "UNFINISHED",
-    "allocated_bytes",
-    "bytes_to_open",
-    "check_unlocked",
-    "is_known",
-    "make_private",
-    "points_of_all_times",
-    "remove_shard",
-]
-
 CONFIG = "edge_config.json"  # the engine's own description
 OURS = "trivec.json"  # what the engine has no place for: the model and the declared fields
 UNFINISHED = "trivec.json.part"  # there while a collection is made or dropped, and has no OURS
