@@ -17,6 +17,7 @@ import pytest
 
 import vespa_standin
 from trivec import Store, Vectors, open_store
+from trivec.colbert_storage import ColbertStorage
 
 FIELDS: dict[str, Any] = {
     "lang": str,
@@ -35,7 +36,8 @@ FIELDS: dict[str, Any] = {
 class StoreCase:
     """One store under test.
 
-    `url` may hold {folder}, {name} and {server}; `tolerance` is that of its stored vectors.
+    `url` may hold {folder}, {name} and {server}; `tolerance` is that of its stored vectors, which
+    are created as `colbert` says.
     {server} comes from an environment variable, which a `fixture` may set.
     """
 
@@ -47,6 +49,7 @@ class StoreCase:
     options: dict[str, object] = field(default_factory=dict)
     persistent: bool = True
     fixture: str = ""
+    colbert: ColbertStorage | None = None
 
     def open(self, folder: Path, name: str) -> Store:
         if importlib.util.find_spec(self.package) is None:
@@ -90,7 +93,7 @@ class StandInCase(VespaCase):
 
 _standins: dict[int, vespa_standin.StandIn] = {}
 
-_EXACT: dict[str, object] = {"precision": "float32"}
+_EXACT = ColbertStorage(bits=32)
 _REST: dict[str, object] = {"prefer_grpc": False}
 CASES = [
     StoreCase("memory", "memory:/{name}"),
@@ -106,7 +109,9 @@ CASES = [
     ),
     StoreCase("milvus", "{server}/{name}", 2e-3, "pymilvus", "TRIVEC_TEST_MILVUS"),
     StoreCase("qdrant-edge", "qdrant+edge:{folder}/{name}", 2e-3, "qdrant_edge"),
-    StoreCase("qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", "", _EXACT),
+    StoreCase(
+        "qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", colbert=_EXACT
+    ),
     StoreCase("qdrant-memory", "qdrant+memory:/{name}", 1e-6, "qdrant_client"),
     StoreCase("qdrant-local", "qdrant+local:{folder}/{name}", 1e-6, "qdrant_client"),
     StoreCase("qdrant", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT"),

@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared(case: StoreCase, folder: Path) -> Iterator[Store]:
     """Yield a collection for the whole module."""
     store = case.open(folder, f"contract_{uuid4().hex[:12]}")
-    store.create(SCHEMA, fields=FIELDS, exist_ok=True)
+    store.create(SCHEMA, fields=FIELDS, colbert=case.colbert, exist_ok=True)
     yield store
     store.drop()
     store.close()

@@ -30,9 +30,9 @@ from trivec_qdrant.engines.engine import (
     PayloadKeys,
     Query,
     ScoredRow,
-    numbers_of,
-    numbers_of_query,
+    numbers_queried,
     numbers_read,
+    numbers_written,
 )
 from trivec_qdrant.engines.queries import query_request
 from trivec_qdrant.engines.twins import Twins
@@ -47,14 +47,16 @@ class Call:
     """A request over REST.
 
     Args:
-        method: A method of `QdrantClient`.
+        method: A method of `QdrantClient`, or of one of its APIs of REST.
         arguments: Its arguments.
-        numbers: About how many numbers of vectors it takes or returns.
+        numbers: About how many numbers it takes or returns; 4 bytes of text count as one.
+        api: The API, such as "search_api"; "" for the client itself.
     """
 
     method: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     numbers: int = 0
+    api: str = ""
 
 
 class ClientEngine(Engine):
@@ -139,7 +141,8 @@ class ClientEngine(Engine):
         seconds: float,
     ) -> Any:  # noqa: ANN401
         """Return the answer of a client, or an awaitable of that of an asynchronous client."""
-        return getattr(client, request.method)(**request.arguments)
+        owner: Any = getattr(client.http, request.api) if request.api else client
+        return getattr(owner, request.method)(**request.arguments)
 
     def _translating(self) -> AbstractContextManager[None]:
         """Translate the errors of sending a request, and of reading its answer."""
@@ -199,18 +202,31 @@ class ClientEngine(Engine):
             )
             for document, row in zip(documents, mapping.point_vectors(vectors), strict=True)
         ]
-        return self._update("upsert", {"points": points}, numbers_of(vectors))
+        return self._update("upsert", {"points": points}, numbers_written(documents, vectors))
 
     def _query_batch(
         self, queries: Sequence[Query], batch: Sequence[models.QueryRequest]
     ) -> Steps[list[list[ScoredRow]]]:
-        numbers = sum(map(numbers_of_query, queries))
-        answers = yield from self._ask("query_batch_points", {"requests": batch}, numbers)
+        answers = yield from self._ask_batch(batch, sum(map(numbers_queried, queries)))
         replies.check_number(self.name, queries, answers)
         return [
             self._scored(query, answer.points)
             for query, answer in zip(queries, answers, strict=True)
         ]
+
+    def _ask_batch(
+        self, batch: Sequence[models.QueryRequest], numbers: int
+    ) -> Steps[Sequence[models.QueryResponse]]:
+        # The method of the client copies each number of the vectors first.
+        arguments = {
+            "collection_name": self.name,
+            "query_request_batch": models.QueryRequestBatch(searches=list(batch)),
+        }
+        answer = yield from ask(Call("query_batch_points", arguments, numbers, "search_api"))
+        if answer.result is None:
+            raise unreadable(self.name, "an answer without a result came")
+        results: Sequence[models.QueryResponse] = answer.result
+        return results
 
     def _scored(self, query: Query, points: Sequence[models.ScoredPoint]) -> list[ScoredRow]:
         rows = self._rows(points, payload=bool(query.payload), parts=query.vectors)

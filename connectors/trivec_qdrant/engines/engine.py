@@ -85,26 +85,30 @@ class ScoredRow:
     row: Row
 
 
-_USUAL_NUMBERS: Mapping[Part, int] = {"dense": 1024, "sparse": 400, "colbert": 200_000}
+# About how many numbers of 4 bytes a point has, where it is not known.
+_PART_NUMBERS: Mapping[Part, int] = {"dense": 1024, "sparse": 400, "colbert": 200_000}
+_PAYLOAD_NUMBERS, _ID_NUMBERS = 200, 5
 
 
-def numbers_of(vectors: Vectors) -> int:
-    """Return about how many numbers a request with these vectors has."""
-    return int(vectors.row_bytes().sum()) // 4
+def numbers_written(documents: Sequence[Document], vectors: Vectors) -> int:
+    """Return about how many numbers a write has; 4 bytes of text count as one."""
+    return (int(vectors.row_bytes().sum()) + sum(d.size_bytes for d in documents)) // 4
 
 
 def numbers_read(points: int, parts: Sequence[Part]) -> int:
-    """Return about how many numbers the vectors of so many points have."""
-    return points * sum(_USUAL_NUMBERS[part] for part in parts)
+    """Return about how many numbers so many points have."""
+    return points * (_PAYLOAD_NUMBERS + sum(_PART_NUMBERS[part] for part in parts))
 
 
-def numbers_of_query(query: Query) -> int:
+def numbers_queried(query: Query) -> int:
     """Return about how many numbers a query and its result have."""
     root = query.root
     stages = (root,) if isinstance(root, Nearest) else root.stages
     vectors = [s.vector for stage in stages for s in (stage, *stage.over)]
     given = sum(vector.numbers for vector in vectors)
     among = sum(len(s.among) for stage in stages for s in stage.over)
+    if query.payload is not True:
+        return given + among + query.limit * _ID_NUMBERS
     return given + among + numbers_read(query.limit, query.vectors)
 
 

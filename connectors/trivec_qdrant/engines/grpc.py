@@ -26,9 +26,9 @@ from trivec_qdrant.engines.engine import (
     PayloadKeys,
     Query,
     ScoredRow,
-    numbers_of,
-    numbers_of_query,
+    numbers_queried,
     numbers_read,
+    numbers_written,
 )
 from trivec_qdrant.engines.packed import pack_point, unpack_vectors
 from trivec_qdrant.errors import unreadable
@@ -49,7 +49,7 @@ class Rpc:
         stub: "points", "collections" or "root".
         method: A method of the stub.
         message: Its message.
-        numbers: About how many numbers of vectors it takes or returns.
+        numbers: About how many numbers it takes or returns; 4 bytes of text count as one.
     """
 
     stub: str
@@ -99,7 +99,7 @@ class GrpcEngine(ClientEngine):
             method: A method of the stub.
             message: Its message.
             fields: Messages that the answer must have.
-            numbers: About how many numbers of vectors go or come.
+            numbers: About how many numbers go or come.
         """
         answer = yield from ask(Rpc(stub, method, message, numbers))
         if not answer.ByteSize():  # even an answer without a result says how long it took
@@ -150,7 +150,7 @@ class GrpcEngine(ClientEngine):
             for document, row in zip(documents, rows, strict=True)
         ]
         message = grpc.UpsertPoints(collection_name=self.name, points=points, wait=True)
-        return self._written("Upsert", message, numbers_of(vectors))
+        return self._written("Upsert", message, numbers_written(documents, vectors))
 
     @override
     def _delete_points(
@@ -177,7 +177,7 @@ class GrpcEngine(ClientEngine):
             collection_name=self.name,
             query_points=[RestToGrpc.convert_query_request(query, self.name) for query in batch],
         )
-        numbers = sum(map(numbers_of_query, queries))
+        numbers = sum(map(numbers_queried, queries))
         answer = yield from self._rpc("points", "QueryBatch", message, numbers=numbers)
         replies.check_number(self.name, queries, answer.result)
         return [

@@ -166,6 +166,12 @@ class LocalEngine(ClientEngine):
             return request()
 
     @override
+    def _ask_batch(
+        self, batch: Sequence[models.QueryRequest], numbers: int
+    ) -> Steps[Sequence[models.QueryResponse]]:
+        return self._ask("query_batch_points", {"requests": batch})
+
+    @override
     def _scored(self, query: Query, points: Sequence[models.ScoredPoint]) -> list[ScoredRow]:
         # Products of matrices in numpy; a server computes each score by itself.
         scores = level([float(point.score) for point in points])

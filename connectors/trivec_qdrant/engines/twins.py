@@ -42,7 +42,8 @@ class Twins:
     def _make(self) -> AsyncQdrantClient | None:
         if self._options is None:
             return None
-        twin = AsyncQdrantClient(**self._options)
+        grpc_options = dict(self._options["grpc_options"]) or None  # the client adds to them
+        twin = AsyncQdrantClient(**{**self._options, "grpc_options": grpc_options})
         if _headers(twin) != self._headers:
             self._options = None
             return None
@@ -78,7 +79,7 @@ def _options(client: QdrantClient) -> dict[str, Any] | None:
     return {
         **options,
         "headers": headers or None,
-        "grpc_options": {k: v for k, v in grpc_options.items() if k not in _USER_AGENTS} or None,
+        "grpc_options": {k: v for k, v in grpc_options.items() if k not in _USER_AGENTS},
         "check_compatibility": False,
     }
 
