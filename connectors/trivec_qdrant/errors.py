@@ -225,7 +225,7 @@ def _from_rest(error: UnexpectedResponse, name: str, text: str) -> StoreError:
 
 def _from_transport(error: ResponseHandlingException, name: str, text: str) -> StoreError:
     cause = error.source
-    what = f"{name!r}: {text[:500]}"
+    what = f"{name!r}: {text[:500] or type(cause).__name__}"
     if isinstance(cause, httpx.TransportError):
         if _UNTRUSTED.search(text):
             return _untrusted(what, "SSL_CERT_FILE")

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 import vespa_standin
-from trivec import Store, Vectors, open_store
-from trivec.colbert_storage import ColbertStorage
+from trivec import ColbertStorage, Store, Vectors, open_store
 
 FIELDS: dict[str, Any] = {
     "lang": str,

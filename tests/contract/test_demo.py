@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from trivec import Encoder, Hit, Schema, Store, Vectors, open_store
+from trivec import ColbertStorage, Encoder, Hit, Schema, Store, Vectors, open_store
 from trivec.demo.collection import FIELDS, DemoCollection, load_collection
 from trivec.demo.model import demo_model
 from trivec.errors import CheckpointError

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import qdrant_edge as edge
 
-from trivec import Document, F, Schema, Vectors, open_store, score
-from trivec.colbert_storage import ColbertStorage
+from trivec import ColbertStorage, Document, F, Schema, Vectors, open_store, score
 from trivec.errors import InvalidOptionError, SchemaMismatchError, StoreError, StoreFullError
 from trivec.rows import TokenRows
 from trivec_qdrant.engines.edge import EdgeEngine

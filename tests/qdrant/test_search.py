@@ -10,8 +10,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from trivec import Document, Store, Vector, Vectors, Weights, open_store, score
-from trivec.colbert_storage import ColbertStorage
+from trivec import ColbertStorage, Document, Store, Vector, Vectors, Weights, open_store, score
 from trivec.errors import StoreError
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema

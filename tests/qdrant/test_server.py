@@ -11,8 +11,7 @@ from hooks import know
 from qdrant_client import grpc as messages
 from qdrant_client.conversions.conversion import RestToGrpc, payload_to_grpc
 
-from trivec import Document, F, Schema, Store, open_store
-from trivec.colbert_storage import ColbertStorage
+from trivec import ColbertStorage, Document, F, Schema, Store, open_store
 from trivec.collection import Collection
 from trivec.errors import StoreError
 from trivec.fields import FieldType

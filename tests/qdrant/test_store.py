@@ -13,8 +13,7 @@ from hooks import know
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 import trivec_qdrant
-from trivec import Document, F, Schema, Vector, Vectors, open_store
-from trivec.colbert_storage import ColbertStorage
+from trivec import ColbertStorage, Document, F, Schema, Vector, Vectors, open_store
 from trivec.collection import Collection
 from trivec.errors import (
     InvalidOptionError,

@@ -126,13 +126,13 @@ class ClientEngine(Engine):
         return self._asend(request, twins)
 
     async def _asend(self, request: Any, twins: Twins) -> Any:  # noqa: ANN401
+        twin = await twins.get()
+        if twin is None:
+            return await asyncio.to_thread(self.send, request)
         seconds = request_seconds(self._timeout)
         with self._translating():
             async with asyncio.timeout(seconds):
-                twin = await twins.get()
-                if twin is not None:
-                    return await self._call(twin, request, seconds)
-        return await asyncio.to_thread(self.send, request)
+                return await self._call(twin, request, seconds)
 
     def _call(
         self,

@@ -102,6 +102,8 @@ class GrpcEngine(ClientEngine):
             numbers: About how many numbers go or come.
         """
         answer = yield from ask(Rpc(stub, method, message, numbers))
+        if answer is None:  # as grpcio gives an asynchronous client what it cannot read
+            raise unreadable(self.name, "a malformed message came")
         if not answer.ByteSize():  # even an answer without a result says how long it took
             raise unreadable(self.name, "an empty message came")
         for field in fields:
