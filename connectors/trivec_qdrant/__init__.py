@@ -1,6 +1,6 @@
 """trivec's collections in Qdrant."""
 
-from trivec_qdrant.schema import Names, Storage
-from trivec_qdrant.store import QdrantStore
+from trivec_qdrant.schema import Names
+from trivec_qdrant.store import QdrantBackend, QdrantOptions, QdrantStore
 
-__all__ = ["Names", "QdrantStore", "Storage"]
+__all__ = ["Names", "QdrantBackend", "QdrantOptions", "QdrantStore"]

@@ -1,4 +1,4 @@
-"""What Qdrant's client raises, as the errors of trivec."""
+"""Translate exceptions of Qdrant's client into StoreErrors."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ from trivec.errors import (
 )
 from trivec.stores.retry import retry_after
 
-__all__ = ["translated", "translating", "unreadable"]
-
 # Texts of server 1.19 for requests that would pass in smaller parts.
 _TOO_LARGE = re.compile(
     r"larger than rate limiter capacity|larger than allowed|Payload Too Large"
@@ -38,7 +36,7 @@ _FULL = re.compile(
 )
 _NO_COLLECTION = re.compile(r"Collection `?[^`]*`? (?:doesn't exist|not found)", re.IGNORECASE)
 _TIMED_OUT = "Timeout error"
-# gRPC, which never came to speak with a server.
+# Texts of gRPC where no server listens.
 _UNREACHABLE = re.compile(
     r"failed to connect to all addresses|(?:name|DNS) resolution|errors resolving", re.IGNORECASE
 )
@@ -48,7 +46,7 @@ _UNTRUSTED = re.compile(
 )
 _NO_GRPC = "Failed parsing HTTP/2"
 _NO_TLS = re.compile(r"WRONG_VERSION_NUMBER|wrong version number")
-# What the client calls a Retry-After that is no whole number.
+# The client's text for a Retry-After that is no whole number.
 _ODD_RETRY_AFTER = "Retry-After header value is not a valid integer: "
 
 _UNAVAILABLE = {
@@ -60,42 +58,46 @@ _UNAVAILABLE = {
     grpc.StatusCode.ABORTED,
     grpc.StatusCode.CANCELLED,
 }
+_Status = grpc.Call | grpc.aio.AioRpcError  # errors with a status, blocking and asynchronous
 _REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
 @contextmanager
 def translating(name: str, *, secret: str = "", embedded: bool = False) -> Iterator[None]:
-    """Raise as trivec's errors whatever a client raises, also over an answer it cannot read.
+    """Translate all exceptions of a client into StoreErrors, also those over malformed answers.
 
     Args:
         name: The collection, for the message.
         secret: What no message shows, even if a server sends it back.
-        embedded: Whether there is no server; then only the client's own refusals are translated.
+        embedded: Whether the client is in its pure-Python mode, which has no server; then only
+            its own refusals are translated.
     """
     try:
         yield
     except (TrivecError, MemoryError):
         raise
     except Exception as error:
-        # The pure-Python mode has nothing but ValueError and RuntimeError.
+        # The pure-Python mode refuses with ValueError and RuntimeError only.
         if embedded and not isinstance(error, ValueError | RuntimeError):
             raise
-        told = translated(error, name, secret=secret, embedded=embedded)
-        raise told from (None if secret and secret in _text(error) else error)
+        shows_secret = bool(secret) and secret in _text(error)
+        raise translated(error, name, secret=secret, embedded=embedded) from (
+            None if shows_secret else error
+        )
 
 
 def unreadable(name: str, why: str) -> StoreUnavailableError:
-    """Return the error for an answer that is not what the operation documents.
+    """Return the error for an answer that does not fit the request.
 
-    What was asked may have been done or not, and another try may have another outcome: such
-    answers come from proxies, from servers that are being started, and from other servers.
+    The request may have been executed or not, and another try may succeed: such answers come from
+    proxies, from servers that are starting, and from other servers.
 
     Args:
         name: The collection.
-        why: What the server did.
+        why: What is wrong with the answer.
     """
     return StoreUnavailableError(
-        f"{name!r}: {why}; this is no answer of Qdrant to what was asked: is there a proxy in "
+        f"{name!r}: {why}; this is no answer of Qdrant to the request: is there a proxy in "
         "between, or a server of another version?"
     )
 
@@ -103,7 +105,14 @@ def unreadable(name: str, why: str) -> StoreUnavailableError:
 def translated(
     error: Exception, name: str, *, secret: str = "", embedded: bool = False
 ) -> StoreError:
-    """Return an error of the client as the one of trivec that says whether to try again."""
+    """Return the StoreError for an exception of the client.
+
+    Args:
+        error: The exception.
+        name: The collection, for the message.
+        secret: What the message does not show.
+        embedded: Whether the client is in its pure-Python mode.
+    """
     text = _shown(_text(error), secret)
     if isinstance(error, ResponseHandlingException):
         return _from_transport(error, name, text)
@@ -115,15 +124,17 @@ def translated(
         return _from_rest(error, name, text)
     if isinstance(error, httpx.TransportError):
         return StoreUnavailableError(f"{name!r}: the connection failed: {text}")
+    if isinstance(error, TimeoutError):
+        return StoreUnavailableError(f"{name!r}: no answer in time ({text or 'timed out'})")
     if _NO_COLLECTION.search(text):
         return CollectionNotFoundError(f"collection {name!r} does not exist")
-    if embedded or _is_ours(error):
+    if embedded or _is_of_the_client(error):
         return StoreError(f"{name!r}: {text}")
     return unreadable(name, f"{type(error).__name__}: {text[:500] or 'no reason'}")
 
 
 def _text(error: Exception) -> str:
-    """Return what an error says; some of the client's cannot say it."""
+    """Return the text of an error; `str` of some of the client's fails or leaves it out."""
     if isinstance(error, UnexpectedResponse):
         return (error.content or b"").decode("utf-8", "replace") or str(error.reason_phrase)
     if isinstance(error, ResponseHandlingException):
@@ -131,19 +142,19 @@ def _text(error: Exception) -> str:
     if isinstance(error, ResourceExhaustedResponse):
         return str(error.message)
     if isinstance(error, grpc.RpcError):
-        return (error.details() if isinstance(error, grpc.Call) else None) or str(error)
+        return (error.details() if isinstance(error, _Status) else None) or str(error)
     return str(error)
 
 
 def _shown(text: str, secret: str) -> str:
-    """Return what a server said on one line, without control characters and secrets."""
+    """Return the text of a server on one line, without control characters and secrets."""
     if secret:
         text = text.replace(secret, "***")
     return " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
 
 
 def _from_busy(error: QdrantException, name: str, text: str) -> StoreError:
-    """Return the error for a server that says when to come again."""
+    """Return the error for a server that says when to try again."""
     if _TOO_LARGE.search(text):
         return RequestTooLargeError(f"{name!r}: {text}")
     if isinstance(error, ResourceExhaustedResponse):
@@ -155,7 +166,7 @@ def _from_busy(error: QdrantException, name: str, text: str) -> StoreError:
 
 
 def _from_grpc(error: grpc.RpcError, name: str, text: str) -> StoreError:
-    code: grpc.StatusCode | None = error.code() if isinstance(error, grpc.Call) else None
+    code: grpc.StatusCode | None = error.code() if isinstance(error, _Status) else None
     what = f"{name!r}: {text[:500]}"
     if _TOO_LARGE.search(text):
         return RequestTooLargeError(what)
@@ -173,7 +184,7 @@ def _from_grpc(error: grpc.RpcError, name: str, text: str) -> StoreError:
         return _slow(what)
     if _NO_GRPC in text:
         return StoreUnavailableError(
-            f"{what}. What answers there does not speak gRPC: give the right `grpc_port`, or "
+            f"{what}. The server at this port does not speak gRPC: give the right `grpc_port`, or "
             "prefer_grpc=False for REST"
         )
     if code is None or code in _UNAVAILABLE or code is grpc.StatusCode.INTERNAL:
@@ -186,8 +197,8 @@ def _from_grpc(error: grpc.RpcError, name: str, text: str) -> StoreError:
 
 
 def _trailing_retry_after(error: grpc.RpcError) -> float | None:
-    """Return the seconds that a gRPC server asked to wait, where it said so."""
-    trailing: Any = error.trailing_metadata() if isinstance(error, grpc.Call) else None
+    """Return the seconds that a gRPC server asked to wait, or None."""
+    trailing: Any = error.trailing_metadata() if isinstance(error, _Status) else None
     values = (value for key, value in trailing or () if key == "retry-after")
     return retry_after(next((value for value in values if isinstance(value, str)), None))
 
@@ -214,26 +225,27 @@ def _from_rest(error: UnexpectedResponse, name: str, text: str) -> StoreError:
 
 def _from_transport(error: ResponseHandlingException, name: str, text: str) -> StoreError:
     cause = error.source
-    what = f"{name!r}: {text[:500]}"
+    what = f"{name!r}: {text[:500] or type(cause).__name__}"
     if isinstance(cause, httpx.TransportError):
         if _UNTRUSTED.search(text):
             return _untrusted(what, "SSL_CERT_FILE")
         if _NO_TLS.search(text):
             return _no_tls(what)
-        nobody = isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout) and "SSL" not in text
+        nobody_listens = (
+            isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout) and "SSL" not in text
+        )
         if isinstance(cause, httpx.TimeoutException):
             what = f"{name!r}: no answer in time ({text or 'timed out'})"
-        return StoreUnavailableError(what, unreachable=nobody)
-    if _is_ours(cause):
+        return StoreUnavailableError(what, unreachable=nobody_listens)
+    if _is_of_the_client(cause):
         return StoreError(what)
     return unreadable(name, f"the answer could not be read ({text[:500]})")
 
 
-def _is_ours(error: Exception) -> bool:
-    """Return whether it is not the answer that was at fault.
+def _is_of_the_client(error: Exception) -> bool:
+    """Return whether the client itself refused, and no answer was at fault.
 
-    That is a host or a header that cannot be written, a client that was closed, and what the
-    client refuses itself.
+    It refuses a malformed host or header, malformed arguments, and calls after it was closed.
     """
     if isinstance(error, UnicodeError):
         return not isinstance(error, UnicodeDecodeError)
@@ -249,8 +261,8 @@ def _untrusted(what: str, variable: str) -> StoreError:
 
 def _no_tls(what: str) -> StoreError:
     return StoreError(
-        f"{what}. What answers there does not speak TLS: use qdrant:// instead of qdrants://, or "
-        "another port"
+        f"{what}. The server at this port does not speak TLS: use qdrant:// instead of qdrants://, "
+        "or another port"
     )
 
 

@@ -1,11 +1,10 @@
 """Metadata filters as the few conditions that Qdrant has, with exactly the meaning of `matches`.
 
-`lower` does all the thinking; what it returns is written down once for the client's models and
-once for the embedded engine's.
+`lower` translates a filter. Each engine then writes the conditions in its own classes.
 
-Qdrant has a parser of dates of its own, so conditions on dates do not look at the metadata: they
-look at `INSTANTS`, where the instants of the metadata lie in one spelling. Points that another
-program wrote lack it; they are *strangers*, whose dates are read here.
+Qdrant parses dates by rules of its own, so conditions on dates do not compare the metadata. They
+compare `INSTANTS`, where the instants of the metadata lie in one spelling. Points that another
+program wrote lack it. They are *strangers*, whose dates trivec reads itself.
 """
 
 from __future__ import annotations
@@ -23,25 +22,6 @@ from trivec.filters import And, Comparison, Filter, Not, Op, Or, Scalar
 from trivec.filters.integers import at_least, at_most
 from trivec.plain import Json
 from trivec_qdrant.schema import INSTANTS, Names
-
-__all__ = [
-    "AllOf",
-    "AnyOf",
-    "Between",
-    "Condition",
-    "Contains",
-    "Empty",
-    "Instants",
-    "IsBool",
-    "Leaf",
-    "Match",
-    "NoneOf",
-    "Points",
-    "Stranger",
-    "dated",
-    "lower",
-    "strange",
-]
 
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 EXACT = 2**53  # below it every integer is a float64 of its own
@@ -63,7 +43,7 @@ class AnyOf:
 
 @dataclass(frozen=True, slots=True)
 class NoneOf:
-    """True where the part is not."""
+    """True where the part is false."""
 
     part: Condition
 
@@ -149,18 +129,28 @@ def dated(condition: Filter) -> list[str]:
     >>> dated((F("day") == datetime(2026, 1, 31)) & (F("year") == 2026))
     ['day']
     """
-    found = {
-        comparison.path: None
+    paths = [
+        comparison.path
         for comparison in condition.comparisons()
         if any(isinstance(value, datetime) for value in comparison.values)
-    }
-    return list(found)
+    ]
+    return list(dict.fromkeys(paths))
+
+
+def has_text(condition: Condition) -> bool:
+    """Return whether a condition compares substrings."""
+    match condition:
+        case AllOf(parts) | AnyOf(parts):
+            return any(map(has_text, parts))
+        case NoneOf(part):
+            return has_text(part)
+    return isinstance(condition, Contains)
 
 
 def strange(paths: Iterable[str], names: Names) -> Condition:
-    """Return the condition of strangers that have something at one of these paths."""
-    there = tuple(NoneOf(Empty(names.key(path))) for path in paths)
-    return AllOf((Empty(INSTANTS), AnyOf(there)))
+    """Return the condition of strangers that have a value at one of these paths."""
+    any_value = AnyOf(tuple(NoneOf(Empty(names.key(path))) for path in paths))
+    return AllOf((Empty(INSTANTS), any_value))
 
 
 def lower(
@@ -169,11 +159,11 @@ def lower(
     names: Names,
     strangers: Sequence[Stranger] = (),
 ) -> Condition:
-    """Write a filter down in Qdrant's conditions.
+    """Return a filter as Qdrant's conditions.
 
     Args:
         condition: Any filter.
-        fields: The declared fields; they are indexed, and what they hold was checked.
+        fields: The declared fields, which are indexed and whose values were checked.
         names: Where the metadata lies.
         strangers: All points that satisfy `strange(dated(condition), names)`.
 
@@ -194,7 +184,7 @@ class _Lowering:
     def lower(self, node: Filter) -> Condition:
         match node:
             case And(()):
-                return NoneOf(_NOWHERE)  # a filter without conditions would delete everything
+                return NoneOf(_NOWHERE)  # Qdrant's empty filter would delete everything
             case And():
                 return AllOf(tuple(map(self.lower, node.filters)))
             case Or():
@@ -202,8 +192,8 @@ class _Lowering:
             case Not():
                 return NoneOf(self.lower(node.filter))
             case Comparison(path, op, value):
-                kind = self.fields.get(path)
-                item = None if kind is None else kind.item
+                declared = self.fields.get(path)
+                item = None if declared is None else declared.item
                 if op is Op.EXISTS:
                     return _exists(self.names.key(path), item)
                 if isinstance(value, tuple):
@@ -212,7 +202,7 @@ class _Lowering:
                     return self._compare(path, op, value, item)
         raise InvalidFilterError(f"{node!r} is not a filter that trivec knows")
 
-    def _compare(self, path: str, op: Op, value: Scalar, kind: FieldType | None) -> Condition:
+    def _compare(self, path: str, op: Op, value: Scalar, type: FieldType | None) -> Condition:
         key = self.names.key(path)
         if isinstance(value, bool):
             return IsBool(key, value)
@@ -220,19 +210,19 @@ class _Lowering:
             return Contains(key, value) if op is Op.TEXT else Match(key, [value])
         if isinstance(value, datetime):
             return self._instants(path, op, value)
-        return (_integers if kind is FieldType.INT else _numbers)(key, op, value)
+        return (_integers if type is FieldType.INT else _numbers)(key, op, value)
 
     def _instants(self, path: str, op: Op, value: datetime) -> Condition:
         key = f"{INSTANTS}.{path}"
         bounds = {"gte": value, "lte": value} if op is Op.EQ else {_BOUNDS[op]: value}
         test = Comparison(path, op, value)
-        known = tuple(one.id for one in self.strangers if test.matches(one.metadata))
-        return _any(Instants(key, **bounds), *((Points(known),) if known else ()))
+        ids = tuple(point.id for point in self.strangers if test.matches(point.metadata))
+        return _any(Instants(key, **bounds), *((Points(ids),) if ids else ()))
 
-    def _one_of(self, path: str, values: Sequence[Scalar], kind: FieldType | None) -> Condition:
+    def _one_of(self, path: str, values: Sequence[Scalar], type: FieldType | None) -> Condition:
         strings = [value for value in values if isinstance(value, str)]
         others = (
-            self._compare(path, Op.EQ, value, kind)
+            self._compare(path, Op.EQ, value, type)
             for value in values
             if not isinstance(value, str)
         )
@@ -240,8 +230,8 @@ class _Lowering:
         return AnyOf((*matched, *others))
 
 
-def _exists(key: str, kind: FieldType | None) -> Condition:
-    if kind is not None:
+def _exists(key: str, type: FieldType | None) -> Condition:
+    if type is not None:
         return NoneOf(Empty(key))
     # "Not empty" would also be true of objects, of nested lists and of [null].
     every_number = Between(key, gte=-sys.float_info.max)
@@ -284,7 +274,7 @@ def _numbers(key: str, op: Op, value: float) -> Condition:
             return Between(key, gte=near, lte=near)
         return Between(key, **{_BOUNDS[op]: near})
     # Qdrant rounds stored integers to float64 here, so that neighbours of the value become equal
-    # to it. They are listed, and ranges begin at the next float64, which no neighbour reaches.
+    # to it. So these are listed, and ranges begin at the next float64, which none of them reaches.
     below, above = math.nextafter(near, -math.inf), math.nextafter(near, math.inf)
     parts: list[Condition] = []
     if op in (Op.GT, Op.GTE) and above < math.inf:
@@ -293,15 +283,13 @@ def _numbers(key: str, op: Op, value: float) -> Condition:
         parts.append(Between(key, lte=below))
     low = MIN_INT if below < MIN_INT else int(below) + 1
     high = MAX_INT if above > MAX_INT else int(above) - 1
-    passing = [one for one in range(low, high + 1) if _passes(one, op, value)]
+    passing = [n for n in range(low, high + 1) if _passes(n, op, value)]
     if passing:
         parts.append(Match(key, passing))
     if _passes(near, op, value):
         equal: Condition = Between(key, gte=near, lte=near)
         failing = [
-            one
-            for one in range(low, high + 1)
-            if float(one) == near and not _passes(one, op, value)
+            n for n in range(low, high + 1) if float(n) == near and not _passes(n, op, value)
         ]
         parts.append(AllOf((equal, NoneOf(Match(key, failing)))) if failing else equal)
     return _any(*parts)

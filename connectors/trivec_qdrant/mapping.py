@@ -1,4 +1,4 @@
-"""Documents and vectors as points and payloads, and back; no input or output."""
+"""Documents and vectors as points and payloads, and back."""
 
 from __future__ import annotations
 
@@ -23,22 +23,6 @@ from trivec.search import Part
 from trivec.vectors import Vector, Vectors
 from trivec_qdrant.schema import INSTANTS, Names
 
-__all__ = [
-    "PointVectors",
-    "Row",
-    "columns",
-    "document",
-    "document_id",
-    "instants",
-    "page",
-    "payload",
-    "point_id",
-    "point_vectors",
-    "query_part",
-    "read_vectors",
-    "stored_id",
-]
-
 NAMESPACE = uuid5(NAMESPACE_URL, "https://pypi.org/project/trivec")
 """The namespace of point ids; changing it would orphan every stored point."""
 
@@ -61,10 +45,16 @@ class PointVectors:
     weights: NDArray[np.float32] | None = None
     colbert: NDArray[np.float32] | None = None
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers they have."""
+        arrays = (self.dense, self.indices, self.weights, self.colbert)
+        return sum(array.size for array in arrays if array is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One point as it was read."""
+    """A point that was read."""
 
     id: str
     payload: Mapping[str, Any]
@@ -72,14 +62,14 @@ class Row:
 
 
 def point_id(document_id: str, names: Names) -> str | int:
-    """Return the id of a document's point: always the same one, so that writing again replaces.
+    """Return the id of a document's point: the same each time, so that writing again replaces.
 
     Args:
-        document_id: Any document id.
-        names: Where `names.id` is "", the document's id must itself be a point's.
+        document_id: Any document id; if `names.id` is "", a UUID or an integer.
+        names: What the payload keys are called.
 
     Raises:
-        InvalidDocumentError: If the id would have to be a UUID or an integer, and is neither.
+        InvalidDocumentError: If the id must be a UUID or an integer, and is neither.
 
     Example:
         >>> point_id("a-1", Names())
@@ -102,7 +92,7 @@ def payload(document: Document, names: Names) -> Payload:
     """Return the payload of a document's point.
 
     Raises:
-        InvalidDocumentError: If metadata that lies beside the text would replace it.
+        InvalidDocumentError: If metadata beside the text has the key of the text.
 
     Example:
         >>> payload(Document("a", "text", {"lang": "en"}), Names())
@@ -110,10 +100,10 @@ def payload(document: Document, names: Names) -> Payload:
     """
     own: Payload = {names.id: document.id} if names.id else {}
     own[names.text] = document.text
-    found = instants(document.metadata)
-    if found or names.metadata:  # the payload of another program gets no key in vain
-        own[INSTANTS] = found
-    # Mappings and sequences of any kind become dicts and lists.
+    moments = instants(document.metadata)
+    if moments or names.metadata:  # another program's layout gets the key only where needed
+        own[INSTANTS] = moments
+    # Mappings and sequences of other classes become dicts and lists.
     metadata = json.loads(metadata_json(document.metadata))
     if names.metadata:
         return {**own, names.metadata: metadata}
@@ -126,21 +116,21 @@ def payload(document: Document, names: Names) -> Payload:
 
 
 def instants(metadata: Mapping[str, Json]) -> Payload:
-    """Return the instants of metadata in UTC, in lists at the same places.
+    """Return the instants of metadata in UTC, in lists under the same keys.
 
     >>> instants({"day": "2026-01-31", "author": {"born": ["1970-01-01T00:00+0100", "?"], "no": 1}})
     {'day': ['2026-01-31T00:00:00+00:00'], 'author': {'born': ['1969-12-31T23:00:00+00:00']}}
     """
-    found: Payload = {}
+    written: Payload = {}
     for name, value in metadata.items():
         if isinstance(value, Mapping):
-            here: Any = instants(value)
+            inner: Any = instants(value)
         else:
-            moments = (parse_datetime(one) for one in values_of(value) if isinstance(one, str))
-            here = [moment.isoformat() for moment in moments if moment is not None]
-        if here:
-            found[name] = here
-    return found
+            moments = (parse_datetime(text) for text in values_of(value) if isinstance(text, str))
+            inner = [moment.isoformat() for moment in moments if moment is not None]
+        if inner:
+            written[name] = inner
+    return written
 
 
 def stored_id(text: str) -> str | int:
@@ -154,12 +144,12 @@ def stored_id(text: str) -> str | int:
 
 def document_id(row: Row, names: Names) -> str:
     """Return the id of the document that a point holds."""
-    known = row.payload.get(names.id) if names.id else None
-    return row.id if known is None else str(known)
+    stored = row.payload.get(names.id) if names.id else None
+    return row.id if stored is None else str(stored)
 
 
 def document(row: Row, names: Names) -> Document:
-    """Return the document that a point holds; what another program left out is empty."""
+    """Return the document of a point; a text or metadata that it lacks are empty."""
     stored = row.payload
     text = stored.get(names.text)
     if names.metadata:
@@ -179,9 +169,9 @@ def point_vectors(vectors: Vectors) -> Iterator[PointVectors]:
     for i in range(len(vectors)):
         indices = weights = colbert = None
         if sparse is not None and sparse.indptr[i] < sparse.indptr[i + 1]:
-            place = slice(sparse.indptr[i], sparse.indptr[i + 1])
-            indices = sparse.indices[place]
-            weights = sparse.values[place].astype(np.float32, copy=False)
+            row = slice(sparse.indptr[i], sparse.indptr[i + 1])
+            indices = sparse.indices[row]
+            weights = sparse.values[row].astype(np.float32, copy=False)
         if tokens is not None and tokens.indptr[i] < tokens.indptr[i + 1]:
             colbert = tokens.row(i).astype(np.float32, copy=False)
         yield PointVectors(
@@ -208,7 +198,7 @@ def read_vectors(stored: object, names: Names) -> PointVectors:
 
 
 def query_part(query: Vector, part: Part) -> PointVectors:
-    """Return one part of a query as a point's vectors."""
+    """Return one part of a question as the vectors of a point."""
     if part == "dense":
         return PointVectors(dense=np.asarray(query.dense, np.float32))
     if part == "colbert":
@@ -218,21 +208,21 @@ def query_part(query: Vector, part: Part) -> PointVectors:
 
 
 def page(rows: Sequence[Row], names: Names, schema: Schema | None) -> Page:
-    """Return points as documents, with the vectors of `schema`, or without where it is None."""
+    """Return points as documents, with the vectors of `schema`, or without if it is None."""
     documents = [document(row, names) for row in rows]
     return Page(documents, None if schema is None else columns([r.vectors for r in rows], schema))
 
 
 def columns(rows: Sequence[PointVectors], schema: Schema) -> Vectors:
-    """Return vectors of single points as columns.
+    """Return the vectors of points as columns.
 
     Raises:
-        StoreError: If a point has other dimensions than the collection, or no vectors can be so.
+        StoreError: If a point has other dimensions than the collection, or malformed vectors.
     """
     try:
         return _columns(rows, schema)
     except (InvalidVectorsError, ValueError, IndexError) as error:
-        raise StoreError(f"the database gave vectors that cannot be: {error}") from error
+        raise StoreError(f"the database returned malformed vectors: {error}") from error
 
 
 def _columns(rows: Sequence[PointVectors], schema: Schema) -> Vectors:
@@ -261,14 +251,14 @@ def _columns(rows: Sequence[PointVectors], schema: Schema) -> Vectors:
 
 def _sparse_columns(rows: Sequence[PointVectors]) -> SparseRows:
     for row in rows:
-        shapes = [None if one is None else one.shape for one in (row.indices, row.weights)]
-        if shapes[0] != shapes[1]:
+        arrays = (row.indices, row.weights)
+        if len({None if array is None else array.shape for array in arrays}) > 1:
             raise ValueError("lexical weights without an index each")
     indices = _join((row.indices for row in rows), np.uint32)
     weights = _join((row.weights for row in rows), np.float32)
     lengths = [0 if row.indices is None else len(row.indices) for row in rows]
     owner = np.repeat(np.arange(len(rows)), lengths)
-    # Another program may have written them in any order, and zeros, which match nothing.
+    # Other programs write indices in any order, and zeros, which match nothing.
     order = np.lexsort((indices, owner))
     order = order[weights[order] > 0]
     counts = np.bincount(owner[order], minlength=len(rows))

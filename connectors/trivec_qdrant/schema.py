@@ -1,11 +1,12 @@
-"""What a Qdrant collection is called, holds and costs: names, storage options, its description."""
+"""How a collection lies in Qdrant: names, number formats, indexes and its description."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection
 from trivec.errors import InvalidFilterError, InvalidOptionError, SchemaMismatchError
 from trivec.fields import FieldType
@@ -13,36 +14,21 @@ from trivec.filters import split_path
 from trivec.schema import Schema
 from trivec.search import Part
 
-__all__ = [
-    "INSTANTS",
-    "MAX_MULTIVECTOR_FLOATS",
-    "Description",
-    "Names",
-    "Precision",
-    "Quantization",
-    "Storage",
-    "VectorColumn",
-    "max_colbert_rows",
-    "own_metadata",
-    "payload_indexes",
-    "read_metadata",
-]
-
-MAX_MULTIVECTOR_FLOATS = 2**20 - 1
-"""The most numbers of one document's token vectors; the server refuses 2**20 (Qdrant,
-lib/common/common/src/validation.rs), the embedded engine does not look."""
-
-METADATA = "trivec"  # our entry in a collection's own metadata
+METADATA = "trivec"  # the key of trivec's entry in a collection's own metadata
 
 INSTANTS = "trivec_instants"
 """The payload key, on every point that trivec writes, of the metadata's instants in UTC: an object
 of lists, in the shape of the metadata. Qdrant would read dates with a parser of its own. Where the
 metadata lies beside the text, a point without instants has no such key."""
 
-Precision = Literal["float32", "float16", "turbo16", "turbo8", "turbo4"]
-"""The numbers of token vectors; the digits are bits per number."""
 Quantization = Literal["int8", "binary", "turbo4", "turbo2", "turbo1"]
 """The numbers of a compressed copy of dense vectors; "binary" and "turbo1" take one bit each."""
+
+DATATYPES: Mapping[int, str] = {32: "float32", 16: "float16", 8: "turbo8", 4: "turbo4"}
+"""The number format of token vectors by its bits. The largest relative error of a ColBERT score,
+for unit vectors of 1,024 dimensions: float32 2e-7, float16 5e-5, turbo8 1e-3, turbo4 1e-2."""
+
+_BITS = {name: bits for bits, name in DATATYPES.items()} | {"turbo16": 16}
 
 _INDEXES = {
     "keyword": FieldType.STR,
@@ -52,13 +38,12 @@ _INDEXES = {
     "datetime": FieldType.DATETIME,
 }
 _LISTS = {FieldType.STR: FieldType.LIST_STR, FieldType.INT: FieldType.LIST_INT}
-INDEX_OF: Mapping[FieldType, str] = {kind: name for name, kind in _INDEXES.items()}
-"""The payload index of a field, by the type of one value."""
+_INDEX_OF = {type: name for name, type in _INDEXES.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What vectors and payload keys are called, to fit a collection that is there already.
+    """What vectors and payload keys are called, to fit an existing collection.
 
     Args:
         dense: The dense vector; "" is Qdrant's unnamed vector.
@@ -108,55 +93,27 @@ class Names:
         return f"{self.metadata}.{path}" if self.metadata else path
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """How a new collection keeps its vectors.
-
-    Args:
-        precision: Of the token vectors. The sparse index has float32 with "float32", else
-            float16; dense vectors always are float32. Largest relative error of a ColBERT score,
-            for unit vectors of 1,024 dimensions: float32 2e-7, turbo16 4e-6, float16 5e-5,
-            turbo8 1e-3, turbo4 1e-2. turbo4 needs a server of version 1.19, the other two 1.20.
-        quantization: A compressed copy of the dense vectors, for finding candidates in less
-            memory; scores always are those of the vectors themselves.
-
-    Raises:
-        InvalidOptionError: If one is unknown.
-    """
-
-    precision: Precision = "float16"
-    quantization: Quantization | None = None
-
-    def __post_init__(self) -> None:
-        if self.precision not in get_args(Precision):
-            why = "; uint8 cannot hold BGE-M3's vectors" if str(self.precision) == "uint8" else ""
-            raise InvalidOptionError(
-                f"precision={self.precision!r}; expected one of {get_args(Precision)}{why}"
-            )
-        if self.quantization is not None and self.quantization not in get_args(Quantization):
-            raise InvalidOptionError(
-                f"quantization={self.quantization!r}; "
-                f"expected None or one of {get_args(Quantization)}"
-            )
-
-    @property
-    def sparse_precision(self) -> Literal["float32", "float16"]:
-        """The datatype of the sparse index."""
-        return "float32" if self.precision == "float32" else "float16"
+def colbert_bits(collection: Collection) -> int:
+    """Return the bits of one number of a new collection's token vectors."""
+    return (collection.colbert or ColbertStorage()).bits
 
 
-def max_colbert_rows(dimension: int) -> int:
-    """Return the most token vectors of one document.
+def sparse_datatype(collection: Collection) -> str:
+    """Return the number format of a new collection's sparse index."""
+    return DATATYPES[32 if colbert_bits(collection) == 32 else 16]
 
-    >>> max_colbert_rows(1024)
-    1023
-    """
-    return MAX_MULTIVECTOR_FLOATS // dimension
+
+def as_described(collection: Collection) -> Collection:
+    """Return a new collection as its description will read."""
+    exact = collection.schema.sparse and colbert_bits(collection) == 32
+    if collection.schema.colbert is None and not exact:
+        return replace(collection, colbert=None)
+    return replace(collection, colbert=ColbertStorage(colbert_bits(collection)))
 
 
 @dataclass(frozen=True, slots=True)
 class VectorColumn:
-    """A vector of a collection that exists."""
+    """A dense vector or a multivector of a collection that exists."""
 
     size: int
     distance: str
@@ -165,23 +122,36 @@ class VectorColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class SparseColumn:
+    """A sparse vector of a collection that exists.
+
+    Args:
+        modifier: How the database changes the weights, such as "idf"; None for not at all.
+        datatype: The number format of its index, or None where Qdrant does not say.
+    """
+
+    modifier: str | None
+    datatype: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
-    """What Qdrant says of a collection, before it is understood.
+    """Qdrant's own description of a collection.
 
     Args:
         vectors: The dense and multivectors by name; "" is the unnamed one.
-        sparse: The sparse vectors by name, with their modifier ("idf") or None.
+        sparse: The sparse vectors by name.
         indexes: The payload indexes, key to type.
         metadata: The collection's own metadata.
     """
 
     vectors: Mapping[str, VectorColumn]
-    sparse: Mapping[str, str | None]
+    sparse: Mapping[str, SparseColumn]
     indexes: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def collection(self, names: Names, lists: Mapping[str, FieldType]) -> Collection:
-        """Understand it.
+        """Return trivec's description of the same collection.
 
         Args:
             names: What the parts are called.
@@ -195,11 +165,12 @@ class Description:
             *self._problems(names.dense, multivector=False),
             *self._problems(names.colbert, multivector=True),
         ]
-        if self.sparse.get(names.sparse) == "idf":
+        sparse = self.sparse.get(names.sparse)
+        if sparse is not None and sparse.modifier == "idf":
             problems.append(f"the sparse vector {names.sparse!r} has the modifier idf")
         dense = self.vectors.get(names.dense)
         colbert = self.vectors.get(names.colbert)
-        if dense is None and colbert is None and names.sparse not in self.sparse:
+        if dense is None and colbert is None and sparse is None:
             problems.append(
                 f"it has the vectors {sorted([*self.vectors, *self.sparse])}, "
                 f"none of {names.dense!r}, {names.sparse!r} and {names.colbert!r}"
@@ -218,27 +189,34 @@ class Description:
             ) from error
         schema = Schema(
             dense=None if dense is None else dense.size,
-            sparse=names.sparse in self.sparse,
+            sparse=sparse is not None,
             colbert=None if colbert is None else colbert.size,
             model=model,
         )
-        return Collection(schema, self._fields(names, lists) if fields is None else fields)
+        bits = None if colbert is None else _BITS.get(colbert.datatype)
+        if colbert is None and sparse is not None and sparse.datatype == DATATYPES[32]:
+            bits = 32
+        return Collection(
+            schema,
+            self._fields(names, lists) if fields is None else fields,
+            None if bits is None else ColbertStorage(bits),
+        )
 
     def _problems(self, name: str, *, multivector: bool) -> list[str]:
         column = self.vectors.get(name)
         if column is None:
             return []
-        found = []
+        problems = []
         if column.multivector != multivector:
-            found.append(f"{name!r} is {'no ' if multivector else 'a '}multivector")
+            problems.append(f"{name!r} is {'no ' if multivector else 'a '}multivector")
         if column.distance.lower() not in ("dot", "cosine"):
-            found.append(f"{name!r} has the distance {column.distance}, expected Dot or Cosine")
+            problems.append(f"{name!r} has the distance {column.distance}, expected Dot or Cosine")
         if column.datatype == "uint8":
-            found.append(f"{name!r} is stored as uint8, which cannot hold BGE-M3's vectors")
-        return found
+            problems.append(f"{name!r} is stored as uint8, which cannot hold BGE-M3's vectors")
+        return problems
 
     def _fields(self, names: Names, lists: Mapping[str, FieldType]) -> dict[str, FieldType]:
-        """Return the fields that the payload indexes amount to."""
+        """Return the fields that have a payload index."""
         prefix = names.key("")
         fields = {}
         for key, index in self.indexes.items():
@@ -251,24 +229,24 @@ class Description:
                 split_path(path)
             except InvalidFilterError:  # an index on a path that filters cannot name
                 continue
-            kind = _INDEXES[index]
-            wanted = lists.get(path)
-            fields[path] = wanted if wanted and _LISTS.get(kind) is wanted else kind
+            type = _INDEXES[index]
+            declared = lists.get(path)
+            fields[path] = declared if declared and _LISTS.get(type) is declared else type
         return fields
 
 
 def payload_indexes(collection: Collection, names: Names) -> dict[str, str]:
-    """Return the payload indexes of a new collection, key to type.
+    """Return the payload indexes of a new collection, key to index type.
 
     >>> fields = {"day": FieldType.DATETIME}
     >>> payload_indexes(Collection(Schema(dense=4, sparse=False, colbert=None), fields), Names())
     {'trivec_instants': 'keyword', 'metadata.day': 'datetime', 'trivec_instants.day': 'datetime'}
     """
     indexes = {INSTANTS: "keyword"}  # holds no keyword, and tells quickly which points lack the key
-    for path, kind in collection.fields.items():
-        indexes[names.key(path)] = INDEX_OF[kind.item]
-        if kind is FieldType.DATETIME:
-            indexes[f"{INSTANTS}.{path}"] = INDEX_OF[kind]
+    for path, type in collection.fields.items():
+        indexes[names.key(path)] = _INDEX_OF[type.item]
+        if type is FieldType.DATETIME:
+            indexes[f"{INSTANTS}.{path}"] = _INDEX_OF[type]
     return indexes
 
 
@@ -282,24 +260,24 @@ def read_metadata(metadata: Mapping[str, Any]) -> tuple[str, dict[str, FieldType
         >>> read_metadata({"trivec": {"model": "m", "fields": {"n": "int"}}, "other": 1})
         ('m', {'n': <FieldType.INT: 'int'>})
     """
-    ours = metadata.get(METADATA) or {}
-    if not isinstance(ours, Mapping):
-        raise ValueError(f"{METADATA!r} is {str(ours)[:80]!r}")
-    model, fields = str(ours.get("model", "")), ours.get("fields")
+    entry = metadata.get(METADATA) or {}
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{METADATA!r} is {str(entry)[:80]!r}")
+    model, fields = str(entry.get("model", "")), entry.get("fields")
     if fields is None:
         return model, None
     if not isinstance(fields, Mapping):
         raise ValueError(f"fields are {str(fields)[:80]!r}")
     for path in fields:
         split_path(path)
-    return model, {path: FieldType(kind) for path, kind in fields.items()}
+    return model, {path: FieldType(type) for path, type in fields.items()}
 
 
 def own_metadata(collection: Collection) -> dict[str, Any]:
-    """Return what a collection keeps of itself beyond Qdrant's description.
+    """Return what a collection records in its metadata: the model and the declared fields.
 
     >>> own_metadata(Collection(Schema(dense=4, sparse=False, colbert=None, model="m")))
     {'trivec': {'model': 'm', 'fields': {}}}
     """
-    fields = {path: str(kind) for path, kind in collection.fields.items()}
+    fields = {path: str(type) for path, type in collection.fields.items()}
     return {METADATA: {"model": collection.schema.model, "fields": fields}}

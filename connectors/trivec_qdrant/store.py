@@ -1,46 +1,46 @@
-"""A collection in Qdrant."""
+"""Collections in Qdrant: how stores open them, and what they ask of them."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
+from trivec.arguments import expect
 from trivec.collection import Capability, Collection, OptimizeReport, Page
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
-from trivec.fields import FieldType, field_types
+from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.schema import Schema
-from trivec.search import Part, Search
-from trivec.stores.deadline import DEADLINE_SECONDS
-from trivec.stores.overflow import Overflow
-from trivec.stores.store import BATCH_BYTES, Store
+from trivec.search import PARTS, Part, Search
+from trivec.stores.backend import Backend
+from trivec.stores.deadline import check_seconds
+from trivec.stores.limits import Limits
+from trivec.stores.options import StoreOptions
+from trivec.stores.registry import opener
+from trivec.stores.steps import Steps
+from trivec.stores.storage import StorageChoice
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 from trivec_qdrant import mapping
-from trivec_qdrant.engine import Engine
+from trivec_qdrant.client import check_port
+from trivec_qdrant.engines.engine import Engine
+from trivec_qdrant.engines.opening import engine_of_client, open_engine
 from trivec_qdrant.filters import Condition, Stranger, dated, lower, strange
-from trivec_qdrant.opening import engine_of_client, open_engine
-from trivec_qdrant.schema import (
-    Names,
-    Precision,
-    Quantization,
-    Storage,
-    max_colbert_rows,
-)
-from trivec_qdrant.searching import Searcher
+from trivec_qdrant.schema import DATATYPES, Names, Quantization, as_described
+from trivec_qdrant.search import Searcher
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
-
-__all__ = ["QdrantStore"]
 
 _NAME = re.compile(r'[^/:<>"\\|?*\x00-\x1f]{1,255}')
 
@@ -51,225 +51,194 @@ MANY_STRANGERS = 10_000
 QUERIES = 64  # in one request; 16 query tokens of 1,024 dimensions take 80 KB over gRPC
 VECTOR_PAGE = 64  # documents of one page with vectors; 200 tokens of 1,024 dimensions take 0.8 MB
 
+# The most numbers in the token vectors of one document: the server refuses 2**20 (Qdrant,
+# lib/common/common/src/validation.rs), the embedded engine does not check.
+_COLBERT_VALUES = 2**20 - 1
 
-class QdrantStore(Store):
-    """A collection in Qdrant, on a server or embedded.
 
-    Hybrid scores are computed by the database in one request, exactly. The model's name and the
-    declared fields lie in the collection's metadata (for a shard, in a file beside it); for
-    collections of other programs, fields are read off the payload indexes.
+@dataclass(frozen=True, kw_only=True)
+class QdrantOptions(StoreOptions):
+    """Options of stores in Qdrant, besides those of every store.
+
+    A certificate of a private authority is trusted where the environment variable
+    GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, or SSL_CERT_FILE for REST, names the authority's file.
 
     Args:
-        client: A ready client, which stays its owner's to close; or an engine.
-        name: The collection.
-        precision: Of token vectors and the sparse index in a collection that is created; see
-            `Storage`.
-        quantization: A compressed copy of the dense vectors, for finding candidates only.
+        api_key: For servers; by default the environment variable QDRANT_API_KEY. Without TLS it
+            can be read on the way; the log warns of that once for each host.
+        prefer_grpc: Whether to use gRPC, or REST; a ready client knows.
+        grpc_port: By default the one after the URL's.
+        timeout: Seconds until a request is given up, however slowly bytes come; by default 60, or
+            a ready client's own.
+        compression: Whether the server may compress its answers, for slow networks.
+        quantization: The number format of a compressed copy of the dense vectors in a collection
+            that is created, "int8", "binary", "turbo4", "turbo2" or "turbo1". It finds candidates
+            in less memory; scores always are those of the vectors themselves.
         names: What vectors and payload keys are called.
-        colbert_overflow: What to do with more than 1,023 token vectors at 1,024 dimensions.
-        batch_bytes: The most bytes of one write; 32 MiB by default, which is what a server takes
-            over REST.
-        deadline: Seconds that one call may take in all; see `Store`.
 
-    Example:
-        >>> from trivec import Document, open_store
-        >>> from trivec.testing import HashEncoder
-        >>> encoder = HashEncoder()
-        >>> with open_store("qdrant+memory:/qdrant-example") as store:
-        ...     store.create(encoder.schema, fields={"lang": str})
-        ...     _ = store.upsert(
-        ...         [Document("a", "blue whale", {"lang": "en"})],
-        ...         encoder.encode_documents(["blue whale"]),
-        ...     )
-        ...     [hit.document.id for hit in store.search(encoder.encode_query("whale"))]
-        ['a']
+    Raises:
+        InvalidOptionError: If an option is out of range.
     """
 
-    def __init__(
-        self,
-        client: QdrantClient | Engine,
-        name: str,
-        *,
-        precision: Precision = "float16",
-        quantization: Quantization | None = None,
-        names: Names | None = None,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-        deadline: float = DEADLINE_SECONDS,
-    ) -> None:
-        super().__init__(
-            name, colbert_overflow=colbert_overflow, batch_bytes=batch_bytes, deadline=deadline
-        )
-        _check_name(name)
-        self._names = names or Names()
-        self._storage = Storage(precision, quantization)
-        self._engine = (
-            client if isinstance(client, Engine) else engine_of_client(client, name, self._names)
-        )
-        self._searcher = Searcher(self._engine)
-        self._asked: Mapping[str, FieldType] = {}
+    renamed: ClassVar[Mapping[str, str]] = {
+        "precision": "store.create(schema, colbert=ColbertStorage(bits=32)), or 16, 8 or 4 bits"
+    }
+
+    api_key: str | None = field(default=None, repr=False)
+    prefer_grpc: bool = True
+    grpc_port: int | None = None
+    timeout: float | None = None
+    compression: bool = False
+    quantization: Quantization | None = None
+    names: Names = field(default_factory=Names)
+
+    def __post_init__(self) -> None:
+        StoreOptions.__post_init__(self)
+        if self.grpc_port is not None:
+            check_port(self.grpc_port, "grpc_port")
+        if self.timeout is not None:
+            object.__setattr__(self, "timeout", check_seconds(self.timeout, "timeout"))
+        if self.quantization is not None and self.quantization not in get_args(Quantization):
+            raise InvalidOptionError(
+                f"quantization={self.quantization!r}; "
+                f"expected None or one of {get_args(Quantization)}"
+            )
+        expect(self.names, Names, "names", "Names, such as Names(text='page_content')")
+
+
+class QdrantBackend(Backend[Collection]):
+    """A collection in Qdrant, on a server or embedded.
+
+    Hybrid scores are computed by the database in one request, exactly. The collection's metadata
+    hold the model's name and the declared fields (for a shard, a file beside it). In collections
+    of other programs the payload indexes tell the fields.
+
+    Args:
+        engine: Reads and writes the collection.
+        options: The options of the store.
+
+    Raises:
+        InvalidOptionError: If the name is none that Qdrant takes.
+    """
+
+    limits = Limits(
+        database="Qdrant",
+        colbert_values=_COLBERT_VALUES,
+        colbert_bits=Engine.colbert_bits,
+    )
+    options = QdrantOptions
+
+    def __init__(self, engine: Engine, options: QdrantOptions) -> None:
+        super().__init__(_check_name(engine.name))
+        self.limits = replace(type(self).limits, colbert_bits=engine.colbert_bits)
+        self._engine = engine
+        self._names = options.names
+        self._quantization = options.quantization
+        self._searcher = Searcher(engine)
         self._warned = False
 
-    @classmethod
-    def from_url(
-        cls,
-        url: StoreUrl,
-        *,
-        api_key: str | None = None,
-        prefer_grpc: bool = True,
-        grpc_port: int | None = None,
-        timeout: float = 60,
-        compression: bool = False,
-        precision: Precision = "float16",
-        quantization: Quantization | None = None,
-        names: Names | None = None,
-        colbert_overflow: Overflow = "pool",
-        batch_bytes: int = BATCH_BYTES,
-        deadline: float = DEADLINE_SECONDS,
-    ) -> Self:
-        """Open `qdrant://host:port/name` (`qdrants` for TLS) or an embedded collection.
+    # --- opening ---------------------------------------------------------------------------------
 
-        A certificate of a private authority is trusted where the environment variable
-        GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, or SSL_CERT_FILE for REST, names the authority's file.
+    @classmethod
+    @override
+    def from_url(cls, url: StoreUrl, options: QdrantOptions) -> Self:
+        """Open `qdrant://host:port/name` (`qdrants` for TLS) or an embedded collection.
 
         Args:
             url: With one of the schemes `qdrant`, `qdrants`, `qdrant+edge`, `qdrant+local` and
                 `qdrant+memory`.
-            api_key: For servers; by default the environment variable QDRANT_API_KEY. Without TLS
-                it can be read on the way, which the log says once of each host.
-            prefer_grpc: Whether to use gRPC, or REST.
-            grpc_port: By default the one after the URL's.
-            timeout: Seconds until a request is given up, however slowly bytes come.
-            compression: Whether the server may compress its answers, for slow networks.
-            precision: See the class.
-            quantization: See the class.
-            names: See the class.
-            colbert_overflow: See the class.
-            batch_bytes: See the class.
-            deadline: See the class.
+            options: The options of the store.
         """
         _check_name(url.name)
-        Storage(precision, quantization)  # refused before anything is opened
-        engine = open_engine(
-            url,
-            names or Names(),
-            api_key=api_key,
-            prefer_grpc=prefer_grpc,
-            grpc_port=grpc_port,
-            timeout=timeout,
-            compression=compression,
-        )
-        return cls(
-            engine,
-            url.name,
-            precision=precision,
-            quantization=quantization,
-            names=names,
-            colbert_overflow=colbert_overflow,
-            batch_bytes=batch_bytes,
-            deadline=deadline,
-        )
+        return cls(open_engine(url, options), options)
 
     @classmethod
+    def of_client(cls, client: QdrantClient, name: str, options: QdrantOptions) -> Self:
+        """Open a collection through a ready client, which stays its owner's to close.
+
+        Args:
+            client: The client.
+            name: The collection.
+            options: The options of the store; those of the connection are the client's.
+        """
+        return cls(engine_of_client(client, _check_name(name), options), options)
+
+    @classmethod
+    @override
     def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
-        """Return what the client keeps in a folder of collections, or the folder of one."""
+        """Return the client's files in a folder of collections, or the folder of one."""
         if url.path is not None and url.scheme == "qdrant+local":
             return tuple(url.path / name for name in ("collection", "meta.json", ".lock"))
         return super().local_files(url)
 
-    @property
-    def capabilities(self) -> tuple[Capability, ...]:
-        """How writes and hybrid scores are done, as far as it is known by now."""
+    @classmethod
+    @override
+    def storage_choices(
+        cls, schema: Schema, *, tokens: float, terms: float
+    ) -> Sequence[StorageChoice]:
+        return list(_storage_choices(schema, tokens, terms))
+
+    # --- the collection --------------------------------------------------------------------------
+
+    @override
+    def describe(self, declared: Mapping[str, FieldType]) -> Steps[Collection | None]:
+        description = yield from self._engine.describe()
+        return None if description is None else description.collection(self._names, declared)
+
+    @override
+    def create(self, collection: Collection, *, adopt: bool) -> Steps[Collection]:
+        yield from self._engine.create(collection, self._quantization)
+        return as_described(collection)
+
+    @override
+    def drop(self) -> Steps[None]:
+        yield from self._engine.drop()
+
+    @override
+    def optimize(self, collection: Collection) -> Steps[OptimizeReport]:
+        """Let the embedded engine build its indexes and give back disk.
+
+        Until then it reads every vector for every query, which is fast up to some ten thousand
+        documents. Servers do both by themselves.
+        """
+        sizes = yield from self._engine.optimize()
+        return OptimizeReport() if sizes is None else OptimizeReport(*sizes)
+
+    @override
+    def close(self) -> None:
+        self._engine.close()
+
+    @override
+    async def aclose(self) -> None:
+        await self._engine.aclose()
+
+    @override
+    def capabilities(self, collection: Collection) -> tuple[Capability, ...]:
         return (
             self._searcher.capability,
             Capability("write", self._engine.route, "chosen when the store was opened"),
         )
 
-    def _optimize(self) -> OptimizeReport:
-        """Let the embedded engine, which does neither, build its indexes and give back disk.
+    @property
+    @override
+    def endpoint(self) -> str:
+        return self._engine.endpoint
 
-        It reads every vector for every query until then, which is fast up to some ten thousand
-        documents. Servers do both by themselves.
-        """
-        sizes = self._engine.optimize()
-        return OptimizeReport() if sizes is None else OptimizeReport(*sizes)
+    # --- documents -------------------------------------------------------------------------------
 
-    def create(
-        self,
-        schema: Schema,
-        *,
-        fields: Mapping[str, type | FieldType] | None = None,
-        exist_ok: bool = False,
+    @override
+    def check(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
     ) -> None:
-        """Create the collection; see `Store.create`."""
-        self._asked = field_types(fields or {})
-        super().create(schema, fields=fields, exist_ok=exist_ok)
+        if self._names.id and self._names.metadata:
+            return  # nothing is refused
+        for document in documents:
+            mapping.point_id(document.id, self._names)
+            mapping.payload(document, self._names)
 
-    def _describe(self) -> Collection | None:
-        description = self._engine.describe()
-        return None if description is None else description.collection(self._names, self._asked)
-
-    def _create(self, collection: Collection) -> None:
-        self._engine.create(collection, self._storage)
-
-    def _write(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        self._engine.write(documents, vectors)
-
-    def _search(self, queries: Sequence[Vector], search: Search) -> list[list[Hit]]:
-        where = self._where(search.filter)
-        found: list[list[Hit]] = []
-        for start in range(0, len(queries), QUERIES):
-            found += self._searcher.answer(queries[start : start + QUERIES], search, where)
-        return found
-
-    def _get(self, ids: Sequence[str], with_vectors: bool) -> Page:
-        schema = self.schema if with_vectors else None
-        rows = self._engine.read(
-            [mapping.point_id(one, self._names) for one in ids], _parts(schema)
-        )
-        return mapping.page(rows, self._names, schema)
-
-    def _scan(
-        self, batch_size: int, with_vectors: bool, condition: Filter | None
-    ) -> Iterator[Page]:
-        schema = self.schema if with_vectors else None
-        limit = min(batch_size, VECTOR_PAGE) if schema else batch_size
-        parts = _parts(schema)
-        where = self._where(condition)
-        offset = None
-        while True:
-            rows, offset = self._retrying(self._engine.scroll, offset, limit, parts, where)
-            if rows:
-                yield mapping.page(rows, self._names, schema)
-            if offset is None:
-                return
-
-    def _delete(self, ids: Sequence[str]) -> None:
-        self._engine.delete([mapping.point_id(one, self._names) for one in ids])
-
-    def _delete_where(self, condition: Filter) -> None:
-        where = self._where(condition)
-        assert where is not None
-        self._engine.delete_where(where)
-
-    def _count(self, condition: Filter | None) -> int:
-        return self._engine.count(self._where(condition))
-
-    def _drop(self) -> None:
-        self._engine.drop()
-
-    def _close(self) -> None:
-        self._engine.close()
-
-    def _endpoint(self) -> str:
-        endpoint = self._engine.endpoint
-        return f"{self.address} ({endpoint})" if endpoint else self.address
-
-    def _max_colbert_rows(self, schema: Schema) -> int | None:
-        return None if schema.colbert is None else max_colbert_rows(schema.colbert)
-
-    def _wire_bytes(self, vectors: Vectors) -> NDArray[np.int64]:
-        numbers = np.full(len(vectors), 0, np.int64)
+    @override
+    def wire_bytes(self, collection: Collection, vectors: Vectors) -> NDArray[np.int64]:
+        numbers = np.zeros(len(vectors), np.int64)
         indices = np.zeros(len(vectors), np.int64)
         if vectors.dense is not None:
             numbers += vectors.dense.shape[1]
@@ -280,48 +249,178 @@ class QdrantStore(Store):
         # An index takes up to 7 digits and a comma, a point's frame some 200 bytes.
         return (numbers + indices) * self._engine.number_bytes + indices * 8 + 200
 
-    def _where(self, condition: Filter | None) -> Condition | None:
+    @override
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> Steps[None]:
+        yield from self._engine.write(documents, vectors)
+
+    @override
+    def get(self, collection: Collection, ids: Sequence[str], with_vectors: bool) -> Steps[Page]:
+        schema = collection.schema if with_vectors else None
+        rows = yield from self._engine.read(self._point_ids(ids), _parts(schema))
+        return mapping.page(rows, self._names, schema)
+
+    @override
+    def scan_page(
+        self,
+        collection: Collection,
+        cursor: object,
+        limit: int,
+        with_vectors: bool,
+        condition: Filter | None,
+    ) -> Steps[tuple[Page, object]]:
+        """Read one page; its cursor is the next offset, with the condition for all pages."""
+        schema = collection.schema if with_vectors else None
+        if cursor is None:
+            where, offset = (yield from self._where(collection, condition)), None
+        else:
+            where, offset = cast(tuple[Condition | None, object], cursor)
+        limit = min(limit, VECTOR_PAGE) if schema else limit
+        rows, offset = yield from self._engine.scroll(offset, limit, _parts(schema), where)
+        page = mapping.page(rows, self._names, schema)
+        return page, None if offset is None else (where, offset)
+
+    @override
+    def delete(self, collection: Collection, ids: Sequence[str]) -> Steps[None]:
+        yield from self._engine.delete(self._point_ids(ids))
+
+    @override
+    def delete_where(self, collection: Collection, condition: Filter) -> Steps[None]:
+        where = yield from self._where(collection, condition)
+        assert where is not None
+        yield from self._engine.delete_where(where)
+
+    @override
+    def count(self, collection: Collection, condition: Filter | None) -> Steps[int]:
+        where = yield from self._where(collection, condition)
+        return (yield from self._engine.count(where))
+
+    @override
+    def search(
+        self, collection: Collection, queries: Sequence[Vector], search: Search
+    ) -> Steps[list[list[Hit]]]:
+        where = yield from self._where(collection, search.filter)
+        hits: list[list[Hit]] = []
+        for start in range(0, len(queries), QUERIES):
+            batch = queries[start : start + QUERIES]
+            hits += yield from self._searcher.search(batch, search, where)
+        return hits
+
+    # --- requests --------------------------------------------------------------------------------
+
+    @override
+    def send(self, request: Any) -> Any:
+        return self._engine.send(request)
+
+    @override
+    def asend(self, request: Any) -> Awaitable[Any] | None:
+        return self._engine.asend(request)
+
+    # --- filters ---------------------------------------------------------------------------------
+
+    def _point_ids(self, ids: Sequence[str]) -> list[str | int]:
+        return [mapping.point_id(id, self._names) for id in ids]
+
+    def _where(self, collection: Collection, condition: Filter | None) -> Steps[Condition | None]:
         if condition is None:
             return None
         paths = dated(condition)
-        strangers = self._strangers(paths) if paths else ()
-        return lower(condition, self.fields, self._names, strangers)
+        strangers = (yield from self._strangers(paths)) if paths else ()
+        return lower(condition, collection.fields, self._names, strangers)
 
-    def _strangers(self, paths: Sequence[str]) -> list[Stranger]:
+    def _strangers(self, paths: Sequence[str]) -> Steps[list[Stranger]]:
         """Return the points that another program wrote, for conditions on dates at these paths."""
         names = self._names
         keys = (names.metadata,) if names.metadata else tuple(p.partition(".")[0] for p in paths)
-        found: list[Stranger] = []
+        where = strange(paths, names)
+        strangers: list[Stranger] = []
         offset = None
         while True:
-            rows, offset = self._engine.scroll(
-                offset, STRANGERS, (), strange(paths, names), payload=keys
-            )
-            found += [
+            rows, offset = yield from self._engine.scroll(offset, STRANGERS, (), where, keys)
+            strangers += [
                 Stranger(mapping.stored_id(row.id), mapping.document(row, names).metadata)
                 for row in rows
             ]
             if offset is None:
                 break
-        if len(found) > MANY_STRANGERS and not self._warned:
+        if len(strangers) > MANY_STRANGERS and not self._warned:
             self._warned = True
             _log.warning(
                 "collection %r: %d points have dates that trivec did not write, and each search "
                 "with a filter on dates reads them; copy the collection to make it fast",
-                *(self.name, len(found)),
+                *(self.name, len(strangers)),
             )
-        return found
+        return strangers
+
+
+QdrantStore = opener(QdrantOptions, QdrantBackend.of_client)
+"""Open a collection in Qdrant through a ready client, which stays its owner's to close.
+
+It takes a `QdrantClient`, the name of the collection and, by keyword, the `QdrantOptions`.
+
+Example:
+    >>> from qdrant_client import QdrantClient
+    >>> from trivec import Document
+    >>> from trivec.testing import HashEncoder
+    >>> client, encoder = QdrantClient(":memory:"), HashEncoder()
+    >>> with QdrantStore(client, "articles") as store:
+    ...     store.create(encoder.schema, fields={"lang": str})
+    ...     _ = store.upsert(
+    ...         [Document("a", "blue whale", {"lang": "en"})],
+    ...         encoder.encode_documents(["blue whale"]),
+    ...     )
+    ...     [hit.document.id for hit in store.search(encoder.encode_query("whale"))]
+    ['a']
+    >>> client.close()
+"""
 
 
 def _parts(schema: Schema | None) -> tuple[Part, ...]:
     """Return the vectors to read: those of a schema, or none."""
-    parts: tuple[Part, ...] = ("dense", "sparse", "colbert")
-    return tuple(part for part in parts if schema is not None and part in schema.parts)
+    return tuple(part for part in PARTS if schema is not None and part in schema.parts)
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str) -> str:
     if not _NAME.fullmatch(name) or name in (".", ".."):
         raise InvalidOptionError(
             f"{name!r} cannot be the name of a Qdrant collection: 1 to 255 characters, none of "
             '/ : < > " \\ | ? *'
         )
+    return name
+
+
+def _storage_choices(schema: Schema, t: float, s: float) -> Iterator[StorageChoice]:
+    """Yield the choices for t token vectors and s lexical terms.
+
+    A term is an id of 4 bytes and a weight.
+    """
+    if schema.dense is not None:
+        d = schema.dense
+        yield StorageChoice("qdrant", "dense", "float32", "4 d", 4 * d, True)
+        for name, formula, copy in (
+            ("int8", "d", float(d)),
+            ("turbo4", "d/2", d / 2),
+            ("turbo2", "d/4", d / 4),
+            ("turbo1", "d/8", d / 8),
+            ("binary", "d/8", d / 8),
+        ):
+            full = f"4 d + {formula}"
+            storage = f"float32 + {name} copy"
+            yield StorageChoice("qdrant", "dense", storage, full, 4 * d + copy, False)
+    if schema.sparse:
+        for index, formula, size in (
+            ("float16", "8 s + 6 s", 14 * s),
+            ("float32", "8 s + 8 s", 16 * s),
+        ):
+            storage = f"float32 + {index} index"
+            yield StorageChoice("qdrant", "sparse", storage, formula, size, index == "float16")
+    if schema.colbert is not None:
+        d = schema.colbert
+        most = _COLBERT_VALUES // d
+        pooled = f", t at most {most}" if t > most else ""
+        formulas = {32: "4 t d", 16: "2 t d", 8: "t d", 4: "t d / 2"}
+        for bits, datatype in DATATYPES.items():
+            storage, size = f"{datatype} multivector", bits / 8 * min(t, most) * d
+            formula = formulas[bits] + pooled
+            yield StorageChoice("qdrant", "colbert", storage, formula, size, bits == 16)

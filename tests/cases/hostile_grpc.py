@@ -175,6 +175,7 @@ class HostileGrpc(_Ends):
         script: What happens to the next calls, before all else.
         when: Which calls `always` and `script` are for; by default all.
         certificate: Certificate and key, to speak TLS; `hostile_http.self_signed` makes them.
+        threads: How many calls are answered at the same time.
         calls: Those that came.
     """
 
@@ -183,13 +184,14 @@ class HostileGrpc(_Ends):
     script: deque[Behaviour] = field(default_factory=deque[Behaviour])
     when: Callable[[Call], bool] = lambda call: True
     certificate: tuple[Path, Path] | None = None
+    threads: int = 8
     calls: list[Call] = field(default_factory=list[Call])
 
     def __post_init__(self) -> None:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._server: Any = grpc.server(
-            ThreadPoolExecutor(8),
+            ThreadPoolExecutor(self.threads),
             handlers=[_Handler(self._answer)],
             options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
         )

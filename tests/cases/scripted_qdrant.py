@@ -18,8 +18,8 @@ from trivec.collection import Collection
 from trivec.fields import FieldType
 from trivec.rows import SparseRows, TokenRows
 from trivec_qdrant import Names
+from trivec_qdrant.engines.packed import pack_point
 from trivec_qdrant.mapping import payload, point_id, point_vectors
-from trivec_qdrant.packed import pack_point
 from trivec_qdrant.schema import own_metadata
 
 SCHEMA = Schema(dense=4, sparse=True, colbert=4, model="m")

@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 import vespa_standin
-from trivec import Store, Vectors, open_store
-from trivec.colbert_storage import ColbertStorage
+from trivec import ColbertStorage, Store, Vectors, open_store
 from trivec.testing.contract.corpus import FIELDS as FIELDS
 
 
@@ -80,7 +79,7 @@ class StandInCase(VespaCase):
 
 _standins: dict[int, vespa_standin.StandIn] = {}
 
-_EXACT: dict[str, object] = {"precision": "float32"}
+_EXACT = ColbertStorage(bits=32)
 _REST: dict[str, object] = {"prefer_grpc": False}
 CASES = [
     StoreCase("memory", "memory:/{name}"),
@@ -97,7 +96,9 @@ CASES = [
     ),
     StoreCase("milvus", "{server}/{name}", 2e-3, "pymilvus", "TRIVEC_TEST_MILVUS"),
     StoreCase("qdrant-edge", "qdrant+edge:{folder}/{name}", 2e-3, "qdrant_edge"),
-    StoreCase("qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", "", _EXACT),
+    StoreCase(
+        "qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", colbert=_EXACT
+    ),
     StoreCase("qdrant-memory", "qdrant+memory:/{name}", 1e-6, "qdrant_client"),
     StoreCase("qdrant-local", "qdrant+local:{folder}/{name}", 1e-6, "qdrant_client"),
     StoreCase("qdrant", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT"),

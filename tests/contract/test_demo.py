@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from trivec import Encoder, Hit, Schema, Store, Vectors, open_store
+from trivec import ColbertStorage, Encoder, Hit, Schema, Store, Vectors, open_store
 from trivec.demo.collection import FIELDS, DemoCollection, load_collection
 from trivec.demo.model import demo_model
 from trivec.errors import CheckpointError
@@ -37,8 +37,8 @@ class Encoded:
         questions = [question.text for question in self.collection.questions]
         self.questions: Vectors = encoder.encode_queries(questions)
 
-    def fill(self, store: Store) -> Store:
-        store.create(self.schema, fields=FIELDS, exist_ok=True)
+    def fill(self, store: Store, colbert: ColbertStorage | None = None) -> Store:
+        store.create(self.schema, fields=FIELDS, colbert=colbert, exist_ok=True)
         store.upsert(self.collection.documents, self.documents)
         return store
 
@@ -63,7 +63,7 @@ def demo_store(case: Any, folder: Path, encoded: Encoded) -> Iterator[Store]:
     if case.name in SAME_ENGINE:
         pytest.skip(f"{case.name} shares its engine with a store that answers these questions")
     with case.open(folder, f"demo_{uuid4().hex[:12]}") as store:
-        yield encoded.fill(store)
+        yield encoded.fill(store, case.colbert)
         store.drop()
 
 

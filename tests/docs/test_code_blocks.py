@@ -15,7 +15,7 @@ import pytest
 from trivec import Encoder
 from trivec.stores import memory
 from trivec.testing import HashEncoder
-from trivec_qdrant import opening
+from trivec_qdrant.engines import opening
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -56,7 +56,7 @@ from trivec_llamaindex.filters import is_local
 from trivec_llamaindex.filters import to_filter as from_llamaindex
 from trivec_milvus.filters import render as render_milvus
 from trivec_milvus.schema import Layout
-from trivec_qdrant.client_filters import render as render_qdrant
+from trivec_qdrant.engines.client_filters import render as render_qdrant
 from trivec_qdrant.filters import lower
 from trivec_qdrant.schema import Names
 from trivec_vespa.filters import render as render_vespa

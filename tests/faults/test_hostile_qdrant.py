@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import logging
 import math
@@ -18,12 +19,14 @@ import hostile_http
 import httpcore
 import pytest
 import scripted_qdrant as good
+from hooks import aonce, know, once, write
 from hostile_grpc import Call, HostileGrpc, RawServer, reply
 from hostile_http import HostileServer, Request, answer, closed_port, self_signed
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as messages
 
 from trivec import Document, F, Store, open_store
+from trivec.collection import Collection
 from trivec.errors import (
     AuthenticationError,
     InvalidOptionError,
@@ -32,7 +35,7 @@ from trivec.errors import (
     TrivecError,
 )
 from trivec_qdrant import QdrantStore
-from trivec_qdrant.bounded import bound
+from trivec_qdrant.engines.bounded import bound
 
 TIMEOUT = 0.3
 IN_TIME = 8.0  # for one call, on a busy machine; what drips would go on for hours
@@ -314,6 +317,40 @@ async def test_asynchronous_calls_end_in_time() -> None:
                     with pytest.raises(StoreUnavailableError):
                         await call
                     assert time.monotonic() - started < IN_TIME
+
+
+async def _fails_alike(store: Store) -> None:
+    """Check that requests fail in the event loop as they do in a thread."""
+    know(store, Collection(good.SCHEMA))
+    for method, *args in (("count", None), ("get", ["a"], False)):
+        with pytest.raises(TrivecError) as caught:
+            await asyncio.to_thread(once, store, method, *args)
+        with pytest.raises(TrivecError) as in_loop:
+            await aonce(store, method, *args)
+        assert type(in_loop.value) is type(caught.value)
+        assert str(in_loop.value).removeprefix("'c': ")
+        seconds = [getattr(error.value, "retry_after", None) for error in (caught, in_loop)]
+        assert seconds[0] == pytest.approx(seconds[1], abs=5)
+
+
+@pytest.mark.parametrize(
+    "name", [*hostile_http.BROKEN, *hostile_http.EMPTY, *hostile_http.RETRY_AFTER]
+)
+async def test_rest_answers_fail_alike_in_an_event_loop(name: str, http: HostileServer) -> None:
+    known = {**hostile_http.BROKEN, **hostile_http.EMPTY, **hostile_http.RETRY_AFTER}
+    http.always, http.when = known[name], lambda r: "/points" in r.path
+    async with _over_rest(http.port, timeout=5) as store:
+        await _fails_alike(store)
+
+
+@pytest.mark.parametrize(
+    "name", [*hostile_grpc.BROKEN, *hostile_grpc.STATUSES, *hostile_grpc.RETRY_AFTER]
+)
+async def test_grpc_answers_fail_alike_in_an_event_loop(name: str, rpc: HostileGrpc) -> None:
+    known = {**hostile_grpc.BROKEN, **hostile_grpc.STATUSES, **hostile_grpc.RETRY_AFTER}
+    rpc.always, rpc.when = known[name], lambda call: "Points" in call.service
+    async with _over_grpc(rpc.port, timeout=5) as store:
+        await _fails_alike(store)
 
 
 def test_a_client_that_was_handed_in_ends_in_time_and_stays_as_it_was(http: HostileServer) -> None:
@@ -788,9 +825,10 @@ def test_a_server_that_reads_nothing(prefer_grpc: bool) -> None:
         for scheme in ("qdrant", "qdrants"):  # here in the handshake
             url = f"{scheme}://127.0.0.1:{server.port}/c"
             with open_store(url, timeout=TIMEOUT, deadline=0.45, **options) as store:
+                know(store, Collection(good.SCHEMA))
                 started = time.monotonic()
                 with pytest.raises(StoreUnavailableError):
-                    store._write(documents, good.VECTORS.take([0] * 20))
+                    write(store, documents, good.VECTORS.take([0] * 20))
                 assert time.monotonic() - started < IN_TIME
 
 

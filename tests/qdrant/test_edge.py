@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 import qdrant_edge as edge
 
-from trivec import Document, F, Schema, Vectors, open_store, score
+from trivec import ColbertStorage, Document, F, Schema, Vectors, open_store, score
 from trivec.errors import InvalidOptionError, SchemaMismatchError, StoreError, StoreFullError
 from trivec.rows import TokenRows
-from trivec_qdrant import QdrantStore
-from trivec_qdrant.edge import EdgeEngine
+from trivec_qdrant.engines.edge import EdgeEngine
 
 Elsewhere = Callable[[str], AbstractContextManager[None]]
 
@@ -63,7 +62,7 @@ def test_a_batch_goes_in_pieces_that_hold_the_lock_of_python_for_a_short_time(
     documents = [Document(f"d{i}", f"text {i}") for i in range(10)]
     vectors = Vectors(dense=np.ones((10, 8)))
     size = int(vectors.row_bytes()[0])
-    monkeypatch.setattr("trivec_qdrant.edge.PIECE_BYTES", 3 * size)
+    monkeypatch.setattr("trivec_qdrant.engines.edge.PIECE_BYTES", 3 * size)
     pieces: list[int] = []
     real = EdgeEngine._update
 
@@ -97,7 +96,7 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with open_store(f"qdrant+edge:{tmp_path}/full") as store:
         store.create(SCHEMA)
-        monkeypatch.setattr("trivec_qdrant.shard.Shard.open", fail)
+        monkeypatch.setattr("trivec_qdrant.engines.shard.Shard.open", fail)
         with pytest.raises(StoreFullError, match="os error 28"):
             store.upsert([Document("a", "")], Vectors(dense=np.ones((1, 8))))
 
@@ -169,9 +168,8 @@ def test_scores_are_exact_whatever_finds_the_candidates(
 ) -> None:
     vectors = make_vectors(200, dense=128, colbert=64, tokens=5)
     url = f"qdrant+edge:{tmp_path}/quantized"
-    with open_store(url, precision="float32", quantization=quantization) as store:
-        assert isinstance(store, QdrantStore)
-        store.create(Schema(dense=128, sparse=True, colbert=64))
+    with open_store(url, quantization=quantization) as store:
+        store.create(Schema(dense=128, sparse=True, colbert=64), colbert=ColbertStorage(bits=32))
         store.upsert([Document(str(i), "") for i in range(200)], vectors)
         store.optimize()
         query = make_vectors(1, dense=128, colbert=64, seed=3)[0]
@@ -184,17 +182,17 @@ def test_scores_are_exact_whatever_finds_the_candidates(
 
 
 @pytest.mark.parametrize(
-    ("precision", "tolerance"),
-    [("float32", 1e-6), ("float16", 1e-4), ("turbo16", 1e-4), ("turbo8", 5e-3)],
+    ("bits", "tolerance"),
+    [(32, 1e-6), (16, 1e-4), (8, 5e-3)],
 )
 @pytest.mark.usefixtures("optimized")
 def test_every_precision_keeps_to_its_error(
-    tmp_path: Path, make_vectors: Any, precision: str, tolerance: float
+    tmp_path: Path, make_vectors: Any, bits: int, tolerance: float
 ) -> None:
     vectors = make_vectors(60, dense=64, colbert=128, tokens=10)
-    with open_store(f"qdrant+edge:{tmp_path}/precise", precision=precision) as store:
-        assert isinstance(store, QdrantStore)
-        store.create(Schema(dense=64, sparse=True, colbert=128))
+    with open_store(f"qdrant+edge:{tmp_path}/precise") as store:
+        store.create(Schema(dense=64, sparse=True, colbert=128), colbert=ColbertStorage(bits))
+        assert store.describe().colbert == ColbertStorage(bits)
         store.upsert([Document(str(i), "") for i in range(60)], vectors)
         store.optimize()
         query = make_vectors(1, dense=64, colbert=128, tokens=8, seed=3)[0]
@@ -205,15 +203,15 @@ def test_every_precision_keeps_to_its_error(
 
 
 def test_precisions_that_do_not_exist_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidOptionError, match="uint8 cannot hold"):
-        open_store(f"qdrant+edge:{tmp_path}/x", precision="uint8")
+    with pytest.raises(InvalidOptionError, match=r"precision has another name.*ColbertStorage"):
+        open_store(f"qdrant+edge:{tmp_path}/x", precision="float32")
     with pytest.raises(InvalidOptionError, match="quantization='x4'"):
         open_store(f"qdrant+edge:{tmp_path}/x", quantization="x4")
     with (
-        open_store(f"qdrant+edge:{tmp_path}/x", precision="turbo4") as store,
-        pytest.raises(StoreError, match="no precision 'turbo4'"),
+        open_store(f"qdrant+edge:{tmp_path}/x") as store,
+        pytest.raises(InvalidOptionError, match="16, 32, 8 bits for each number, got bits=4"),
     ):
-        store.create(SCHEMA)
+        store.create(SCHEMA, colbert=ColbertStorage(bits=4))
 
 
 def test_more_token_vectors_than_a_server_takes_are_pooled(tmp_path: Path) -> None:

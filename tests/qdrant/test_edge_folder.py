@@ -17,8 +17,8 @@ import qdrant_edge as edge
 from trivec import Document, Schema, Vectors, open_store
 from trivec.errors import CollectionNotFoundError, StoreError, StoreFullError
 from trivec.rows import TokenRows
-from trivec_qdrant import shard, shard_files
-from trivec_qdrant.shard import Shard
+from trivec_qdrant.engines import shard, shard_files
+from trivec_qdrant.engines.shard import Shard
 
 Elsewhere = Callable[[str], AbstractContextManager[None]]
 
@@ -90,7 +90,7 @@ def test_what_a_killed_create_left_is_taken_over(tmp_path: Path, make_vectors: A
     url = f"qdrant+edge:{tmp_path}/killed"
     code = (
         "import os, sys; from trivec import open_store, Schema\n"
-        "from trivec_qdrant.shard import Shard\n"
+        "from trivec_qdrant.engines.shard import Shard\n"
         "Shard.finish = lambda *_: os._exit(9)\n"
         "open_store(sys.argv[1]).create(Schema(dense=2, sparse=False, colbert=None))"
     )

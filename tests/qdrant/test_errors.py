@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import grpc
 import pytest
+from hooks import know, once, write
 from qdrant_client import grpc as messages
 
 from trivec import Document, Schema, Store, open_store
@@ -33,8 +35,7 @@ TIMED_OUT = "1 of 1 read operations failed: Timeout error: Operation 'Search' ti
 
 def _known(store: Store) -> Store:
     """Let a store know its collection without asking."""
-    store._collection = Collection(SCHEMA)
-    store._describe = lambda: Collection(SCHEMA)  # type: ignore[method-assign]
+    know(store, Collection(SCHEMA))
     return store
 
 
@@ -75,18 +76,18 @@ def test_rest_answers(
 ) -> None:
     http_server.reply(status, {"status": {"error": text}})
     with pytest.raises(StoreError, match=r"'c'") as caught:
-        rest._write([Document("a", "")], make_vectors(1))
+        write(rest, [Document("a", "")], make_vectors(1))
     assert type(caught.value) is error
 
 
 def test_rest_retry_after_is_obeyed(rest: Any, http_server: Any, make_vectors: Any) -> None:
     http_server.reply(429, {"status": {"error": RATE}}, retry_after="20")
     with pytest.raises(StoreUnavailableError) as caught:
-        rest._write([Document("a", "")], make_vectors(1))
+        write(rest, [Document("a", "")], make_vectors(1))
     assert caught.value.retry_after == 20
     http_server.reply(503, b"later", retry_after="7")
     with pytest.raises(StoreUnavailableError) as caught:
-        rest._write([Document("a", "")], make_vectors(1))
+        write(rest, [Document("a", "")], make_vectors(1))
     assert caught.value.retry_after == 7
 
 
@@ -112,7 +113,7 @@ def test_a_write_that_is_not_done_is_retried(
     assert len(http_server.requests) == 2
     http_server.reply(200, waited)
     with pytest.raises(StoreUnavailableError, match="wait_timeout"):
-        rest._delete(["a"])
+        once(rest, "delete", ["a"])
 
 
 def test_too_large_writes_are_halved(rest: Any, http_server: Any, make_vectors: Any) -> None:
@@ -127,7 +128,7 @@ def test_too_large_writes_are_halved(rest: Any, http_server: Any, make_vectors: 
 def test_json_bodies_stay_below_the_servers_limit(
     rest: Any, http_server: Any, make_vectors: Any
 ) -> None:
-    rest._batch_bytes = 60_000
+    rest._handle.options = replace(rest._handle.options, batch_bytes=60_000)
     for _ in range(100):
         http_server.reply(200, COMPLETED)
     rest.upsert([Document(str(i), "text") for i in range(60)], make_vectors(60, tokens=20))
@@ -182,7 +183,7 @@ def test_grpc_answers(
 ) -> None:
     grpc_server.answers.append((getattr(grpc.StatusCode, code), text, {}))
     with packed, pytest.raises(StoreError, match=r"'c'") as caught:
-        packed._write([Document("a", "")], make_vectors(1))
+        write(packed, [Document("a", "")], make_vectors(1))
     assert type(caught.value) is error
 
 
@@ -190,7 +191,7 @@ def test_grpc_retry_after_is_obeyed(packed: Any, grpc_server: Any, make_vectors:
     exhausted = (grpc.StatusCode.RESOURCE_EXHAUSTED, RATE, {"retry-after": "20"})
     grpc_server.answers.append(exhausted)
     with packed, pytest.raises(StoreUnavailableError) as caught:
-        packed._write([Document("a", "")], make_vectors(1))
+        write(packed, [Document("a", "")], make_vectors(1))
     assert caught.value.retry_after == 20
 
 
@@ -212,25 +213,25 @@ def test_keys_reach_the_server_and_nothing_else(
     http_server.reply(401, b"Invalid API key or JWT")
     with open_store(url, prefer_grpc=False, api_key=KEY) as store:
         with pytest.raises(AuthenticationError) as caught:
-            store._describe()
+            store.describe()
         assert http_server.requests[0][2]["api-key"] == KEY
-        assert KEY not in f"{store!r} {caught.value!r} {store.capabilities}"
+        assert KEY not in f"{store!r} {caught.value!r} {store._handle.backend.__dict__}"
     monkeypatch.setenv("QDRANT_API_KEY", KEY)
     grpc_server.upserted()
     with _known(open_store(url, grpc_port=grpc_server.port)) as store:
-        store._write([Document("a", "")], make_vectors(1))
+        write(store, [Document("a", "")], make_vectors(1))
     assert grpc_server.metadata[0]["api-key"] == KEY
 
 
 def test_answers_come_uncompressed(http_server: Any, grpc_server: Any, make_vectors: Any) -> None:
     url = f"qdrant://127.0.0.1:{http_server.port}/c"
     http_server.reply(404, {"status": {"error": "Not found: Collection `c` doesn't exist!"}})
-    with open_store(url, prefer_grpc=False) as store:
-        assert store._describe() is None
+    with open_store(url, prefer_grpc=False) as store, pytest.raises(CollectionNotFoundError):
+        store.describe()
     headers = {name.lower(): value for name, value in http_server.requests[0][2].items()}
     assert headers["accept-encoding"] == "identity"
     grpc_server.upserted()
     with _known(open_store(url, grpc_port=grpc_server.port)) as store:
-        store._write([Document("a", "")], make_vectors(1))
-        options = store._engine._client.init_options  # type: ignore[attr-defined]
+        write(store, [Document("a", "")], make_vectors(1))
+        options = store._handle.backend._engine._client.init_options
     assert options["grpc_options"]["grpc.compression_enabled_algorithms_bitset"] == 1

@@ -17,7 +17,7 @@ from trivec import Document, F, Filter, Schema, Store, Vectors, open_store
 from trivec.fields import FieldType
 from trivec.filters import And, Or
 from trivec.testing.contract.strategies import comparisons, trees
-from trivec_qdrant.client_filters import render
+from trivec_qdrant.engines.client_filters import render
 from trivec_qdrant.filters import Between, Match, lower
 from trivec_qdrant.schema import Names
 
@@ -150,5 +150,5 @@ def test_no_filter_is_empty(condition: Filter) -> None:
 
 def test_old_servers_compare_substrings_by_text() -> None:
     one: Callable[..., Any] = lambda **kw: render(lower(F("a").text("b"), {}, Names()), **kw)  # noqa: E731
-    assert one(substring=lambda: True).must[0].match.substring == "b"
-    assert one(substring=lambda: False).must[0].match.text == "b"
+    assert one(substring=True).must[0].match.substring == "b"
+    assert one(substring=False).must[0].match.text == "b"

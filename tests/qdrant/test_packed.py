@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hooks import know
 from qdrant_client import grpc, models
 from qdrant_client.conversions.conversion import RestToGrpc
 
@@ -14,8 +15,8 @@ from trivec.collection import Collection
 from trivec.rows import TokenRows
 from trivec.schema import Schema
 from trivec_qdrant import Names
+from trivec_qdrant.engines.packed import pack_point, unpack_vectors
 from trivec_qdrant.mapping import payload, point_id, point_vectors
-from trivec_qdrant.packed import pack_point, unpack_vectors
 
 DOCUMENT = Document("a", "text", {"n": 2**62, "f": 0.1, "list": [None, True, {"k": []}]})
 
@@ -74,8 +75,7 @@ def test_a_store_over_grpc_packs_and_unpacks(make_vectors: Any, grpc_server: Any
     documents = [Document(f"d{i}", f"text {i}", {"n": i}) for i in range(3)]
     url = f"qdrant://127.0.0.1:{grpc_server.port - 1}/c"
     with open_store(url) as store:
-        known = Collection(Schema(dense=8, sparse=True, colbert=8))
-        store._describe = lambda: known  # type: ignore[method-assign]
+        know(store, Collection(Schema(dense=8, sparse=True, colbert=8)))
         grpc_server.upserted()
         store.upsert(documents, vectors)
         request = grpc.UpsertPoints.FromString(grpc_server.requests[0][1])

@@ -10,13 +10,13 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from trivec import Document, Store, Vector, Vectors, Weights, open_store, score
+from trivec import ColbertStorage, Document, Store, Vector, Vectors, Weights, open_store, score
 from trivec.errors import StoreError
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.search import Mode
-from trivec_qdrant import QdrantStore
-from trivec_qdrant.engine import Found, Request, Weighted
+from trivec.stores.steps import Steps
+from trivec_qdrant.engines.engine import Query, ScoredRow, Weighted
 
 SCHEMA = Schema(dense=64, sparse=True, colbert=64)
 REFUSAL = (
@@ -27,11 +27,10 @@ REFUSAL = (
 
 
 @pytest.fixture
-def exact(tmp_path: Path) -> Iterator[QdrantStore]:
+def exact(tmp_path: Path) -> Iterator[Store]:
     """Yield an empty collection in float32."""
-    store = open_store(f"qdrant+edge:{tmp_path}/exact", precision="float32")
-    assert isinstance(store, QdrantStore)
-    store.create(SCHEMA)
+    store = open_store(f"qdrant+edge:{tmp_path}/exact")
+    store.create(SCHEMA, colbert=ColbertStorage(bits=32))
     yield store
     store.close()
 
@@ -48,7 +47,7 @@ def _documents(n: int) -> list[Document]:
     ],
 )
 def test_hybrid_scores_and_their_parts_are_exact_in_float32(
-    exact: QdrantStore, make_vectors: Any, weights: Weights
+    exact: Store, make_vectors: Any, weights: Weights
 ) -> None:
     vectors = make_vectors(80, dense=64, colbert=64, tokens=12)
     exact.upsert(_documents(80), vectors)
@@ -62,7 +61,7 @@ def test_hybrid_scores_and_their_parts_are_exact_in_float32(
                 assert getattr(hit.scores, part) == pytest.approx(expected, abs=1e-6), part
 
 
-def test_a_part_that_is_absent_scores_exactly_zero(exact: QdrantStore, make_vectors: Any) -> None:
+def test_a_part_that_is_absent_scores_exactly_zero(exact: Store, make_vectors: Any) -> None:
     whole = make_vectors(4, dense=64, colbert=64)
     dense = np.array(whole.dense)
     dense[1] = 0
@@ -86,25 +85,30 @@ class Refusing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def query(self, requests: Sequence[Request], where: Any) -> list[list[Found]]:
-        if any(isinstance(request.root, Weighted) for request in requests):
+    def query(self, queries: Sequence[Query], where: Any) -> Steps[list[list[ScoredRow]]]:
+        if any(isinstance(query.root, Weighted) for query in queries):
             self.formulas += 1
             raise StoreError(REFUSAL)
-        found: list[list[Found]] = self._engine.query(requests, where)
-        return found
+        results: list[list[ScoredRow]] = yield from self._engine.query(queries, where)
+        return results
 
 
-def test_a_refused_formula_is_asked_for_once_and_replaced(
-    exact: QdrantStore, make_vectors: Any
-) -> None:
+def _replaced(store: Store, engine: type[Refusing]) -> Refusing:
+    """Let a store search with another engine, over its own."""
+    backend: Any = store._handle.backend
+    backend._searcher._engine = engine(backend._engine)
+    replaced: Refusing = backend._searcher._engine
+    return replaced
+
+
+def test_a_refused_formula_is_asked_for_once_and_replaced(exact: Store, make_vectors: Any) -> None:
     vectors = make_vectors(40, dense=64, colbert=64)
     exact.upsert(_documents(40), vectors)
     queries = make_vectors(3, dense=64, colbert=64, seed=2)
     options: dict[str, Any] = {"k": 7, "candidates": 10}
     expected = exact.search_many(queries, **options)
     assert exact.capabilities[0].value == "one query with a formula"
-    refusing = Refusing(exact._engine)
-    exact._searcher._engine = refusing  # type: ignore[assignment]
+    refusing = _replaced(exact, Refusing)
     found = exact.search_many(queries, **options)
     exact.search(queries[0], **options)
     assert refusing.formulas == 1
@@ -117,12 +121,12 @@ def test_a_refused_formula_is_asked_for_once_and_replaced(
             assert hit.scores.colbert == pytest.approx(same.scores.colbert, abs=1e-6)
 
 
-def test_other_refusals_are_raised(exact: QdrantStore, make_vectors: Any) -> None:
+def test_other_refusals_are_raised(exact: Store, make_vectors: Any) -> None:
     class Failing(Refusing):
-        def query(self, requests: Sequence[Request], where: Any) -> list[list[Found]]:
+        def query(self, queries: Sequence[Query], where: Any) -> Steps[list[list[ScoredRow]]]:
             raise StoreError("Wrong input")
 
-    exact._searcher._engine = Failing(exact._engine)  # type: ignore[assignment]
+    _replaced(exact, Failing)
     with pytest.raises(StoreError, match="Wrong input"):
         exact.search(make_vectors(1, dense=64, colbert=64)[0])
 
@@ -177,17 +181,17 @@ def test_candidates_without_a_common_word_are_none(tmp_path: Path) -> None:
 class Limited(Refusing):
     """An engine as a server in strict mode: it refuses limits above 30."""
 
-    def query(self, requests: Sequence[Request], where: Any) -> list[list[Found]]:
-        if any(request.limit > 30 for request in requests):
+    def query(self, queries: Sequence[Query], where: Any) -> Steps[list[list[ScoredRow]]]:
+        if any(query.limit > 30 for query in queries):
             raise StoreError('Limit exceeded 31 > 30 for "limit". Help: Reduce the limit.')
-        found: list[list[Found]] = self._engine.query(requests, where)
-        return found
+        results: list[list[ScoredRow]] = yield from self._engine.query(queries, where)
+        return results
 
 
 def test_ties_that_a_server_does_not_let_us_read_are_no_error(
     tied: Store, make_vectors: Any
 ) -> None:
-    tied._searcher._engine = Limited(tied._engine)  # type: ignore[attr-defined]
+    _replaced(tied, Limited)
     query = make_vectors(2)[1]
     modes: tuple[Mode, ...] = ("dense", "colbert", "hybrid", "rrf")
     for mode in modes:

@@ -7,13 +7,15 @@ from typing import Any
 
 import grpc
 import pytest
+from hooks import know
 from qdrant_client import grpc as messages
 from qdrant_client.conversions.conversion import RestToGrpc, payload_to_grpc
 
-from trivec import Document, F, Schema, Store, open_store
+from trivec import ColbertStorage, Document, F, Schema, Store, open_store
 from trivec.collection import Collection
 from trivec.errors import StoreError
 from trivec.fields import FieldType
+from trivec.stores.steps import Steps, run
 from trivec_qdrant import Names
 from trivec_qdrant.mapping import payload, point_id
 from trivec_qdrant.schema import own_metadata
@@ -93,7 +95,14 @@ def test_what_is_created_is_described(store: Store, grpc_server: Any) -> None:
         ("trivec_instants.when", "FieldTypeDatetime"),
     }
     grpc_server.answers.append(_described(created))
-    assert store._describe() == Collection(SCHEMA, FIELDS)
+    assert store.describe() == Collection(SCHEMA, FIELDS, ColbertStorage(16))
+
+
+def _create(store: Store) -> None:
+    """Create the collection without looking whether it exists."""
+    backend = store._handle.backend
+    collection: Collection | Steps[Collection] = backend.create(Collection(SCHEMA), adopt=False)
+    run(collection, backend)
 
 
 def test_a_create_whose_answer_was_lost_is_repeated(store: Any, grpc_server: Any) -> None:
@@ -106,17 +115,17 @@ def test_a_create_whose_answer_was_lost_is_repeated(store: Any, grpc_server: Any
 
     grpc_server.answers += [EXISTS, _described(created(SCHEMA))]
     grpc_server.upserted()
-    store._create(Collection(SCHEMA))
+    _create(store)
     other = Schema(dense=4, sparse=False, colbert=None, model="other")
     grpc_server.answers += [EXISTS, _described(created(other))]
     with pytest.raises(StoreError, match="already exists"):
-        store._create(Collection(SCHEMA))
+        _create(store)
 
 
 def test_hybrid_is_one_request_over_filtered_candidates(
     store: Store, grpc_server: Any, make_vectors: Any
 ) -> None:
-    store._collection = Collection(SCHEMA, FIELDS)
+    know(store, Collection(SCHEMA, FIELDS))
     query = make_vectors(1)[0]
     one = Document("a", "text", {"lang": "en"})
     hit = messages.ScoredPoint(
@@ -162,7 +171,7 @@ def test_an_alias_is_not_dropped_without_a_word(store: Store, grpc_server: Any) 
 def test_substrings_are_asked_for_as_the_servers_version_can(grpc_server: Any) -> None:
     for version, substring in (("1.19.0", False), ("1.20.1", True)):
         with open_store(f"qdrant://127.0.0.1:{grpc_server.port - 1}/c") as store:
-            store._describe = lambda: Collection(SCHEMA)  # type: ignore[method-assign]
+            know(store, Collection(SCHEMA))
             grpc_server.answers += [
                 messages.HealthCheckReply(title="qdrant", version=version),
                 messages.CountResponse(result=messages.CountResult(count=3)),

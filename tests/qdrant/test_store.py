@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hooks import know
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 import trivec_qdrant
-from trivec import Document, F, Schema, Vector, Vectors, open_store
+from trivec import ColbertStorage, Document, F, Schema, Vector, Vectors, open_store
+from trivec.collection import Collection
 from trivec.errors import (
     InvalidOptionError,
     MissingDependencyError,
@@ -36,7 +38,7 @@ def client() -> Iterator[QdrantClient]:
 
 
 def test_public_names() -> None:
-    assert trivec_qdrant.__all__ == ["Names", "QdrantStore", "Storage"]
+    assert trivec_qdrant.__all__ == ["Names", "QdrantBackend", "QdrantOptions", "QdrantStore"]
 
 
 def test_a_client_that_was_handed_in_stays_open(client: QdrantClient, make_vectors: Any) -> None:
@@ -55,19 +57,20 @@ def test_an_asynchronous_client_is_refused() -> None:
 
 
 def test_the_collection_is_what_rescoring_needs(client: QdrantClient) -> None:
-    for precision, sparse in (
-        ("float16", "float16"),
-        ("float32", "float32"),
-        ("turbo8", "float16"),
+    for bits, datatype, sparse in (
+        (16, "float16", "float16"),
+        (32, "float32", "float32"),
+        (8, "turbo8", "float16"),
+        (4, "turbo4", "float16"),
     ):
-        store = QdrantStore(client, precision, precision=precision, quantization="int8")  # type: ignore[arg-type]
-        store.create(SCHEMA)
-        params = client.get_collection(precision).config.params
+        store = QdrantStore(client, datatype, quantization="int8")
+        store.create(SCHEMA, colbert=ColbertStorage(bits))
+        params = client.get_collection(datatype).config.params
         assert isinstance(params.vectors, dict)
         colbert = params.vectors["colbert"]
         assert colbert.hnsw_config == models.HnswConfigDiff(m=0, payload_m=0)
         assert colbert.datatype is not None
-        assert (colbert.datatype.value, colbert.on_disk) == (precision, True)
+        assert (colbert.datatype.value, colbert.on_disk) == (datatype, True)
         assert colbert.quantization_config is None
         assert isinstance(params.vectors["dense"].quantization_config, models.ScalarQuantization)
         assert params.sparse_vectors is not None
@@ -207,7 +210,7 @@ def test_a_missing_client_names_the_extra(
         if name.partition(".")[0] == module or name.rpartition(".")[2] in ("edge", "shard"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.setattr("trivec_qdrant.opening._memory", [])
+    monkeypatch.setattr("trivec_qdrant.engines.opening._memory", [])
     with pytest.raises(MissingDependencyError, match=r"pip install 'trivec\[qdrant\]'"):
         open_store(url)
 
@@ -220,10 +223,13 @@ def test_addresses_of_servers() -> None:
     }
     for url, (address, grpc_port) in cases.items():
         with open_store(url) as store:
-            options = store._engine._client.init_options  # type: ignore[attr-defined]
+            backend: Any = store._handle.backend
+            options = backend._engine._client.init_options
             assert (options["url"], options["grpc_port"]) == (address, grpc_port)
             assert options["timeout"] == 60
             assert options["prefer_grpc"]
+            know(store, Collection(SCHEMA))
             assert store.capabilities[1].value == "packed messages over gRPC"
     with open_store("qdrant://example.org/n", prefer_grpc=False) as store:
+        know(store, Collection(SCHEMA))
         assert store.capabilities[1].value == "JSON over REST"

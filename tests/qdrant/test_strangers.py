@@ -13,7 +13,7 @@ import pytest
 import qdrant_edge as edge
 from qdrant_client import QdrantClient, models
 
-from trivec import Document, F, Filter, Schema, Vector, Vectors, open_store
+from trivec import Document, F, Filter, Schema, Store, Vector, Vectors, open_store
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.testing.contract.instants import INSTANTS, NO_INSTANTS
 from trivec_qdrant import Names, QdrantStore
@@ -37,7 +37,7 @@ def _payload(i: int, names: Names) -> dict[str, Any]:
     return {names.text: "text", **({names.metadata: metadata} if names.metadata else metadata)}
 
 
-def _of_the_client(folder: Path, names: Names) -> QdrantStore:
+def _of_the_client(folder: Path, names: Names) -> Store:
     client = QdrantClient(":memory:")
     vectors = {"dense": models.VectorParams(size=4, distance=models.Distance.DOT)}
     client.create_collection("other", vectors_config=vectors)
@@ -49,7 +49,7 @@ def _of_the_client(folder: Path, names: Names) -> QdrantStore:
     return QdrantStore(client, "other", names=names)
 
 
-def _of_the_engine(folder: Path, names: Names) -> QdrantStore:
+def _of_the_engine(folder: Path, names: Names) -> Store:
     (folder / "other").mkdir()
     config = edge.EdgeConfig(vectors={"dense": edge.EdgeVectorParams(4, edge.Distance.Dot)})
     shard = edge.EdgeShard.create(str(folder / "other"), config)
@@ -61,13 +61,11 @@ def _of_the_engine(folder: Path, names: Names) -> QdrantStore:
     ]
     shard.update(edge.UpdateOperation.upsert_points(points))
     shard.close()
-    opened = open_store(f"qdrant+edge:{folder}/other", names=names)
-    assert isinstance(opened, QdrantStore)
-    return opened
+    return open_store(f"qdrant+edge:{folder}/other", names=names)
 
 
 @pytest.fixture(params=[_of_the_client, _of_the_engine], ids=["client", "engine"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Names], QdrantStore]:
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Names], Store]:
     return lambda names: request.param(tmp_path, names)
 
 
@@ -76,7 +74,7 @@ LAYOUTS = [Names(id=""), Names(text="page_content", id=""), Names(id="", metadat
 
 @pytest.mark.parametrize("names", LAYOUTS, ids=["ours", "langchain", "flat"])
 def test_dates_of_others_mean_what_the_definition_says(
-    make: Callable[[Names], QdrantStore], names: Names
+    make: Callable[[Names], Store], names: Names
 ) -> None:
     with make(names) as store:
         # One of them is written again, by trivec.

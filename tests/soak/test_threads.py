@@ -123,8 +123,8 @@ def test_each_thread_reads_what_it_was_acknowledged(
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
     if name == "edge":  # let it shorten its log, and rewrite itself, in between
-        monkeypatch.setattr("trivec_qdrant.shard.FLUSH_BYTES", 50_000)
-        monkeypatch.setattr("trivec_qdrant.shard.DEAD_POINTS", 50)
+        monkeypatch.setattr("trivec_qdrant.engines.shard.FLUSH_BYTES", 50_000)
+        monkeypatch.setattr("trivec_qdrant.engines.shard.DEAD_POINTS", 50)
     url = pattern.format(folder=tmp_path)
     with ExitStack() as stack:
         stores = [stack.enter_context(open_store(url)) for _ in range(HANDLES)]

@@ -16,8 +16,6 @@ from trivec_qdrant import mapping
 from trivec_qdrant.mapping import PointVectors
 from trivec_qdrant.schema import Names
 
-__all__ = ["pack_point", "unpack_vectors"]
-
 Floats = NDArray[np.float32]
 
 
@@ -50,7 +48,7 @@ def unpack_vectors(stored: grpc.VectorsOutput, names: Names) -> PointVectors:
     """Return the vectors of a point that was read.
 
     Raises:
-        ValueError: If one is of another kind than its name says, or its rows differ in length.
+        ValueError: If a vector has another type than its name says, or rows of different lengths.
     """
     if stored.HasField("vector"):  # the unnamed one
         named: Mapping[str, grpc.VectorOutput] = {"": stored.vector}
@@ -58,13 +56,13 @@ def unpack_vectors(stored: grpc.VectorsOutput, names: Names) -> PointVectors:
         named = stored.vectors.vectors
     dense = indices = weights = colbert = None
     if names.dense in named:
-        dense = _unpack(_kind(named[names.dense], "dense"))
+        dense = _unpack(_of_type(named[names.dense], "dense"))
     if names.sparse in named:
-        sparse = _kind(named[names.sparse], "sparse")
+        sparse = _of_type(named[names.sparse], "sparse")
         indices = np.array(sparse.indices, np.uint32)
         weights = np.array(sparse.values, np.float32)
     if names.colbert in named:
-        colbert = _unpack_rows(_kind(named[names.colbert], "multi_dense"))
+        colbert = _unpack_rows(_of_type(named[names.colbert], "multi_dense"))
     return PointVectors(dense, indices, weights, colbert)
 
 
@@ -77,15 +75,15 @@ def _pack_rows(rows: Floats) -> bytes:
     return packed.tobytes()
 
 
-def _kind(vector: grpc.VectorOutput, kind: str) -> Any:  # noqa: ANN401 - messages have no types
-    """Return a vector of a kind, and no empty one in place of another kind."""
-    if not vector.HasField(kind):  # type: ignore[arg-type]
-        raise ValueError(f"a vector is no {kind}")
-    return getattr(vector, kind)
+def _of_type(vector: grpc.VectorOutput, type: str) -> Any:  # noqa: ANN401 - messages have no types
+    """Return a vector of the expected type; one of another type would read as an empty one."""
+    if not vector.HasField(type):  # type: ignore[arg-type]
+        raise ValueError(f"a vector is no {type}")
+    return getattr(vector, type)
 
 
 def _unpack_rows(message: grpc.MultiDenseVector) -> Floats:
-    """Return the rows of a MultiDenseVector, which all are equally long."""
+    """Return the rows of a MultiDenseVector, which all have the same length."""
     count = len(message.vectors)
     dimension = len(message.vectors[0].data) if count else 0
     if not dimension:
@@ -93,7 +91,7 @@ def _unpack_rows(message: grpc.MultiDenseVector) -> Floats:
     prefix = np.frombuffer(_prefix(dimension, 2), np.uint8)
     packed = np.frombuffer(message.SerializeToString(), np.uint8)
     width = len(prefix) + 4 * dimension
-    # Rows of other lengths, and fields that only a later server knows, are elsewhere in the bytes.
+    # With rows of other lengths, or fields of a later server, the bytes lie elsewhere.
     if len(packed) == count * width:
         packed = packed.reshape(count, width)
         if (packed[:, : len(prefix)] == prefix).all():
@@ -116,7 +114,7 @@ def _bytes(values: Floats) -> bytes:
 
 @lru_cache
 def _prefix(dimension: int, depth: int) -> bytes:
-    """Return what stands before the floats of a DenseVector (field 1, its length in bytes).
+    """Return the bytes before the floats of a DenseVector (field 1, its length in bytes).
 
     Depth 2 is that of a DenseVector within a MultiDenseVector.
     """

@@ -1,4 +1,4 @@
-"""What a search asks for, as the client's models."""
+"""Queries as the client's models."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ import numpy as np
 from qdrant_client import models
 
 from trivec.ranking import RRF_K
-from trivec_qdrant.engine import Fused, Nearest, Request, Weighted
+from trivec_qdrant.engines.engine import Fused, Nearest, Query, Weighted
 from trivec_qdrant.mapping import PointVectors
 from trivec_qdrant.schema import Names
-
-__all__ = ["query_request"]
 
 TINY = float(np.finfo(np.float32).tiny)  # a lexical score above 0
 
 
 def query_request(
-    request: Request, flt: models.Filter | None, names: Names, *, embedded: bool
+    query: Query, flt: models.Filter | None, names: Names, *, embedded: bool
 ) -> models.QueryRequest:
     """Return one query as the client sends it.
 
     Args:
-        request: What is searched for.
+        query: The query.
         flt: The condition; the leaves of the query carry it.
         names: What the vectors are called.
-        embedded: Whether there is no server, and so nothing that is quantized.
+        embedded: Whether the client is in its pure-Python mode, which quantizes nothing.
     """
-    root = request.root
-    payload = request.payload
+    root = query.root
+    payload = query.payload
     shared: dict[str, Any] = {
-        "limit": request.limit,
+        "limit": query.limit,
         "with_payload": payload if isinstance(payload, bool) else list(payload),
-        "with_vector": [names.vector(part) for part in request.vectors] or False,
+        "with_vector": [names.vector(part) for part in query.vectors] or False,
     }
     stage = partial(_prefetch, flt=flt, names=names, embedded=embedded)
     if isinstance(root, Nearest):
@@ -49,10 +47,10 @@ def query_request(
             score_threshold=leaf.score_threshold,
             **shared,
         )
-    query: models.Query
+    ranking: models.Query
     match root:
         case Weighted():
-            query = models.FormulaQuery(
+            ranking = models.FormulaQuery(
                 formula=models.SumExpression(
                     sum=[
                         models.MultExpression(mult=[factor, f"$score[{i}]"])
@@ -63,8 +61,9 @@ def query_request(
             )
         case Fused():
             # The server's ranks begin at 0.
-            query = models.RrfQuery(rrf=models.Rrf(k=RRF_K + 1))
-    return models.QueryRequest(prefetch=[stage(one) for one in root.stages], query=query, **shared)
+            ranking = models.RrfQuery(rrf=models.Rrf(k=RRF_K + 1))
+    prefetch = list(map(stage, root.stages))
+    return models.QueryRequest(prefetch=prefetch, query=ranking, **shared)
 
 
 def _prefetch(
@@ -77,7 +76,7 @@ def _prefetch(
     over = [_prefetch(leaf, flt, names, embedded=embedded) for leaf in stage.over]
     return models.Prefetch(
         prefetch=over or None,
-        query=_query_vector(stage.query),
+        query=_query_vector(stage.vector),
         using=names.vector(stage.part) or None,
         filter=None if stage.over else _only(stage.among) or flt,
         params=None if embedded else models.SearchParams(quantization=exact),
@@ -90,13 +89,13 @@ def _only(ids: Sequence[str | int]) -> models.Filter | None:
     return models.Filter(must=[models.HasIdCondition(has_id=list(ids))]) if ids else None
 
 
-def _query_vector(query: PointVectors) -> models.VectorInput:
-    if query.dense is not None:
-        dense: list[float] = query.dense.tolist()
+def _query_vector(vector: PointVectors) -> models.VectorInput:
+    if vector.dense is not None:
+        dense: list[float] = vector.dense.tolist()
         return dense
-    if query.colbert is not None:
-        tokens: list[list[float]] = query.colbert.tolist()
+    if vector.colbert is not None:
+        tokens: list[list[float]] = vector.colbert.tolist()
         return tokens
-    assert query.indices is not None
-    assert query.weights is not None
-    return models.SparseVector(indices=query.indices.tolist(), values=query.weights.tolist())
+    assert vector.indices is not None
+    assert vector.weights is not None
+    return models.SparseVector(indices=vector.indices.tolist(), values=vector.weights.tolist())

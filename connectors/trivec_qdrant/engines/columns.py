@@ -1,4 +1,4 @@
-"""The columns of a collection as the client's models, and back."""
+"""The vectors of a collection as the client's models, and back."""
 
 from __future__ import annotations
 
@@ -6,23 +6,39 @@ from collections.abc import Mapping
 
 from qdrant_client import models
 
-from trivec.schema import Schema
-from trivec_qdrant.schema import Description, Names, Storage, VectorColumn
-
-__all__ = ["described", "sparse_params", "vector_params"]
+from trivec.collection import Collection
+from trivec_qdrant.schema import (
+    DATATYPES,
+    Description,
+    Names,
+    Quantization,
+    SparseColumn,
+    VectorColumn,
+    colbert_bits,
+    sparse_datatype,
+)
 
 _TURBO = {"turbo4": "bits4", "turbo2": "bits2", "turbo1": "bits1"}
 
 
-def vector_params(schema: Schema, names: Names, storage: Storage) -> dict[str, models.VectorParams]:
-    """Return how a new collection keeps its dense vectors and its token vectors."""
+def vector_params(
+    collection: Collection, names: Names, quantization: Quantization | None
+) -> dict[str, models.VectorParams]:
+    """Return how a new collection keeps its dense vectors and its token vectors.
+
+    Args:
+        collection: The new collection.
+        names: What its vectors are called.
+        quantization: The number format of a compressed copy of the dense vectors.
+    """
+    schema = collection.schema
     vectors: dict[str, models.VectorParams] = {}
     if schema.dense is not None:
         vectors[names.dense] = models.VectorParams(
             size=schema.dense,
             # Exactly the definition of the score; the cosine would rescale what is stored.
             distance=models.Distance.DOT,
-            quantization_config=_quantization(storage.quantization),
+            quantization_config=_quantization(quantization),
         )
     if schema.colbert is not None:
         vectors[names.colbert] = models.VectorParams(
@@ -31,29 +47,28 @@ def vector_params(schema: Schema, names: Names, storage: Storage) -> dict[str, m
             multivector_config=models.MultiVectorConfig(
                 comparator=models.MultiVectorComparator.MAX_SIM
             ),
-            # No index: these only rescore. Building one took 150 s instead of 0.8 s for 200
-            # documents of 200 tokens; payload_m would be inherited from the collection.
+            # No index, since token vectors only rescore. Building one took 150 s instead of 0.8 s
+            # for 200 documents of 200 tokens. Without payload_m the collection's would apply.
             hnsw_config=models.HnswConfigDiff(m=0, payload_m=0),
-            datatype=models.Datatype(storage.precision),
+            datatype=models.Datatype(DATATYPES[colbert_bits(collection)]),
             on_disk=True,
         )
     return vectors
 
 
 def sparse_params(
-    schema: Schema, names: Names, storage: Storage
+    collection: Collection, names: Names
 ) -> dict[str, models.SparseVectorParams] | None:
     """Return how a new collection keeps its lexical weights; None if it has none."""
-    if not schema.sparse:
+    if not collection.schema.sparse:
         return None
-    index = models.SparseIndexParams(
-        on_disk=False, datatype=models.Datatype(storage.sparse_precision)
-    )
+    datatype = models.Datatype(sparse_datatype(collection))
+    index = models.SparseIndexParams(on_disk=False, datatype=datatype)
     return {names.sparse: models.SparseVectorParams(index=index)}
 
 
-def described(info: models.CollectionInfo) -> Description:
-    """Return what the client says of a collection that exists."""
+def description(info: models.CollectionInfo) -> Description:
+    """Return the client's description of a collection that exists."""
     params = info.config.params
     vectors: Mapping[str, models.VectorParams] | models.VectorParams = params.vectors or {}
     if isinstance(vectors, models.VectorParams):
@@ -61,7 +76,10 @@ def described(info: models.CollectionInfo) -> Description:
     return Description(
         vectors={name: _column(vector) for name, vector in vectors.items()},
         sparse={
-            name: None if vector.modifier is None else vector.modifier.value
+            name: SparseColumn(
+                None if vector.modifier is None else vector.modifier.value,
+                vector.index.datatype.value if vector.index and vector.index.datatype else None,
+            )
             for name, vector in (params.sparse_vectors or {}).items()
         },
         indexes={key: index.data_type.value for key, index in info.payload_schema.items()},

@@ -22,14 +22,12 @@ from trivec_qdrant.filters import (
     Points,
 )
 
-__all__ = ["render"]
-
 
 def render(condition: Condition) -> edge.Filter:
     """Return a condition as the engine's filter, which is never empty at the top.
 
     Args:
-        condition: What `filters.lower` returned.
+        condition: The result of `filters.lower`.
     """
     inner = _render(condition)
     return inner if isinstance(inner, edge.Filter) else edge.Filter(must=[inner])
@@ -57,7 +55,7 @@ def _leaf(condition: Leaf) -> edge.ConditionType:
         case Points(ids):
             return edge.HasIdCondition(set(ids))
         case IsBool(key, value):
-            # The binding reads Python's True as the integer 1, and numpy's as a boolean.
+            # The binding reads Python's True as the integer 1, and numpy's True as a boolean.
             return edge.FieldCondition(key, match=edge.MatchValue(cast(bool, np.bool_(value))))
         case Contains(key, text):
             return edge.FieldCondition(key, match=edge.MatchSubstring(text))

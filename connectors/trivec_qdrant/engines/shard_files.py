@@ -1,4 +1,4 @@
-"""The files of an embedded shard: which of them the engine and we write, and nobody else."""
+"""The files of an embedded shard, by the names that the engine and trivec give them."""
 
 from __future__ import annotations
 
@@ -15,28 +15,14 @@ try:
 except ImportError:  # Windows, where a file that somebody has open cannot be deleted
     fcntl = None  # type: ignore[assignment]
 
-__all__ = [
-    "CONFIG",
-    "OURS",
-    "UNFINISHED",
-    "allocated_bytes",
-    "bytes_to_open",
-    "check_unlocked",
-    "is_known",
-    "make_private",
-    "points_of_all_times",
-    "remove_shard",
-]
-
 CONFIG = "edge_config.json"  # the engine's own description
-OURS = "trivec.json"  # what the engine has no place for: the model and the declared fields
-UNFINISHED = "trivec.json.part"  # there while a collection is made or dropped, and has no OURS
+OURS = "trivec.json"  # trivec's own metadata: the model and the declared fields
+UNFINISHED = "trivec.json.part"  # exists while a collection without OURS is made or dropped
 
 _FILES = frozenset({CONFIG, "payload_index.json", "applied_seq.json", OURS, UNFINISHED})
-_FOLDERS = ("wal", "segments", "temp_segments")
 _WAL = re.compile(r"first-index|(?:open|closed)-[0-9]+|tmp-[\w-]+")
 _SEGMENT = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:\.deleted)?")
-# All that qdrant-edge-py 0.9.0 names in a segment: the strings of its library.
+# All file names that qdrant-edge-py 0.9.0 gives in a segment, from the strings of its library.
 _IN_SEGMENT = re.compile(
     r"""(?:version\.info|(?:segment|config|segment_manifest|applied_seq|histogram_config)\.json
     |(?:mutable_)?id_tracker\.(?:mappings|versions|deleted)
@@ -55,18 +41,11 @@ _IN_SEGMENT = re.compile(
 )
 
 
-def is_known(entry: Path) -> bool:
-    """Return whether an entry of a collection's folder has a name of the engine's or of ours."""
-    if entry.is_dir() and not entry.is_symlink():
-        return entry.name in _FOLDERS
-    return entry.name in _FILES
-
-
 def remove_shard(folder: Path) -> None:
     """Delete a shard: its own files by their names, and the folders that are empty then.
 
-    What else lies there stays, and links are not followed. The shard's description goes first: if
-    the process dies, what is left is no collection, and `create` and `drop` go on.
+    Other files stay, and links are not followed. The shard's description is deleted first: if the
+    process dies, the rest is no collection, and the next `create` or `drop` deletes it.
 
     Raises:
         OSError: If a file cannot be deleted.
@@ -114,7 +93,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Let nobody but the owner read what the engine made in a folder, whoever may enter that."""
+    """Let only the owner read the engine's files in a folder that others may enter."""
     for name in ("wal", "segments"):
         (folder / name).chmod(PRIVATE_FOLDER)
     for name in (CONFIG, "payload_index.json"):
@@ -140,14 +119,14 @@ def check_unlocked(folder: Path) -> None:
 
 
 def allocated_bytes(folder: Path) -> int:
-    """Return what the files of a folder take on the disk; the engine's have holes."""
+    """Return the bytes that the files of a folder take on the disk, without their holes."""
     return sum(status.st_blocks * 512 for _, status in _files(folder))
 
 
 def bytes_to_open(folder: Path) -> int:
-    """Return what opening a shard takes: nothing, but in a file system in memory.
+    """Return the bytes that opening a shard takes: none, except in a file system in memory.
 
-    The engine reads its whole log, and there a hole that is read takes memory from then on.
+    The engine reads its whole log. In such a file system a hole takes memory once it was read.
     """
     if not _is_in_memory(folder):
         return 0
@@ -167,7 +146,7 @@ def _is_in_memory(folder: Path) -> bool:
 
 
 def points_of_all_times(folder: Path) -> int:
-    """Return how many points the segments have room for, those that were deleted too.
+    """Return how many points the segments hold, including deleted ones.
 
     The engine keeps a version of 8 bytes for each.
     """

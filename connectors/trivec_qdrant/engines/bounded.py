@@ -1,7 +1,8 @@
 """Requests over REST that end at their deadline, however slowly a server reads and writes.
 
 httpx gives each read and each write a time of its own, so that a server which sends one byte now
-and then keeps a request for ever. Here each of them gets no more than what the deadline leaves.
+and then keeps a request for ever. Here each read and write gets only the time that the deadline
+leaves. An asynchronous client needs none of this, since its requests can be cancelled.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from qdrant_client import QdrantClient
 from typing_extensions import override
 
 from trivec.stores.deadline import seconds_left
-
-__all__ = ["bound"]
 
 PIECE = 64 * 1024  # of a request's body, which is written with a time of its own
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from qdrant_client import models
 
 from trivec_qdrant.filters import (
@@ -21,22 +19,20 @@ from trivec_qdrant.filters import (
     Points,
 )
 
-__all__ = ["render"]
 
-
-def render(condition: Condition, *, substring: Callable[[], bool] = lambda: True) -> models.Filter:
+def render(condition: Condition, *, substring: bool = True) -> models.Filter:
     """Return a condition as the client's filter, which is never empty at the top.
 
     Args:
-        condition: What `filters.lower` returned.
-        substring: Tells whether to use the condition for substrings, or the text condition,
-            which compares substrings on servers before version 1.20; called only if need be.
+        condition: The result of `filters.lower`.
+        substring: Whether the server has a condition for substrings; else the text condition is
+            used, which compares substrings on servers before version 1.20.
     """
     inner = _render(condition, substring)
     return inner if isinstance(inner, models.Filter) else models.Filter(must=[inner])
 
 
-def _render(condition: Condition, substring: Callable[[], bool]) -> models.Condition:
+def _render(condition: Condition, substring: bool) -> models.Condition:
     match condition:
         case AllOf(parts):
             return models.Filter(must=[_render(part, substring) for part in parts])
@@ -46,7 +42,7 @@ def _render(condition: Condition, substring: Callable[[], bool]) -> models.Condi
             return models.Filter(should=[_render(part, substring) for part in parts])
         case NoneOf(part):
             return models.Filter(must_not=[_render(part, substring)])
-        case Contains(key, text) if not substring():
+        case Contains(key, text) if not substring:
             return models.FieldCondition(key=key, match=models.MatchText(text=text))
     return _leaf(condition)
 

@@ -1,4 +1,4 @@
-"""Whether an answer is one to what was asked: a server's word is not taken for it."""
+"""Checks of answers: whether a server answered what was asked."""
 
 from __future__ import annotations
 
@@ -8,62 +8,62 @@ from typing import Any
 from uuid import UUID
 
 from trivec.errors import StoreUnavailableError
-from trivec_qdrant.engine import Found, Request
+from trivec_qdrant.engines.engine import Query, ScoredRow
 from trivec_qdrant.errors import unreadable
 from trivec_qdrant.mapping import Row
 from trivec_qdrant.schema import Description
-
-__all__ = [
-    "check_answers",
-    "check_count",
-    "check_description",
-    "check_done",
-    "check_number",
-    "check_page",
-    "check_rows",
-    "check_whole",
-    "version_of",
-]
 
 MAX_SIZE = 65_536
 """The most numbers of a vector that Qdrant holds (its openapi.json, VectorParams)."""
 
 
-def check_number(name: str, requests: Sequence[object], answers: Sequence[object]) -> None:
+def check_number(name: str, queries: Sequence[object], answers: Sequence[object]) -> None:
     """Check that there is an answer to each query.
 
     Raises:
         StoreUnavailableError: If not, as all checks here do.
     """
-    if len(answers) != len(requests):
-        raise unreadable(name, f"{len(answers)} answers to {len(requests)} queries came")
+    if len(answers) != len(queries):
+        raise unreadable(name, f"{len(answers)} answers to {len(queries)} queries came")
 
 
-def check_answers(
-    name: str, requests: Sequence[Request], answers: Sequence[Sequence[Found]]
+def check_results(
+    name: str, queries: Sequence[Query], results: Sequence[Sequence[ScoredRow]]
 ) -> None:
-    """Check that no more was found than was asked for, and that its scores are numbers."""
-    for request, found in zip(requests, answers, strict=True):
-        if len(found) > request.limit:
-            raise unreadable(name, f"{len(found)} hits where at most {request.limit} were asked")
-        _check_ids(name, (one.row for one in found))
-        for one in found:
-            if not math.isfinite(one.score):
-                raise unreadable(name, f"the point {one.row.id} has the score {one.score}")
+    """Check that no query has more points than it asked for, and that their scores are finite.
+
+    Args:
+        name: The collection.
+        queries: The queries.
+        results: The points of each.
+    """
+    for query, points in zip(queries, results, strict=True):
+        if len(points) > query.limit:
+            raise unreadable(name, f"{len(points)} hits where at most {query.limit} were asked")
+        _check_ids(name, (point.row for point in points))
+        for point in points:
+            if not math.isfinite(point.score):
+                raise unreadable(name, f"the point {point.row.id} has the score {point.score}")
 
 
 def check_rows(name: str, ids: Sequence[str | int], rows: Sequence[Row]) -> None:
-    """Check that only points came that were asked for, and each once."""
+    """Check that only the points came that were asked for, and each once.
+
+    Args:
+        name: The collection.
+        ids: The ids of the points.
+        rows: The points that came.
+    """
     _check_ids(name, rows)
-    strangers = {row.id.lower() for row in rows} - {str(one).lower() for one in ids}
-    if strangers:
-        raise unreadable(name, f"the point {min(strangers)!r} came, which was not asked for")
+    others = {row.id.lower() for row in rows} - {str(id).lower() for id in ids}
+    if others:
+        raise unreadable(name, f"the point {min(others)!r} came, which was not asked for")
 
 
 def check_page(
     name: str, offset: object, limit: int, rows: Sequence[Row], following: object
 ) -> None:
-    """Check that the next page of points comes after this one, so that a scroll ends.
+    """Check that the next page comes after this one, so that a scroll ends.
 
     Qdrant scrolls in the order of the ids, numbers before UUIDs.
 
@@ -79,20 +79,21 @@ def check_page(
     _check_ids(name, rows)
     if following is None:
         return
-    end = _place(name, following)
-    if offset is not None and end <= _place(name, offset):
+    end = _order(name, following)
+    if offset is not None and end <= _order(name, offset):
         raise unreadable(name, f"the page after the one at {offset} begins at {following}")
 
 
 def check_count(name: str, count: object) -> int:
     """Return a number of points."""
     if not isinstance(count, int) or not 0 <= count < 2**64:
-        raise unreadable(name, "the points were counted wrongly")  # a number may be too long to say
+        # Without the number, which may have too many digits to print.
+        raise unreadable(name, "the points were counted wrongly")
     return count
 
 
 def check_done(name: str, status: object) -> None:
-    """Check that a write can be found, not only that it will be."""
+    """Check that searches find a write already, and not only later."""
     if status != "completed":
         raise StoreUnavailableError(
             f"{name!r}: the server answered {status!r} before the write was done; it may be "
@@ -101,13 +102,13 @@ def check_done(name: str, status: object) -> None:
 
 
 def check_whole(name: str, points: Iterable[Any], *, payload: bool, vectors: bool) -> None:
-    """Check that points of the client came with what was asked for.
+    """Check that points came with the payloads and vectors that were asked for.
 
     Args:
         name: The collection.
         points: The client's points or hits, with `payload` and `vector`.
-        payload: Whether payloads were asked for; a point without any has an empty one.
-        vectors: The same for vectors.
+        payload: Whether payloads were asked for; an empty payload is one.
+        vectors: Whether vectors were asked for.
     """
     for point in points:
         if (payload and point.payload is None) or (vectors and point.vector is None):
@@ -115,7 +116,7 @@ def check_whole(name: str, points: Iterable[Any], *, payload: bool, vectors: boo
 
 
 def check_description(name: str, description: Description) -> Description:
-    """Return a description whose vectors can be."""
+    """Return a description whose vectors have sizes that Qdrant allows."""
     for vector, column in description.vectors.items():
         if not 1 <= column.size <= MAX_SIZE:
             raise unreadable(name, f"the vector {vector!r} has {column.size} numbers")
@@ -137,20 +138,20 @@ def version_of(name: str, version: object) -> tuple[int, int]:
 
 
 def _check_ids(name: str, rows: Iterable[Row]) -> None:
-    """Check that the ids are those of points and differ."""
+    """Check that the ids are ids of points, and differ."""
     ids = [row.id for row in rows]
-    for one in ids:
-        _place(name, one)
+    for id in ids:
+        _order(name, id)
     if len(set(ids)) < len(ids):
         raise unreadable(name, "the same point came twice")
 
 
-def _place(name: str, point: object) -> tuple[int, int]:
-    """Return where a point's id stands in Qdrant's order."""
+def _order(name: str, point: object) -> tuple[int, int]:
+    """Return the sort key of a point's id in Qdrant's order."""
     text = str(point)
     try:
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
-        place = (1, UUID(text).int) if number is None else (0, number)
+        key = (1, UUID(text).int) if number is None else (0, number)
     except ValueError as error:
-        raise unreadable(name, f"{text[:80]!r} is the id of no point") from error
-    return place
+        raise unreadable(name, f"{text[:80]!r} is not the id of a point") from error
+    return key

@@ -1,4 +1,4 @@
-"""The folder of an embedded collection: opened once, described, kept small, deleted."""
+"""The folder of an embedded collection: opening, describing, shrinking and deleting it."""
 
 from __future__ import annotations
 
@@ -20,40 +20,38 @@ from trivec.stores.folder import (
     private_file,
     told_size,
 )
-from trivec_qdrant import shard_files
-from trivec_qdrant.shard_files import CONFIG, OURS, UNFINISHED
-
-__all__ = ["Shard"]
+from trivec_qdrant.engines import shard_files
+from trivec_qdrant.engines.shard_files import CONFIG, OURS, UNFINISHED
 
 MARGIN = 64 * 1024 * 1024
 """Bytes that stay free on the disk of a shard.
 
-The engine writes into memory that is mapped to files with holes. Where the disk has no room for a
-hole that is filled, the system ends the process (SIGBUS), and nobody can be told. Two files of 32
-MiB, the log and one storage, may be filled at once by others than the write that was checked."""
+The engine writes into memory that is mapped to files with holes. If the disk has no room when a
+hole is filled, the system ends the process (SIGBUS) without an error. Other writes than the one
+that was checked may fill two files of 32 MiB at once, the log and one storage."""
 
 RESERVE = 8 * 1024 * 1024
-"""Of the margin, what deletions may use: they take little, and are how room is made."""
+"""The part of the margin that deletions may use: they take little, and make room."""
 
 WRITE_FACTOR = 4
-"""Bytes on the disk for each byte of a write, at most: 1.4 in the log (5 bytes for a float32), 1 in
-the storage, 1 in the index; and what is replaced stays until the next flush."""
+"""The most bytes on the disk for each byte of a write: 1.4 in the log (5 bytes for a float32), 1 in
+the storage, 1 in the index. Replaced points stay until the next flush."""
 
 FLUSH_BYTES = 64 * 1024 * 1024
 """After so many bytes of writes the log is shortened and replaced blocks are given back: 0.05 s,
 where writing them takes 1 s. Without it, 300 documents of 24 KB written 20 times over take 210 MB
 instead of 44 to 71."""
 
-DEAD_POINTS = 1000  # below, the engine finds a segment too small to rewrite
+DEAD_POINTS = 1000  # with fewer, the engine does not rewrite a segment
 
 _log = logging.getLogger("trivec")
 
 
 class Shard:
-    """The folder of one collection, opened when it is first needed and by one process only.
+    """The folder of one collection, opened on first use and by one process only.
 
     Args:
-        folder: Where it lies, or will.
+        folder: The folder, which need not exist yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +61,7 @@ class Shard:
         self._unflushed = FLUSH_BYTES  # so that the first write looks at what was there
 
     def open(self) -> edge.EdgeShard | None:
-        """Return the shard, or None where there is none."""
+        """Return the shard, or None if there is none."""
         with self._lock:
             if self._shard is None and self._exists():
                 needed = RESERVE + shard_files.bytes_to_open(self.folder)
@@ -72,17 +70,17 @@ class Shard:
             return self._shard
 
     def _exists(self) -> bool:
-        """Return whether there is a collection, made to the end."""
+        """Return whether there is a collection whose creation was finished."""
         return (self.folder / CONFIG).is_file() and not self._is_unfinished()
 
     def _is_unfinished(self) -> bool:
         return (self.folder / UNFINISHED).is_file() and not (self.folder / OURS).is_file()
 
     def create(self, config: edge.EdgeConfig) -> edge.EdgeShard:
-        """Create the shard; it is there for others once `finish` was called.
+        """Create the shard; others see it after `finish`.
 
         Raises:
-            StoreError: If there is something else in the folder.
+            StoreError: If the folder holds other files.
         """
         with self._lock:
             make_folder(self.folder)
@@ -98,7 +96,7 @@ class Shard:
             return self._shard
 
     def finish(self, metadata: dict[str, Any]) -> None:
-        """Keep something beside the shard, whole or not at all, and let it be a collection."""
+        """Write the metadata beside the shard, atomically, which finishes the creation."""
         shard_files.make_private(self.folder)
         part = self.folder / UNFINISHED
         with part.open("w", encoding="utf-8") as file:
@@ -108,7 +106,7 @@ class Shard:
         part.replace(self.folder / OURS)
 
     def abandon(self) -> None:
-        """Delete what `create` made, since it did not come to an end."""
+        """Delete an unfinished creation."""
         with self._lock:
             self._release()
             if self._is_unfinished():
@@ -129,11 +127,11 @@ class Shard:
             shard_files.remove_shard(self.folder)
 
     def config(self) -> dict[str, Any]:
-        """Return how the engine describes the vectors, which it has no call for."""
+        """Return the engine's description of the vectors, from its file."""
         return self._read(CONFIG)
 
     def metadata(self) -> dict[str, Any]:
-        """Return what `finish` wrote, or nothing."""
+        """Return the metadata that `finish` wrote, or an empty dict."""
         return self._read(OURS) if (self.folder / OURS).exists() else {}
 
     def _read(self, name: str) -> dict[str, Any]:
@@ -147,7 +145,7 @@ class Shard:
 
         Args:
             size: The bytes that are written.
-            deleting: Whether they say what to delete.
+            deleting: Whether the write is a deletion.
 
         Raises:
             StoreFullError: If there is too little room.
@@ -156,7 +154,7 @@ class Shard:
         check_free(self.folder, needed, "deleting" if deleting else "a write")
 
     def wrote(self, size: int) -> None:
-        """Count what was written, and now and then give back what is no longer needed."""
+        """Count written bytes, and give back disk after every `FLUSH_BYTES`."""
         with self._lock:
             self._unflushed += size
             if self._unflushed >= FLUSH_BYTES and self._shard is not None:
@@ -165,7 +163,7 @@ class Shard:
                 self._vacuum(self._shard)
 
     def _vacuum(self, shard: edge.EdgeShard) -> None:
-        """Write the living points anew once as many are dead, which costs what it gives back."""
+        """Rewrite the living points once as many are dead, in proportion to the gain."""
         living = shard.info().points_count
         dead = shard_files.points_of_all_times(self.folder) - living
         if dead < max(DEAD_POINTS, living):
@@ -181,7 +179,7 @@ class Shard:
         self._optimize(shard)
 
     def optimize(self) -> tuple[int, int]:
-        """Build the indexes and give back what is not needed; return the bytes before and after.
+        """Build the indexes and give back disk; return the bytes before and after.
 
         Raises:
             StoreFullError: If there is no room for a second copy meanwhile.
@@ -216,7 +214,7 @@ class Shard:
                     shard.close()
 
     def _release(self) -> None:
-        """Close the shard, whose files are deleted next, so that a failure does not matter."""
+        """Close the shard before its files are deleted; a failure does not matter."""
         try:
             self.close()
         except BaseException as error:

@@ -1,4 +1,4 @@
-"""A collection in a folder of its own, read and written by the engine of Qdrant in this process."""
+"""A collection in a folder, read and written by Qdrant's embedded engine in this process."""
 
 from __future__ import annotations
 
@@ -21,44 +21,46 @@ from trivec.search import Part
 from trivec.stores.folder import check_not_linked, telling_full
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
-from trivec_qdrant.edge_filters import render
-from trivec_qdrant.engine import (
+from trivec_qdrant.engines.edge_filters import render
+from trivec_qdrant.engines.engine import (
     Engine,
-    Found,
     Fused,
     Nearest,
     PayloadKeys,
-    Request,
+    Query,
+    ScoredRow,
     Weighted,
+    one_request,
 )
+from trivec_qdrant.engines.shard import Shard
 from trivec_qdrant.filters import Condition
 from trivec_qdrant.mapping import PointVectors, Row
 from trivec_qdrant.schema import (
+    DATATYPES,
     Description,
     Names,
-    Storage,
+    Quantization,
+    SparseColumn,
     VectorColumn,
+    colbert_bits,
     own_metadata,
     payload_indexes,
     read_metadata,
+    sparse_datatype,
 )
-from trivec_qdrant.shard import Shard
-
-__all__ = ["EdgeEngine"]
 
 TINY = float(np.finfo(np.float32).tiny)  # a lexical score above 0
 PIECE_BYTES = 4 * 1024 * 1024
-"""The most bytes of one update: the engine (0.9.0) holds Python's lock meanwhile, 6 ms for each
-MiB, and all other threads wait, that of the event loop too."""
+"""The most bytes of one update. Meanwhile the engine (0.9.0) holds Python's lock, 6 ms for each
+MiB, and all other threads wait, also that of the event loop."""
 
 POINT_BYTES = 100
-"""What one deletion takes in the log, the list of points and the indexes, about."""
+"""About how many bytes one deletion takes in the log, the list of points and the indexes."""
 
-_PRECISIONS = {
+_DATATYPES = {
     "float32": edge.VectorStorageDatatype.Float32,
     "float16": edge.VectorStorageDatatype.Float16,
     "turbo8": edge.VectorStorageDatatype.Turbo8,
-    "turbo16": edge.VectorStorageDatatype.Turbo16,
 }
 _QUANTIZATIONS: dict[str, Callable[[], edge.QuantizationConfigType]] = {
     "int8": lambda: edge.ScalarQuantizationConfig(edge.ScalarType.Int8, always_ram=True),
@@ -83,8 +85,8 @@ def _turbo(bits: edge.TurboQuantBitSize) -> edge.TurboQuantQuantizationConfig:
 class EdgeEngine(Engine):
     """A collection in an embedded shard.
 
-    The engine checks less than a server does: that vectors are finite, that indices are unique,
-    that token vectors are not too many. What reaches it from a `Store` was checked.
+    Unlike a server, the engine does not check that vectors are finite, that indices are unique and
+    that token vectors are not too many; a `Store` does.
 
     Args:
         shard: The folder, which other engines of this process may share.
@@ -94,11 +96,13 @@ class EdgeEngine(Engine):
         on_close: What to do when the engine is closed.
     """
 
+    colbert_bits = (16, 32, 8)
+
     def __init__(
         self, shard: Shard, name: str, names: Names, *, path: Path, on_close: Callable[[], None]
     ) -> None:
         super().__init__(name, names)
-        self._folder = shard
+        self._shard = shard
         self._path = path
         self._on_close = on_close
 
@@ -109,13 +113,13 @@ class EdgeEngine(Engine):
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
-        folder = self._folder.folder
+        folder = self._shard.folder
         try:
             with telling_full(folder):
                 yield
         except TrivecError:
             raise
-        except BaseException as error:  # the engine raises nothing more precise
+        except BaseException as error:  # the engine has no classes of errors
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             if "WouldBlock" in str(error):
@@ -131,27 +135,28 @@ class EdgeEngine(Engine):
     @contextmanager
     def _opened(self) -> Iterator[edge.EdgeShard]:
         with self._translating():
-            shard = self._folder.open()
+            shard = self._shard.open()
             if shard is None:
                 raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
             yield shard
 
     @override
+    @one_request
     def describe(self) -> Description | None:
         with self._translating():
-            shard = self._folder.open()
+            shard = self._shard.open()
             if shard is None:
                 return None
             indexes = {
                 key: str(index.data_type).rpartition(".")[2].lower()
                 for key, index in shard.info().payload_schema.items()
             }
-            config, metadata = self._folder.config(), self._folder.metadata()
-            read_metadata(metadata)  # says where it is damaged
+            config, metadata = self._shard.config(), self._shard.metadata()
+            read_metadata(metadata)  # raises an error if it is damaged
             return Description(
                 vectors={name: _column(v) for name, v in (config.get("vectors") or {}).items()},
                 sparse={
-                    name: vector.get("modifier")
+                    name: SparseColumn(vector.get("modifier"), vector.get("datatype"))
                     for name, vector in (config.get("sparse_vectors") or {}).items()
                 },
                 indexes=indexes,
@@ -159,22 +164,18 @@ class EdgeEngine(Engine):
             )
 
     @override
-    def create(self, collection: Collection, storage: Storage) -> None:
+    @one_request
+    def create(self, collection: Collection, quantization: Quantization | None) -> None:
         schema, names = collection.schema, self.names
         vectors: dict[str, edge.EdgeVectorParams] = {}
         if schema.dense is not None:
-            quantize = _QUANTIZATIONS.get(storage.quantization or "")
+            quantize = _QUANTIZATIONS.get(quantization or "")
             vectors[names.dense] = edge.EdgeVectorParams(
                 size=schema.dense,
                 distance=edge.Distance.Dot,
                 quantization_config=quantize() if quantize else None,
             )
         if schema.colbert is not None:
-            if storage.precision not in _PRECISIONS:
-                raise StoreError(
-                    f"the embedded engine has no precision {storage.precision!r}; "
-                    f"use one of {sorted(_PRECISIONS)}"
-                )
             vectors[names.colbert] = edge.EdgeVectorParams(
                 size=schema.colbert,
                 distance=edge.Distance.Dot,
@@ -182,11 +183,11 @@ class EdgeEngine(Engine):
                 hnsw_config=edge.HnswIndexConfig(
                     m=0, ef_construct=100, full_scan_threshold=10_000, payload_m=0
                 ),
-                datatype=_PRECISIONS[storage.precision],
+                datatype=_DATATYPES[DATATYPES[colbert_bits(collection)]],
                 on_disk=True,
             )
         sparse = edge.EdgeSparseVectorParams(
-            on_disk=False, datatype=_PRECISIONS[storage.sparse_precision]
+            on_disk=False, datatype=_DATATYPES[sparse_datatype(collection)]
         )
         config = edge.EdgeConfig(
             vectors=vectors or None,
@@ -194,15 +195,16 @@ class EdgeEngine(Engine):
         )
         with self._translating():
             try:
-                shard = self._folder.create(config)
-                for key, kind in payload_indexes(collection, names).items():
-                    shard.update(edge.UpdateOperation.create_field_index(key, _INDEXES[kind]))
-                self._folder.finish(own_metadata(collection))
+                shard = self._shard.create(config)
+                for key, index in payload_indexes(collection, names).items():
+                    shard.update(edge.UpdateOperation.create_field_index(key, _INDEXES[index]))
+                self._shard.finish(own_metadata(collection))
             except BaseException:
-                self._folder.abandon()
+                self._shard.abandon()
                 raise
 
     @override
+    @one_request
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         rows = zip(documents, mapping.point_vectors(vectors), strict=True)
         texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
@@ -220,9 +222,9 @@ class EdgeEngine(Engine):
 
     def _update(self, points: list[edge.Point], size: int) -> None:
         with self._opened() as shard:
-            self._folder.check_room(size)
+            self._shard.check_room(size)
             shard.update(edge.UpdateOperation.upsert_points(points))
-            self._folder.wrote(size)
+            self._shard.wrote(size)
 
     def _vectors(self, row: PointVectors) -> dict[str, Any]:
         vectors: dict[str, Any] = {}
@@ -236,30 +238,24 @@ class EdgeEngine(Engine):
         return vectors
 
     @override
-    def query(self, requests: Sequence[Request], where: Condition | None) -> list[list[Found]]:
+    @one_request
+    def query(self, queries: Sequence[Query], where: Condition | None) -> list[list[ScoredRow]]:
         flt = None if where is None else render(where)
-        batch = edge.QueryBatchRequest([self._request(request, flt) for request in requests])
+        batch = edge.QueryBatchRequest([self._query(query, flt) for query in queries])
         with self._opened() as shard:
-            answers = shard.query_batch(batch)
+            results = shard.query_batch(batch)
         return [
-            [
-                Found(
-                    p.score,
-                    Row(str(p.id), p.payload or {}, mapping.read_vectors(p.vector, self.names)),
-                )
-                for p in answer
-            ]
-            for answer in answers
+            [ScoredRow(point.score, self._row(point)) for point in points] for points in results
         ]
 
-    def _request(self, request: Request, flt: edge.Filter | None) -> edge.QueryRequest:
-        root = request.root
-        payload = request.payload if isinstance(request.payload, bool) else list(request.payload)
-        vectors = [self.names.vector(part) for part in request.vectors] or False
+    def _query(self, asked: Query, flt: edge.Filter | None) -> edge.QueryRequest:
+        root = asked.root
+        payload = asked.payload if isinstance(asked.payload, bool) else list(asked.payload)
+        vectors = [self.names.vector(part) for part in asked.vectors] or False
         if isinstance(root, Nearest):
             leaf = self._prefetch(root, flt)
             return edge.QueryRequest(
-                limit=request.limit,
+                limit=asked.limit,
                 query=leaf.query,
                 prefetches=leaf.prefetches,
                 filter=leaf.filter,
@@ -286,10 +282,10 @@ class EdgeEngine(Engine):
                     {f"$score[{i}]": 0.0 for i in range(len(root.factors))},
                 )
             case Fused():
-                # The engine's ranks begin at 0; its type stub takes Rrf for no Fusion.
+                # The engine's ranks begin at 0. In its type stubs Rrf is not below Fusion.
                 query = cast(edge.Fusion, edge.Fusion.Rrf(k=RRF_K + 1))
         return edge.QueryRequest(
-            limit=request.limit,
+            limit=asked.limit,
             query=query,
             prefetches=[self._prefetch(stage, flt) for stage in root.stages],
             with_payload=payload,
@@ -301,12 +297,12 @@ class EdgeEngine(Engine):
         exact = edge.QuantizationSearchParams(
             ignore=bool(stage.over), rescore=None if stage.over else True
         )
-        query = stage.query
-        vector: Any = query.dense if query.dense is not None else query.colbert
+        dense, colbert = stage.vector.dense, stage.vector.colbert
+        vector: Any = dense if dense is not None else colbert
         return edge.Prefetch(
             limit=stage.limit,
             query=edge.Query.Nearest(
-                _sparse(query) if vector is None else vector,
+                _sparse(stage.vector) if vector is None else vector,
                 using=self.names.vector(stage.part),
             ),
             prefetches=[self._prefetch(leaf, flt) for leaf in stage.over],
@@ -316,19 +312,20 @@ class EdgeEngine(Engine):
         )
 
     @override
+    @one_request
     def read(self, ids: Sequence[str | int], parts: Sequence[Part]) -> list[Row]:
         with self._opened() as shard:
             records = shard.retrieve(list(ids), with_payload=True, with_vector=self._names(parts))
         return [self._row(record) for record in records]
 
     @override
+    @one_request
     def scroll(
         self,
         offset: object,
         limit: int,
         parts: Sequence[Part],
         where: Condition | None,
-        *,
         payload: PayloadKeys = True,
     ) -> tuple[list[Row], object]:
         request = edge.ScrollRequest(
@@ -345,37 +342,41 @@ class EdgeEngine(Engine):
     def _names(self, parts: Sequence[Part]) -> list[str] | bool:
         return [self.names.vector(part) for part in parts] or False
 
-    def _row(self, record: edge.Record) -> Row:
+    def _row(self, record: edge.Record | edge.ScoredPoint) -> Row:
         return Row(
             str(record.id), record.payload or {}, mapping.read_vectors(record.vector, self.names)
         )
 
     @override
+    @one_request
     def delete(self, ids: Sequence[str | int]) -> None:
         size = POINT_BYTES * len(ids)
         with self._opened() as shard:
-            self._folder.check_room(size, deleting=True)
+            self._shard.check_room(size, deleting=True)
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
-            self._folder.wrote(size)
+            self._shard.wrote(size)
 
     @override
+    @one_request
     def delete_where(self, where: Condition) -> None:
         with self._opened() as shard:
-            self._folder.check_room(POINT_BYTES * shard.info().points_count, deleting=True)
+            self._shard.check_room(POINT_BYTES * shard.info().points_count, deleting=True)
             shard.update(edge.UpdateOperation.delete_points_by_filter(render(where)))
-            self._folder.wrote(POINT_BYTES)
+            self._shard.wrote(POINT_BYTES)
 
     @override
+    @one_request
     def count(self, where: Condition | None) -> int:
         flt = None if where is None else render(where)
         with self._opened() as shard:
             return shard.count(edge.CountRequest(exact=True, filter=flt))
 
     @override
+    @one_request
     def drop(self) -> None:
         with self._translating():
             check_not_linked(self._path, self.name)
-            self._folder.drop()
+            self._shard.drop()
 
     @override
     def close(self) -> None:
@@ -383,9 +384,10 @@ class EdgeEngine(Engine):
             self._on_close()
 
     @override
+    @one_request
     def optimize(self) -> tuple[int, int]:
         with self._opened():
-            return self._folder.optimize()
+            return self._shard.optimize()
 
 
 def _column(vector: dict[str, Any]) -> VectorColumn:
