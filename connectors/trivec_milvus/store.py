@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -248,7 +248,8 @@ class MilvusBackend(Backend[Layout]):
             return
         # The upsert of milvus-lite leaves the dynamic fields of the old row; its insert replaces
         # the row. On a server, an insert would add a second one.
-        method = "insert" if is_lite(self._connection.version) else "upsert"
+        lite = is_lite(self._connection.version)
+        method: Literal["insert", "upsert"] = "insert" if lite else "upsert"
         check_written((yield from ask(Request(method, {"data": rows}, large=True))), len(rows))
         self._unflushed += len(rows)
         yield from self._flush_lite(_FLUSH_ROWS)

@@ -14,6 +14,7 @@ from qdrant_client import QdrantClient
 
 from trivec import Document, Vectors
 from trivec.rows import SparseRows, TokenRows
+from trivec.stores.backend import Stepwise
 from trivec.stores.steps import run
 from trivec_qdrant import Names
 from trivec_qdrant.engines.client import ClientEngine
@@ -117,7 +118,10 @@ def test_client_cpu_of_an_upload(stub: tuple[int, int], capsys: pytest.CaptureFi
             begun = time.process_time()
             for start in range(0, DOCUMENTS, REQUEST):
                 stop = start + REQUEST
-                run(engine.write(documents[start:stop], vectors.slice(start, stop)), engine)
+                steps: Stepwise[None] = engine.write(
+                    documents[start:stop], vectors.slice(start, stop)
+                )
+                run(steps, engine)
             seconds[name] = min(seconds[name], time.process_time() - begun)
     fastest = seconds["packed messages over gRPC"]
     lines = [

@@ -269,8 +269,9 @@ class Lossy(MemoryBackend):
     ],
 )
 def test_a_damaged_copy_is_told(source: Store, damage: str, problem: str) -> None:
-    with Lossy(f"lossy-{uuid4().hex}") as destination:
-        destination.damage = damage
+    lossy = Lossy(f"lossy-{uuid4().hex}")
+    lossy.damage = damage
+    with Store(lossy) as destination:
         report: CopyReport = copy(source, destination, sample=300)
         assert problem in "; ".join(report.verification.problems)
         destination.drop()
@@ -390,7 +391,7 @@ def test_what_the_destination_was_told_to_change_is_no_difference(
 def test_metadata_is_rewritten_also_where_the_text_was_changed(
     encoder: HashEncoder, tmp_path: Path
 ) -> None:
-    with Limited(f"limited-{uuid4().hex}") as store:
+    with Store(Limited(f"limited-{uuid4().hex}")) as store:
         store.create(encoder.schema)
         for n in (1, 2):
             one = Document("a", "stop!", {"n": n})

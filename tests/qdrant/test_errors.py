@@ -233,5 +233,6 @@ def test_answers_come_uncompressed(http_server: Any, grpc_server: Any, make_vect
     grpc_server.upserted()
     with _known(open_store(url, grpc_port=grpc_server.port)) as store:
         write(store, [Document("a", "")], make_vectors(1))
-        options = store._handle.backend._engine._client.init_options
+        backend: Any = store._handle.backend
+        options = backend._engine._client.init_options
     assert options["grpc_options"]["grpc.compression_enabled_algorithms_bitset"] == 1

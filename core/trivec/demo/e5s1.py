@@ -113,7 +113,8 @@ def _parse(data: bytes) -> E5S1File:
         (length,) = cursor.read("H")
         name, _, elements, offset, _ = cursor.read(f"{length}sBIQQ")  # type, ..., size in bytes
         directory[name.decode("ascii")] = elements, offset
-    return E5S1File(Sizes(*header[2:9], epsilon, pieces), directory, data)
+    sizes = Sizes(*(*header[2:9], epsilon, pieces))
+    return E5S1File(sizes, directory, data)
 
 
 def dequantize_q4(blocks: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.float32]:
