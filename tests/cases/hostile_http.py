@@ -21,7 +21,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from types import TracebackType
@@ -195,7 +195,7 @@ RETRY_AFTER: dict[str, Behaviour] = {
         *("", "0", "0.5", "-1", "-0.0", "nan", "inf", "-inf", "1e999", "9" * 400, "86400"),
         *("soon", "1, 2", "0x10", "1_000", "\u00bd".encode().decode("latin-1")),
         format_datetime(datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC), usegmt=True),
-        format_datetime(datetime.now(UTC) + timedelta(days=365), usegmt=True),
+        format_datetime(datetime(2090, 11, 6, 8, 49, 37, tzinfo=UTC), usegmt=True),
         "Fri, 31 Feb 2050 25:61:61 GMT",
     )
 }
