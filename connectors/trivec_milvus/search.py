@@ -26,6 +26,10 @@ Candidates = Mapping[str, int]
 """The ids of one query's candidates, with the number of ColBERT vectors of each."""
 
 
+Source = tuple[Part, int]
+"""Where candidates come from: a part, and the index of a query."""
+
+
 class _Ranked(NamedTuple):
     """One document in the answer to a search."""
 
@@ -97,7 +101,7 @@ class SearchSteps:
             hits |= yield from self._rescored(group)
         return hits
 
-    def _rrf(self, lists: Mapping[tuple[Part, int], list[_Ranked]]) -> Steps[dict[int, list[Hit]]]:
+    def _rrf(self, lists: Mapping[Source, list[_Ranked]]) -> Steps[dict[int, list[Hit]]]:
         ids: dict[int, list[list[str]]] = {}
         for (_, i), ranked in lists.items():
             ids.setdefault(i, []).append([document.id for document in ranked])
@@ -155,22 +159,20 @@ class SearchSteps:
 
     # --- requests ------------------------------------------------------------------------------
 
-    def _sources(
-        self, k: int, output: Sequence[str]
-    ) -> Steps[dict[tuple[Part, int], list[_Ranked]]]:
+    def _sources(self, k: int, output: Sequence[str]) -> Steps[dict[Source, list[_Ranked]]]:
         """Return the k best documents of every source of every query; equal scores in id order.
 
         It takes one step, and another one while equal scores straddle the cut.
         """
-        sources = [
+        sources: list[Source] = [
             (part, i)
             for i, query in enumerate(self._queries)
             for part in self._search.sources(query)
         ]
 
         def ask(
-            limits: Mapping[tuple[Part, int], int],
-        ) -> Steps[dict[tuple[Part, int], list[_Ranked]]]:
+            limits: Mapping[Source, int],
+        ) -> Steps[dict[Source, list[_Ranked]]]:
             jobs: dict[tuple[Part, int], list[int]] = {}
             for (part, i), limit in limits.items():
                 jobs.setdefault((part, limit), []).append(i)
@@ -184,7 +186,7 @@ class SearchSteps:
                 for i, hits in zip(indices, answer, strict=True)
             }
 
-        def tied(source: tuple[Part, int], ranked: list[_Ranked], limit: int) -> bool:
+        def tied(source: Source, ranked: list[_Ranked], limit: int) -> bool:
             return is_cut_tied([document.score for document in ranked], k, limit)
 
         lists = yield from until_untied(sources, k + 1, ask, tied, most=MAX_LIMIT)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ from trivec_milvus.lite import LiteFile
 from trivec_milvus.mapping import Row, check_rows, document_of, row_bytes, rows_of, vectors_of
 from trivec_milvus.options import MilvusOptions
 from trivec_milvus.replies import check_deleted, check_written, count_of, ids_after
-from trivec_milvus.requests import Request, fetch, fields_of
+from trivec_milvus.requests import Method, Request, fetch, fields_of
 from trivec_milvus.schema import LIMITS, MAX_LIMIT, Layout, is_lite, storage_choices
 from trivec_milvus.search import SearchSteps
 
@@ -248,8 +248,7 @@ class MilvusBackend(Backend[Layout]):
             return
         # The upsert of milvus-lite leaves the dynamic fields of the old row; its insert replaces
         # the row. On a server, an insert would add a second one.
-        lite = is_lite(self._connection.version)
-        method: Literal["insert", "upsert"] = "insert" if lite else "upsert"
+        method: Method = "insert" if is_lite(self._connection.version) else "upsert"
         check_written((yield from ask(Request(method, {"data": rows}, large=True))), len(rows))
         self._unflushed += len(rows)
         yield from self._flush_lite(_FLUSH_ROWS)
