@@ -14,7 +14,7 @@ from plain_backend import PlainBackend, Row, Table, tables
 
 from trivec import Document, Filter, Hit, Vector, Vectors
 from trivec.collection import Collection, Page
-from trivec.errors import CollectionNotFoundError, SchemaMismatchError, StoreError
+from trivec.errors import CollectionNotFoundError, StoreError
 from trivec.fields import FieldType
 from trivec.filters import And, Not, Or
 from trivec.search import Part, Search
@@ -320,14 +320,6 @@ class ForgetsTheFields(PlainBackend):
     def describe(self, declared: Mapping[str, FieldType]) -> Collection | None:
         collection = super().describe(declared)
         return None if collection is None else replace(collection, fields=dict(declared))
-
-
-@caught_by("test_create_and_drop_are_repeated_while_the_database_is_unavailable[after]")
-class RefusesToCreateTwice(PlainBackend):
-    def create(self, collection: Collection, *, adopt: bool) -> Collection:
-        if self.name in tables:
-            raise SchemaMismatchError("it exists")
-        return super().create(collection, adopt=adopt)
 
 
 @caught_by("test_a_call_is_repeated_while_the_database_is_unavailable[scan_page]")

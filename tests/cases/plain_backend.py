@@ -179,7 +179,9 @@ class PlainBackend(Backend[Collection]):
 
     def hit(self, query: Vector, row: Row, search: Search, rank_score: float) -> Hit | None:
         """Return a row as a hit; None where it lacks the part that it is ranked by."""
-        parts = {part: self.part_score(query, row.vector, part) for part in search.parts}
+        parts: dict[Part, float] = {
+            part: self.part_score(query, row.vector, part) for part in search.parts
+        }
         hybrid = self.hybrid(parts, search) if search.mode == "hybrid" else None
         if search.mode == "colbert" and not self.has(row, "colbert"):
             return None

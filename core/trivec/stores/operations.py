@@ -35,7 +35,7 @@ from trivec.search import Search
 from trivec.stores.backend import Stepwise
 from trivec.stores.handle import Flow, Handle, ask
 from trivec.stores.overflow import OverflowingRowError, fit_rows
-from trivec.stores.steps import Pause
+from trivec.stores.steps import Pause, Steps, whole
 from trivec.stores.validation import check_documents, check_ids, check_mode, check_query
 from trivec.stores.view import View, batches_of, check_replaces, check_within, together, within
 from trivec.vectors import Vector, Vectors
@@ -94,7 +94,7 @@ class Operations:
         existing = yield from self._handle.describe(declared)
         if existing is None:
             wanted = Collection(schema, declared, colbert or ColbertStorage())
-            self._handle.created((yield from ask(self._backend.create, wanted, adopt=exist_ok)))
+            self._handle.created((yield from ask(self._creation(wanted, adopt=exist_ok))))
             return
         if not exist_ok:
             raise SchemaMismatchError(f"collection {self._name!r} exists; pass exist_ok=True")
@@ -111,6 +111,26 @@ class Operations:
                 f"collection {self._name!r} exists and does not fit: {'; '.join(problems)}. "
                 "Use another name, or drop it and ingest again"
             )
+
+    def _creation(self, wanted: Collection, *, adopt: bool) -> Callable[[], Stepwise[Collection]]:
+        """Return what creates the collection, and may be called again if its answer was lost."""
+        is_repeated = False
+
+        def create() -> Steps[Collection]:
+            nonlocal is_repeated
+            if is_repeated:
+                existing: Collection | None
+                existing = yield from whole(self._backend.describe(wanted.fields))
+                if existing is not None and (
+                    not wanted.schema.differences(existing.schema)
+                    and dict(existing.fields) == dict(wanted.fields)
+                ):
+                    return existing
+            is_repeated = True
+            created: Collection = yield from whole(self._backend.create(wanted, adopt=adopt))
+            return created
+
+        return create
 
     def drop(self) -> Flow[None]:
         """Delete the collection."""

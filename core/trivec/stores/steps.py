@@ -56,6 +56,14 @@ def ask(request: Any) -> Steps[Any]:  # noqa: ANN401
     return answer
 
 
+def whole(result: T | Steps[T]) -> Steps[T]:
+    """Return the result of a hook within another generator, whose requests its requests become."""
+    if not isinstance(result, GeneratorType):
+        return cast(T, result)
+    steps: Steps[T] = result
+    return (yield from steps)
+
+
 def run(result: T | Steps[T], sender: Sender, *, pool: ThreadPoolExecutor | None = None) -> T:
     """Return the result of a hook, sending its requests and waiting for the answers.
 
