@@ -195,8 +195,8 @@ class CachingEncoder:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        options = {"max_bytes": self._max_bytes, "spool_bytes": self._spool_bytes}
-        return partial(CachingEncoder, **options), (self._encoder,)
+        sizes = {"max_bytes": self._max_bytes, "spool_bytes": self._spool_bytes}
+        return partial(CachingEncoder, self._encoder, **sizes), ()
 
     def encode_documents(self, texts: Sequence[str], **options: Unpack[CachingOptions]) -> Vectors:
         """Encode texts to be stored.
