@@ -98,7 +98,9 @@ def parse(data: bytes) -> E5S1File:
 
 def _parse(data: bytes) -> E5S1File:
     cursor = _Cursor(data)
-    *_, epsilon, block, pieces = header = cursor.read("4sI7ifii")  # magic, version, sizes, ...
+    cursor.read("4sI")  # magic and version
+    *numbers, epsilon, block, pieces = cursor.read("7ifii")
+    hidden, layers, heads, feed_forward, vocabulary, positions, token_types = numbers
     if block != BLOCK_WEIGHTS:
         raise CheckpointError(f"expected blocks of {BLOCK_WEIGHTS} weights, found {block}")
     # The tokenizer: the ids of <s>, </s>, <pad> and <unk>, then its pieces and its normaliser.
@@ -113,7 +115,9 @@ def _parse(data: bytes) -> E5S1File:
         (length,) = cursor.read("H")
         name, _, elements, offset, _ = cursor.read(f"{length}sBIQQ")  # type, ..., size in bytes
         directory[name.decode("ascii")] = elements, offset
-    sizes = Sizes(*(*header[2:9], epsilon, pieces))
+    sizes = Sizes(
+        hidden, layers, heads, feed_forward, vocabulary, positions, token_types, epsilon, pieces
+    )
     return E5S1File(sizes, directory, data)
 
 
