@@ -8,7 +8,9 @@ empty folder, and `Encoder.load` gives an encoder that needs no model.
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -34,6 +36,7 @@ def test_the_python_of_a_page_runs(
     monkeypatch.setattr(memory, "_tables", {})  # what lives in this process, no page shares
     monkeypatch.setattr(opening, "_memory", [])
     monkeypatch.setattr(Encoder, "load", lambda *args, **options: HashEncoder())
+    monkeypatch.setitem(sys.modules, "page", ModuleType("page"))  # where dataclasses look it up
     names: dict[str, object] = {"__name__": "page"}
     for needs, code in BLOCK.findall(page.read_text(encoding="utf-8")):
         compiled = compile(code, str(page), "exec")
