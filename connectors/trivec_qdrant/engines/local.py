@@ -182,7 +182,7 @@ class LocalEngine(ClientEngine):
     @one_request
     def create(self, collection: Collection, quantization: Quantization | None) -> None:
         creating = super().create(collection, quantization)
-        if self._guard.folder is None:
+        if self._guard.folder is None or self._run(self.describe()) is not None:
             self._run(creating)
             return
         folder = self._guard.folder / COLLECTIONS / self.name
