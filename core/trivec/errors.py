@@ -25,6 +25,28 @@ TrivecError
 
 from __future__ import annotations
 
+__all__ = [
+    "AuthenticationError",
+    "CheckpointError",
+    "CollectionNotFoundError",
+    "DocumentRefusedError",
+    "IncompleteResultError",
+    "InvalidDocumentError",
+    "InvalidFilterError",
+    "InvalidInputError",
+    "InvalidOptionError",
+    "InvalidVectorsError",
+    "JournalError",
+    "MissingDependencyError",
+    "OutputError",
+    "RequestTooLargeError",
+    "SchemaMismatchError",
+    "StoreError",
+    "StoreFullError",
+    "StoreUnavailableError",
+    "TrivecError",
+]
+
 
 class TrivecError(Exception):
     """The base class of all exceptions that trivec raises."""
