@@ -61,7 +61,7 @@ FACADES: dict[str, list[str]] = {
         *("InvalidFilterError", "InvalidInputError", "InvalidOptionError", "InvalidVectorsError"),
         *("JournalError", "MissingDependencyError", "OutputError", "RequestTooLargeError"),
         *("SchemaMismatchError", "StoreError", "StoreFullError", "StoreUnavailableError"),
-        *("TrivecError"),
+        "TrivecError",
     ],
     "trivec.reranking": [
         *("Candidate", "CrossEncoder", "RerankMode", "Reranker", "Rescorer", "diverse"),
