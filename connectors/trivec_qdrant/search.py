@@ -248,7 +248,7 @@ class _Run:
     @property
     def _only_id(self) -> PayloadKeys:
         """The payload that tells which document a point is."""
-        return (self._names.id,) if self._names.id else False
+        return [self._names.id] if self._names.id else False
 
 
 class _Reading:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import override
 
 from trivec.arguments import expect
 from trivec.collection import Capability, Collection, OptimizeReport, Page
@@ -140,7 +139,6 @@ class QdrantBackend(Backend[Collection]):
     # --- opening ---------------------------------------------------------------------------------
 
     @classmethod
-    @override
     def from_url(cls, url: StoreUrl, options: QdrantOptions) -> Self:
         """Open `qdrant://host:port/name` (`qdrants` for TLS) or an embedded collection.
 
@@ -164,7 +162,6 @@ class QdrantBackend(Backend[Collection]):
         return cls(engine_of_client(client, _check_name(name), options), options)
 
     @classmethod
-    @override
     def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
         """Return the client's files in a folder of collections, or the folder of one."""
         if url.path is not None and url.scheme == "qdrant+local":
@@ -172,7 +169,6 @@ class QdrantBackend(Backend[Collection]):
         return super().local_files(url)
 
     @classmethod
-    @override
     def storage_choices(
         cls, schema: Schema, *, tokens: float, terms: float
     ) -> Sequence[StorageChoice]:
@@ -180,21 +176,17 @@ class QdrantBackend(Backend[Collection]):
 
     # --- the collection --------------------------------------------------------------------------
 
-    @override
     def describe(self, declared: Mapping[str, FieldType]) -> Steps[Collection | None]:
         description = yield from self._engine.describe()
         return None if description is None else description.collection(self._names, declared)
 
-    @override
     def create(self, collection: Collection, *, adopt: bool) -> Steps[Collection]:
         yield from self._engine.create(collection, self._quantization)
         return as_described(collection)
 
-    @override
     def drop(self) -> Steps[None]:
         yield from self._engine.drop()
 
-    @override
     def optimize(self, collection: Collection) -> Steps[OptimizeReport]:
         """Let the embedded engine build its indexes and give back disk.
 
@@ -204,15 +196,12 @@ class QdrantBackend(Backend[Collection]):
         sizes = yield from self._engine.optimize()
         return OptimizeReport() if sizes is None else OptimizeReport(*sizes)
 
-    @override
     def close(self) -> None:
         self._engine.close()
 
-    @override
     async def aclose(self) -> None:
         await self._engine.aclose()
 
-    @override
     def capabilities(self, collection: Collection) -> tuple[Capability, ...]:
         return (
             self._searcher.capability,
@@ -220,13 +209,11 @@ class QdrantBackend(Backend[Collection]):
         )
 
     @property
-    @override
     def endpoint(self) -> str:
         return self._engine.endpoint
 
     # --- documents -------------------------------------------------------------------------------
 
-    @override
     def check(
         self, collection: Collection, documents: Sequence[Document], vectors: Vectors
     ) -> None:
@@ -236,7 +223,6 @@ class QdrantBackend(Backend[Collection]):
             mapping.point_id(document.id, self._names)
             mapping.payload(document, self._names)
 
-    @override
     def wire_bytes(self, collection: Collection, vectors: Vectors) -> NDArray[np.int64]:
         numbers = np.zeros(len(vectors), np.int64)
         indices = np.zeros(len(vectors), np.int64)
@@ -249,19 +235,16 @@ class QdrantBackend(Backend[Collection]):
         # An index takes up to 7 digits and a comma, a point's frame some 200 bytes.
         return (numbers + indices) * self._engine.number_bytes + indices * 8 + 200
 
-    @override
     def write(
         self, collection: Collection, documents: Sequence[Document], vectors: Vectors
     ) -> Steps[None]:
         yield from self._engine.write(documents, vectors)
 
-    @override
     def get(self, collection: Collection, ids: Sequence[str], with_vectors: bool) -> Steps[Page]:
         schema = collection.schema if with_vectors else None
         rows = yield from self._engine.read(self._point_ids(ids), _parts(schema))
         return mapping.page(rows, self._names, schema)
 
-    @override
     def scan_page(
         self,
         collection: Collection,
@@ -281,22 +264,18 @@ class QdrantBackend(Backend[Collection]):
         page = mapping.page(rows, self._names, schema)
         return page, None if offset is None else (where, offset)
 
-    @override
     def delete(self, collection: Collection, ids: Sequence[str]) -> Steps[None]:
         yield from self._engine.delete(self._point_ids(ids))
 
-    @override
     def delete_where(self, collection: Collection, condition: Filter) -> Steps[None]:
         where = yield from self._where(collection, condition)
         assert where is not None
         yield from self._engine.delete_where(where)
 
-    @override
     def count(self, collection: Collection, condition: Filter | None) -> Steps[int]:
         where = yield from self._where(collection, condition)
         return (yield from self._engine.count(where))
 
-    @override
     def search(
         self, collection: Collection, queries: Sequence[Vector], search: Search
     ) -> Steps[list[list[Hit]]]:
@@ -309,12 +288,10 @@ class QdrantBackend(Backend[Collection]):
 
     # --- requests --------------------------------------------------------------------------------
 
-    @override
-    def send(self, request: Any) -> Any:
+    def send(self, request: Any) -> Any:  # noqa: ANN401
         return self._engine.send(request)
 
-    @override
-    def asend(self, request: Any) -> Awaitable[Any] | None:
+    def asend(self, request: Any) -> Awaitable[Any] | None:  # noqa: ANN401
         return self._engine.asend(request)
 
     # --- filters ---------------------------------------------------------------------------------
@@ -332,7 +309,7 @@ class QdrantBackend(Backend[Collection]):
     def _strangers(self, paths: Sequence[str]) -> Steps[list[Stranger]]:
         """Return the points that another program wrote, for conditions on dates at these paths."""
         names = self._names
-        keys = (names.metadata,) if names.metadata else tuple(p.partition(".")[0] for p in paths)
+        keys = [names.metadata] if names.metadata else [p.partition(".")[0] for p in paths]
         where = strange(paths, names)
         strangers: list[Stranger] = []
         offset = None

@@ -13,7 +13,6 @@ from typing import Any
 
 import httpcore
 from qdrant_client import QdrantClient
-from typing_extensions import override
 
 from trivec.stores.deadline import seconds_left
 
@@ -44,7 +43,6 @@ class _Backend(httpcore.NetworkBackend):
     def __init__(self, inner: httpcore.NetworkBackend) -> None:
         self._inner = inner
 
-    @override
     def connect_tcp(
         self,
         host: str,
@@ -56,7 +54,6 @@ class _Backend(httpcore.NetworkBackend):
         left = _left(timeout, httpcore.ConnectTimeout)
         return _Stream(self._inner.connect_tcp(host, port, left, local_address, socket_options))
 
-    @override
     def connect_unix_socket(
         self,
         path: str,
@@ -66,7 +63,6 @@ class _Backend(httpcore.NetworkBackend):
         left = _left(timeout, httpcore.ConnectTimeout)
         return _Stream(self._inner.connect_unix_socket(path, left, socket_options))
 
-    @override
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(seconds)
 
@@ -77,21 +73,17 @@ class _Stream(httpcore.NetworkStream):
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
 
-    @override
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return self._inner.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
 
-    @override
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         for start in range(0, len(buffer), PIECE):
             left = _left(timeout, httpcore.WriteTimeout)
             self._inner.write(buffer[start : start + PIECE], left)
 
-    @override
     def close(self) -> None:
         self._inner.close()
 
-    @override
     def start_tls(
         self,
         ssl_context: ssl.SSLContext,
@@ -101,8 +93,7 @@ class _Stream(httpcore.NetworkStream):
         left = _left(timeout, httpcore.ConnectTimeout)
         return _Stream(self._inner.start_tls(ssl_context, server_hostname, left))
 
-    @override
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401
         return self._inner.get_extra_info(info)
 
 

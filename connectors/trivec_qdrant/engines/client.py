@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
-from typing_extensions import override
 
 from trivec.collection import Collection
 from trivec.document import Document
@@ -33,6 +33,7 @@ from trivec_qdrant.engines.engine import (
     numbers_queried,
     numbers_read,
     numbers_written,
+    vector_names,
 )
 from trivec_qdrant.engines.queries import query_request
 from trivec_qdrant.engines.twins import Twins
@@ -44,19 +45,17 @@ from trivec_qdrant.schema import Description, Names, Quantization, own_metadata,
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request over REST.
+    """A call of a method of the client.
 
     Args:
-        method: A method of `QdrantClient`, or of one of its APIs of REST.
+        method: Its path from the client, such as "upsert" or "grpc_points.Upsert".
         arguments: Its arguments.
         numbers: About how many numbers it takes or returns; 4 bytes of text count as one.
-        api: The API, such as "search_api"; "" for the client itself.
     """
 
     method: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    numbers: int = 0
-    api: str = ""
+    arguments: Mapping[str, Any]
+    numbers: int
 
 
 class ClientEngine(Engine):
@@ -99,12 +98,10 @@ class ClientEngine(Engine):
             self._twins = Twins(client)
 
     @property
-    @override
     def route(self) -> str:
         return "JSON over REST"
 
     @property
-    @override
     def endpoint(self) -> str:
         options = self._client.init_options
         port = urlsplit(str(options.get("url") or "")).port or options.get("port") or 6333
@@ -112,89 +109,74 @@ class ClientEngine(Engine):
 
     # --- sending ---------------------------------------------------------------------------------
 
-    @override
-    def send(self, request: Any) -> Any:
+    def send(self, request: Any) -> Any:  # noqa: ANN401
         seconds = request_seconds(self._timeout)
         with limited(seconds), self._translating():
             return self._call(self._client, request, seconds)
 
-    @override
-    def asend(self, request: Any) -> Awaitable[Any] | None:
+    def asend(self, request: Any) -> Awaitable[Any] | None:  # noqa: ANN401
         twins = self._twins
         if twins is None or not twins.possible or request.numbers > self.loop_numbers:
             return None
         return self._asend(request, twins)
 
-    async def _asend(self, request: Any, twins: Twins) -> Any:  # noqa: ANN401
+    async def _asend(self, call: Call, twins: Twins) -> Any:  # noqa: ANN401
         twin = await twins.get()
         if twin is None:
-            return await asyncio.to_thread(self.send, request)
+            return await asyncio.to_thread(self.send, call)
         seconds = request_seconds(self._timeout)
         with self._translating():
             async with asyncio.timeout(seconds):
-                return await self._call(twin, request, seconds)
+                return await self._call(twin, call, seconds)
 
-    def _call(
-        self,
-        client: QdrantClient | AsyncQdrantClient,
-        request: Any,  # noqa: ANN401
-        seconds: float,
-    ) -> Any:  # noqa: ANN401
+    def _call(self, client: QdrantClient | AsyncQdrantClient, call: Call, seconds: float) -> Any:  # noqa: ANN401
         """Return the answer of a client, or an awaitable of that of an asynchronous client."""
-        owner: Any = getattr(client.http, request.api) if request.api else client
-        return getattr(owner, request.method)(**request.arguments)
+        return attrgetter(call.method)(client)(**call.arguments)
 
     def _translating(self) -> AbstractContextManager[None]:
         """Translate the errors of sending a request, and of reading its answer."""
         return translating(self.name, secret=self._secret, embedded=self.is_embedded)
 
-    @override
     def close(self) -> None:
         if self._twins is not None:
             self._twins.close()
         if self._on_close is not None:
             self._on_close()
 
-    @override
     async def aclose(self) -> None:
         if self._twins is not None:
             await self._twins.aclose()
         await asyncio.to_thread(self.close)
 
-    # --- the requests, which gRPC makes in its own way -------------------------------------------
+    def _ask(self, method: str, numbers: int = 0, /, **arguments: object) -> Steps[Any]:
+        """Call a method of the client, for this collection.
 
-    def _ask(
-        self, method: str, arguments: Mapping[str, object] | None = None, numbers: int = 0
-    ) -> Steps[Any]:
-        """Call a method of the client for this collection."""
-        return ask(Call(method, {"collection_name": self.name, **(arguments or {})}, numbers))
+        Args:
+            method: The method.
+            numbers: See `Call`.
+            arguments: Its arguments, except for the name of the collection.
+        """
+        if method != "info":
+            arguments["collection_name"] = self.name
+        with self._translating():
+            answer = yield from ask(self._request(method, arguments, numbers))
+            return self._answer(method, answer)
 
-    def _update(
-        self, method: str, arguments: Mapping[str, object], numbers: int = 0
-    ) -> Steps[object]:
-        """Call a method that writes, and return how far the write has come."""
-        result = yield from self._ask(method, {**arguments, "wait": True}, numbers)
+    # --- requests and answers, which gRPC has in its own form ------------------------------------
+
+    def _request(self, method: str, arguments: Mapping[str, object], numbers: int) -> Call:
+        return Call(method, arguments, numbers)
+
+    def _answer(self, method: str, answer: Any) -> Any:  # noqa: ANN401
+        """Return an answer of the server as the client's method returns it."""
+        return answer
+
+    def _status(self, result: Any) -> object:  # noqa: ANN401
+        """Return how far a write has come, in the words of REST."""
         return result.status.value
 
-    def _info(self) -> Steps[models.CollectionInfo]:
-        return self._ask("get_collection")
-
-    def _create_collection(
-        self,
-        vectors: Mapping[str, models.VectorParams],
-        sparse: Mapping[str, models.SparseVectorParams] | None,
-        metadata: dict[str, Any],
-    ) -> Steps[object]:
-        return self._ask(
-            "create_collection",
-            {"vectors_config": vectors, "sparse_vectors_config": sparse, "metadata": metadata},
-        )
-
-    def _create_index(self, key: str, index: models.PayloadSchemaType) -> Steps[object]:
-        return self._update("create_payload_index", {"field_name": key, "field_schema": index})
-
-    def _write_points(self, documents: Sequence[Document], vectors: Vectors) -> Steps[object]:
-        points = [
+    def _points(self, documents: Sequence[Document], vectors: Vectors) -> list[Any]:
+        return [
             models.PointStruct(
                 id=mapping.point_id(document.id, self.names),
                 vector=self._vectors(row),
@@ -202,118 +184,6 @@ class ClientEngine(Engine):
             )
             for document, row in zip(documents, mapping.point_vectors(vectors), strict=True)
         ]
-        return self._update("upsert", {"points": points}, numbers_written(documents, vectors))
-
-    def _query_batch(
-        self, queries: Sequence[Query], batch: Sequence[models.QueryRequest]
-    ) -> Steps[list[list[ScoredRow]]]:
-        answers = yield from self._ask_batch(batch, sum(map(numbers_queried, queries)))
-        replies.check_number(self.name, queries, answers)
-        return [
-            self._scored(query, answer.points)
-            for query, answer in zip(queries, answers, strict=True)
-        ]
-
-    def _ask_batch(
-        self, batch: Sequence[models.QueryRequest], numbers: int
-    ) -> Steps[Sequence[models.QueryResponse]]:
-        # The method of the client copies each number of the vectors first.
-        arguments = {
-            "collection_name": self.name,
-            "query_request_batch": models.QueryRequestBatch(searches=list(batch)),
-        }
-        answer = yield from ask(Call("query_batch_points", arguments, numbers, "search_api"))
-        if answer.result is None:
-            raise unreadable(self.name, "an answer without a result came")
-        results: Sequence[models.QueryResponse] = answer.result
-        return results
-
-    def _scored(self, query: Query, points: Sequence[models.ScoredPoint]) -> list[ScoredRow]:
-        rows = self._rows(points, payload=bool(query.payload), parts=query.vectors)
-        return [ScoredRow(float(point.score), row) for point, row in zip(points, rows, strict=True)]
-
-    def _retrieve(self, ids: Sequence[str | int], parts: Sequence[Part]) -> Steps[list[Row]]:
-        arguments = {
-            "ids": list(ids),
-            "with_payload": True,
-            "with_vectors": self._names_of(parts),
-        }
-        records = yield from self._ask("retrieve", arguments, numbers_read(len(ids), parts))
-        return self._rows(records, payload=True, parts=parts)
-
-    def _scroll(
-        self,
-        offset: object,
-        limit: int,
-        parts: Sequence[Part],
-        flt: models.Filter | None,
-        payload: PayloadKeys,
-    ) -> Steps[tuple[list[Row], object]]:
-        arguments = {
-            "scroll_filter": flt,
-            "limit": limit,
-            "offset": offset,
-            "with_payload": payload if isinstance(payload, bool) else list(payload),
-            "with_vectors": self._names_of(parts),
-        }
-        records, following = yield from self._ask("scroll", arguments, numbers_read(limit, parts))
-        return self._rows(records, payload=bool(payload), parts=parts), following
-
-    def _delete_points(
-        self, selector: models.PointIdsList | models.FilterSelector
-    ) -> Steps[object]:
-        return self._update("delete", {"points_selector": selector})
-
-    def _count_points(self, flt: models.Filter | None) -> Steps[object]:
-        return (yield from self._ask("count", {"count_filter": flt, "exact": True})).count
-
-    def _delete_collection(self) -> Steps[object]:
-        return self._ask("delete_collection")
-
-    def _server_version(self) -> Steps[object]:
-        return (yield from ask(Call("info"))).version
-
-    # --- the operations --------------------------------------------------------------------------
-
-    @override
-    def describe(self) -> Steps[Description | None]:
-        try:
-            with self._translating():
-                described = description((yield from self._info()))
-        except CollectionNotFoundError:
-            return None
-        return replies.check_description(self.name, described)
-
-    @override
-    def create(self, collection: Collection, quantization: Quantization | None) -> Steps[None]:
-        metadata = own_metadata(collection)
-        vectors = vector_params(collection, self.names, quantization)
-        sparse = sparse_params(collection, self.names)
-        try:
-            with self._translating():
-                created = yield from self._create_collection(vectors, sparse, metadata)
-            if created is not True:
-                raise unreadable(self.name, f"the server answered {created!r} to its creation")
-        except StoreError as error:
-            # The first try may have created it although its answer was lost.
-            if "already exists" not in str(error):
-                raise
-            existing = yield from self.describe()
-            if existing is None or existing.metadata != metadata:
-                raise
-        if self.is_embedded:
-            return  # payload indexes have no effect there
-        for key, index in payload_indexes(collection, self.names).items():
-            with self._translating():
-                status = yield from self._create_index(key, models.PayloadSchemaType(index))
-            replies.check_done(self.name, status)
-
-    @override
-    def write(self, documents: Sequence[Document], vectors: Vectors) -> Steps[None]:
-        writing = self._write_points(documents, vectors)
-        with self._translating():
-            status = yield from writing
-        replies.check_done(self.name, status)
 
     def _vectors(self, row: PointVectors) -> dict[str, Any]:
         vectors: dict[str, Any] = {}
@@ -327,27 +197,103 @@ class ClientEngine(Engine):
             )
         return vectors
 
-    @override
+    def _query_batch(
+        self, batch: Sequence[models.QueryRequest], numbers: int
+    ) -> Steps[Sequence[Sequence[Any]]]:
+        """Return the points that answer each query."""
+        # The method of the client copies each number of the vectors first.
+        answer = yield from self._ask(
+            "http.search_api.query_batch_points",
+            numbers,
+            query_request_batch=models.QueryRequestBatch(searches=list(batch)),
+        )
+        if answer.result is None:
+            raise unreadable(self.name, "an answer without a result came")
+        return [response.points for response in answer.result]
+
+    def _rows(
+        self, points: Sequence[Any], parts: Sequence[Part], payload: PayloadKeys
+    ) -> list[Row]:
+        """Return points with the parts and the payload that were asked for."""
+        if not self.is_embedded:
+            replies.check_whole(self.name, points, payload=bool(payload), vectors=bool(parts))
+        return [
+            Row(str(p.id), p.payload or {}, mapping.read_vectors(p.vector, self.names))
+            for p in points
+        ]
+
+    # --- the operations --------------------------------------------------------------------------
+
+    def describe(self) -> Steps[Description | None]:
+        try:
+            with self._translating():
+                described = description((yield from self._ask("get_collection")))
+        except CollectionNotFoundError:
+            return None
+        return replies.check_description(self.name, described)
+
+    def create(self, collection: Collection, quantization: Quantization | None) -> Steps[None]:
+        metadata = own_metadata(collection)
+        try:
+            created = yield from self._ask(
+                "create_collection",
+                vectors_config=vector_params(collection, self.names, quantization),
+                sparse_vectors_config=sparse_params(collection, self.names),
+                metadata=metadata,
+            )
+            if created is not True:
+                raise unreadable(self.name, f"the server answered {created!r} to its creation")
+        except StoreError as error:
+            # The first try may have created it although its answer was lost.
+            if "already exists" not in str(error):
+                raise
+            existing = yield from self.describe()
+            if existing is None or existing.metadata != metadata:
+                raise
+        if self.is_embedded:
+            return  # payload indexes have no effect there
+        for key, index in payload_indexes(collection, self.names).items():
+            yield from self._update(
+                "create_payload_index",
+                field_name=key,
+                field_schema=models.PayloadSchemaType(index),
+            )
+
+    def write(self, documents: Sequence[Document], vectors: Vectors) -> Steps[None]:
+        points = self._points(documents, vectors)
+        yield from self._update("upsert", numbers_written(documents, vectors), points=points)
+
     def query(
         self, queries: Sequence[Query], where: Condition | None
     ) -> Steps[list[list[ScoredRow]]]:
         flt = yield from self._filter(where)
         batch = [query_request(q, flt, self.names, embedded=self.is_embedded) for q in queries]
         with self._translating():
-            results = yield from self._query_batch(queries, batch)
+            answers = yield from self._query_batch(batch, sum(map(numbers_queried, queries)))
+            replies.check_number(self.name, queries, answers)
+            results = list(map(self._scored, queries, answers))
         if not self.is_embedded:
             replies.check_results(self.name, queries, results)
         return results
 
-    @override
+    def _scored(self, query: Query, points: Sequence[Any]) -> list[ScoredRow]:
+        rows = self._rows(points, query.vectors, query.payload)
+        return [ScoredRow(float(point.score), row) for point, row in zip(points, rows, strict=True)]
+
     def read(self, ids: Sequence[str | int], parts: Sequence[Part]) -> Steps[list[Row]]:
         with self._translating():
-            rows = yield from self._retrieve(ids, parts)
+            points = yield from self._ask(
+                "retrieve",
+                numbers_read(len(ids), parts),
+                ids=list(ids),
+                with_payload=True,
+                with_vectors=vector_names(parts, self.names),
+            )
+            rows = self._rows(points, parts, True)
         if not self.is_embedded:
             replies.check_rows(self.name, ids, rows)
         return rows
 
-    @override
     def scroll(
         self,
         offset: object,
@@ -358,58 +304,46 @@ class ClientEngine(Engine):
     ) -> Steps[tuple[list[Row], object]]:
         flt = yield from self._filter(where)
         with self._translating():
-            rows, following = yield from self._scroll(offset, limit, parts, flt, payload)
+            points, following = yield from self._ask(
+                "scroll",
+                numbers_read(limit, parts),
+                scroll_filter=flt,
+                limit=limit,
+                offset=offset,
+                with_payload=payload,
+                with_vectors=vector_names(parts, self.names),
+            )
+            rows = self._rows(points, parts, payload)
         if not self.is_embedded:
             replies.check_page(self.name, offset, limit, rows, following)
         return rows, following
 
-    def _names_of(self, parts: Sequence[Part]) -> list[str] | bool:
-        return [self.names.vector(part) for part in parts] or False
-
-    def _rows(
-        self,
-        records: Sequence[models.Record] | Sequence[models.ScoredPoint],
-        *,
-        payload: bool,
-        parts: Sequence[Part],
-    ) -> list[Row]:
-        if not self.is_embedded:
-            replies.check_whole(self.name, records, payload=payload, vectors=bool(parts))
-        return [
-            Row(str(r.id), r.payload or {}, mapping.read_vectors(r.vector, self.names))
-            for r in records
-        ]
-
-    @override
     def delete(self, ids: Sequence[str | int]) -> Steps[None]:
-        yield from self._delete(models.PointIdsList(points=list(ids)))
+        return self._update("delete", points_selector=models.PointIdsList(points=list(ids)))
 
-    @override
     def delete_where(self, where: Condition) -> Steps[None]:
         flt = cast(models.Filter, (yield from self._filter(where)))
-        yield from self._delete(models.FilterSelector(filter=flt))
+        yield from self._update("delete", points_selector=models.FilterSelector(filter=flt))
 
-    def _delete(self, selector: models.PointIdsList | models.FilterSelector) -> Steps[None]:
-        with self._translating():
-            status = yield from self._delete_points(selector)
-        replies.check_done(self.name, status)
-
-    @override
     def count(self, where: Condition | None) -> Steps[int]:
         flt = yield from self._filter(where)
-        with self._translating():
-            count = yield from self._count_points(flt)
-        return replies.check_count(self.name, count)
+        result = yield from self._ask("count", count_filter=flt, exact=True)
+        return replies.check_count(self.name, result.count)
 
-    @override
     def drop(self) -> Steps[None]:
-        with self._translating():
-            yield from self._delete_collection()
+        yield from self._ask("delete_collection")
         if (yield from self.describe()) is not None:  # a server deletes nothing by an alias
             raise StoreError(
                 f"{self.name!r} still exists after it was deleted: it is an alias; drop the "
                 "collection that it stands for"
             )
+
+    def _update(self, method: str, numbers: int = 0, /, **arguments: object) -> Steps[None]:
+        """Call a method that writes, and check that the write is done."""
+        with self._translating():
+            result = yield from self._ask(method, numbers, wait=True, **arguments)
+            status = self._status(result)
+        replies.check_done(self.name, status)
 
     def _filter(self, where: Condition | None) -> Steps[models.Filter | None]:
         """Return a condition as the client's filter, for the server's version."""
@@ -418,8 +352,7 @@ class ClientEngine(Engine):
         if self.is_embedded or not has_text(where):
             return render(where)
         if self._version is None:
-            with self._translating():
-                version = yield from self._server_version()
-            self._version = replies.version_of(self.name, version)
+            answer = yield from self._ask("info")
+            self._version = replies.version_of(self.name, answer.version)
         # Since version 1.20 a text condition without an index compares words; before, substrings.
         return render(where, substring=self._version >= (1, 20))

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 import qdrant_edge as edge
-from typing_extensions import override
 
 from trivec.collection import Collection
 from trivec.document import Document
@@ -23,6 +22,7 @@ from trivec.vectors import Vectors
 from trivec_qdrant import mapping
 from trivec_qdrant.engines.edge_filters import render
 from trivec_qdrant.engines.engine import (
+    TINY,
     Engine,
     Fused,
     Nearest,
@@ -31,6 +31,7 @@ from trivec_qdrant.engines.engine import (
     ScoredRow,
     Weighted,
     one_request,
+    vector_names,
 )
 from trivec_qdrant.engines.shard import Shard
 from trivec_qdrant.filters import Condition
@@ -49,7 +50,6 @@ from trivec_qdrant.schema import (
     sparse_datatype,
 )
 
-TINY = float(np.finfo(np.float32).tiny)  # a lexical score above 0
 PIECE_BYTES = 4 * 1024 * 1024
 """The most bytes of one update. Meanwhile the engine (0.9.0) holds Python's lock, 6 ms for each
 MiB, and all other threads wait, also that of the event loop."""
@@ -107,7 +107,6 @@ class EdgeEngine(Engine):
         self._on_close = on_close
 
     @property
-    @override
     def route(self) -> str:
         return "the embedded engine"
 
@@ -140,7 +139,6 @@ class EdgeEngine(Engine):
                 raise CollectionNotFoundError(f"collection {self.name!r} does not exist")
             yield shard
 
-    @override
     @one_request
     def describe(self) -> Description | None:
         with self._translating():
@@ -163,7 +161,6 @@ class EdgeEngine(Engine):
                 metadata=metadata,
             )
 
-    @override
     @one_request
     def create(self, collection: Collection, quantization: Quantization | None) -> None:
         schema, names = collection.schema, self.names
@@ -207,7 +204,6 @@ class EdgeEngine(Engine):
                 self._shard.abandon()
                 raise
 
-    @override
     @one_request
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         rows = zip(documents, mapping.point_vectors(vectors), strict=True)
@@ -241,7 +237,6 @@ class EdgeEngine(Engine):
             vectors[self.names.sparse] = _sparse(row)
         return vectors
 
-    @override
     @one_request
     def query(self, queries: Sequence[Query], where: Condition | None) -> list[list[ScoredRow]]:
         flt = None if where is None else render(where)
@@ -252,77 +247,58 @@ class EdgeEngine(Engine):
             [ScoredRow(point.score, self._row(point)) for point in points] for points in results
         ]
 
-    def _query(self, asked: Query, flt: edge.Filter | None) -> edge.QueryRequest:
-        root = asked.root
-        payload = asked.payload if isinstance(asked.payload, bool) else list(asked.payload)
-        vectors = [self.names.vector(part) for part in asked.vectors] or False
-        if isinstance(root, Nearest):
-            leaf = self._prefetch(root, flt)
-            return edge.QueryRequest(
-                limit=asked.limit,
-                query=leaf.query,
-                prefetches=leaf.prefetches,
-                filter=leaf.filter,
-                params=leaf.params,
-                score_threshold=leaf.score_threshold,
-                with_payload=payload,
-                with_vector=vectors,
-            )
-        query: edge.ScoringQueryType
+    def _query(self, query: Query, flt: edge.Filter | None) -> edge.QueryRequest:
+        root = query.root
+        fields: dict[str, Any]
         match root:
+            case Nearest():
+                fields = self._stage(root, flt)
             case Weighted():
-                query = edge.Formula(
-                    edge.Expression.Sum(
-                        [
-                            edge.Expression.Mult(
-                                [
-                                    edge.Expression.Constant(factor),
-                                    edge.Expression.Variable(f"$score[{i}]"),
-                                ]
-                            )
-                            for i, factor in enumerate(root.factors)
-                        ]
-                    ),
-                    {f"$score[{i}]": 0.0 for i in range(len(root.factors))},
-                )
+                scores = [
+                    edge.Expression.Variable(f"$score[{i}]") for i in range(len(root.factors))
+                ]
+                weighted = [
+                    edge.Expression.Mult([edge.Expression.Constant(factor), score])
+                    for factor, score in zip(root.factors, scores, strict=True)
+                ]
+                defaults = {f"$score[{i}]": 0.0 for i in range(len(root.factors))}
+                fields = {"query": edge.Formula(edge.Expression.Sum(weighted), defaults)}
             case Fused():
-                # The engine's ranks begin at 0. In its type stubs Rrf is not below Fusion.
-                query = cast(edge.Fusion, edge.Fusion.Rrf(k=RRF_K + 1))
+                fields = {"query": edge.Fusion.Rrf(k=RRF_K + 1)}  # the engine's ranks begin at 0
+        if not isinstance(root, Nearest):
+            fields["prefetches"] = [edge.Prefetch(**self._stage(each, flt)) for each in root.stages]
         return edge.QueryRequest(
-            limit=asked.limit,
-            query=query,
-            prefetches=[self._prefetch(stage, flt) for stage in root.stages],
-            with_payload=payload,
-            with_vector=vectors,
+            **{**fields, "limit": query.limit},
+            with_payload=query.payload,
+            with_vector=vector_names(query.vectors, self.names),
         )
 
-    def _prefetch(self, stage: Nearest, flt: edge.Filter | None) -> edge.Prefetch:
-        """Return one stage; its leaves carry the filter."""
+    def _stage(self, stage: Nearest, flt: edge.Filter | None) -> dict[str, Any]:
+        """Return the fields of a prefetch, or of a root; its leaves carry the filter."""
         exact = edge.QuantizationSearchParams(
             ignore=bool(stage.over), rescore=None if stage.over else True
         )
         dense, colbert = stage.vector.dense, stage.vector.colbert
         vector: Any = dense if dense is not None else colbert
-        return edge.Prefetch(
-            limit=stage.limit,
-            query=edge.Query.Nearest(
+        return {
+            "limit": stage.limit,
+            "query": edge.Query.Nearest(
                 _sparse(stage.vector) if vector is None else vector,
                 using=self.names.vector(stage.part),
             ),
-            prefetches=[self._prefetch(leaf, flt) for leaf in stage.over],
-            params=edge.SearchParams(quantization=exact),
-            filter=None if stage.over else _only(stage.among) or flt,
-            score_threshold=TINY if stage.part == "sparse" and not stage.over else None,
-        )
+            "prefetches": [edge.Prefetch(**self._stage(leaf, flt)) for leaf in stage.over],
+            "params": edge.SearchParams(quantization=exact),
+            "filter": None if stage.over else _only(stage.among) or flt,
+            "score_threshold": TINY if stage.part == "sparse" and not stage.over else None,
+        }
 
-    @override
     @one_request
     def read(self, ids: Sequence[str | int], parts: Sequence[Part]) -> list[Row]:
         with self._opened() as shard:
-            records = shard.retrieve(list(ids), with_payload=True, with_vector=self._names(parts))
+            vectors = vector_names(parts, self.names)
+            records = shard.retrieve(list(ids), with_payload=True, with_vector=vectors)
         return [self._row(record) for record in records]
 
-    @override
     @one_request
     def scroll(
         self,
@@ -336,22 +312,18 @@ class EdgeEngine(Engine):
             offset=cast(Any, offset),
             limit=limit,
             filter=None if where is None else render(where),
-            with_payload=payload if isinstance(payload, bool) else list(payload),
-            with_vector=self._names(parts),
+            with_payload=payload,
+            with_vector=vector_names(parts, self.names),
         )
         with self._opened() as shard:
             records, following = shard.scroll(request)
         return [self._row(record) for record in records], following
-
-    def _names(self, parts: Sequence[Part]) -> list[str] | bool:
-        return [self.names.vector(part) for part in parts] or False
 
     def _row(self, record: edge.Record | edge.ScoredPoint) -> Row:
         return Row(
             str(record.id), record.payload or {}, mapping.read_vectors(record.vector, self.names)
         )
 
-    @override
     @one_request
     def delete(self, ids: Sequence[str | int]) -> None:
         size = POINT_BYTES * len(ids)
@@ -360,7 +332,6 @@ class EdgeEngine(Engine):
             shard.update(edge.UpdateOperation.delete_points(list(ids)))
             self._shard.wrote(size)
 
-    @override
     @one_request
     def delete_where(self, where: Condition) -> None:
         with self._opened() as shard:
@@ -368,26 +339,22 @@ class EdgeEngine(Engine):
             shard.update(edge.UpdateOperation.delete_points_by_filter(render(where)))
             self._shard.wrote(POINT_BYTES)
 
-    @override
     @one_request
     def count(self, where: Condition | None) -> int:
         flt = None if where is None else render(where)
         with self._opened() as shard:
             return shard.count(edge.CountRequest(exact=True, filter=flt))
 
-    @override
     @one_request
     def drop(self) -> None:
         with self._translating():
             check_not_linked(self._path, self.name)
             self._shard.drop()
 
-    @override
     def close(self) -> None:
         with self._translating():
             self._on_close()
 
-    @override
     @one_request
     def optimize(self) -> tuple[int, int]:
         with self._opened():

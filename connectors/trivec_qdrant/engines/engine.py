@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, ClassVar, Concatenate, ParamSpec, TypeVar
 
+import numpy as np
+
 from trivec.collection import Collection
 from trivec.document import Document
 from trivec.search import Part
@@ -18,11 +20,13 @@ from trivec_qdrant.filters import Condition
 from trivec_qdrant.mapping import PointVectors, Row
 from trivec_qdrant.schema import DATATYPES, Description, Names, Quantization
 
+TINY = float(np.finfo(np.float32).tiny)  # a lexical score above 0
+
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S")
 
-PayloadKeys = bool | tuple[str, ...]
+PayloadKeys = bool | list[str]
 """Which payload keys come along: all of them, none, or these."""
 
 
@@ -83,6 +87,11 @@ class ScoredRow:
 
     score: float
     row: Row
+
+
+def vector_names(parts: Sequence[Part], names: Names) -> list[str] | bool:
+    """Return the vectors that come along, as clients of Qdrant ask for them."""
+    return [names.vector(part) for part in parts] or False
 
 
 # About how many numbers of 4 bytes a point has, where it is not known.

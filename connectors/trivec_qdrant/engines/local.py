@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
-from typing_extensions import override
 
 from trivec.collection import Collection
 from trivec.errors import StoreError, TrivecError
@@ -48,11 +47,9 @@ class Guard(AbstractContextManager[None]):
         self.folder = folder
         self._lock = threading.RLock()
 
-    @override
     def __enter__(self) -> None:
         self._lock.acquire()
 
-    @override
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -149,36 +146,29 @@ class LocalEngine(ClientEngine):
         self._guard = guard
 
     @property
-    @override
     def route(self) -> str:
         return "the client's pure-Python mode"
 
     @property
-    @override
     def endpoint(self) -> str:
         return ""
 
-    @override
-    def send(self, request: Any) -> Any:
+    def send(self, request: Any) -> Any:  # noqa: ANN401
         with self._guard, self._translating():
-            if isinstance(request, Call):
-                return self._call(self._client, request, 0)
-            return request()
+            return self._call(self._client, request, 0) if isinstance(request, Call) else request()
 
-    @override
-    def _ask_batch(
+    def _query_batch(
         self, batch: Sequence[models.QueryRequest], numbers: int
-    ) -> Steps[Sequence[models.QueryResponse]]:
-        return self._ask("query_batch_points", {"requests": batch})
+    ) -> Steps[Sequence[Sequence[Any]]]:
+        answers = yield from self._ask("query_batch_points", requests=batch)
+        return [answer.points for answer in answers]
 
-    @override
-    def _scored(self, query: Query, points: Sequence[models.ScoredPoint]) -> list[ScoredRow]:
+    def _scored(self, query: Query, points: Sequence[Any]) -> list[ScoredRow]:
         # Products of matrices in numpy; a server computes each score by itself.
-        scores = level([float(point.score) for point in points])
-        rows = self._rows(points, payload=bool(query.payload), parts=query.vectors)
-        return [ScoredRow(score, row) for score, row in zip(scores, rows, strict=True)]
+        rows = super()._scored(query, points)
+        scores = level([scored.score for scored in rows])
+        return [ScoredRow(score, scored.row) for score, scored in zip(scores, rows, strict=True)]
 
-    @override
     @one_request
     def create(self, collection: Collection, quantization: Quantization | None) -> None:
         creating = super().create(collection, quantization)
@@ -196,7 +186,6 @@ class LocalEngine(ClientEngine):
                 remove_files(filter(_is_storage, folder.iterdir()))
             raise
 
-    @override
     @one_request
     def drop(self) -> None:
         """Delete the collection; the client itself would delete the whole folder."""

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from qdrant_client import models
 
 from trivec.ranking import RRF_K
-from trivec_qdrant.engines.engine import Fused, Nearest, Query, Weighted
+from trivec_qdrant.engines.engine import TINY, Fused, Nearest, Query, Weighted, vector_names
 from trivec_qdrant.mapping import PointVectors
 from trivec_qdrant.schema import Names
-
-TINY = float(np.finfo(np.float32).tiny)  # a lexical score above 0
 
 
 def query_request(
@@ -29,26 +26,11 @@ def query_request(
         embedded: Whether the client is in its pure-Python mode, which quantizes nothing.
     """
     root = query.root
-    payload = query.payload
-    shared: dict[str, Any] = {
-        "limit": query.limit,
-        "with_payload": payload if isinstance(payload, bool) else list(payload),
-        "with_vector": [names.vector(part) for part in query.vectors] or False,
-    }
-    stage = partial(_prefetch, flt=flt, names=names, embedded=embedded)
-    if isinstance(root, Nearest):
-        leaf = stage(root)
-        return models.QueryRequest(
-            prefetch=leaf.prefetch,
-            query=leaf.query,
-            using=leaf.using,
-            filter=leaf.filter,
-            params=leaf.params,
-            score_threshold=leaf.score_threshold,
-            **shared,
-        )
-    ranking: models.Query
+    stage = partial(_stage, flt=flt, names=names, embedded=embedded)
+    fields: dict[str, Any]
     match root:
+        case Nearest():
+            fields = stage(root)
         case Weighted():
             ranking = models.FormulaQuery(
                 formula=models.SumExpression(
@@ -59,30 +41,36 @@ def query_request(
                 ),
                 defaults={f"$score[{i}]": 0.0 for i in range(len(root.factors))},
             )
+            fields = {"query": ranking}
         case Fused():
             # The server's ranks begin at 0.
-            ranking = models.RrfQuery(rrf=models.Rrf(k=RRF_K + 1))
-    prefetch = list(map(stage, root.stages))
-    return models.QueryRequest(prefetch=prefetch, query=ranking, **shared)
+            fields = {"query": models.RrfQuery(rrf=models.Rrf(k=RRF_K + 1))}
+    if not isinstance(root, Nearest):
+        fields["prefetch"] = [models.Prefetch(**stage(each)) for each in root.stages]
+    return models.QueryRequest(
+        **{**fields, "limit": query.limit},
+        with_payload=query.payload,
+        with_vector=vector_names(query.vectors, names),
+    )
 
 
-def _prefetch(
+def _stage(
     stage: Nearest, flt: models.Filter | None, names: Names, *, embedded: bool
-) -> models.Prefetch:
-    """Return one stage; its leaves carry the filter."""
+) -> dict[str, Any]:
+    """Return the fields of one stage, in a prefetch or at the root; its leaves carry the filter."""
     exact = models.QuantizationSearchParams(
         ignore=True if stage.over else None, rescore=None if stage.over else True
     )
-    over = [_prefetch(leaf, flt, names, embedded=embedded) for leaf in stage.over]
-    return models.Prefetch(
-        prefetch=over or None,
-        query=_query_vector(stage.vector),
-        using=names.vector(stage.part) or None,
-        filter=None if stage.over else _only(stage.among) or flt,
-        params=None if embedded else models.SearchParams(quantization=exact),
-        score_threshold=TINY if stage.part == "sparse" and not stage.over else None,
-        limit=stage.limit,
-    )
+    over = [models.Prefetch(**_stage(leaf, flt, names, embedded=embedded)) for leaf in stage.over]
+    return {
+        "prefetch": over or None,
+        "query": _query_vector(stage.vector),
+        "using": names.vector(stage.part) or None,
+        "filter": None if stage.over else _only(stage.among) or flt,
+        "params": None if embedded else models.SearchParams(quantization=exact),
+        "score_threshold": TINY if stage.part == "sparse" and not stage.over else None,
+        "limit": stage.limit,
+    }
 
 
 def _only(ids: Sequence[str | int]) -> models.Filter | None:
