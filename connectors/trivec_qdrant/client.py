@@ -14,6 +14,8 @@ from trivec.stores.url import StoreUrl, is_loopback
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
+    from trivec_qdrant.store import QdrantOptions
+
 API_KEY = "QDRANT_API_KEY"
 """The environment variable that is read where no `api_key` is given."""
 
@@ -47,24 +49,8 @@ def is_local(client: QdrantClient) -> bool:
     return options.get("location") == ":memory:" or options.get("path") is not None
 
 
-def open_client(
-    url: StoreUrl,
-    *,
-    api_key: str | None,
-    prefer_grpc: bool,
-    grpc_port: int | None,
-    timeout: float | None,
-    compression: bool,
-) -> QdrantClient:
+def open_client(url: StoreUrl, options: QdrantOptions, *, api_key: str | None) -> QdrantClient:
     """Return a client for the server of a URL; nothing is sent yet.
-
-    Args:
-        url: With one of the schemes `qdrant` and `qdrants`.
-        api_key: See `QdrantOptions`, also for the other options.
-        prefer_grpc: Whether to use gRPC, or REST.
-        grpc_port: By default the one after the URL's.
-        timeout: Seconds until a request is given up.
-        compression: Whether the server may compress its answers.
 
     Raises:
         InvalidOptionError: If a port is out of range, or the environment names files or proxies
@@ -74,17 +60,18 @@ def open_client(
     make = client_class()
     scheme = "https" if url.scheme == "qdrants" else "http"
     port = check_port(url.port if url.port is not None else _REST_PORT, "the URL's port")
-    grpc_port = check_port(port + 1 if grpc_port is None else grpc_port, "grpc_port")
+    grpc_port = port + 1 if options.grpc_port is None else options.grpc_port
+    check_port(grpc_port, "grpc_port")
     # As a header, since the client's own option for it warns of every connection without TLS.
     headers = {} if api_key is None else {"api-key": api_key}
     if api_key is not None and scheme == "http" and not is_loopback(url.host or ""):
         _warn_of_plain_key(url.host or "")
-    options: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
     # The server compresses answers for any client that accepts it: 16.8 s instead of 0.8 s for
     # 82 MB of vectors.
-    if not compression:
-        if prefer_grpc:
-            options["grpc_options"] = {"grpc.compression_enabled_algorithms_bitset": 1}
+    if not options.compression:
+        if options.prefer_grpc:
+            extra["grpc_options"] = {"grpc.compression_enabled_algorithms_bitset": 1}
         else:
             headers["Accept-Encoding"] = "identity"
     host = f"[{url.host}]" if ":" in (url.host or "") else url.host
@@ -92,11 +79,11 @@ def open_client(
         return make(
             url=f"{scheme}://{host}:{port}",
             grpc_port=grpc_port,
-            prefer_grpc=prefer_grpc,
+            prefer_grpc=options.prefer_grpc,
             headers=headers or None,
-            timeout=math.ceil(TIMEOUT if timeout is None else timeout),
+            timeout=math.ceil(TIMEOUT if options.timeout is None else options.timeout),
             check_compatibility=False,
-            **options,
+            **extra,
         )
     except (OSError, ValueError, ImportError) as error:
         raise InvalidOptionError(

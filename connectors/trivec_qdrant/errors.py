@@ -49,28 +49,29 @@ _NO_TLS = re.compile(r"WRONG_VERSION_NUMBER|wrong version number")
 # The client's text for a Retry-After that is no whole number.
 _ODD_RETRY_AFTER = "Retry-After header value is not a valid integer: "
 
-_UNAVAILABLE = {
-    grpc.StatusCode.UNKNOWN,
-    grpc.StatusCode.DATA_LOSS,
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.CANCELLED,
+# The statuses of gRPC as those of HTTP; any other one is a refusal, 400.
+_HTTP_STATUSES = {
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.INTERNAL: 500,
+    grpc.StatusCode.UNKNOWN: 503,
+    grpc.StatusCode.DATA_LOSS: 503,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 503,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 503,
+    grpc.StatusCode.ABORTED: 503,
+    grpc.StatusCode.CANCELLED: 503,
 }
 _Status = grpc.Call | grpc.aio.AioRpcError  # errors with a status, blocking and asynchronous
-_REFUSED = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
 @contextmanager
 def translating(name: str, *, secret: str = "", embedded: bool = False) -> Iterator[None]:
     """Translate all exceptions of a client into StoreErrors, also those over malformed answers.
 
-    Args:
-        name: The collection, for the message.
-        secret: What no message shows, even if a server sends it back.
-        embedded: Whether the client is in its pure-Python mode, which has no server; then only
-            its own refusals are translated.
+    No message shows the secret, even if a server sends it back. An embedded client is one in its
+    pure-Python mode, without a server; then only its own refusals are translated.
     """
     try:
         yield
@@ -81,7 +82,7 @@ def translating(name: str, *, secret: str = "", embedded: bool = False) -> Itera
         if embedded and not isinstance(error, ValueError | RuntimeError):
             raise
         shows_secret = bool(secret) and secret in _text(error)
-        raise translated(error, name, secret=secret, embedded=embedded) from (
+        raise _translated(error, name, secret, embedded=embedded) from (
             None if shows_secret else error
         )
 
@@ -91,10 +92,6 @@ def unreadable(name: str, why: str) -> StoreUnavailableError:
 
     The request may have been executed or not, and another try may succeed: such answers come from
     proxies, from servers that are starting, and from other servers.
-
-    Args:
-        name: The collection.
-        why: What is wrong with the answer.
     """
     return StoreUnavailableError(
         f"{name!r}: {why}; this is no answer of Qdrant to the request: is there a proxy in "
@@ -102,17 +99,8 @@ def unreadable(name: str, why: str) -> StoreUnavailableError:
     )
 
 
-def translated(
-    error: Exception, name: str, *, secret: str = "", embedded: bool = False
-) -> StoreError:
-    """Return the StoreError for an exception of the client.
-
-    Args:
-        error: The exception.
-        name: The collection, for the message.
-        secret: What the message does not show.
-        embedded: Whether the client is in its pure-Python mode.
-    """
+def _translated(error: Exception, name: str, secret: str, *, embedded: bool) -> StoreError:
+    """Return the StoreError for an exception of the client."""
     text = _shown(_text(error), secret)
     if isinstance(error, ResponseHandlingException):
         return _from_transport(error, name, text)
@@ -168,44 +156,33 @@ def _from_busy(error: QdrantException, name: str, text: str) -> StoreError:
 def _from_grpc(error: grpc.RpcError, name: str, text: str) -> StoreError:
     code: grpc.StatusCode | None = error.code() if isinstance(error, _Status) else None
     what = f"{name!r}: {text[:500]}"
-    if _TOO_LARGE.search(text):
-        return RequestTooLargeError(what)
-    if _FULL.search(text):
-        return StoreFullError(what)
-    if code in _REFUSED:
-        return AuthenticationError(what)
-    if code is grpc.StatusCode.NOT_FOUND and _NO_COLLECTION.search(text):
-        return CollectionNotFoundError(what)
     if _UNTRUSTED.search(text):
         return _untrusted(what, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH before the process starts")
     if _NO_TLS.search(text):
         return _no_tls(what)
-    if code is grpc.StatusCode.INTERNAL and _TIMED_OUT in text:
-        return _slow(what)
     if _NO_GRPC in text:
         return StoreUnavailableError(
             f"{what}. The server at this port does not speak gRPC: give the right `grpc_port`, or "
             "prefer_grpc=False for REST"
         )
-    if code is None or code in _UNAVAILABLE or code is grpc.StatusCode.INTERNAL:
-        return StoreUnavailableError(
-            what,
-            retry_after=_trailing_retry_after(error),
-            unreachable=_UNREACHABLE.search(text) is not None,
-        )
-    return StoreError(what)
-
-
-def _trailing_retry_after(error: grpc.RpcError) -> float | None:
-    """Return the seconds that a gRPC server asked to wait, or None."""
     trailing: Any = error.trailing_metadata() if isinstance(error, _Status) else None
-    values = (value for key, value in trailing or () if key == "retry-after")
-    return retry_after(next((value for value in values if isinstance(value, str)), None))
+    waits = (value for key, value in trailing or () if key == "retry-after")
+    wait = retry_after(next((value for value in waits if isinstance(value, str)), None))
+    status = 503 if code is None else _HTTP_STATUSES.get(code, 400)
+    unreachable = _UNREACHABLE.search(text) is not None
+    return _from_status(status, what, text, wait, unreachable=unreachable)
 
 
 def _from_rest(error: UnexpectedResponse, name: str, text: str) -> StoreError:
     status = error.status_code or 0
     what = f"{name!r}: status {status}: {text[:500]}"
+    return _from_status(status, what, text, retry_after(error.headers.get("retry-after")))
+
+
+def _from_status(
+    status: int, what: str, text: str, wait: float | None, *, unreachable: bool = False
+) -> StoreError:
+    """Return the error for a status of HTTP, with the seconds that the server asked to wait."""
     if status == 413 or _TOO_LARGE.search(text):
         return RequestTooLargeError(what)
     if status == 507 or _FULL.search(text):
@@ -215,11 +192,9 @@ def _from_rest(error: UnexpectedResponse, name: str, text: str) -> StoreError:
     if status == 404 and _NO_COLLECTION.search(text):
         return CollectionNotFoundError(what)
     if status == 500 and _TIMED_OUT in text:
-        return _slow(what)
+        return StoreError(f"{what}. The server gave up; open the store with a longer `timeout`")
     if status == 429 or status >= 500:
-        return StoreUnavailableError(
-            what, retry_after=retry_after(error.headers.get("retry-after"))
-        )
+        return StoreUnavailableError(what, retry_after=wait, unreachable=unreachable)
     return StoreError(what)
 
 
@@ -264,7 +239,3 @@ def _no_tls(what: str) -> StoreError:
         f"{what}. The server at this port does not speak TLS: use qdrant:// instead of qdrants://, "
         "or another port"
     )
-
-
-def _slow(what: str) -> StoreError:
-    return StoreError(f"{what}. The server gave up; open the store with a longer `timeout`")

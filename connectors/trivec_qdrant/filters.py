@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
@@ -22,6 +22,9 @@ from trivec.filters import And, Comparison, Filter, Not, Op, Or, Scalar
 from trivec.filters.integers import at_least, at_most
 from trivec.plain import Json
 from trivec_qdrant.schema import INSTANTS, Names
+
+G = TypeVar("G")
+B = TypeVar("B", float, datetime)
 
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 EXACT = 2**53  # below it every integer is a float64 of its own
@@ -65,25 +68,20 @@ class IsBool:
 
 
 @dataclass(frozen=True, slots=True)
-class Between:
+class _Range(Generic[B]):
+    key: str
+    gt: B | None = None
+    gte: B | None = None
+    lt: B | None = None
+    lte: B | None = None
+
+
+class Between(_Range[float]):
     """A number lies in a range of float64."""
 
-    key: str
-    gt: float | None = None
-    gte: float | None = None
-    lt: float | None = None
-    lte: float | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Instants:
+class Instants(_Range[datetime]):
     """A date and time lies in a range."""
-
-    key: str
-    gt: datetime | None = None
-    gte: datetime | None = None
-    lt: datetime | None = None
-    lte: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +143,33 @@ def has_text(condition: Condition) -> bool:
         case NoneOf(part):
             return has_text(part)
     return isinstance(condition, Contains)
+
+
+def rendered(condition: Condition, group: type[G], leaf: Callable[[Leaf], object]) -> G:
+    """Return a condition in the classes of a client.
+
+    Args:
+        condition: The result of `lower`.
+        group: The class of filters, with `must`, `should` and `must_not`; the result is one.
+        leaf: Returns a leaf in the classes of the client.
+    """
+    make: Any = group
+
+    def inner(condition: Condition) -> object:
+        match condition:
+            case AllOf(parts):
+                return make(must=list(map(inner, parts)))
+            case AnyOf(()):
+                return leaf(Points(()))  # an empty `should` would match everything
+            case AnyOf(parts):
+                return make(should=list(map(inner, parts)))
+            case NoneOf(part):
+                return make(must_not=[inner(part)])
+        return leaf(condition)
+
+    result = inner(condition)
+    whole: G = result if isinstance(result, group) else make(must=[result])
+    return whole
 
 
 def strange(paths: Iterable[str], names: Names) -> Condition:
@@ -247,22 +272,17 @@ def _integers(key: str, op: Op, value: float) -> Condition:
         low = math.floor(value) + 1 if op is Op.GT else math.ceil(value)
         if low <= MIN_INT:
             return NoneOf(Empty(key))
-        return _at_least(key, low) if low <= MAX_INT else _NOWHERE
+        return _bounded(key, "gte", at_least(low)) if low <= MAX_INT else _NOWHERE
     high = math.ceil(value) - 1 if op is Op.LT else math.floor(value)
     if high >= MAX_INT:
         return NoneOf(Empty(key))
-    return _at_most(key, high) if high >= MIN_INT else _NOWHERE
+    return _bounded(key, "lte", at_most(high)) if high >= MIN_INT else _NOWHERE
 
 
-def _at_least(key: str, low: int) -> Condition:
-    bound, listed = at_least(low)
-    between = () if bound is None else (Between(key, gte=float(bound)),)
-    return _any(*between, *((Match(key, list(listed)),) if listed else ()))
-
-
-def _at_most(key: str, high: int) -> Condition:
-    bound, listed = at_most(high)
-    between = () if bound is None else (Between(key, lte=float(bound)),)
+def _bounded(key: str, side: str, exact: tuple[int | None, Sequence[int]]) -> Condition:
+    """Return a range up to a bound that is a float64, and the integers beyond it one by one."""
+    bound, listed = exact
+    between = () if bound is None else (Between(key, **{side: float(bound)}),)
     return _any(*between, *((Match(key, list(listed)),) if listed else ()))
 
 

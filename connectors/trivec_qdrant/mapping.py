@@ -182,6 +182,11 @@ def point_vectors(vectors: Vectors) -> Iterator[PointVectors]:
         )
 
 
+def read_row(point: Any, names: Names) -> Row:  # noqa: ANN401 - records and hits of two clients
+    """Return a point as a client returns it, with `id`, `payload` and `vector`."""
+    return Row(str(point.id), point.payload or {}, read_vectors(point.vector, names))
+
+
 def read_vectors(stored: object, names: Names) -> PointVectors:
     """Return the vectors of a point as a client returns them: by name, or the unnamed one."""
     if stored is None:

@@ -217,10 +217,7 @@ class ClientEngine(Engine):
         """Return points with the parts and the payload that were asked for."""
         if not self.is_embedded:
             replies.check_whole(self.name, points, payload=bool(payload), vectors=bool(parts))
-        return [
-            Row(str(p.id), p.payload or {}, mapping.read_vectors(p.vector, self.names))
-            for p in points
-        ]
+        return [mapping.read_row(point, self.names) for point in points]
 
     # --- the operations --------------------------------------------------------------------------
 

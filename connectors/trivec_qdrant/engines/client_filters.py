@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from qdrant_client import models
 
 from trivec_qdrant.filters import (
-    AllOf,
-    AnyOf,
     Between,
     Condition,
     Contains,
@@ -15,8 +15,8 @@ from trivec_qdrant.filters import (
     IsBool,
     Leaf,
     Match,
-    NoneOf,
     Points,
+    rendered,
 )
 
 
@@ -28,26 +28,10 @@ def render(condition: Condition, *, substring: bool = True) -> models.Filter:
         substring: Whether the server has a condition for substrings; else the text condition is
             used, which compares substrings on servers before version 1.20.
     """
-    inner = _render(condition, substring)
-    return inner if isinstance(inner, models.Filter) else models.Filter(must=[inner])
+    return rendered(condition, models.Filter, partial(_leaf, substring=substring))
 
 
-def _render(condition: Condition, substring: bool) -> models.Condition:
-    match condition:
-        case AllOf(parts):
-            return models.Filter(must=[_render(part, substring) for part in parts])
-        case AnyOf(()):
-            return models.HasIdCondition(has_id=[])  # an empty `should` would match everything
-        case AnyOf(parts):
-            return models.Filter(should=[_render(part, substring) for part in parts])
-        case NoneOf(part):
-            return models.Filter(must_not=[_render(part, substring)])
-        case Contains(key, text) if not substring:
-            return models.FieldCondition(key=key, match=models.MatchText(text=text))
-    return _leaf(condition)
-
-
-def _leaf(condition: Leaf) -> models.Condition:
+def _leaf(condition: Leaf, *, substring: bool) -> models.Condition:
     match condition:
         case Empty(key):
             return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
@@ -57,8 +41,10 @@ def _leaf(condition: Leaf) -> models.Condition:
             return models.HasIdCondition(has_id=list(ids))
         case IsBool(key, value):
             return models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        case Contains(key, text):
+        case Contains(key, text) if substring:
             return models.FieldCondition(key=key, match=models.MatchSubstring(substring=text))
+        case Contains(key, text):
+            return models.FieldCondition(key=key, match=models.MatchText(text=text))
         case Between(key, gt, gte, lt, lte):
             numbers = models.Range(gt=gt, gte=gte, lt=lt, lte=lte)
             return models.FieldCondition(key=key, range=numbers)

@@ -62,12 +62,13 @@ _DATATYPES = {
     "float16": edge.VectorStorageDatatype.Float16,
     "turbo8": edge.VectorStorageDatatype.Turbo8,
 }
-_QUANTIZATIONS: dict[str, Callable[[], edge.QuantizationConfigType]] = {
-    "int8": lambda: edge.ScalarQuantizationConfig(edge.ScalarType.Int8, always_ram=True),
-    "binary": lambda: edge.BinaryQuantizationConfig(always_ram=True),
-    "turbo4": lambda: _turbo(edge.TurboQuantBitSize.Bits4),
-    "turbo2": lambda: _turbo(edge.TurboQuantBitSize.Bits2),
-    "turbo1": lambda: _turbo(edge.TurboQuantBitSize.Bits1),
+_TURBO = edge.TurboQuantBitSize
+_QUANTIZATIONS: dict[str | None, edge.QuantizationConfigType] = {
+    "int8": edge.ScalarQuantizationConfig(edge.ScalarType.Int8, always_ram=True),
+    "binary": edge.BinaryQuantizationConfig(always_ram=True),
+    "turbo4": edge.TurboQuantQuantizationConfig(always_ram=True, bits=_TURBO.Bits4),
+    "turbo2": edge.TurboQuantQuantizationConfig(always_ram=True, bits=_TURBO.Bits2),
+    "turbo1": edge.TurboQuantQuantizationConfig(always_ram=True, bits=_TURBO.Bits1),
 }
 _INDEXES = {
     "keyword": edge.PayloadSchemaType.Keyword,
@@ -78,22 +79,12 @@ _INDEXES = {
 }
 
 
-def _turbo(bits: edge.TurboQuantBitSize) -> edge.TurboQuantQuantizationConfig:
-    return edge.TurboQuantQuantizationConfig(always_ram=True, bits=bits)
-
-
 class EdgeEngine(Engine):
     """A collection in an embedded shard.
 
     Unlike a server, the engine does not check that vectors are finite, that indices are unique and
-    that token vectors are not too many; a `Store` does.
-
-    Args:
-        shard: The folder, which other engines of this process may share.
-        name: The collection.
-        names: What vectors and payload keys are called.
-        path: The folder as the user named it, which may be a link to the shard's.
-        on_close: What to do when the engine is closed.
+    that token vectors are not too many; a `Store` does. Other engines of this
+    process may share the shard; `path` is its folder as the user named it, perhaps a link.
     """
 
     colbert_bits = (16, 32, 8)
@@ -166,11 +157,10 @@ class EdgeEngine(Engine):
         schema, names = collection.schema, self.names
         vectors: dict[str, edge.EdgeVectorParams] = {}
         if schema.dense is not None:
-            quantize = _QUANTIZATIONS.get(quantization or "")
             vectors[names.dense] = edge.EdgeVectorParams(
                 size=schema.dense,
                 distance=edge.Distance.Dot,
-                quantization_config=quantize() if quantize else None,
+                quantization_config=_QUANTIZATIONS.get(quantization),
             )
         if schema.colbert is not None:
             vectors[names.colbert] = edge.EdgeVectorParams(
@@ -244,7 +234,8 @@ class EdgeEngine(Engine):
         with self._opened() as shard:
             results = shard.query_batch(batch)
         return [
-            [ScoredRow(point.score, self._row(point)) for point in points] for points in results
+            [ScoredRow(point.score, mapping.read_row(point, self.names)) for point in points]
+            for points in results
         ]
 
     def _query(self, query: Query, flt: edge.Filter | None) -> edge.QueryRequest:
@@ -297,7 +288,7 @@ class EdgeEngine(Engine):
         with self._opened() as shard:
             vectors = vector_names(parts, self.names)
             records = shard.retrieve(list(ids), with_payload=True, with_vector=vectors)
-        return [self._row(record) for record in records]
+        return [mapping.read_row(record, self.names) for record in records]
 
     @one_request
     def scroll(
@@ -317,12 +308,7 @@ class EdgeEngine(Engine):
         )
         with self._opened() as shard:
             records, following = shard.scroll(request)
-        return [self._row(record) for record in records], following
-
-    def _row(self, record: edge.Record | edge.ScoredPoint) -> Row:
-        return Row(
-            str(record.id), record.payload or {}, mapping.read_vectors(record.vector, self.names)
-        )
+        return [mapping.read_row(record, self.names) for record in records], following
 
     @one_request
     def delete(self, ids: Sequence[str | int]) -> None:

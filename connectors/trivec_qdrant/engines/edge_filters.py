@@ -8,8 +8,6 @@ import numpy as np
 import qdrant_edge as edge
 
 from trivec_qdrant.filters import (
-    AllOf,
-    AnyOf,
     Between,
     Condition,
     Contains,
@@ -18,32 +16,14 @@ from trivec_qdrant.filters import (
     IsBool,
     Leaf,
     Match,
-    NoneOf,
     Points,
+    rendered,
 )
 
 
 def render(condition: Condition) -> edge.Filter:
-    """Return a condition as the engine's filter, which is never empty at the top.
-
-    Args:
-        condition: The result of `filters.lower`.
-    """
-    inner = _render(condition)
-    return inner if isinstance(inner, edge.Filter) else edge.Filter(must=[inner])
-
-
-def _render(condition: Condition) -> edge.ConditionType:
-    match condition:
-        case AllOf(parts):
-            return edge.Filter(must=[_render(part) for part in parts])
-        case AnyOf(()):
-            return edge.HasIdCondition(set())  # an empty `should` would match everything
-        case AnyOf(parts):
-            return edge.Filter(should=[_render(part) for part in parts])
-        case NoneOf(part):
-            return edge.Filter(must_not=[_render(part)])
-    return _leaf(condition)
+    """Return a condition as the engine's filter, which is never empty at the top."""
+    return rendered(condition, edge.Filter, _leaf)
 
 
 def _leaf(condition: Leaf) -> edge.ConditionType:

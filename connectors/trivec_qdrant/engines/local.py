@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from qdrant_client import QdrantClient, models
@@ -36,37 +35,28 @@ COLLECTIONS = "collection"
 _STORAGE = {f"storage.sqlite{end}" for end in ("", "-journal", "-wal", "-shm")}
 
 
-class Guard(AbstractContextManager[None]):
-    """Admits one thread at a time, and translates errors that the folder causes.
-
-    Args:
-        folder: The client's folder; None for a client in memory.
-    """
+class Guard:
+    """Admits one thread at a time to a client; its folder is None for a client in memory."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self._lock = threading.RLock()
 
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lock.release()
-        if self.folder is None or not isinstance(error, Exception):
-            return
-        if isinstance(error, TrivecError):
-            return
-        if is_full(error):
-            with telling_full(self.folder):
-                raise error
-        if isinstance(error, OSError):
-            raise StoreError(f"{self.folder} cannot be used: {error}") from error
-        raise _damaged(self.folder, error) from error
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Wait for other threads, and translate errors that the folder causes."""
+        folder = self.folder
+        with self._lock, nullcontext() if folder is None else telling_full(folder):
+            try:
+                yield
+            except TrivecError:
+                raise
+            except Exception as error:
+                if folder is None or is_full(error):
+                    raise
+                if isinstance(error, OSError):
+                    raise StoreError(f"{folder} cannot be used: {error}") from error
+                raise _damaged(folder, error) from error
 
 
 def open_client(folder: Path) -> tuple[QdrantClient, Guard]:
@@ -121,15 +111,7 @@ def _damaged(folder: Path, error: Exception) -> StoreError:
 
 
 class LocalEngine(ClientEngine):
-    """A collection of the client's pure-Python mode.
-
-    Args:
-        client: The client.
-        name: The collection.
-        names: What vectors and payload keys are called.
-        guard: The guard of that client, which is not made for several threads.
-        on_close: What to do when the engine is closed.
-    """
+    """A collection of the client's pure-Python mode, which is not made for several threads."""
 
     is_embedded = True
 
@@ -154,7 +136,7 @@ class LocalEngine(ClientEngine):
         return ""
 
     def send(self, request: Any) -> Any:  # noqa: ANN401
-        with self._guard, self._translating():
+        with self._guard.admitted(), self._translating():
             return self._call(self._client, request, 0) if isinstance(request, Call) else request()
 
     def _query_batch(

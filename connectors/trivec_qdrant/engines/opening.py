@@ -34,11 +34,7 @@ class _Shared(Generic[T]):
         self._lock = threading.Lock()
 
     def take(self, path: Path, make: Callable[[Path], T]) -> tuple[T, Callable[[], None]]:
-        """Return what is open at a path, and a function that gives it back once.
-
-        Args:
-            path: The folder.
-            make: Opens it.
+        """Return what is open at a path, or made there, and a function that gives it back once.
 
         Raises:
             StoreError: If the path cannot be resolved.
@@ -77,10 +73,6 @@ _memory_lock = threading.Lock()
 def open_engine(url: StoreUrl, options: QdrantOptions) -> Engine:
     """Return the engine of a URL; nothing is sent to a server yet.
 
-    Args:
-        url: The URL.
-        options: The options of the store.
-
     Raises:
         InvalidOptionError: If the URL lacks what its scheme needs.
         MissingDependencyError: If the client, or the embedded engine, is not installed.
@@ -106,24 +98,12 @@ def open_engine(url: StoreUrl, options: QdrantOptions) -> Engine:
             f"'qdrant+edge:./{url.name}' for a folder"
         )
     key = api_key_or_default(options.api_key)
-    client = open_client(
-        url,
-        api_key=key,
-        prefer_grpc=options.prefer_grpc,
-        grpc_port=options.grpc_port,
-        timeout=options.timeout,
-        compression=options.compression,
-    )
+    client = open_client(url, options, api_key=key)
     return _server_engine(client, url.name, options, secret=key or "", on_close=client.close)
 
 
 def engine_of_client(client: QdrantClient, name: str, options: QdrantOptions) -> Engine:
     """Return the engine of a ready client, which stays its owner's to close.
-
-    Args:
-        client: The client.
-        name: The collection.
-        options: The options of the store.
 
     Raises:
         InvalidOptionError: If it is no `QdrantClient`.
