@@ -29,11 +29,7 @@ _log = logging.getLogger("trivec")
 
 
 def client_class() -> type[QdrantClient]:
-    """Return `QdrantClient`.
-
-    Raises:
-        MissingDependencyError: If qdrant-client is not installed.
-    """
+    """Return `QdrantClient`, or raise `MissingDependencyError` if it is not installed."""
     try:
         from qdrant_client import QdrantClient
     except ImportError as error:
@@ -49,12 +45,12 @@ def is_local(client: QdrantClient) -> bool:
     return options.get("location") == ":memory:" or options.get("path") is not None
 
 
-def open_client(url: StoreUrl, options: QdrantOptions, *, api_key: str | None) -> QdrantClient:
+def open_client(url: StoreUrl, options: QdrantOptions) -> QdrantClient:
     """Return a client for the server of a URL; nothing is sent yet.
 
     Raises:
-        InvalidOptionError: If a port is out of range, or the environment names files or proxies
-            that the client cannot use.
+        InvalidOptionError: If a port is out of range, the key cannot be sent, or the environment
+            names files or proxies that the client cannot use.
         MissingDependencyError: If qdrant-client is not installed.
     """
     make = client_class()
@@ -62,6 +58,7 @@ def open_client(url: StoreUrl, options: QdrantOptions, *, api_key: str | None) -
     port = check_port(url.port if url.port is not None else _REST_PORT, "the URL's port")
     grpc_port = port + 1 if options.grpc_port is None else options.grpc_port
     check_port(grpc_port, "grpc_port")
+    api_key = _api_key(options.api_key)
     # As a header, since the client's own option for it warns of every connection without TLS.
     headers = {} if api_key is None else {"api-key": api_key}
     if api_key is not None and scheme == "http" and not is_loopback(url.host or ""):
@@ -100,7 +97,7 @@ def check_port(port: object, name: str) -> int:
     return port
 
 
-def api_key_or_default(api_key: str | None) -> str | None:
+def _api_key(api_key: str | None) -> str | None:
     """Return the key, or that of the environment.
 
     Raises:

@@ -37,14 +37,9 @@ def sources(question: Vector, search: Search) -> tuple[Nearest, ...]:
 def stages(question: Vector, search: Search, over: tuple[Nearest, ...]) -> tuple[Nearest, ...]:
     """Return one exact query for each part of the hybrid score, over the same candidates.
 
-    Parts that only give candidates are among them, since a document that lacks the others is a
-    hit, too. Each stage's limit is the most candidates there can be: a lower one would silently
-    make scores too small.
-
-    Args:
-        question: The encoded question.
-        search: What to search for.
-        over: Where the candidates come from.
+    The sources `over` give the candidates. Parts that only give candidates are among the queries,
+    since a document that lacks the others is a hit, too. Each stage's limit is the most candidates
+    there can be: a lower one would silently make scores too small.
     """
     giving = {source.part for source in over}
     limit = sum(source.limit for source in over)
@@ -67,14 +62,7 @@ def cut(points: Sequence[ScoredRow], limit: int, names: Names) -> list[ScoredRow
 
 
 def query(question: Vector, search: Search, limit: int, over: tuple[Nearest, ...]) -> Query | None:
-    """Return the query that answers a search, or None where there can be no hits.
-
-    Args:
-        question: The encoded question.
-        search: What to search for.
-        limit: How many hits.
-        over: Where the candidates come from.
-    """
+    """Return the query for the best hits among candidates, or None where there can be none."""
     if search.mode == "dense" or search.mode == "sparse":
         if not has_part(question, search.mode):
             return None
@@ -101,14 +89,7 @@ def is_readable_from_sum(weights: Weights) -> bool:
 
 
 def hits(points: Sequence[ScoredRow], question: Vector, search: Search, names: Names) -> list[Hit]:
-    """Return the result of one query as hits with their parts.
-
-    Args:
-        points: The result.
-        question: The encoded question.
-        search: What was searched for.
-        names: What vectors and payload keys are called.
-    """
+    """Return the result of one query as hits with their parts."""
     if not points:
         return []
     scores = np.array([point.score for point in points], np.float64)
@@ -144,13 +125,6 @@ def weigh(
 ) -> list[tuple[str, Scores]]:
     """Add up the results of `stages`, one query each.
 
-    Args:
-        results: The points of each stage.
-        asked: The stages.
-        question: The encoded question.
-        search: What was searched for.
-        names: What vectors and payload keys are called.
-
     Returns:
         The k best points with their scores, best first; equal ones in the order of document ids.
     """
@@ -173,11 +147,6 @@ def fuse(
     lists: Sequence[Sequence[ScoredRow]], search: Search, names: Names
 ) -> list[tuple[str, float]]:
     """Fuse lists in which equal scores are ranked by document id, which no database does.
-
-    Args:
-        lists: The points of each source.
-        search: What was searched for.
-        names: What payload keys are called.
 
     Returns:
         The k best points with their scores, best first; equal ones in the order of document ids.

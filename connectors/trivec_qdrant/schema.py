@@ -153,10 +153,8 @@ class Description:
     def collection(self, names: Names, lists: Mapping[str, FieldType]) -> Collection:
         """Return trivec's description of the same collection.
 
-        Args:
-            names: What the parts are called.
-            lists: Fields that are lists, for collections that do not say: a payload index is the
-                same for a value and for a list of values.
+        `lists` are the fields that are lists, for collections that do not say: a payload index is
+        the same for a value and for a list of values.
 
         Raises:
             SchemaMismatchError: If a vector is not what its part needs.

@@ -31,11 +31,7 @@ TOO_MANY = "Limit exceeded"
 
 
 class Searcher:
-    """Answers searches over one collection.
-
-    Args:
-        engine: The engine of the collection.
-    """
+    """Answers searches over one collection."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -53,13 +49,7 @@ class Searcher:
     def search(
         self, questions: Sequence[Vector], search: Search, where: Condition | None
     ) -> Steps[list[list[Hit]]]:
-        """Return at least the k best hits for each question.
-
-        Args:
-            questions: The encoded questions.
-            search: What to search for.
-            where: What every hit satisfies.
-        """
+        """Return at least the k best hits for each question; all satisfy the condition."""
         if search.mode == "rrf":
             return (yield from _Run(self._engine, questions, search, where).fused())
         if search.mode == "hybrid" and (
@@ -76,14 +66,7 @@ class Searcher:
 
 
 class _Run:
-    """One search; its questions are known by their position.
-
-    Args:
-        engine: The engine of the collection.
-        questions: The encoded questions.
-        search: What to search for.
-        where: What every hit satisfies.
-    """
+    """One search; its questions are known by their position."""
 
     def __init__(
         self, engine: Engine, questions: Sequence[Vector], search: Search, where: Condition | None
@@ -169,13 +152,9 @@ class _Run:
         scores the same as the last one, the database chose among equal scores. Then the right
         candidates are read, and the queries sent again over exactly these.
 
-        Args:
-            questions: The positions of questions.
-            queries: Returns the queries for a question, over its sources.
-
         Returns:
-            For each question the results of its queries; nothing if the server refuses the limit,
-            after it has allowed a smaller one.
+            For each question, by its position, the results of its queries; nothing if the server
+            refuses the limit, after it has allowed a smaller one.
         """
         batches = {i: queries(i) for i in questions}
         lists = [] if self._are_checked else [s for i in batches for s in self._sources[i]]
@@ -210,9 +189,7 @@ class _Run:
     ) -> Steps[list[list[ScoredRow]]]:
         """Return the candidates that sources give by the definition, lowest ids first.
 
-        Args:
-            given: What each source gave when it was asked for one more than its limit.
-            sources: The sources, of the same limit.
+        All sources have the same limit, and each was asked for one more than that (`given`).
         """
         reading = _Reading(self._search.source_limit)
 
@@ -252,19 +229,12 @@ class _Run:
 
 
 class _Reading:
-    """Whether to read on, since more points may share the k-th place.
-
-    Args:
-        k: How many points are wanted.
-
-    Attributes:
-        goes_on: Whether the server allows larger limits.
-    """
+    """Whether to read on, since more points may share the k-th place."""
 
     def __init__(self, k: int) -> None:
         self.k = k
         self.most = max(MAX_TIES, 8 * k)
-        self.goes_on = True
+        self.goes_on = True  # whether the server allows larger limits
 
     def is_tied(self, i: int, points: Sequence[ScoredRow], limit: int) -> bool:
         """Return whether points, which were read up to a limit, may lack some of the k best."""

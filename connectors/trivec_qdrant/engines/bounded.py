@@ -24,9 +24,7 @@ def bound(client: QdrantClient) -> None:
 
     Outside of a store's calls the client stays as it was. httpx has no option for it, so this
     reaches into its transports; one without such a pool is left alone.
-
-    Args:
-        client: One of a server; it may have been bound before.
+    A client may be bound again.
     """
     http: Any = getattr(client.http.client, "_client", None)
     mounted: dict[str, Any] = getattr(http, "_mounts", {})
@@ -98,11 +96,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 def _left(timeout: float | None, over: type[httpcore.TimeoutException]) -> float | None:
-    """Return how long one read or write may take.
-
-    Raises:
-        TimeoutException: Of the class `over`, if the deadline has passed.
-    """
+    """Return how long one read or write may take; raise `over` if the deadline has passed."""
     left = seconds_left()
     if left is None:
         return timeout

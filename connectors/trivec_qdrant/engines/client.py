@@ -66,8 +66,7 @@ class ClientEngine(Engine):
         name: The collection.
         names: What vectors and payload keys are called.
         timeout: Seconds that one request may take in all; by default the client's, or a minute.
-        secret: What no message shows.
-        on_close: What to do when the engine is closed; nothing for a client of someone else.
+        on_close: Called when the engine is closed; None for a client that its owner closes.
     """
 
     number_bytes = 24  # a float32 in JSON, or as a Python float
@@ -83,13 +82,14 @@ class ClientEngine(Engine):
         names: Names,
         *,
         timeout: float | None = None,
-        secret: str = "",
         on_close: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(name, names)
         self._client = client
-        self._timeout = float(timeout or client.init_options.get("timeout") or TIMEOUT)
-        self._secret = secret or str(client.init_options.get("api_key") or "")
+        options = client.init_options
+        self._timeout = float(timeout or options.get("timeout") or TIMEOUT)
+        key = options.get("api_key") or (options.get("headers") or {}).get("api-key")
+        self._secret = str(key or "")
         self._on_close = on_close
         self._version: tuple[int, int] | None = None
         self._twins: Twins | None = None
@@ -149,13 +149,7 @@ class ClientEngine(Engine):
         await asyncio.to_thread(self.close)
 
     def _ask(self, method: str, numbers: int = 0, /, **arguments: object) -> Steps[Any]:
-        """Call a method of the client, for this collection.
-
-        Args:
-            method: The method.
-            numbers: See `Call`.
-            arguments: Its arguments, except for the name of the collection.
-        """
+        """Call a method of the client, for this collection; see `Call`."""
         if method != "info":
             arguments["collection_name"] = self.name
         with self._translating():
@@ -267,7 +261,9 @@ class ClientEngine(Engine):
         batch = [query_request(q, flt, self.names, embedded=self.is_embedded) for q in queries]
         with self._translating():
             answers = yield from self._query_batch(batch, sum(map(numbers_queried, queries)))
-            replies.check_number(self.name, queries, answers)
+            if len(answers) != len(queries):
+                why = f"{len(answers)} answers to {len(queries)} queries came"
+                raise unreadable(self.name, why)
             results = list(map(self._scored, queries, answers))
         if not self.is_embedded:
             replies.check_results(self.name, queries, results)

@@ -24,13 +24,7 @@ _TURBO = {"turbo4": "bits4", "turbo2": "bits2", "turbo1": "bits1"}
 def vector_params(
     collection: Collection, names: Names, quantization: Quantization | None
 ) -> dict[str, models.VectorParams]:
-    """Return how a new collection keeps its dense vectors and its token vectors.
-
-    Args:
-        collection: The new collection.
-        names: What its vectors are called.
-        quantization: The number format of a compressed copy of the dense vectors.
-    """
+    """Return how a new collection keeps its dense vectors and its token vectors."""
     schema = collection.schema
     vectors: dict[str, models.VectorParams] = {}
     if schema.dense is not None:

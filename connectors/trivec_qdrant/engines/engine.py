@@ -126,10 +126,6 @@ class Engine(ABC):
 
     Its operations are generators of requests (see `trivec.stores.steps`), which `send` and `asend`
     send. They raise the errors of trivec, and may be called from several threads.
-
-    Args:
-        name: The collection.
-        names: What vectors and payload keys are called.
     """
 
     number_bytes: ClassVar[int] = 4
@@ -157,12 +153,7 @@ class Engine(ABC):
 
     @abstractmethod
     def create(self, collection: Collection, quantization: Quantization | None) -> Steps[None]:
-        """Create the collection with its payload indexes.
-
-        Args:
-            collection: Its schema, fields and number formats.
-            quantization: The number format of a compressed copy of the dense vectors.
-        """
+        """Create the collection with its payload indexes."""
 
     @abstractmethod
     def write(self, documents: Sequence[Document], vectors: Vectors) -> Steps[None]:
@@ -187,17 +178,9 @@ class Engine(ABC):
         where: Condition | None,
         payload: PayloadKeys = True,
     ) -> Steps[tuple[list[Row], object]]:
-        """Return one page of points, and where the next page begins.
+        """Return one page of points, and the offset of the next page or None after the last.
 
-        Args:
-            offset: Where this page begins; None for the first page.
-            limit: The most points of the page.
-            parts: Which vectors come along.
-            where: What every point satisfies.
-            payload: Which payload keys come along.
-
-        Returns:
-            The points, and the offset of the next page or None after the last.
+        The first page has the offset None.
         """
 
     @abstractmethod

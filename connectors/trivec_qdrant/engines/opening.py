@@ -11,7 +11,7 @@ from trivec.arguments import type_name
 from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
 from trivec.stores.folder import check_name
 from trivec.stores.url import StoreUrl
-from trivec_qdrant.client import api_key_or_default, client_class, is_local, open_client
+from trivec_qdrant.client import client_class, is_local, open_client
 from trivec_qdrant.engines.engine import Engine
 from trivec_qdrant.schema import Names
 
@@ -97,9 +97,8 @@ def open_engine(url: StoreUrl, options: QdrantOptions) -> Engine:
             f"{url.scheme} needs a server: expected {url.scheme}://host:port/{url.name}, or "
             f"'qdrant+edge:./{url.name}' for a folder"
         )
-    key = api_key_or_default(options.api_key)
-    client = open_client(url, options, api_key=key)
-    return _server_engine(client, url.name, options, secret=key or "", on_close=client.close)
+    client = open_client(url, options)
+    return _server_engine(client, url.name, options, on_close=client.close)
 
 
 def engine_of_client(client: QdrantClient, name: str, options: QdrantOptions) -> Engine:
@@ -125,16 +124,13 @@ def _server_engine(
     name: str,
     options: QdrantOptions,
     *,
-    secret: str = "",
     on_close: Callable[[], None] | None = None,
 ) -> Engine:
     from trivec_qdrant.engines.client import ClientEngine
     from trivec_qdrant.engines.grpc import GrpcEngine
 
     engine = GrpcEngine if client.init_options.get("prefer_grpc") else ClientEngine
-    return engine(
-        client, name, options.names, timeout=options.timeout, secret=secret, on_close=on_close
-    )
+    return engine(client, name, options.names, timeout=options.timeout, on_close=on_close)
 
 
 def _memory_engine(name: str, names: Names) -> Engine:

@@ -19,11 +19,8 @@ def query_request(
 ) -> models.QueryRequest:
     """Return one query as the client sends it.
 
-    Args:
-        query: The query.
-        flt: The condition; the leaves of the query carry it.
-        names: What the vectors are called.
-        embedded: Whether the client is in its pure-Python mode, which quantizes nothing.
+    The leaves of the query carry the filter. An embedded client, in its pure-Python mode, quantizes
+    nothing.
     """
     root = query.root
     stage = partial(_stage, flt=flt, names=names, embedded=embedded)

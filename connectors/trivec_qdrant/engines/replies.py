@@ -1,4 +1,4 @@
-"""Checks of answers: whether a server answered what was asked."""
+"""Checks of answers, which raise StoreUnavailableError for another answer than was asked for."""
 
 from __future__ import annotations
 
@@ -17,26 +17,10 @@ MAX_SIZE = 65_536
 """The most numbers of a vector that Qdrant holds (its openapi.json, VectorParams)."""
 
 
-def check_number(name: str, queries: Sequence[object], answers: Sequence[object]) -> None:
-    """Check that there is an answer to each query.
-
-    Raises:
-        StoreUnavailableError: If not, as all checks here do.
-    """
-    if len(answers) != len(queries):
-        raise unreadable(name, f"{len(answers)} answers to {len(queries)} queries came")
-
-
 def check_results(
     name: str, queries: Sequence[Query], results: Sequence[Sequence[ScoredRow]]
 ) -> None:
-    """Check that no query has more points than it asked for, and that their scores are finite.
-
-    Args:
-        name: The collection.
-        queries: The queries.
-        results: The points of each.
-    """
+    """Check that no query has more points than it asked for, and that their scores are finite."""
     for query, points in zip(queries, results, strict=True):
         if len(points) > query.limit:
             raise unreadable(name, f"{len(points)} hits where at most {query.limit} were asked")
@@ -47,13 +31,7 @@ def check_results(
 
 
 def check_rows(name: str, ids: Sequence[str | int], rows: Sequence[Row]) -> None:
-    """Check that only the points came that were asked for, and each once.
-
-    Args:
-        name: The collection.
-        ids: The ids of the points.
-        rows: The points that came.
-    """
+    """Check that only the points came that were asked for, and each once."""
     _check_ids(name, rows)
     others = {row.id.lower() for row in rows} - {str(id).lower() for id in ids}
     if others:
@@ -66,13 +44,8 @@ def check_page(
     """Check that the next page comes after this one, so that a scroll ends.
 
     Qdrant scrolls in the order of the ids, numbers before UUIDs.
-
-    Args:
-        name: The collection.
-        offset: The id that the page begins at; None for the first one.
-        limit: How many points were asked for.
-        rows: The points.
-        following: The id that the next page begins at, or None.
+    `offset` is the id that this page begins at, or None for the first one; `following` is the id
+    that the next page begins at, or None after the last.
     """
     if len(rows) > limit:
         raise unreadable(name, f"{len(rows)} points where at most {limit} were asked for")
@@ -102,14 +75,7 @@ def check_done(name: str, status: object) -> None:
 
 
 def check_whole(name: str, points: Iterable[Any], *, payload: bool, vectors: bool) -> None:
-    """Check that points came with the payloads and vectors that were asked for.
-
-    Args:
-        name: The collection.
-        points: The client's points or hits, with `payload` and `vector`.
-        payload: Whether payloads were asked for; an empty payload is one.
-        vectors: Whether vectors were asked for.
-    """
+    """Check that points came with the payload, if only an empty one, and vectors asked for."""
     for point in points:
         if (payload and point.payload is None) or (vectors and point.vector is None):
             raise unreadable(name, f"the point {point.id} came without what was asked for")

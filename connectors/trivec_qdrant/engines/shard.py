@@ -21,7 +21,7 @@ from trivec.stores.folder import (
     told_size,
 )
 from trivec_qdrant.engines import shard_files
-from trivec_qdrant.engines.shard_files import CONFIG, OURS, UNFINISHED
+from trivec_qdrant.engines.shard_files import CONFIG, OURS, UNFINISHED, allocated_bytes
 
 MARGIN = 64 * 1024 * 1024
 """Bytes that stay free on the disk of a shard.
@@ -48,11 +48,7 @@ _log = logging.getLogger("trivec")
 
 
 class Shard:
-    """The folder of one collection, opened on first use and by one process only.
-
-    Args:
-        folder: The folder, which need not exist yet.
-    """
+    """The folder of one collection, opened on first use and by one process only."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -141,15 +137,7 @@ class Shard:
         return value
 
     def check_room(self, size: int, *, deleting: bool = False) -> None:
-        """Refuse a write that might fill the disk.
-
-        Args:
-            size: The bytes that are written.
-            deleting: Whether the write is a deletion.
-
-        Raises:
-            StoreFullError: If there is too little room.
-        """
+        """Raise StoreFullError for a write of so many bytes that might fill the disk."""
         needed = WRITE_FACTOR * size + (RESERVE if deleting else MARGIN)
         check_free(self.folder, needed, "deleting" if deleting else "a write")
 
@@ -168,7 +156,7 @@ class Shard:
         dead = shard_files.points_of_all_times(self.folder) - living
         if dead < max(DEAD_POINTS, living):
             return
-        needed = self._size() + MARGIN
+        needed = allocated_bytes(self.folder) + MARGIN
         if free_bytes(self.folder) < needed:
             _log.warning(
                 "%s: %d of %d points are deleted, and it takes %s of free disk to give their place "
@@ -189,18 +177,15 @@ class Shard:
             if shard is None:
                 raise StoreError(f"{self.folder} holds no collection")
             shard.flush()
-            before = self._size()
+            before = allocated_bytes(self.folder)
             check_free(self.folder, before + MARGIN, "optimising")
             self._optimize(shard)
-            return before, self._size()
+            return before, allocated_bytes(self.folder)
 
     def _optimize(self, shard: edge.EdgeShard) -> None:
         shard.optimize()
         shard.flush()  # only then are the old segments deleted
         shard_files.make_private(self.folder)
-
-    def _size(self) -> int:
-        return shard_files.allocated_bytes(self.folder)
 
     def close(self) -> None:
         """Write everything out and let other processes open the folder."""

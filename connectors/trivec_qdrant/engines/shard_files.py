@@ -46,9 +46,6 @@ def remove_shard(folder: Path) -> None:
 
     Other files stay, and links are not followed. The shard's description is deleted first: if the
     process dies, the rest is no collection, and the next `create` or `drop` deletes it.
-
-    Raises:
-        OSError: If a file cannot be deleted.
     """
     (folder / UNFINISHED).touch(PRIVATE_FILE)
     for name in (OURS, CONFIG, *_FILES - {OURS, CONFIG, UNFINISHED}):
@@ -102,11 +99,7 @@ def make_private(folder: Path) -> None:
 
 
 def check_unlocked(folder: Path) -> None:
-    """Refuse to touch a shard that another process has open.
-
-    Raises:
-        StoreError: If the engine's lock, which lies on the folder of its log, is held.
-    """
+    """Raise StoreError if another process holds the engine's lock, on the folder of its log."""
     if fcntl is None or not (folder / "wal").is_dir():
         return
     descriptor = os.open(folder / "wal", os.O_RDONLY)

@@ -13,11 +13,7 @@ _EXTRA_OPTIONS = {"verify", "cert", "trust_env", "http2", "limits", "metadata", 
 
 
 class Twins:
-    """The asynchronous twins of a client.
-
-    Args:
-        client: The client of a server.
-    """
+    """The asynchronous twins of a server's client."""
 
     def __init__(self, client: QdrantClient) -> None:
         self._options = _options(client)
