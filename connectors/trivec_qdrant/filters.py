@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import eq, ge, gt, le, lt
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from trivec.errors import InvalidFilterError
@@ -110,6 +111,7 @@ Leaf = Match | IsBool | Between | Instants | Points | Contains | Empty
 Condition = AllOf | AnyOf | NoneOf | Leaf
 
 _BOUNDS = {Op.GT: "gt", Op.GTE: "gte", Op.LT: "lt", Op.LTE: "lte"}
+_COMPARE = {Op.EQ: eq, Op.GT: gt, Op.GTE: ge, Op.LT: lt, Op.LTE: le}
 _NOWHERE = AnyOf(())
 
 
@@ -288,7 +290,7 @@ def _bounded(key: str, side: str, exact: tuple[int | None, Sequence[int]]) -> Co
 
 def _numbers(key: str, op: Op, value: float) -> Condition:
     """Compare a field that may hold integers and floats."""
-    near = float(value)
+    near, passes = float(value), _COMPARE[op]
     if abs(near) < EXACT:
         if op is Op.EQ:
             return Between(key, gte=near, lte=near)
@@ -303,26 +305,14 @@ def _numbers(key: str, op: Op, value: float) -> Condition:
         parts.append(Between(key, lte=below))
     low = MIN_INT if below < MIN_INT else int(below) + 1
     high = MAX_INT if above > MAX_INT else int(above) - 1
-    passing = [n for n in range(low, high + 1) if _passes(n, op, value)]
+    passing = [n for n in range(low, high + 1) if passes(n, value)]
     if passing:
         parts.append(Match(key, passing))
-    if _passes(near, op, value):
+    if passes(near, value):
         equal: Condition = Between(key, gte=near, lte=near)
-        failing = [
-            n for n in range(low, high + 1) if float(n) == near and not _passes(n, op, value)
-        ]
+        failing = [n for n in range(low, high + 1) if float(n) == near and not passes(n, value)]
         parts.append(AllOf((equal, NoneOf(Match(key, failing)))) if failing else equal)
     return _any(*parts)
-
-
-def _passes(number: float, op: Op, value: float) -> bool:
-    return {
-        Op.EQ: number == value,
-        Op.GT: number > value,
-        Op.GTE: number >= value,
-        Op.LT: number < value,
-        Op.LTE: number <= value,
-    }[op]
 
 
 def _any(*parts: Condition) -> Condition:

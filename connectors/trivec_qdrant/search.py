@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 from trivec.collection import Capability
@@ -50,19 +51,19 @@ class Searcher:
         self, questions: Sequence[Vector], search: Search, where: Condition | None
     ) -> Steps[list[list[Hit]]]:
         """Return at least the k best hits for each question; all satisfy the condition."""
+        start = partial(_Run, self._engine, questions, search, where)
         if search.mode == "rrf":
-            return (yield from _Run(self._engine, questions, search, where).fused())
-        if search.mode == "hybrid" and (
-            self._refusal or not hits.is_readable_from_sum(search.weights)
-        ):
-            return (yield from _Run(self._engine, questions, search, where).in_parts())
-        try:
-            return (yield from _Run(self._engine, questions, search, where).ranked())
-        except StoreError as error:
-            if search.mode != "hybrid" or FORBIDDEN_FORMULA not in str(error):
-                raise
-            self._refusal = str(error)
-        return (yield from _Run(self._engine, questions, search, where).in_parts())
+            return (yield from start().fused())
+        if search.mode != "hybrid":
+            return (yield from start().ranked())
+        if not self._refusal and hits.is_readable_from_sum(search.weights):
+            try:
+                return (yield from start().ranked())
+            except StoreError as error:
+                if FORBIDDEN_FORMULA not in str(error):
+                    raise
+                self._refusal = str(error)
+        return (yield from start().in_parts())
 
 
 class _Run:
