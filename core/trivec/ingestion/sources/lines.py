@@ -34,14 +34,7 @@ def read_lines(stream: BinaryIO, path: str) -> Iterator[str]:
 
     A line ends with "\n" or "\r\n". If the first line ends with "\r" alone, all lines do; otherwise
     "\r" is an ordinary character. A byte that is not UTF-8 becomes a lone surrogate, so that only
-    its own line is rejected; see `utf8`.
-
-    Args:
-        stream: The bytes.
-        path: The name of the file in the error.
-
-    Raises:
-        InvalidOptionError: If this is not text in UTF-8.
+    its own line is rejected; see `utf8`. Another encoding is an `InvalidOptionError`.
     """
     blocks: list[bytes] = []
     ended = False
@@ -59,11 +52,7 @@ def read_lines(stream: BinaryIO, path: str) -> Iterator[str]:
 
 
 def utf8(text: str) -> str:
-    """Return a line of `read_lines`, if it is valid UTF-8.
-
-    Raises:
-        UnicodeDecodeError: If it contains bytes that are not UTF-8.
-    """
+    """Return a line of `read_lines`; raise `UnicodeDecodeError` if it is not valid UTF-8."""
     return text if text.isascii() else text.encode(errors="surrogateescape").decode()
 
 

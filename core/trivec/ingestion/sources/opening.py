@@ -8,7 +8,6 @@ import io
 import sys
 import zlib
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from trivec.errors import (
@@ -50,12 +49,8 @@ class OpenFile:
     Reading a zstd frame takes as much memory as its window: at most 8 MiB with zstd's ordinary
     levels up to 19, 128 MiB with `--ultra` or `--long`, 2 GiB with `--long=31`.
 
-    Args:
-        path: The file, or "-" for standard input. The suffixes .gz and .zst mean compression.
-
     Raises:
         InvalidOptionError: If the file does not exist or cannot be opened.
-        MissingDependencyError: If zstandard is needed and not installed.
         InvalidDocumentError: At the end of a `with`, if the file was cut off or damaged, or the
             disk failed.
     """
@@ -104,12 +99,7 @@ class OpenFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self.stream is not self._raw and isinstance(error, InvalidInputError):
             error = self._damage_ahead() or error
         if self._path != STDIN:
@@ -130,12 +120,10 @@ class OpenFile:
         """Return the error of further decompression, which may explain why a row is wrong."""
         try:
             self.stream.read(1)
-        except EOFError as error:
-            return error
-        except self._damage as error:
+        except (EOFError, *self._damage) as error:
             return error
         except InvalidDocumentError:  # the error that is already being raised
-            return None
+            pass
         return None
 
 
