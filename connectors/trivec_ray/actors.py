@@ -15,8 +15,9 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
+from typing import ParamSpec
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ from trivec.encoders import TextEncoder
 from trivec.errors import InvalidDocumentError, JournalError
 from trivec.ingestion.contents import document_json
 from trivec.ingestion.identity import EncoderIdentity
-from trivec.ingestion.options import OnError
+from trivec.ingestion.options import IngestOptions, OnError
 from trivec.ingestion.pipeline import Pipeline
 from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.report import IngestReport, Rejected, Tally
@@ -40,7 +41,26 @@ from trivec_ray.attempts import check_block, check_load, check_writing, deadly, 
 from trivec_ray.journal import SharedJournal
 from trivec_ray.rows import Columns, Parcel, pack, pack_error, read_rows, unpack
 
+P = ParamSpec("P")
 
+Maker = str | Path | Callable[[], TextEncoder]
+"""A model's name or folder, or a callable that makes an encoder."""
+
+
+def _yields_errors(stage: Callable[P, Iterator[pa.Table]]) -> Callable[P, Iterator[pa.Table]]:
+    """Make a stage yield its error as the last table."""
+
+    @wraps(stage)
+    def tables(*args: P.args, **options: P.kwargs) -> Iterator[pa.Table]:
+        try:
+            yield from stage(*args, **options)
+        except Exception as error:
+            yield pack_error(error)
+
+    return tables
+
+
+@_yields_errors
 def plan_rows(
     table: pa.Table,
     *,
@@ -51,19 +71,8 @@ def plan_rows(
 ) -> Iterator[pa.Table]:
     """Turn rows into documents, and leave out those that are written already.
 
-    Args:
-        table: The rows.
-        journal: Knows which documents are written.
-        columns: Which columns make a document.
-        on_error: Whether a row that is no document ends the run.
-        wait: Whether documents may wait for others with their ids; see `Journal.claim`.
+    `wait` is whether documents may wait for others with their ids; see `Journal.claim`.
     """
-    return _with_errors(_plan(table, journal, columns, on_error, wait))
-
-
-def _plan(
-    table: pa.Table, journal: SharedJournal, columns: Columns, on_error: OnError, wait: bool
-) -> Iterator[pa.Table]:
     documents: list[Document] = []
     rejected: list[Rejected] = []
     for row in read_rows(table, columns):
@@ -97,7 +106,7 @@ class Encoding:
     is halved, down to the one document that is at fault.
 
     Args:
-        encoder: A model's name or folder, or a callable that makes the encoder.
+        encoder: The encoder, which this process makes.
         schema: The schema of the collection.
         batch_bytes: The most bytes of text that are encoded at once.
         maker: The identity that the encoder must have for the journal; None for any.
@@ -107,7 +116,7 @@ class Encoding:
 
     def __init__(
         self,
-        encoder: str | Path | Callable[[], TextEncoder],
+        encoder: Maker,
         schema: Schema,
         batch_bytes: int,
         *,
@@ -124,11 +133,9 @@ class Encoding:
         self._encoder: TextEncoder | None = None
         self._seconds = 0.0
 
+    @_yields_errors
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Yield each batch with its vectors, and then the documents that need none."""
-        return _with_errors(self._encode(table))
-
-    def _encode(self, table: pa.Table) -> Iterator[pa.Table]:
         ids = table["id"].drop_null().to_pylist()
         block = f"encoding {_task_of(ids)}"
         check_block(self._begin(block), ids)
@@ -196,22 +203,16 @@ class Encoding:
 
 
 class Writing:
-    """Writes blocks of encoded documents, and records those that the store acknowledged.
-
-    Args:
-        store: Opens the collection, for the first block.
-        journal: Records the documents that the store acknowledged.
-        on_error: Whether a document that cannot be stored ends the run.
-    """
+    """Writes blocks of encoded documents, and records those that the store acknowledged."""
 
     def __init__(
         self, store: Callable[[], Store], journal: SharedJournal, on_error: OnError
     ) -> None:
         self._open = store
         self._journal = journal
-        self._tally = Tally(lambda: None)
-        self._on_error: OnError = on_error
+        self._tally = Tally()
         self._rejected: list[Rejected] = []
+        self._options = IngestOptions(on_error=on_error, rejected=self._rejected.append)
 
     @cached_property
     def _store(self) -> Store:
@@ -219,19 +220,11 @@ class Writing:
 
     @cached_property
     def _pipeline(self) -> Pipeline:
-        return Pipeline(
-            self._store,
-            self._journal,
-            self._tally,
-            on_error=self._on_error,
-            rejected=self._rejected.append,
-        )
+        return Pipeline(self._store, self._journal, self._tally, self._options)
 
+    @_yields_errors
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Write a block and yield one row: its report, with every failure."""
-        return _with_errors(self._write(table))
-
-    def _write(self, table: pa.Table) -> Iterator[pa.Table]:
         ids = table["id"].drop_null().to_pylist()
         name = f"writing {_task_of(ids)}"
         check_writing(self._journal.begin(name), ids)
@@ -250,15 +243,15 @@ class Writing:
 
     def _touch(self, documents: Sequence[Document]) -> None:
         """Write documents with the vectors that the store has."""
-        found, missing = with_stored_vectors(self._store, documents)
-        if found.vectors is not None:
-            self._pipeline.write(found.documents, found.vectors)
+        batch, missing = with_stored_vectors(self._store, documents)
+        if batch.vectors is not None:
+            self._pipeline.write(batch.documents, batch.vectors)
         if missing:
             self._journal.forget([document.id for document in missing])
-        self._tally.add(IngestReport(touched=len(found.documents), missing=len(missing)))
+        self._tally.add(IngestReport(touched=len(batch.documents), missing=len(missing)))
 
 
-def make_encoder(make: str | Path | Callable[[], TextEncoder]) -> TextEncoder:
+def make_encoder(make: Maker) -> TextEncoder:
     """Load a model by its name or folder, or call the callable that makes an encoder."""
     encoder = make() if callable(make) else Encoder.load(make)
     check_encoder(encoder, "what `encoder` returned")
@@ -273,11 +266,3 @@ def _task_of(ids: Sequence[str]) -> str:
     """
     actor = ray.get_runtime_context().get_actor_id() if ray.is_initialized() else None
     return f"{actor} {hashlib.blake2b(chr(0).join(ids).encode(), digest_size=16).hexdigest()}"
-
-
-def _with_errors(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Yield tables, and an error as the last one."""
-    try:
-        yield from tables
-    except Exception as error:
-        yield pack_error(error)

@@ -27,12 +27,7 @@ class Target:
 
     @classmethod
     def of(cls, store: str | Callable[[], Store], options: Mapping[str, object] | None) -> Target:
-        """Return the target of the arguments of `ingest`.
-
-        Raises:
-            InvalidOptionError: If the store is neither a URL nor a callable, or is in the memory of
-                one process.
-        """
+        """Return the target of the arguments of `ingest`, or raise `InvalidOptionError`."""
         if not isinstance(store, str):
             if not callable(store) or isinstance(store, Store):
                 raise InvalidOptionError(

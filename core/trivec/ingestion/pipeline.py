@@ -20,10 +20,10 @@ from trivec.errors import (
     StoreUnavailableError,
 )
 from trivec.ingestion.contents import document_json
-from trivec.ingestion.options import OnError, Rejects
-from trivec.ingestion.prefetcher import POLL_SECONDS, Prefetcher
+from trivec.ingestion.options import IngestOptions
+from trivec.ingestion.prefetcher import POLL_SECONDS, prefetched
 from trivec.ingestion.progress import shown
-from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
+from trivec.ingestion.report import IngestInterrupted, IngestReport, Rejected, Tally
 from trivec.ingestion.stopping import Stop
 from trivec.stores.deadline import stopped_by
 from trivec.stores.store import Store
@@ -66,29 +66,13 @@ class Pipeline:
     """Writes batches into a store while later batches are encoded and read.
 
     At any time at most one batch is being written, one or two are encoded, one is read ahead.
-
-    Args:
-        store: The collection.
-        record: Records the documents that the store acknowledges or refuses.
-        tally: Sums up the work done.
-        on_error: Whether a document that cannot be stored ends the run.
-        rejected: Called with each document that is skipped.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        record: Record,
-        tally: Tally,
-        *,
-        on_error: OnError,
-        rejected: Rejects | None,
-    ) -> None:
+    def __init__(self, store: Store, record: Record, tally: Tally, options: IngestOptions) -> None:
         self._store = store
         self._record = record
         self._tally = tally
-        self._on_error = on_error
-        self._rejected = rejected
+        self._options = options
         self._refusals = 0
 
     def run(
@@ -97,25 +81,17 @@ class Pipeline:
         encode: Callable[[Sequence[str]], Vectors],
         *,
         title: str,
-        progress: Progress | None,
         stop: Stop,
     ) -> None:
-        """Encode and write all batches.
-
-        Args:
-            batches: The batches; their iterator runs in a thread of its own.
-            encode: Returns the vectors of texts, for batches without vectors.
-            title: The title of the progress bar.
-            progress: Called after each batch; None shows a bar on a terminal.
-            stop: Ends the run early.
+        """Encode the batches without vectors, and write all; `batches` runs in its own thread.
 
         Raises:
             IngestInterrupted: After Ctrl-C or `stop`, when the writes in flight are done.
         """
-        with stop.by_signal(), shown(progress, title) as show:
+        with stop.by_signal(), shown(self._options.progress, title) as show:
             writing: Future[None] | None = None
             try:
-                for batch in Prefetcher(batches, stop):
+                for batch in prefetched(batches, stop):
                     vectors = batch.vectors
                     if vectors is None:
                         vectors = self._encode(encode, batch.documents)
@@ -140,10 +116,10 @@ class Pipeline:
 
     def reject(self, rejected: Rejected, error: Exception) -> None:
         """Skip a document or line, or end the run with this error."""
-        if self._on_error == "raise":
+        if self._options.on_error == "raise":
             raise error
-        if self._rejected is not None:
-            self._rejected(rejected)
+        if self._options.rejected is not None:
+            self._options.rejected(rejected)
         unreadable = int(not rejected.readable)
         self._tally.add(IngestReport(failed=1, unreadable=unreadable, failures=(rejected,)))
 
