@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +16,15 @@ from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import bootstrap_interval, randomisation_p
-from trivec.insight.tuned import Trial, TunedWeights
+from trivec.insight.tuned import Trial, Tuning
 from trivec.scores import Weights
 from trivec.search import Search, SearchOptions
 from trivec.stores.store import Store
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _STEPS = 20
 """The grid holds every triple of multiples of 1/20 that sums to 1: 231 triples."""
 
 _Column = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning(TunedWeights):
-    """The best weights and their gain, as `TunedWeights` has them; prints with rich."""
-
-    def __rich__(self) -> RenderableType:
-        from trivec.insight.rendering.tuning_text import tuning_text
-
-        return tuning_text(self)
 
 
 def tune(
@@ -163,7 +149,6 @@ class _Half:
     """The metric on one half of the questions, for any weights."""
 
     def __init__(self, measures: Measures, pools: Mapping[str, _Pool]) -> None:
-        self._metric = measures.names[0]
         self._measures = measures
         self._pools = {name: pools[name] for name in measures.queries}
         self._depth = self._measures.depth or max(len(pool._ids) for pool in pools.values())
@@ -171,7 +156,8 @@ class _Half:
     def column(self, weights: Weights) -> _Column:
         """Return the value of each question."""
         rankings = {name: pool.ranking(weights, self._depth) for name, pool in self._pools.items()}
-        return np.fromiter(self._measures(rankings)[self._metric].values(), np.float64)
+        (values,) = self._measures(rankings).values()
+        return np.fromiter(values.values(), np.float64)
 
     def mean(self, weights: Weights) -> float:
         """Return the mean over the questions."""

@@ -120,7 +120,9 @@ class OpenFile:
         """Return the error of further decompression, which may explain why a row is wrong."""
         try:
             self.stream.read(1)
-        except (EOFError, *self._damage) as error:
+        except EOFError as error:
+            return error
+        except self._damage as error:
             return error
         except InvalidDocumentError:  # the error that is already being raised
             pass
