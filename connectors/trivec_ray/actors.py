@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import ParamSpec
@@ -99,39 +99,25 @@ def plan_rows(
     )
 
 
+@dataclass
 class Encoding:
     """Encodes the documents of a block in batches, each of which is passed on when it is done.
 
     The model is loaded when there is something to encode. A batch that ends the process repeatedly
-    is halved, down to the one document that is at fault.
-
-    Args:
-        encoder: The encoder, which this process makes.
-        schema: The schema of the collection.
-        batch_bytes: The most bytes of text that are encoded at once.
-        maker: The identity that the encoder must have for the journal; None for any.
-        journal: Counts the attempts of each task; None if no process is expected to die.
-        on_error: Whether a document that cannot be encoded ends the run.
+    is halved, down to the one document that is at fault. The journal counts the attempts of each
+    task; without one, no process is expected to die. `maker` is the identity that the encoder must
+    have for the journal, None for any.
     """
 
-    def __init__(
-        self,
-        encoder: Maker,
-        schema: Schema,
-        batch_bytes: int,
-        *,
-        maker: EncoderIdentity | None = None,
-        journal: SharedJournal | None = None,
-        on_error: OnError = "raise",
-    ) -> None:
-        self._make = encoder
-        self._schema = schema
-        self._batch_bytes = batch_bytes
-        self._maker = maker
-        self._journal = journal
-        self._on_error: OnError = on_error
-        self._encoder: TextEncoder | None = None
-        self._seconds = 0.0
+    make: Maker
+    schema: Schema
+    batch_bytes: int
+    _: KW_ONLY
+    maker: EncoderIdentity | None = None
+    journal: SharedJournal | None = None
+    on_error: OnError = "raise"
+    _encoder: TextEncoder | None = None
+    _seconds: float = 0.0
 
     @_yields_errors
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
@@ -142,7 +128,7 @@ class Encoding:
         for parcel in unpack(table.combine_chunks()):  # to have full batches
             self._seconds = 0.0
             sizes = [len(document.text.encode()) for document in parcel.documents]
-            for start, stop in spans(np.array(sizes, np.int64), self._batch_bytes):
+            for start, stop in spans(np.array(sizes, np.int64), self.batch_bytes):
                 for encoded in self._encoded(parcel.documents[start:stop]):
                     yield pack(encoded)
             spent = IngestReport(encode_seconds=self._seconds)
@@ -158,7 +144,7 @@ class Encoding:
             started = time.perf_counter()
             vectors = encoder.encode_documents([document.text for document in batch])
             self._seconds += time.perf_counter() - started
-            yield Parcel(batch, vectors.only(self._schema))
+            yield Parcel(batch, vectors.only(self.schema))
             self._end(name, succeeded=True)
         elif len(batch) == 1:
             yield Parcel(reports=[self._without(batch[0])])
@@ -172,12 +158,12 @@ class Encoding:
         if self._encoder is None:
             name = f"the encoder for {batch}"
             check_load(self._begin(name))
-            encoder = make_encoder(self._make)
-            encoder.schema.held_by(self._schema)
+            encoder = make_encoder(self.make)
+            encoder.schema.held_by(self.schema)
             maker = EncoderIdentity.from_encoder(encoder)
-            if self._maker not in (None, maker):
+            if self.maker not in (None, maker):
                 raise JournalError(
-                    f"the encoders of this run differ: one says {self._maker}, another {maker}; "
+                    f"the encoders of this run differ: one says {self.maker}, another {maker}; "
                     "give the device and the precision"
                 )
             self._encoder = encoder
@@ -185,19 +171,19 @@ class Encoding:
         return self._encoder
 
     def _begin(self, task: str) -> int:
-        return 0 if self._journal is None else self._journal.begin(task)
+        return 0 if self.journal is None else self.journal.begin(task)
 
     def _end(self, task: str, *, succeeded: bool = False) -> None:
-        if self._journal is not None:
-            self._journal.end(task, succeeded=succeeded)
+        if self.journal is not None:
+            self.journal.end(task, succeeded=succeeded)
 
     def _without(self, document: Document) -> IngestReport:
         """Leave out a document that ends the process, or end the run."""
-        assert self._journal is not None
-        error = deadly(document, self._journal.deadly(document.id))
-        if self._on_error == "raise":
+        assert self.journal is not None
+        error = deadly(document, self.journal.deadly(document.id))
+        if self.on_error == "raise":
             raise error
-        self._journal.fail(document, str(error))
+        self.journal.fail(document, str(error))
         rejected = Rejected(document.id, str(error), document_json(document))
         return IngestReport(failed=1, failures=(rejected,))
 

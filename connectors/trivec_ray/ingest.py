@@ -125,8 +125,12 @@ def ingest(
     tally = Tally()
 
     def run(rows: Dataset, columns: Columns, *, wait: bool) -> None:
-        planned = _planned(rows, shared, columns, on_error, wait)
-        encoded = planned.map_batches(
+        plan = partial(plan_rows, journal=shared, columns=columns, on_error=on_error, wait=wait)
+        planned = rows.map_batches(plan, batch_format="pyarrow", batch_size=BATCH_DOCUMENTS)
+        # Small blocks however large the dataset's are: Ray hands them to the encoders one by one,
+        # and repeats one if its encoder dies.
+        small = planned.repartition(target_num_rows_per_block=BATCH_DOCUMENTS)
+        encoded = small.map_batches(
             Encoding,
             fn_constructor_args=(encoder, schema, options.part_bytes),
             fn_constructor_kwargs={"maker": maker, "journal": shared, "on_error": on_error},
@@ -220,21 +224,6 @@ def _maker(encoder: Maker, num_cpus: float | None, num_gpus: float | None) -> En
 
 def _made(encoder: Maker) -> EncoderIdentity:
     return EncoderIdentity.from_encoder(make_encoder(encoder))
-
-
-def _planned(
-    dataset: Dataset, journal: SharedJournal, columns: Columns, on_error: OnError, wait: bool
-) -> Dataset:
-    """Keep the new documents, in small blocks however large the dataset's blocks are.
-
-    Ray hands them to the encoders one by one, and repeats one if its encoder dies.
-    """
-    planned: Dataset = dataset.map_batches(
-        partial(plan_rows, journal=journal, columns=columns, on_error=on_error, wait=wait),
-        batch_format="pyarrow",
-        batch_size=BATCH_DOCUMENTS,
-    )
-    return planned.repartition(target_num_rows_per_block=BATCH_DOCUMENTS)
 
 
 def _written(

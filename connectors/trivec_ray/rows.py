@@ -46,13 +46,7 @@ EXCERPT = 80
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a dataset make a document.
-
-    Args:
-        id: The column of ids.
-        text: The column of texts.
-        metadata: The one column of metadata, a struct or JSON text; None for all other columns.
-    """
+    """The columns of a document; metadata is a struct or JSON text, or None: all other columns."""
 
     id: str
     text: str

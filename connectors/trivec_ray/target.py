@@ -15,10 +15,7 @@ from trivec.stores.url import StoreUrl
 class Target:
     """A store that each actor opens for itself. Its options may be secrets, so they are not shown.
 
-    Args:
-        name: The URL, or the name of the callable.
-        open: Opens the store.
-        embedded: Whether the store's files belong to one process on the driver's machine.
+    The files of an embedded store belong to one process on the driver's machine.
     """
 
     name: str

@@ -62,18 +62,18 @@ class Record(Protocol):
         """Record that the store refused a document."""
 
 
+@dataclass(slots=True)
 class Pipeline:
     """Writes batches into a store while later batches are encoded and read.
 
     At any time at most one batch is being written, one or two are encoded, one is read ahead.
     """
 
-    def __init__(self, store: Store, record: Record, tally: Tally, options: IngestOptions) -> None:
-        self._store = store
-        self._record = record
-        self._tally = tally
-        self._options = options
-        self._refusals = 0
+    store: Store
+    record: Record
+    tally: Tally
+    options: IngestOptions
+    _refusals: int = 0
 
     def run(
         self,
@@ -88,7 +88,7 @@ class Pipeline:
         Raises:
             IngestInterrupted: After Ctrl-C or `stop`, when the writes in flight are done.
         """
-        with stop.by_signal(), shown(self._options.progress, title) as show:
+        with stop.by_signal(), shown(self.options.progress, title) as show:
             writing: Future[None] | None = None
             try:
                 for batch in prefetched(batches, stop):
@@ -97,31 +97,31 @@ class Pipeline:
                         vectors = self._encode(encode, batch.documents)
                     if writing is not None:
                         self._finish(writing, stop)
-                        show(self._tally.report())
+                        show(self.tally.report())
                     writing = self._start(batch.documents, vectors, stop)
                 if writing is not None:
                     self._finish(writing, stop)
-                    show(self._tally.report())
+                    show(self.tally.report())
             finally:
                 if writing is not None:
                     wait([writing], GRACE_SECONDS if stop.now.is_set() else None)
         if stop.soon.is_set():
-            raise IngestInterrupted(self._tally.report())
+            raise IngestInterrupted(self.tally.report())
 
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents in the caller's thread, except those that cannot be stored."""
         started = time.perf_counter()
         self._deliver(documents, vectors)
-        self._tally.add(IngestReport(write_seconds=time.perf_counter() - started))
+        self.tally.add(IngestReport(write_seconds=time.perf_counter() - started))
 
     def reject(self, rejected: Rejected, error: Exception) -> None:
         """Skip a document or line, or end the run with this error."""
-        if self._options.on_error == "raise":
+        if self.options.on_error == "raise":
             raise error
-        if self._options.rejected is not None:
-            self._options.rejected(rejected)
+        if self.options.rejected is not None:
+            self.options.rejected(rejected)
         unreadable = int(not rejected.readable)
-        self._tally.add(IngestReport(failed=1, unreadable=unreadable, failures=(rejected,)))
+        self.tally.add(IngestReport(failed=1, unreadable=unreadable, failures=(rejected,)))
 
     def _start(self, documents: Sequence[Document], vectors: Vectors, stop: Stop) -> Future[None]:
         """Write documents in a daemon thread, which does not keep the process alive."""
@@ -144,26 +144,26 @@ class Pipeline:
         while not writing.done() and not stop.now.is_set():
             wait([writing], POLL_SECONDS)
         if not writing.done():
-            raise IngestInterrupted(self._tally.report())
+            raise IngestInterrupted(self.tally.report())
         try:
             writing.result()
         except StoreUnavailableError as error:
             if not stop.now.is_set():
                 raise
-            raise IngestInterrupted(self._tally.report()) from error
+            raise IngestInterrupted(self.tally.report()) from error
 
     def _encode(
         self, encode: Callable[[Sequence[str]], Vectors], documents: Sequence[Document]
     ) -> Vectors:
         started = time.perf_counter()
         vectors = encode([document.text for document in documents])
-        self._tally.add(IngestReport(encode_seconds=time.perf_counter() - started))
+        self.tally.add(IngestReport(encode_seconds=time.perf_counter() - started))
         return vectors
 
     def _deliver(self, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents; after a refusal, halve the batch until the culprit is alone."""
         try:
-            written = self._store.upsert(documents, vectors)
+            written = self.store.upsert(documents, vectors)
         except RUN_ENDING_ERRORS:
             raise
         except (InvalidDocumentError, StoreError) as error:
@@ -175,9 +175,9 @@ class Pipeline:
             self._deliver(documents[half:], vectors.slice(half, len(documents)))
         else:
             self._refusals = 0
-            self._record.acknowledge(documents)
+            self.record.acknowledge(documents)
             tokens = 0 if vectors.colbert is None else int(vectors.colbert.indptr[-1])
-            self._tally.add(
+            self.tally.add(
                 IngestReport(
                     documents=written.documents,
                     requests=written.requests,
@@ -195,7 +195,7 @@ class Pipeline:
                     f"{self._refusals} documents were refused one after the other, the last one "
                     f"{document.id!r}: {error}"
                 ) from error
-        self._record.fail(document, str(error))
+        self.record.fail(document, str(error))
         refused: Exception = error
         if isinstance(error, StoreError):
             refused = DocumentRefusedError(f"document {document.id!r} was refused: {error}")

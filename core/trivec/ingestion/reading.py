@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from trivec.arguments import described
 from trivec.document import Document, check_id
@@ -14,6 +15,7 @@ from trivec.ingestion.report import IngestReport, Rejected, Tally
 from trivec.stores.store import Store
 
 
+@dataclass(slots=True)
 class Reading:
     """Makes batches of the documents that need work, of at most `batch_bytes` of text each.
 
@@ -22,35 +24,26 @@ class Reading:
             be read, and rejects without an id that the journal knows.
     """
 
-    def __init__(
-        self,
-        documents: Iterable[Document | Rejected],
-        store: Store,
-        journal: Journal,
-        tally: Tally,
-        pipeline: Pipeline,
-        batch_bytes: int,
-    ) -> None:
-        self.unnamed = 0
-        self._documents = documents
-        self._store = store
-        self._journal = journal
-        self._tally = tally
-        self._pipeline = pipeline
-        self._batch_bytes = batch_bytes
+    documents: Iterable[Document | Rejected]
+    store: Store
+    journal: Journal
+    tally: Tally
+    pipeline: Pipeline
+    batch_bytes: int
+    unnamed: int = 0
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches to encode, and batches with vectors; the ids in a batch are distinct."""
-        for batch in _grouped(self._needed(), self._batch_bytes):
+        for batch in _grouped(self._needed(), self.batch_bytes):
             last = {document.id: document for document in batch.documents}
             yield Batch(list(last.values()), batch.vectors)
 
     def _needed(self) -> Iterator[Document | Batch]:
         """Yield documents to encode, and batches of those whose vectors the store has."""
-        chunks = (batch.documents for batch in _grouped(self._read(), self._batch_bytes))
-        for work in self._journal.worklists(chunks):
-            touched, changed = with_stored_vectors(self._store, work.touch)
-            self._tally.add(
+        chunks = (batch.documents for batch in _grouped(self._read(), self.batch_bytes))
+        for work in self.journal.worklists(chunks):
+            touched, changed = with_stored_vectors(self.store, work.touch)
+            self.tally.add(
                 IngestReport(
                     touched=len(touched.documents),
                     unchanged=work.unchanged,
@@ -65,7 +58,7 @@ class Reading:
     def _read(self) -> Iterator[Document]:
         """Yield the documents of the source, without those that it rejects."""
         count = 0
-        for document in self._documents:
+        for document in self.documents:
             if isinstance(document, Rejected):
                 self._reject(document)
                 continue
@@ -80,12 +73,12 @@ class Reading:
     def _reject(self, rejected: Rejected) -> None:
         """Skip an entry that the source itself could not turn into a document, or rejected."""
         try:
-            known = rejected.readable and self._journal.keep(check_id(rejected.where))
+            known = rejected.readable and self.journal.keep(check_id(rejected.where))
         except InvalidDocumentError:
             known = False
         self.unnamed += not known
         message = f"{rejected.where}: {rejected.problem}"
-        self._pipeline.reject(rejected, InvalidDocumentError(message))
+        self.pipeline.reject(rejected, InvalidDocumentError(message))
 
 
 def _grouped(items: Iterable[Document | Batch], most_bytes: int) -> Iterator[Batch]:

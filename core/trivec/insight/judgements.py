@@ -106,7 +106,7 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
                 if is_header:
                     continue
             query, document, grade = columns.cells(row, where)
-        value = _integer(_number(grade), grade, where)
+        value = _integer(grade, where)
         known = qrels.setdefault(query, {}).setdefault(document, value)
         if known != value:
             raise InvalidOptionError(
@@ -130,9 +130,7 @@ def checked_grades(qrels: Mapping[Any, Mapping[Any, Any]]) -> dict[str, dict[str
         for id in (query, *grades):
             if not isinstance(id, str):
                 raise InvalidOptionError(f"{where}: the id {shown(id)} is not a string")
-        checked[query] = {
-            document: _integer(_number(grade), grade, where) for document, grade in grades.items()
-        }
+        checked[query] = {document: _integer(grade, where) for document, grade in grades.items()}
     return checked
 
 
@@ -181,7 +179,7 @@ class _Columns:
                 f"{where}: expected query, document and grade in {self.width} columns separated "
                 f"by {separator}, as in the first line; got {len(cells)}"
             )
-        if self.iteration and not _is_iteration(cells[1]):
+        if self.iteration and cells[1].upper() != "Q0" and _number(cells[1]) is None:
             raise InvalidOptionError(
                 f"{where}: expected query, iteration, document, grade, as TREC has them; "
                 f"the iteration {shown(cells[1])} is not a number"
@@ -215,10 +213,6 @@ def _cells(line: str, *, tabs: bool) -> list[str]:
     return line.split("\t") if tabs else re.split("[ \t]+", line.strip(" \t"))
 
 
-def _is_iteration(cell: str) -> bool:
-    return cell.upper() == "Q0" or _number(cell) is not None
-
-
 def _rows(path: str | Path) -> Iterator[tuple[str, str | dict[str, Any]]]:
     """Yield the lines that are not blank, each as an object if the first one is one."""
     as_json: bool | None = None
@@ -249,7 +243,8 @@ def _number(grade: object) -> float | None:
         return None
 
 
-def _integer(value: float | None, grade: object, where: str) -> int:
+def _integer(grade: object, where: str) -> int:
+    value = _number(grade)
     if value is None or not value.is_integer():
         raise InvalidOptionError(f"{where}: the grade {shown(grade)} is not an integer")
     if abs(value) > _MAX_GRADE:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
@@ -12,7 +13,7 @@ from trivec.ingestion.sources.row import Row, distinct
 from trivec.plain import not_json
 
 
-def read_jsonl(stream: BinaryIO, path: str) -> Iterator[Row]:
+def read_jsonl(stream: BufferedIOBase, path: str) -> Iterator[Row]:
     """Yield one row per line that is not blank."""
     first = True
     for number, line in enumerate(read_lines(stream, path), start=1):

@@ -8,7 +8,7 @@ import io
 import sys
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from trivec.errors import (
     InvalidDocumentError,
@@ -58,7 +58,7 @@ class OpenFile:
     def __init__(self, path: str) -> None:
         self._path = path
         if path == STDIN:
-            self._raw: BinaryIO = sys.stdin.buffer
+            self._raw = cast("io.BufferedIOBase", sys.stdin.buffer)
             self._size = 0
         else:
             if not Path(path).exists():
@@ -75,9 +75,9 @@ class OpenFile:
             self._raw.close()
             raise
 
-    def _decompressed(self, suffix: str) -> BinaryIO:
+    def _decompressed(self, suffix: str) -> io.BufferedIOBase:
         if suffix == ".gz":
-            return cast("BinaryIO", gzip.GzipFile(fileobj=self._raw))
+            return gzip.GzipFile(fileobj=self._raw)
         if suffix == ".zst":
             try:
                 import zstandard
@@ -86,8 +86,7 @@ class OpenFile:
                     "a .zst file needs zstandard; run: pip install 'trivec[files]'"
                 ) from error
             self._damage = (zstandard.ZstdError,)
-            frames = _Frames(self._raw, self._path)
-            return cast("BinaryIO", io.BufferedReader(frames))
+            return io.BufferedReader(_Frames(self._raw, self._path))
         return self._raw
 
     def fraction(self) -> float | None:
@@ -135,7 +134,7 @@ class _Frames(io.RawIOBase):
     The reader of zstandard would take the end of the file for the end of the frame.
     """
 
-    def __init__(self, raw: BinaryIO, path: str) -> None:
+    def __init__(self, raw: io.BufferedIOBase, path: str) -> None:
         import zstandard
 
         self._raw = raw

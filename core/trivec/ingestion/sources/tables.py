@@ -8,8 +8,8 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from io import BufferedIOBase
 from itertools import chain
-from typing import BinaryIO
 
 from trivec.arguments import shown
 from trivec.errors import InvalidDocumentError, InvalidOptionError
@@ -70,7 +70,7 @@ class _Record:
 
 
 def read_table(
-    stream: BinaryIO,
+    stream: BufferedIOBase,
     path: str,
     dialect: Dialect,
     *,
