@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import cached_property
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property, wraps
 from pathlib import Path
+from typing import ParamSpec
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ from trivec.encoders import TextEncoder
 from trivec.errors import InvalidDocumentError, JournalError
 from trivec.ingestion.contents import document_json
 from trivec.ingestion.identity import EncoderIdentity
-from trivec.ingestion.options import OnError
+from trivec.ingestion.options import IngestOptions, OnError
 from trivec.ingestion.pipeline import Pipeline
 from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.report import IngestReport, Rejected, Tally
@@ -40,7 +41,26 @@ from trivec_ray.attempts import check_block, check_load, check_writing, deadly, 
 from trivec_ray.journal import SharedJournal
 from trivec_ray.rows import Columns, Parcel, pack, pack_error, read_rows, unpack
 
+P = ParamSpec("P")
 
+Maker = str | Path | Callable[[], TextEncoder]
+"""A model's name or folder, or a callable that makes an encoder."""
+
+
+def _yields_errors(stage: Callable[P, Iterator[pa.Table]]) -> Callable[P, Iterator[pa.Table]]:
+    """Make a stage yield its error as the last table."""
+
+    @wraps(stage)
+    def tables(*args: P.args, **options: P.kwargs) -> Iterator[pa.Table]:
+        try:
+            yield from stage(*args, **options)
+        except Exception as error:
+            yield pack_error(error)
+
+    return tables
+
+
+@_yields_errors
 def plan_rows(
     table: pa.Table,
     *,
@@ -51,19 +71,8 @@ def plan_rows(
 ) -> Iterator[pa.Table]:
     """Turn rows into documents, and leave out those that are written already.
 
-    Args:
-        table: The rows.
-        journal: Knows which documents are written.
-        columns: Which columns make a document.
-        on_error: Whether a row that is no document ends the run.
-        wait: Whether documents may wait for others with their ids; see `Journal.claim`.
+    `wait` is whether documents may wait for others with their ids; see `Journal.claim`.
     """
-    return _with_errors(_plan(table, journal, columns, on_error, wait))
-
-
-def _plan(
-    table: pa.Table, journal: SharedJournal, columns: Columns, on_error: OnError, wait: bool
-) -> Iterator[pa.Table]:
     documents: list[Document] = []
     rejected: list[Rejected] = []
     for row in read_rows(table, columns):
@@ -90,52 +99,36 @@ def _plan(
     )
 
 
+@dataclass
 class Encoding:
     """Encodes the documents of a block in batches, each of which is passed on when it is done.
 
     The model is loaded when there is something to encode. A batch that ends the process repeatedly
-    is halved, down to the one document that is at fault.
-
-    Args:
-        encoder: A model's name or folder, or a callable that makes the encoder.
-        schema: The schema of the collection.
-        batch_bytes: The most bytes of text that are encoded at once.
-        maker: The identity that the encoder must have for the journal; None for any.
-        journal: Counts the attempts of each task; None if no process is expected to die.
-        on_error: Whether a document that cannot be encoded ends the run.
+    is halved, down to the one document that is at fault. The journal counts the attempts of each
+    task; without one, no process is expected to die. `maker` is the identity that the encoder must
+    have for the journal, None for any.
     """
 
-    def __init__(
-        self,
-        encoder: str | Path | Callable[[], TextEncoder],
-        schema: Schema,
-        batch_bytes: int,
-        *,
-        maker: EncoderIdentity | None = None,
-        journal: SharedJournal | None = None,
-        on_error: OnError = "raise",
-    ) -> None:
-        self._make = encoder
-        self._schema = schema
-        self._batch_bytes = batch_bytes
-        self._maker = maker
-        self._journal = journal
-        self._on_error: OnError = on_error
-        self._encoder: TextEncoder | None = None
-        self._seconds = 0.0
+    make: Maker
+    schema: Schema
+    batch_bytes: int
+    _: KW_ONLY
+    maker: EncoderIdentity | None = None
+    journal: SharedJournal | None = None
+    on_error: OnError = "raise"
+    _encoder: TextEncoder | None = None
+    _seconds: float = 0.0
 
+    @_yields_errors
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Yield each batch with its vectors, and then the documents that need none."""
-        return _with_errors(self._encode(table))
-
-    def _encode(self, table: pa.Table) -> Iterator[pa.Table]:
         ids = table["id"].drop_null().to_pylist()
         block = f"encoding {_task_of(ids)}"
         check_block(self._begin(block), ids)
         for parcel in unpack(table.combine_chunks()):  # to have full batches
             self._seconds = 0.0
             sizes = [len(document.text.encode()) for document in parcel.documents]
-            for start, stop in spans(np.array(sizes, np.int64), self._batch_bytes):
+            for start, stop in spans(np.array(sizes, np.int64), self.batch_bytes):
                 for encoded in self._encoded(parcel.documents[start:stop]):
                     yield pack(encoded)
             spent = IngestReport(encode_seconds=self._seconds)
@@ -151,7 +144,7 @@ class Encoding:
             started = time.perf_counter()
             vectors = encoder.encode_documents([document.text for document in batch])
             self._seconds += time.perf_counter() - started
-            yield Parcel(batch, vectors.only(self._schema))
+            yield Parcel(batch, vectors.only(self.schema))
             self._end(name, succeeded=True)
         elif len(batch) == 1:
             yield Parcel(reports=[self._without(batch[0])])
@@ -165,12 +158,12 @@ class Encoding:
         if self._encoder is None:
             name = f"the encoder for {batch}"
             check_load(self._begin(name))
-            encoder = make_encoder(self._make)
-            encoder.schema.held_by(self._schema)
+            encoder = make_encoder(self.make)
+            encoder.schema.held_by(self.schema)
             maker = EncoderIdentity.from_encoder(encoder)
-            if self._maker not in (None, maker):
+            if self.maker not in (None, maker):
                 raise JournalError(
-                    f"the encoders of this run differ: one says {self._maker}, another {maker}; "
+                    f"the encoders of this run differ: one says {self.maker}, another {maker}; "
                     "give the device and the precision"
                 )
             self._encoder = encoder
@@ -178,40 +171,34 @@ class Encoding:
         return self._encoder
 
     def _begin(self, task: str) -> int:
-        return 0 if self._journal is None else self._journal.begin(task)
+        return 0 if self.journal is None else self.journal.begin(task)
 
     def _end(self, task: str, *, succeeded: bool = False) -> None:
-        if self._journal is not None:
-            self._journal.end(task, succeeded=succeeded)
+        if self.journal is not None:
+            self.journal.end(task, succeeded=succeeded)
 
     def _without(self, document: Document) -> IngestReport:
         """Leave out a document that ends the process, or end the run."""
-        assert self._journal is not None
-        error = deadly(document, self._journal.deadly(document.id))
-        if self._on_error == "raise":
+        assert self.journal is not None
+        error = deadly(document, self.journal.deadly(document.id))
+        if self.on_error == "raise":
             raise error
-        self._journal.fail(document, str(error))
+        self.journal.fail(document, str(error))
         rejected = Rejected(document.id, str(error), document_json(document))
         return IngestReport(failed=1, failures=(rejected,))
 
 
 class Writing:
-    """Writes blocks of encoded documents, and records those that the store acknowledged.
-
-    Args:
-        store: Opens the collection, for the first block.
-        journal: Records the documents that the store acknowledged.
-        on_error: Whether a document that cannot be stored ends the run.
-    """
+    """Writes blocks of encoded documents, and records those that the store acknowledged."""
 
     def __init__(
         self, store: Callable[[], Store], journal: SharedJournal, on_error: OnError
     ) -> None:
         self._open = store
         self._journal = journal
-        self._tally = Tally(lambda: None)
-        self._on_error: OnError = on_error
+        self._tally = Tally()
         self._rejected: list[Rejected] = []
+        self._options = IngestOptions(on_error=on_error, rejected=self._rejected.append)
 
     @cached_property
     def _store(self) -> Store:
@@ -219,19 +206,11 @@ class Writing:
 
     @cached_property
     def _pipeline(self) -> Pipeline:
-        return Pipeline(
-            self._store,
-            self._journal,
-            self._tally,
-            on_error=self._on_error,
-            rejected=self._rejected.append,
-        )
+        return Pipeline(self._store, self._journal, self._tally, self._options)
 
+    @_yields_errors
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Write a block and yield one row: its report, with every failure."""
-        return _with_errors(self._write(table))
-
-    def _write(self, table: pa.Table) -> Iterator[pa.Table]:
         ids = table["id"].drop_null().to_pylist()
         name = f"writing {_task_of(ids)}"
         check_writing(self._journal.begin(name), ids)
@@ -250,15 +229,15 @@ class Writing:
 
     def _touch(self, documents: Sequence[Document]) -> None:
         """Write documents with the vectors that the store has."""
-        found, missing = with_stored_vectors(self._store, documents)
-        if found.vectors is not None:
-            self._pipeline.write(found.documents, found.vectors)
+        batch, missing = with_stored_vectors(self._store, documents)
+        if batch.vectors is not None:
+            self._pipeline.write(batch.documents, batch.vectors)
         if missing:
             self._journal.forget([document.id for document in missing])
-        self._tally.add(IngestReport(touched=len(found.documents), missing=len(missing)))
+        self._tally.add(IngestReport(touched=len(batch.documents), missing=len(missing)))
 
 
-def make_encoder(make: str | Path | Callable[[], TextEncoder]) -> TextEncoder:
+def make_encoder(make: Maker) -> TextEncoder:
     """Load a model by its name or folder, or call the callable that makes an encoder."""
     encoder = make() if callable(make) else Encoder.load(make)
     check_encoder(encoder, "what `encoder` returned")
@@ -273,11 +252,3 @@ def _task_of(ids: Sequence[str]) -> str:
     """
     actor = ray.get_runtime_context().get_actor_id() if ray.is_initialized() else None
     return f"{actor} {hashlib.blake2b(chr(0).join(ids).encode(), digest_size=16).hexdigest()}"
-
-
-def _with_errors(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Yield tables, and an error as the last one."""
-    try:
-        yield from tables
-    except Exception as error:
-        yield pack_error(error)

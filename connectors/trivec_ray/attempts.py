@@ -38,12 +38,7 @@ class Attempts:
         return self._open[task] - 1
 
     def end(self, task: str, *, succeeded: bool = True) -> None:
-        """Record that a task has ended.
-
-        Args:
-            task: The task that was begun.
-            succeeded: Whether it shows that documents can be encoded.
-        """
+        """Record that a task has ended; a success shows that documents can be encoded."""
         self._open.pop(task, None)
         if succeeded:
             self._deadly.clear()
@@ -55,13 +50,7 @@ class Attempts:
 
 
 def is_enough(deaths: int, documents: Sequence[Document], *, half: bool) -> bool:
-    """Return whether a batch has ended its process too often to be tried again.
-
-    Args:
-        deaths: How often it ended its process.
-        documents: The batch.
-        half: Whether it is half of a batch that ended its process too often.
-    """
+    """Return whether a batch, or half of such a batch, has ended its process too often."""
     return deaths >= (1 if half and len(documents) > 1 else DEATHS)
 
 
@@ -98,10 +87,6 @@ def _named(ids: Sequence[str]) -> str:
 
 def deadly(document: Document, in_a_row: int) -> InvalidDocumentError:
     """Return the error of a document that ended its encoder's process.
-
-    Args:
-        document: The document.
-        in_a_row: How many documents in a row ended it.
 
     Raises:
         CheckpointError: If there are too many in a row for the documents to be at fault.

@@ -17,18 +17,12 @@ from trivec.arguments import at_least_one, type_name
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import CheckpointError, InvalidOptionError, StoreError
 from trivec.ingestion.identity import EncoderIdentity
-from trivec.ingestion.options import (
-    BATCH_BYTES,
-    BATCH_DOCUMENTS,
-    IngestOptions,
-    OnError,
-    Rejects,
-)
+from trivec.ingestion.options import BATCH_BYTES, BATCH_DOCUMENTS, IngestOptions, OnError, Rejects
 from trivec.ingestion.report import IngestReport, Progress, Tally
 from trivec.outputs import check_output
 from trivec.stores.registry import local_files
 from trivec.stores.store import Store
-from trivec_ray.actors import Encoding, Writing, make_encoder, plan_rows
+from trivec_ray.actors import Encoding, Maker, Writing, make_encoder, plan_rows
 from trivec_ray.journal import SharedJournal
 from trivec_ray.rows import ROW_COLUMNS, Columns, as_rows, unpack
 from trivec_ray.target import Target
@@ -128,11 +122,15 @@ def ingest(
     encoders = _pool(concurrency)
     columns = Columns(id_field, text_field, metadata_field)
     shared = SharedJournal.start(target, journal)
-    tally = Tally(lambda: None)
+    tally = Tally()
 
     def run(rows: Dataset, columns: Columns, *, wait: bool) -> None:
-        planned = _planned(rows, shared, columns, on_error, wait)
-        encoded = planned.map_batches(
+        plan = partial(plan_rows, journal=shared, columns=columns, on_error=on_error, wait=wait)
+        planned = rows.map_batches(plan, batch_format="pyarrow", batch_size=BATCH_DOCUMENTS)
+        # Small blocks however large the dataset's are: Ray hands them to the encoders one by one,
+        # and repeats one if its encoder dies.
+        small = planned.repartition(target_num_rows_per_block=BATCH_DOCUMENTS)
+        encoded = small.map_batches(
             Encoding,
             fn_constructor_args=(encoder, schema, options.part_bytes),
             fn_constructor_kwargs={"maker": maker, "journal": shared, "on_error": on_error},
@@ -178,12 +176,7 @@ def ingest(
     return report
 
 
-def _check(
-    dataset: Dataset,
-    encoder: str | Path | Callable[[], TextEncoder],
-    target: Target,
-    writers: int,
-) -> None:
+def _check(dataset: Dataset, encoder: Maker, target: Target, writers: int) -> None:
     if not isinstance(dataset, Dataset):
         raise InvalidOptionError(
             f"ingest takes a ray.data.Dataset, got {type_name(dataset)}; "
@@ -215,9 +208,7 @@ def _pool(concurrency: int | tuple[int, int]) -> ActorPoolStrategy:
     return ActorPoolStrategy(min_size=least, max_size=most)
 
 
-def _maker(
-    encoder: str | Path | Callable[[], TextEncoder], num_cpus: float | None, num_gpus: float | None
-) -> EncoderIdentity:
+def _maker(encoder: Maker, num_cpus: float | None, num_gpus: float | None) -> EncoderIdentity:
     """Make an encoder on a machine for encoders, and return its identity."""
     cpus = num_cpus if num_cpus is not None else 0 if num_gpus else 1
     task: Any = ray.remote(_made).options(num_cpus=cpus, num_gpus=num_gpus or 0, max_retries=0)
@@ -231,23 +222,8 @@ def _maker(
         ) from error
 
 
-def _made(encoder: str | Path | Callable[[], TextEncoder]) -> EncoderIdentity:
+def _made(encoder: Maker) -> EncoderIdentity:
     return EncoderIdentity.from_encoder(make_encoder(encoder))
-
-
-def _planned(
-    dataset: Dataset, journal: SharedJournal, columns: Columns, on_error: OnError, wait: bool
-) -> Dataset:
-    """Keep the new documents, in small blocks however large the dataset's blocks are.
-
-    Ray hands them to the encoders one by one, and repeats one if its encoder dies.
-    """
-    planned: Dataset = dataset.map_batches(
-        partial(plan_rows, journal=journal, columns=columns, on_error=on_error, wait=wait),
-        batch_format="pyarrow",
-        batch_size=BATCH_DOCUMENTS,
-    )
-    return planned.repartition(target_num_rows_per_block=BATCH_DOCUMENTS)
 
 
 def _written(
@@ -257,7 +233,7 @@ def _written(
     if target.embedded:
         with target.open() as opened:
             writing = Writing(lambda: opened, journal, on_error)
-            for block in _blocks(encoded):
+            for block in encoded.iter_batches(batch_size=None, batch_format="pyarrow"):
                 for table in writing(block):
                     yield from _reports(table)
         return
@@ -269,12 +245,8 @@ def _written(
         compute=ActorPoolStrategy(size=writers),
         num_cpus=0,  # a writer waits for the database, so encoders can have all CPUs but one
     )
-    for block in _blocks(written):
+    for block in written.iter_batches(batch_size=None, batch_format="pyarrow"):
         yield from _reports(block)
-
-
-def _blocks(dataset: Dataset) -> Iterator[pa.Table]:
-    yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
 def _reports(table: pa.Table) -> Iterator[IngestReport]:

@@ -43,12 +43,7 @@ class SharedJournal:
 
     @classmethod
     def start(cls, target: Target, path: str | Path | None) -> SharedJournal:
-        """Start the actor on this machine; it ends with the driver, or by `close`.
-
-        Args:
-            target: The collection.
-            path: The file; None for a journal that lives as long as the run.
-        """
+        """Start the actor on this machine; it ends with the driver, or by `close`."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor: Any = ray.remote(_JournalActor).options(num_cpus=0, scheduling_strategy=here)
         return cls(actor.remote(target, None if path is None else str(Path(path).resolve())))
@@ -58,16 +53,12 @@ class SharedJournal:
         return cast("Schema", self._call("schema"))
 
     def open(self, maker: EncoderIdentity) -> int:
-        """Open the journal, and return how many documents the collection lost.
-
-        Args:
-            maker: The encoder that makes the vectors.
-        """
+        """Open the journal, and return how many documents the collection lost."""
         return cast("int", self._call("open", maker))
 
     def claim(self, documents: Sequence[Document], *, wait: bool = True) -> WorkPositions:
         """Return the work for the next documents; see `Journal.claim`."""
-        return cast("WorkPositions", self._call("claim", documents, wait))
+        return cast("WorkPositions", self._call("claim", documents, wait=wait))
 
     def waiting(self) -> list[Document]:
         """Return some of the documents that wait for others with their id."""
@@ -83,7 +74,7 @@ class SharedJournal:
 
     def end(self, task: str, *, succeeded: bool = True) -> None:
         """Record that a task has ended; see `Attempts.end`."""
-        self._call("end", task, succeeded)
+        self._call("end", task, succeeded=succeeded)
 
     def deadly(self, id: str) -> int:
         """Record a deadly document; see `Attempts.deadly`."""
@@ -106,21 +97,21 @@ class SharedJournal:
         self._call("close")
         ray.kill(self.actor)
 
-    def _call(self, method: str, *args: object) -> object:
+    def _call(self, method: str, *args: object, **options: bool) -> object:
         try:
-            return ray.get(getattr(self.actor, method).remote(*args))
+            return ray.get(getattr(self.actor, method).remote(*args, **options))
         except RayTaskError as error:
             raise error.cause from None
 
 
-class _JournalActor:
-    """The actor: the journal of `trivec.ingest`, and the attempts of the stages."""
+class _JournalActor(Attempts):
+    """The actor: the attempts of the stages, and the journal of `trivec.ingest`."""
 
     def __init__(self, target: Target, path: str | None) -> None:
+        super().__init__()
         self._target = target
         self._path = path
         self._journal: Journal | None = None
-        self._attempts = Attempts()
 
     def schema(self) -> Schema:
         opened = self._target.open()
@@ -133,7 +124,7 @@ class _JournalActor:
             self._journal = Journal(self._path, identity(store, maker))
             return reconcile(self._journal, store)
 
-    def claim(self, documents: Sequence[Document], wait: bool = True) -> WorkPositions:
+    def claim(self, documents: Sequence[Document], *, wait: bool = True) -> WorkPositions:
         work = self._opened.claim(documents, wait=wait)
         positions = {id(document): position for position, document in enumerate(documents)}
         return WorkPositions(
@@ -148,15 +139,6 @@ class _JournalActor:
 
     def finish(self) -> None:
         self._opened.finish()
-
-    def begin(self, task: str) -> int:
-        return self._attempts.begin(task)
-
-    def end(self, task: str, succeeded: bool = True) -> None:
-        self._attempts.end(task, succeeded=succeeded)
-
-    def deadly(self, id: str) -> int:
-        return self._attempts.deadly(id)
 
     def acknowledge(self, documents: Sequence[Document]) -> None:
         self._opened.acknowledge(documents)

@@ -46,13 +46,7 @@ EXCERPT = 80
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a dataset make a document.
-
-    Args:
-        id: The column of ids.
-        text: The column of texts.
-        metadata: The one column of metadata, a struct or JSON text; None for all other columns.
-    """
+    """The columns of a document; metadata is a struct or JSON text, or None: all other columns."""
 
     id: str
     text: str
@@ -81,6 +75,10 @@ class Columns:
 
 ROW_COLUMNS = Columns("id", "text", "metadata")
 """The columns of `as_rows`."""
+
+_SCHEMA = pa.schema(
+    {name: pa.string() for name in ("id", "text", "metadata")} | {"stored": pa.bool_()}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +122,16 @@ def as_rows(documents: Sequence[Document]) -> list[dict[str, str]]:
 
 def pack(parcel: Parcel) -> pa.Table:
     """Turn a parcel into a block; a parcel with vectors holds documents only."""
-    documents = [*parcel.documents, *parcel.stored]
-    reports = [json.dumps(asdict(report)) for report in parcel.reports]
-    texts = [*(document.text for document in documents), *reports]
-    nothing = [None] * len(reports)
-    columns = {
-        "id": pa.array([*(document.id for document in documents), *nothing], pa.string()),
-        "text": pa.array(texts, pa.string()),
-        "metadata": pa.array(
-            [*(metadata_json(document.metadata) for document in documents), *nothing], pa.string()
-        ),
-        "stored": pa.array([len(parcel.documents) <= i for i in range(len(texts))], pa.bool_()),
-    }
+    rows: list[dict[str, Any]] = [
+        *({**row, "stored": False} for row in as_rows(parcel.documents)),
+        *({**row, "stored": True} for row in as_rows(parcel.stored)),
+        *({"text": json.dumps(asdict(report)), "stored": True} for report in parcel.reports),
+    ]
+    table = pa.Table.from_pylist(rows, _SCHEMA)
     if parcel.vectors is not None:
-        columns |= _columns(parcel.vectors)
-    return pa.table(columns)
+        for name, column in _columns(parcel.vectors).items():
+            table = table.append_column(name, column)
+    return table
 
 
 def pack_error(error: Exception) -> pa.Table:
@@ -146,35 +139,26 @@ def pack_error(error: Exception) -> pa.Table:
     if not isinstance(error, TrivecError):  # only the traceback says where it comes from
         error.add_note("".join(traceback.format_exception(error)))
     pickled: bytes = cloudpickle.dumps(error)  # type: ignore[no-untyped-call]
-    return pa.table(
-        {
-            "id": pa.array([None], pa.string()),
-            "text": pa.array([None], pa.string()),
-            "metadata": pa.array([None], pa.string()),
-            "stored": pa.array([True]),
-            "error": pa.array([pickled], pa.binary()),
-        }
-    )
+    schema = _SCHEMA.append(pa.field("error", pa.binary()))
+    return pa.Table.from_pylist([{"stored": True, "error": pickled}], schema)
 
 
 def unpack(table: pa.Table) -> Iterator[Parcel]:
-    """Yield the parcels of a block; vectors that came in one piece are not copied.
-
-    Raises:
-        Exception: The error in the block, after the parcels before it.
-    """
+    """Yield the parcels of a block, and raise its error; vectors in one piece are not copied."""
     for batch in table.to_batches():
         texts, metadata = batch["text"].to_pylist(), batch["metadata"].to_pylist()
         documents: list[Document] = []
         touched: list[Document] = []
-        reports = []
+        reports: list[IngestReport] = []
         stored = batch["stored"].to_pylist()
         for row, id in enumerate(batch["id"].to_pylist()):
             if id is not None:
                 document = Document(id, texts[row], json.loads(metadata[row]))
                 (touched if stored[row] else documents).append(document)
             elif texts[row] is not None:
-                reports.append(_report(texts[row]))
+                members = json.loads(texts[row])
+                failures = tuple(Rejected(**failure) for failure in members.pop("failures"))
+                reports.append(IngestReport(**members, failures=failures))
         vectors = None
         if documents:
             whole = len(documents) == batch.num_rows
@@ -205,19 +189,15 @@ def _vectors(batch: pa.RecordBatch) -> Vectors | None:
     names = set(batch.schema.names)
     if not names & {"dense", "indices", "colbert"}:
         return None
-    return Vectors(
-        dense=_matrix(batch["dense"]) if "dense" in names else None,
-        sparse=SparseRows(
-            _indptr(batch["indices"]),
-            batch["indices"].flatten().to_numpy(),
-            batch["weights"].flatten().to_numpy(),
+    sparse = colbert = None
+    if "indices" in names:
+        indices, weights = batch["indices"], batch["weights"]
+        sparse = SparseRows(
+            _indptr(indices), indices.flatten().to_numpy(), weights.flatten().to_numpy()
         )
-        if "indices" in names
-        else None,
-        colbert=TokenRows(_indptr(batch["colbert"]), _matrix(batch["colbert"].flatten()))
-        if "colbert" in names
-        else None,
-    )
+    if "colbert" in names:
+        colbert = TokenRows(_indptr(batch["colbert"]), _matrix(batch["colbert"].flatten()))
+    return Vectors(_matrix(batch["dense"]) if "dense" in names else None, sparse, colbert)
 
 
 def _fixed(matrix: NDArray[np.floating]) -> pa.FixedSizeListArray:
@@ -234,9 +214,3 @@ def _indptr(lists: pa.LargeListArray) -> NDArray[np.int64]:
     offsets: NDArray[np.int64] = lists.offsets.to_numpy()
     first: np.int64 = offsets[0]
     return offsets - first
-
-
-def _report(text: str) -> IngestReport:
-    members = json.loads(text)
-    failures = tuple(Rejected(**failure) for failure in members.pop("failures"))
-    return IngestReport(**members, failures=failures)

@@ -15,10 +15,7 @@ from trivec.stores.url import StoreUrl
 class Target:
     """A store that each actor opens for itself. Its options may be secrets, so they are not shown.
 
-    Args:
-        name: The URL, or the name of the callable.
-        open: Opens the store.
-        embedded: Whether the store's files belong to one process on the driver's machine.
+    The files of an embedded store belong to one process on the driver's machine.
     """
 
     name: str
@@ -27,12 +24,7 @@ class Target:
 
     @classmethod
     def of(cls, store: str | Callable[[], Store], options: Mapping[str, object] | None) -> Target:
-        """Return the target of the arguments of `ingest`.
-
-        Raises:
-            InvalidOptionError: If the store is neither a URL nor a callable, or is in the memory of
-                one process.
-        """
+        """Return the target of the arguments of `ingest`, or raise `InvalidOptionError`."""
         if not isinstance(store, str):
             if not callable(store) or isinstance(store, Store):
                 raise InvalidOptionError(

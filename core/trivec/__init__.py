@@ -12,7 +12,8 @@ from trivec.ingestion.ingest import aingest, ingest
 from trivec.ingestion.report import IngestReport
 from trivec.insight.evaluation import Evaluation, evaluate
 from trivec.insight.explanation import Explanation, explain
-from trivec.insight.tuning import Tuning, tune
+from trivec.insight.tuned import Tuning
+from trivec.insight.tuning import tune
 from trivec.reranking.cross_encoder import Reranker
 from trivec.schema import Schema
 from trivec.scores import Scores, Weights, score

@@ -120,11 +120,8 @@ def copy(
     pair = {**identity(destination, EncoderIdentity(schema, {})), "source": source.address}
     with Journal(journal, pair) as book:
         tally.add(IngestReport(missing=reconcile(book, destination)))
-        pipeline = Pipeline(
-            destination, book, tally, on_error=options.on_error, rejected=options.rejected
-        )
-        batches = reading.batches(book, tally)
-        pipeline.run(batches, _not_encoded, title="copy", progress=progress, stop=Stop())
+        pipeline = Pipeline(destination, book, tally, options)
+        pipeline.run(reading.batches(book, tally), _not_encoded, title="copy", stop=Stop())
     verification = verify(
         source, destination, reading.sample, filter=filter, expected=reading.changed
     )

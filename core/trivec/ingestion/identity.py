@@ -23,12 +23,7 @@ class Configured(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncoderIdentity:
-    """The properties of an encoder that determine its vectors.
-
-    Args:
-        schema: The vectors that it makes, and the model's name.
-        options: The other options that change the vectors.
-    """
+    """The properties of an encoder that determine its vectors."""
 
     schema: Schema
     options: Mapping[str, str]
@@ -42,11 +37,7 @@ class EncoderIdentity:
 
 
 def identity(store: Store, encoder: EncoderIdentity) -> Mapping[str, str]:
-    """Return the identity of a journal for a store and an encoder.
-
-    Raises:
-        SchemaMismatchError: If the store holds other vectors.
-    """
+    """Return the identity of a journal; raise `SchemaMismatchError` if the store does not match."""
     held = encoder.schema.held_by(store.schema)
     return {
         "store": store.address,

@@ -9,11 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from trivec.checks import (
-    check_documents,
-    check_encoder,
-    check_store,
-)
+from trivec.checks import check_documents, check_encoder, check_store
 from trivec.document import Document
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, TrivecError
@@ -161,15 +157,12 @@ def _ingest(
     held = encoder.schema.held_by(store.schema)
     with Journal(options.journal, identity(store, EncoderIdentity.from_encoder(encoder))) as book:
         tally.add(IngestReport(missing=reconcile(book, store)))
-        pipeline = Pipeline(
-            store, book, tally, on_error=options.on_error, rejected=options.rejected
-        )
+        pipeline = Pipeline(store, book, tally, options)
         reading = Reading(counted, store, book, tally, pipeline, options.part_bytes)
         pipeline.run(
             reading.batches(),
             lambda texts: encoder.encode_documents(texts).only(held),
             title="ingest",
-            progress=options.progress,
             stop=stop,
         )
         if options.prune:
@@ -185,17 +178,7 @@ def check_files(
     stores: Iterable[Store],
     documents: Iterable[object] = (),
 ) -> None:
-    """Check that the journal and the file of rejects are neither the source nor in a collection.
-
-    Args:
-        journal: The file of the journal.
-        rejected: The callback for rejects; it may be a `RejectFile`.
-        stores: The collections that are read or written.
-        documents: The source; it may be a `Source`.
-
-    Raises:
-        InvalidOptionError: If one of them is, or cannot be written; see `check_output`.
-    """
+    """Check that the journal and a `RejectFile` are neither the source nor in a collection."""
     inputs: list[str | Path] = [documents.path] if isinstance(documents, Source) else []
     for store in stores:
         with suppress(TrivecError):  # a store that was not opened by its URL

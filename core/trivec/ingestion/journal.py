@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from trivec.document import Document
 from trivec.ingestion.contents import HASH_BYTES, content_key, content_of
 from trivec.ingestion.journal_database import JournalDatabase
-from trivec.ingestion.journal_file import cell, check_order
+from trivec.ingestion.journal_file import DamagedError, cell
 from trivec.ingestion.repeats import PAGE, WAITING, Seen, select
 from trivec.ingestion.worklist import Acknowledged, Action, Worklist, action_for
 
@@ -22,9 +21,7 @@ class Journal:
     A row is written after the store's acknowledgement. If the process dies between the two steps,
     the next run writes those documents again under the same ids, which is harmless.
 
-    Args:
-        path: The SQLite file; None for a temporary file that is deleted when the journal is closed.
-        identity: The store, the schema, the model and the options that the rows are valid for.
+    Without a path it is a temporary file, which is deleted when the journal is closed.
 
     Raises:
         JournalError: If the file belongs to another identity, is in use, or is not a journal.
@@ -89,12 +86,9 @@ class Journal:
         A worker that was killed asks again, and gets the same work for the same documents,
         whatever was acknowledged in the meantime. Of several contents of an id one is kept, so
         that no two are on their way to the store at once: the content that the store already has,
-        or else the first that comes. The other contents are left out and count as replaced.
-
-        Args:
-            documents: The next documents.
-            wait: Whether documents that others replaced in an earlier run wait for the next
-                document with their id; `waiting` returns them.
+        or else the first that comes. The other contents are left out and count as replaced. With
+        `wait`, documents that others replaced in an earlier run wait for the next document with
+        their id; `waiting` returns them.
         """
         versions: dict[str, dict[bytes, Document]] = {}
         for document in documents:
@@ -179,44 +173,38 @@ class Journal:
 
     def newest(self) -> Iterator[list[str]]:
         """Yield the acknowledged ids in pages, the most recent first."""
-        below = None
-        while True:
-            with self._database.locked():
-                rows = self._connection.execute(
-                    "SELECT rowid, id FROM documents WHERE problem IS NULL "
-                    "AND (?1 IS NULL OR rowid < ?1) ORDER BY rowid DESC LIMIT ?2",
-                    (below, PAGE),
-                ).fetchall()
-                ids = [cell(id, str) for _, id in rows]
-                check_order(not rows or below is None or rows[-1][0] < below)
-            if not ids:
-                return
-            below = rows[-1][0]
-            yield ids
+        yield from self._pages(
+            "SELECT -rowid, id FROM documents WHERE problem IS NULL "
+            "AND (?1 IS NULL OR rowid < -?1) ORDER BY rowid DESC LIMIT ?2",
+            None,
+        )
 
     def vanished(self) -> Iterator[list[str]]:
         """Yield in pages the known ids that this run has not seen; `forget` removes them."""
-        after = ""
+        yield from self._pages(
+            "SELECT id, id FROM documents WHERE id > ? AND id NOT IN (SELECT id FROM seen) "
+            "AND id NOT IN (SELECT id FROM kept) ORDER BY id LIMIT ?",
+            "",
+        )
+
+    def _pages(self, query: str, last: str | None) -> Iterator[list[str]]:
+        """Yield ids in pages; the query returns the rows after a key, by key and id."""
         while True:
             with self._database.locked():
-                rows = self._connection.execute(
-                    "SELECT id FROM documents WHERE id > ? AND id NOT IN (SELECT id FROM seen) "
-                    "AND id NOT IN (SELECT id FROM kept) ORDER BY id LIMIT ?",
-                    (after, PAGE),
-                ).fetchall()
-                ids = [cell(id, str) for (id,) in rows]
-                check_order(not ids or after < ids[-1])
-            if not ids:
+                rows = self._connection.execute(query, (last, PAGE)).fetchall()
+                ids = [cell(id, str) for _, id in rows]
+                if rows and last is not None and rows[-1][0] <= last:
+                    raise DamagedError("its rows are not in order")  # reading would never end
+            if not rows:
                 return
-            after = ids[-1]
+            last = rows[-1][0]
             yield ids
 
     def forget(self, ids: Iterable[str]) -> None:
         """Forget documents, so that they count as new when they come again."""
         with self._database.transaction():
-            self._connection.executemany(
-                "DELETE FROM documents WHERE id = ?", ((id,) for id in ids)
-            )
+            delete = "DELETE FROM documents WHERE id = ?"
+            self._connection.executemany(delete, ((id,) for id in ids))
 
     def close(self) -> None:
         """Close the file."""
@@ -225,12 +213,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _rows(self, ids: Iterable[str]) -> dict[str, Acknowledged]:
@@ -275,12 +258,8 @@ class Journal:
     ) -> Worklist:
         """Decide on the action for documents that are the last of their id so far, and record it.
 
-        Args:
-            documents: The documents by id.
-            known: What the journal has of their ids.
-            seen: What has come last of each id in this run.
-            replaced: The number of documents that they replaced.
-            gaps: For contents that were replaced in an earlier run, the documents in between.
+        `gaps` has, for contents that were replaced in an earlier run, how many documents were in
+        between.
         """
         actions: dict[str, Action] = {}
         later = []
@@ -321,12 +300,7 @@ def _choice(
 ) -> bytes:
     """Return the content to keep: the store's, or one that was not replaced before, or the first.
 
-    Args:
-        id: The id of all versions.
-        versions: The documents by content.
-        claim: The version that was kept of those that came earlier in this run.
-        row: What the journal has of the id.
-        replaced_before: The versions that others replaced in an earlier run.
+    `claim` is the version that was kept of those that came earlier in this run.
     """
     if row is not None and row.problem is None and row.content in versions:
         return row.content

@@ -29,19 +29,7 @@ CREATE TABLE IF NOT EXISTS documents (
 
 
 class JournalDatabase:
-    """An open database; every use happens within `locked` or `transaction`.
-
-    Args:
-        path: The file; None for a temporary database that is deleted when it is closed.
-        identity: The store, the schema, the model and the options that the rows are valid for.
-
-    Raises:
-        JournalError: If the file belongs to another identity, is in use, or is not a journal.
-
-    Attributes:
-        connection (sqlite3.Connection): The connection.
-        repeats (Repeats): The tables of ids that come more than once.
-    """
+    """An open database; every use happens within `locked` or `transaction`."""
 
     def __init__(self, path: str | Path | None, identity: Mapping[str, str]) -> None:
         self._name = "" if path is None else str(path)
@@ -115,7 +103,7 @@ class JournalDatabase:
 
     def _check_identity(self, wanted: Mapping[str, str]) -> None:
         with self.transaction():
-            rows = self.connection.execute("SELECT key, value FROM identity").fetchall()
+            rows = self.connection.execute("SELECT key, value FROM identity")
             stored = {cell(key, str): cell(value, str) for key, value in rows}
             problems = [
                 f"{key} was {stored.get(key, 'nothing')!r} and is {wanted.get(key, 'nothing')!r}"

@@ -26,32 +26,15 @@ class DamagedError(Exception):
 
 
 def cell(value: object, expected: type[T]) -> T:
-    """Return a value of a row after checking its type, which is wrong in a damaged file.
-
-    Raises:
-        DamagedError: If it has another type.
-    """
+    """Return a value of a row; raise `DamagedError` if it has another type than expected."""
     if not isinstance(value, expected):
         given = type(value).__name__
         raise DamagedError(f"a row is damaged: {given} instead of {expected.__name__}")
     return value
 
 
-def check_order(rises: bool) -> None:
-    """Raise `DamagedError` unless each page comes after the previous one, so that reading ends."""
-    if not rises:
-        raise DamagedError("its rows are not in order")
-
-
 def check_file(path: Path) -> None:
-    """Check that a file can hold a journal: it does not exist, is empty, or is a journal.
-
-    Args:
-        path: The file. It is opened for reading only.
-
-    Raises:
-        JournalError: If it is something else, which stays as it is.
-    """
+    """Raise `JournalError` unless a file does not exist, is empty, or is a journal."""
     try:
         if not path.exists() or (path.is_file() and not path.stat().st_size):
             return
@@ -88,12 +71,9 @@ def _problem(path: Path) -> str:
 
 
 def _tables(database: sqlite3.Connection) -> Mapping[str, list[str]]:
-    names = [str(name) for (name,) in database.execute("SELECT name FROM sqlite_master")]
-    return {
-        name: [
-            str(column)
-            for (column,) in database.execute("SELECT name FROM pragma_table_info(?)", (name,))
-        ]
-        for name in names
-        if not name.startswith("sqlite_")
-    }
+    tables: dict[str, list[str]] = {}
+    for (name,) in database.execute("SELECT name FROM sqlite_master"):
+        if not str(name).startswith("sqlite_"):
+            columns = database.execute("SELECT name FROM pragma_table_info(?)", (name,))
+            tables[str(name)] = [str(column) for (column,) in columns]
+    return tables

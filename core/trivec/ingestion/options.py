@@ -23,11 +23,7 @@ BATCH_DOCUMENTS = 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestOptions:
-    """The options of `ingest`, which describes them, and of what works like it.
-
-    Raises:
-        InvalidOptionError: If an option has the wrong type or is out of range.
-    """
+    """The options of `ingest`, which describes them, and of what works like it."""
 
     journal: str | Path | None = None
     on_error: OnError = "raise"

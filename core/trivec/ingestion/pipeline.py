@@ -20,10 +20,10 @@ from trivec.errors import (
     StoreUnavailableError,
 )
 from trivec.ingestion.contents import document_json
-from trivec.ingestion.options import OnError, Rejects
-from trivec.ingestion.prefetcher import POLL_SECONDS, Prefetcher
+from trivec.ingestion.options import IngestOptions
+from trivec.ingestion.prefetcher import POLL_SECONDS, prefetched
 from trivec.ingestion.progress import shown
-from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
+from trivec.ingestion.report import IngestInterrupted, IngestReport, Rejected, Tally
 from trivec.ingestion.stopping import Stop
 from trivec.stores.deadline import stopped_by
 from trivec.stores.store import Store
@@ -62,34 +62,18 @@ class Record(Protocol):
         """Record that the store refused a document."""
 
 
+@dataclass(slots=True)
 class Pipeline:
     """Writes batches into a store while later batches are encoded and read.
 
     At any time at most one batch is being written, one or two are encoded, one is read ahead.
-
-    Args:
-        store: The collection.
-        record: Records the documents that the store acknowledges or refuses.
-        tally: Sums up the work done.
-        on_error: Whether a document that cannot be stored ends the run.
-        rejected: Called with each document that is skipped.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        record: Record,
-        tally: Tally,
-        *,
-        on_error: OnError,
-        rejected: Rejects | None,
-    ) -> None:
-        self._store = store
-        self._record = record
-        self._tally = tally
-        self._on_error = on_error
-        self._rejected = rejected
-        self._refusals = 0
+    store: Store
+    record: Record
+    tally: Tally
+    options: IngestOptions
+    _refusals: int = 0
 
     def run(
         self,
@@ -97,55 +81,47 @@ class Pipeline:
         encode: Callable[[Sequence[str]], Vectors],
         *,
         title: str,
-        progress: Progress | None,
         stop: Stop,
     ) -> None:
-        """Encode and write all batches.
-
-        Args:
-            batches: The batches; their iterator runs in a thread of its own.
-            encode: Returns the vectors of texts, for batches without vectors.
-            title: The title of the progress bar.
-            progress: Called after each batch; None shows a bar on a terminal.
-            stop: Ends the run early.
+        """Encode the batches without vectors, and write all; `batches` runs in its own thread.
 
         Raises:
             IngestInterrupted: After Ctrl-C or `stop`, when the writes in flight are done.
         """
-        with stop.by_signal(), shown(progress, title) as show:
+        with stop.by_signal(), shown(self.options.progress, title) as show:
             writing: Future[None] | None = None
             try:
-                for batch in Prefetcher(batches, stop):
+                for batch in prefetched(batches, stop):
                     vectors = batch.vectors
                     if vectors is None:
                         vectors = self._encode(encode, batch.documents)
                     if writing is not None:
                         self._finish(writing, stop)
-                        show(self._tally.report())
+                        show(self.tally.report())
                     writing = self._start(batch.documents, vectors, stop)
                 if writing is not None:
                     self._finish(writing, stop)
-                    show(self._tally.report())
+                    show(self.tally.report())
             finally:
                 if writing is not None:
                     wait([writing], GRACE_SECONDS if stop.now.is_set() else None)
         if stop.soon.is_set():
-            raise IngestInterrupted(self._tally.report())
+            raise IngestInterrupted(self.tally.report())
 
     def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents in the caller's thread, except those that cannot be stored."""
         started = time.perf_counter()
         self._deliver(documents, vectors)
-        self._tally.add(IngestReport(write_seconds=time.perf_counter() - started))
+        self.tally.add(IngestReport(write_seconds=time.perf_counter() - started))
 
     def reject(self, rejected: Rejected, error: Exception) -> None:
         """Skip a document or line, or end the run with this error."""
-        if self._on_error == "raise":
+        if self.options.on_error == "raise":
             raise error
-        if self._rejected is not None:
-            self._rejected(rejected)
+        if self.options.rejected is not None:
+            self.options.rejected(rejected)
         unreadable = int(not rejected.readable)
-        self._tally.add(IngestReport(failed=1, unreadable=unreadable, failures=(rejected,)))
+        self.tally.add(IngestReport(failed=1, unreadable=unreadable, failures=(rejected,)))
 
     def _start(self, documents: Sequence[Document], vectors: Vectors, stop: Stop) -> Future[None]:
         """Write documents in a daemon thread, which does not keep the process alive."""
@@ -168,26 +144,26 @@ class Pipeline:
         while not writing.done() and not stop.now.is_set():
             wait([writing], POLL_SECONDS)
         if not writing.done():
-            raise IngestInterrupted(self._tally.report())
+            raise IngestInterrupted(self.tally.report())
         try:
             writing.result()
         except StoreUnavailableError as error:
             if not stop.now.is_set():
                 raise
-            raise IngestInterrupted(self._tally.report()) from error
+            raise IngestInterrupted(self.tally.report()) from error
 
     def _encode(
         self, encode: Callable[[Sequence[str]], Vectors], documents: Sequence[Document]
     ) -> Vectors:
         started = time.perf_counter()
         vectors = encode([document.text for document in documents])
-        self._tally.add(IngestReport(encode_seconds=time.perf_counter() - started))
+        self.tally.add(IngestReport(encode_seconds=time.perf_counter() - started))
         return vectors
 
     def _deliver(self, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents; after a refusal, halve the batch until the culprit is alone."""
         try:
-            written = self._store.upsert(documents, vectors)
+            written = self.store.upsert(documents, vectors)
         except RUN_ENDING_ERRORS:
             raise
         except (InvalidDocumentError, StoreError) as error:
@@ -199,9 +175,9 @@ class Pipeline:
             self._deliver(documents[half:], vectors.slice(half, len(documents)))
         else:
             self._refusals = 0
-            self._record.acknowledge(documents)
+            self.record.acknowledge(documents)
             tokens = 0 if vectors.colbert is None else int(vectors.colbert.indptr[-1])
-            self._tally.add(
+            self.tally.add(
                 IngestReport(
                     documents=written.documents,
                     requests=written.requests,
@@ -219,7 +195,7 @@ class Pipeline:
                     f"{self._refusals} documents were refused one after the other, the last one "
                     f"{document.id!r}: {error}"
                 ) from error
-        self._record.fail(document, str(error))
+        self.record.fail(document, str(error))
         refused: Exception = error
         if isinstance(error, StoreError):
             refused = DocumentRefusedError(f"document {document.id!r} was refused: {error}")

@@ -61,9 +61,6 @@ class Repeats:
     of replaced contents holds; the table only saves the work of writing those before it.
 
     The methods must be called within a transaction of the database.
-
-    Args:
-        database: The connection to the journal, which keeps the table of replaced contents.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -89,11 +86,7 @@ class Repeats:
         self._database.execute("INSERT OR IGNORE INTO kept VALUES (?)", (id,))
 
     def replace(self, gaps: Iterable[tuple[bytes, int]]) -> None:
-        """Record which contents were replaced.
-
-        Args:
-            gaps: The key of each content, and the number of documents from it to its replacement.
-        """
+        """Record the keys of replaced contents, and how many documents later they were replaced."""
         self._database.executemany(
             "INSERT INTO replaced VALUES (?1, ?2, ?3) ON CONFLICT (key) "
             "DO UPDATE SET gap = max(gap, ?2), run = ?3",
@@ -121,12 +114,7 @@ class Repeats:
         self._database.executemany("DELETE FROM waiting WHERE id = ?", ((id,) for id in ids))
 
     def waiting(self, most: int, due: int | None = None) -> list[Document]:
-        """Return the first documents that wait.
-
-        Args:
-            most: The maximum number of documents.
-            due: The number of documents that have come; None returns also those that are not due.
-        """
+        """Return the first documents that wait and are due; all are if `due` is None."""
         rows = self._database.execute(
             "SELECT document FROM waiting WHERE ?1 IS NULL OR due <= ?1 ORDER BY number LIMIT ?2",
             (due, most),
@@ -137,13 +125,7 @@ class Repeats:
 def select(
     database: sqlite3.Connection, query: str, values: Iterable[Any]
 ) -> Iterator[tuple[Any, ...]]:
-    """Run a query in which `{}` stands for the parameters, for any number of values.
-
-    Args:
-        database: The connection.
-        query: The query.
-        values: The values; every statement gets at most `PAGE` of them.
-    """
+    """Run a query in which `{}` stands for the parameters, with at most `PAGE` values at a time."""
     parameters = list(values)
     for start in range(0, len(parameters), PAGE):
         page = parameters[start : start + PAGE]

@@ -97,13 +97,9 @@ class IngestInterrupted(KeyboardInterrupt):
 
 
 class Tally:
-    """Sums up the reports of several threads.
+    """Sums up the reports of several threads; `fraction` returns how much of the source is read."""
 
-    Args:
-        fraction: Returns how much of the source has been read, from 0 to 1; None if unknown.
-    """
-
-    def __init__(self, fraction: Callable[[], float | None]) -> None:
+    def __init__(self, fraction: Callable[[], float | None] = lambda: None) -> None:
         self._lock = threading.Lock()
         self._started = time.perf_counter()
         self._fraction = fraction

@@ -133,12 +133,12 @@ def _compared(
     copies = {document.id: document for document in after.documents}
     known = [document.id for document in before.documents]
     kept = [i for i, id in enumerate(known) if id in copies]
-    different = [
-        document.id
-        for document in before.documents
-        if document.id in copies
-        and not _same_document(copies[document.id], destination.as_stored(expected(document)))
-    ]
+    different = []
+    for document in before.documents:
+        if (copy := copies.get(document.id)) is not None:
+            wanted = destination.as_stored(expected(document))
+            if copy.text != wanted.text or not _same_json(copy.metadata, wanted.metadata):
+                different.append(document.id)
     so_far = replace(
         so_far,
         sampled=so_far.sampled + len(known),
@@ -158,10 +158,6 @@ def _compared(
         colbert_drift=max(so_far.colbert_drift, drift),
         shortened=so_far.shortened + shortened,
     )
-
-
-def _same_document(a: Document, b: Document) -> bool:
-    return a.text == b.text and _same_json(a.metadata, b.metadata)
 
 
 def _same_json(a: Json, b: Json) -> bool:

@@ -33,13 +33,7 @@ class Worklist:
     def from_actions(
         cls, documents: Mapping[str, Document], actions: Mapping[str, Action], replaced: int
     ) -> Worklist:
-        """Sort documents by their actions; those with the action "later" are left out.
-
-        Args:
-            documents: The documents by id.
-            actions: The action of each of them, or of some, by id.
-            replaced: The number of documents whose id came more than once.
-        """
+        """Sort documents by their actions; those with "later", or without one, are left out."""
 
         def with_action(wanted: Action) -> list[Document]:
             return [documents[id] for id, action in actions.items() if action == wanted]

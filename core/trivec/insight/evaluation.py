@@ -146,15 +146,20 @@ def evaluate(
             f"reference={against!r} is not among the modes {', '.join(chosen)}"
         )
     store.schema.check_model(encoder.schema.model)
-    for mode in chosen:  # a wrong option fails before anything is encoded
-        store.search_many([], **_options(options, mode))
+    searches: list[SearchOptions] = [{"k": 100, **options, "mode": mode} for mode in chosen]
+    for search in searches:  # a wrong option fails before anything is encoded
+        store.search_many([], **search)
     vectors = encoder.encode_queries(list(judged.values()))
     documents: dict[str, Document] = {}
     results = []
-    for mode in chosen:
-        lists, seconds = _search_all(store, vectors, _options(options, mode))
+    for mode, search in zip(chosen, searches, strict=True):
+        lists, seconds = _search_all(store, vectors, search)
         hits = {
-            query: [_with_shared_document(hit, documents) for hit in ranked]
+            query: [
+                # The hits of other queries share one copy of the document.
+                replace(hit, document=documents.setdefault(hit.document.id, hit.document))
+                for hit in ranked
+            ]
             for query, ranked in zip(judged, lists, strict=True)
         }
         rankings = {query: [hit.document.id for hit in ranked] for query, ranked in hits.items()}
@@ -171,11 +176,6 @@ def _modes(modes: Sequence[Mode] | None, store: Store) -> tuple[Mode, ...]:
     return tuple(dict.fromkeys(as_mode(mode) for mode in modes))
 
 
-def _options(options: SearchOptions, mode: Mode) -> SearchOptions:
-    """Return the options of the searches in one mode."""
-    return {"k": 100, **options, "mode": mode}
-
-
 def _search_all(
     store: Store, vectors: Vectors, options: SearchOptions
 ) -> tuple[list[list[Hit]], list[float]]:
@@ -190,11 +190,6 @@ def _search_all(
         seconds.append(time.perf_counter() - started)
         lists.append(hits)
     return lists[1:], seconds[1:]
-
-
-def _with_shared_document(hit: Hit, documents: dict[str, Document]) -> Hit:
-    """Return a hit that shares one copy of its document with the hits of other queries."""
-    return replace(hit, document=documents.setdefault(hit.document.id, hit.document))
 
 
 def _falling(hits: Sequence[Hit]) -> list[np.float32]:

@@ -27,6 +27,7 @@ _DOCUMENT_FIELDS = (
 )
 _MAX_GRADE = 2**31 - 1  # trec_eval has grades of 32 bits
 _GRADE_FIELDS = ("score", "relevance", "grade", "rel", "label")
+_FIELDS = (_QUERY_FIELDS, _DOCUMENT_FIELDS, _GRADE_FIELDS)
 
 
 def read_beir(folder: str | Path, *, split: str = "test") -> tuple[dict[str, str], Qrels]:
@@ -61,24 +62,21 @@ def read_queries(path: str | Path) -> dict[str, str]:
         InvalidOptionError: If the file does not exist or holds no question, or a line is malformed.
     """
     queries: dict[str, str] = {}
-    as_json: bool | None = None
-    for where, line in _lines(path):
-        first, as_json = as_json is None, _is_object(line) if as_json is None else as_json
-        if as_json:
-            row = _object(line, where)
+    for index, (where, row) in enumerate(_rows(path)):
+        if isinstance(row, dict):
             id, text = _member(row, _ID_FIELDS, where), _member(row, _TEXT_FIELDS, where)
         else:
-            cells = line.split("\t")
+            cells = row.split("\t")
             if len(cells) != 2:
                 raise InvalidOptionError(
                     f"{where}: expected an id, a tab and a text, got {len(cells) - 1} tabs"
                 )
             id, text = cells
-            if first and id in _QUERY_FIELDS and text in _TEXT_FIELDS:  # the header
+            if index == 0 and id in _QUERY_FIELDS and text in _TEXT_FIELDS:  # the header
                 continue
-        if str(id) in queries:
-            raise InvalidOptionError(f"{where}: the query {shown(str(id))} occurs twice")
-        queries[str(id)] = str(text)
+        if id in queries:
+            raise InvalidOptionError(f"{where}: the query {shown(id)} occurs twice")
+        queries[id] = text
     if not queries:
         raise InvalidOptionError(f"{path}: holds no question")
     return queries
@@ -99,20 +97,16 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     """
     qrels: dict[str, dict[str, int]] = {}
     columns: _Columns | None = None
-    as_json: bool | None = None
-    for where, line in _lines(path):
-        as_json = _is_object(line) if as_json is None else as_json
-        if as_json:
-            row = _object(line, where)
-            fields = (_QUERY_FIELDS, _DOCUMENT_FIELDS, _GRADE_FIELDS)
-            query, document, grade = (str(_member(row, names, where)) for names in fields)
+    for where, row in _rows(path):
+        if isinstance(row, dict):
+            query, document, grade = (_member(row, names, where) for names in _FIELDS)
         else:
             if columns is None:
-                columns, is_header = _columns(line, where)
+                columns, is_header = _columns(row, where)
                 if is_header:
                     continue
-            query, document, grade = columns.cells(line, where)
-        value = _integer(_number(grade), grade, where)
+            query, document, grade = columns.cells(row, where)
+        value = _integer(grade, where)
         known = qrels.setdefault(query, {}).setdefault(document, value)
         if known != value:
             raise InvalidOptionError(
@@ -136,9 +130,7 @@ def checked_grades(qrels: Mapping[Any, Mapping[Any, Any]]) -> dict[str, dict[str
         for id in (query, *grades):
             if not isinstance(id, str):
                 raise InvalidOptionError(f"{where}: the id {shown(id)} is not a string")
-        checked[query] = {
-            document: _integer(_number(grade), grade, where) for document, grade in grades.items()
-        }
+        checked[query] = {document: _integer(grade, where) for document, grade in grades.items()}
     return checked
 
 
@@ -187,7 +179,7 @@ class _Columns:
                 f"{where}: expected query, document and grade in {self.width} columns separated "
                 f"by {separator}, as in the first line; got {len(cells)}"
             )
-        if self.iteration and not _is_iteration(cells[1]):
+        if self.iteration and cells[1].upper() != "Q0" and _number(cells[1]) is None:
             raise InvalidOptionError(
                 f"{where}: expected query, iteration, document, grade, as TREC has them; "
                 f"the iteration {shown(cells[1])} is not a number"
@@ -199,8 +191,7 @@ def _columns(line: str, where: str) -> tuple[_Columns, bool]:
     """Return the columns according to the first line, and whether it is a header."""
     tabs = "\t" in line
     cells = _cells(line, tabs=tabs)
-    groups = (_QUERY_FIELDS, _DOCUMENT_FIELDS, _GRADE_FIELDS)
-    positions = [[i for i, cell in enumerate(cells) if cell in names] for names in groups]
+    positions = [[i for i, cell in enumerate(cells) if cell in names] for names in _FIELDS]
     if all(len(matching) == 1 for matching in positions):
         (query,), (document,), (grade,) = positions
         return _Columns(tabs, len(cells), query, document, grade), True
@@ -212,7 +203,7 @@ def _columns(line: str, where: str) -> tuple[_Columns, bool]:
     if _number(cells[-1]) is None:
         raise InvalidOptionError(
             f"{where}: the grade {shown(cells[-1])} is not an integer; if this line is a header, "
-            f"name its columns such as {', '.join(names[0] for names in groups)}"
+            f"name its columns such as {', '.join(names[0] for names in _FIELDS)}"
         )
     width = len(cells)
     return _Columns(tabs, width, 0, width - 2, width - 1, iteration=width == 4), False
@@ -222,24 +213,26 @@ def _cells(line: str, *, tabs: bool) -> list[str]:
     return line.split("\t") if tabs else re.split("[ \t]+", line.strip(" \t"))
 
 
-def _is_iteration(cell: str) -> bool:
-    return cell.upper() == "Q0" or _number(cell) is not None
-
-
-def _lines(path: str | Path) -> Iterator[tuple[str, str]]:
+def _rows(path: str | Path) -> Iterator[tuple[str, str | dict[str, Any]]]:
+    """Yield the lines that are not blank, each as an object if the first one is one."""
+    as_json: bool | None = None
     with OpenFile(str(path)) as file:
         for number, line in enumerate(read_lines(file.stream, str(path)), start=1):
-            if line.strip():
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            try:
+                row: str | dict[str, Any] = without_end(utf8(line))
+            except UnicodeDecodeError as error:
+                raise InvalidOptionError(f"{path}: not in UTF-8: line {number}: {error}") from error
+            if as_json is None:
+                as_json = line.lstrip().startswith("{")
+            if as_json:
                 try:
-                    yield f"{path}, line {number}", without_end(utf8(line))
-                except UnicodeDecodeError as error:
-                    raise InvalidOptionError(
-                        f"{path}: not in UTF-8: line {number}: {error}"
-                    ) from error
-
-
-def _is_object(line: str) -> bool:
-    return line.lstrip().startswith("{")
+                    row = json_object(line, floats_as_written=True)  # as in a table
+                except (ValueError, RecursionError) as error:
+                    raise InvalidOptionError(f"{where}: {not_json(error)}") from error
+            yield where, row
 
 
 def _number(grade: object) -> float | None:
@@ -250,7 +243,8 @@ def _number(grade: object) -> float | None:
         return None
 
 
-def _integer(value: float | None, grade: object, where: str) -> int:
+def _integer(grade: object, where: str) -> int:
+    value = _number(grade)
     if value is None or not value.is_integer():
         raise InvalidOptionError(f"{where}: the grade {shown(grade)} is not an integer")
     if abs(value) > _MAX_GRADE:
@@ -258,16 +252,9 @@ def _integer(value: float | None, grade: object, where: str) -> int:
     return int(value)
 
 
-def _object(line: str, where: str) -> dict[str, Any]:
-    try:
-        return json_object(line, floats_as_written=True)  # as in a table
-    except (ValueError, RecursionError) as error:
-        raise InvalidOptionError(f"{where}: {not_json(error)}") from error
-
-
-def _member(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> str | int:
+def _member(row: Mapping[str, Any], names: tuple[str, ...], where: str) -> str:
     for name in names:
         value = row.get(name)
         if isinstance(value, str | int) and not isinstance(value, bool):
-            return value
+            return str(value)
     raise InvalidOptionError(f"{where}: expected one of {', '.join(map(repr, names))}")

@@ -13,9 +13,7 @@ from trivec.insight.judgements import Qrels, checked_grades
 class Measures:
     """Measures such as nDCG@10, RR@10, R@100 and AP, for one set of judgements.
 
-    Args:
-        names: The names as ir-measures spells them (https://ir-measur.es).
-        qrels: The judgements; queries without judgements are not measured.
+    The names are those of ir-measures (https://ir-measur.es).
 
     Raises:
         InvalidOptionError: If a name is unknown, a measure cannot be computed, or the list is
@@ -61,11 +59,7 @@ class Measures:
         return None if None in cutoffs else max(cutoffs)
 
     def __call__(self, rankings: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
-        """Measure rankings, best document first; a query without a ranking has the value 0.
-
-        Returns:
-            For each name, the value of each judged query.
-        """
+        """Return for each name the value of each judged query: 0 for one without a ranking."""
         # Artificial scores that fall by 1: trec_eval would sort equal scores by descending id,
         # instead of in the order that the user sees.
         run = {

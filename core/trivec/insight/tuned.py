@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from trivec.insight.statistics import Interval
 from trivec.scores import Weights
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _SIGNIFICANT = 0.05
 
@@ -19,8 +23,10 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class TunedWeights:
+class Tuning:
     """The best weights for some questions, and their gain on questions that were held out.
+
+    It prints as a table with rich.
 
     Args:
         metric: The metric that was maximised.
@@ -60,3 +66,42 @@ class TunedWeights:
                 "out); keep the baseline, or judge more questions"
             )
         return None
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        from trivec.insight.rendering.evaluation_text import p_text
+        from trivec.insight.rendering.style import TERMINAL
+
+        table = Table(title=f"{self.metric} of hybrid search", title_justify="left", title_style="")
+        learning, held_out = self.queries
+        table.add_column("weights: dense, sparse, ColBERT")
+        table.add_column(f"tuning ({learning})")
+        table.add_column(f"testing ({held_out})")
+        for weights, mean, tested in zip(
+            (self.baseline, self.weights), self.tuning, self.testing, strict=True
+        ):
+            table.add_row(_weights_text(weights), f"{mean:.3f}", f"{tested:.3f}")
+        before, after = self.testing
+        low, high = self.interval
+        gain = (
+            f"gain on the testing half {after - before:+.3f} ({low:+.3f} to {high:+.3f}), "
+            f"p {p_text(self.p)}"
+        )
+        advice = (
+            Text(f"warning: {self.warning}", style=TERMINAL["sparse"])
+            if self.warning
+            else Text(f"use --weights {_weights_text(self.weights)}", style=TERMINAL["colbert"])
+        )
+        return Group(table, Text(gain), advice)
+
+
+def _weights_text(weights: Weights) -> str:
+    """Return weights in the syntax of the option `--weights`.
+
+    >>> _weights_text(Weights.GENERAL)
+    '1,0.3,1'
+    """
+    return f"{weights.dense:g},{weights.sparse:g},{weights.colbert:g}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Unpack
+from functools import partial
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +17,15 @@ from trivec.hit import Hit
 from trivec.insight.judgements import Qrels, judged_queries
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import bootstrap_interval, randomisation_p
-from trivec.insight.tuned import Trial, TunedWeights
+from trivec.insight.tuned import Trial, Tuning
 from trivec.scores import Weights
 from trivec.search import Search, SearchOptions
 from trivec.stores.store import Store
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 _STEPS = 20
 """The grid holds every triple of multiples of 1/20 that sums to 1: 231 triples."""
 
 _Column = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning(TunedWeights):
-    """The best weights and their gain, as `TunedWeights` has them; prints with rich."""
-
-    def __rich__(self) -> RenderableType:
-        from trivec.insight.rendering.tuning_text import tuning_text
-
-        return tuning_text(self)
 
 
 def tune(
@@ -112,15 +99,15 @@ def tune(
     search = {**search, "k": 2 * candidates, "weights": _above_zero(baseline)}
     hits = store.search_many(vectors, **search)
     pools = {name: _Pool(some, candidates) for name, some in zip(names, hits, strict=True)}
-    first, second = (_Half(measured, pools) for measured in measures)
-    tried = [Trial(weights, first.mean(weights)) for weights in [baseline, *_grid()]]
+    first, second = (partial(_values, measured, pools) for measured in measures)
+    tried = [Trial(weights, float(first(weights).mean())) for weights in [baseline, *_grid()]]
     highest = max(trial.mean for trial in tried)
     # Among equally good weights, take those nearest to the baseline, which is the first trial.
     best = min(
         (trial for trial in tried if trial.mean >= highest - 1e-12),
         key=lambda trial: _distance(trial.weights, baseline),
     )
-    before, after = second.column(baseline), second.column(best.weights)
+    before, after = second(baseline), second(best.weights)
     return Tuning(
         metric=metric,
         weights=best.weights,
@@ -147,8 +134,8 @@ class _Pool:
         sparse = self._parts[:, 1]
         self._sparse = _first(sparse, candidates) & (sparse > 0)
 
-    def ranking(self, weights: Weights, depth: int) -> list[str]:
-        """Return the best ids; a source with weight 0 contributes no candidates."""
+    def ranking(self, weights: Weights, depth: int | None) -> list[str]:
+        """Return the best ids, or all; a source with weight 0 contributes no candidates."""
         if (weights.dense > 0) == (weights.sparse > 0):
             is_candidate = self._dense | self._sparse
         else:
@@ -159,23 +146,11 @@ class _Pool:
         return best
 
 
-class _Half:
-    """The metric on one half of the questions, for any weights."""
-
-    def __init__(self, measures: Measures, pools: Mapping[str, _Pool]) -> None:
-        self._metric = measures.names[0]
-        self._measures = measures
-        self._pools = {name: pools[name] for name in measures.queries}
-        self._depth = self._measures.depth or max(len(pool._ids) for pool in pools.values())
-
-    def column(self, weights: Weights) -> _Column:
-        """Return the value of each question."""
-        rankings = {name: pool.ranking(weights, self._depth) for name, pool in self._pools.items()}
-        return np.fromiter(self._measures(rankings)[self._metric].values(), np.float64)
-
-    def mean(self, weights: Weights) -> float:
-        """Return the mean over the questions."""
-        return float(self.column(weights).mean())
+def _values(measures: Measures, pools: Mapping[str, _Pool], weights: Weights) -> _Column:
+    """Return the metric of each question that is measured, ranked by some weights."""
+    rankings = {name: pools[name].ranking(weights, measures.depth) for name in measures.queries}
+    (values,) = measures(rankings).values()
+    return np.fromiter(values.values(), np.float64)
 
 
 def _first(scores: _Column, count: int) -> NDArray[np.bool_]:

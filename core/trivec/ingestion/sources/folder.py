@@ -14,12 +14,7 @@ HIDDEN = "hidden"
 
 
 def read_folder(path: str, passed_over: Counter[str]) -> Iterator[Row]:
-    """Yield one row per text file below a folder, in the order of their names.
-
-    Args:
-        path: The folder.
-        passed_over: Counts the skipped files by kind, such as "*.pdf" or "hidden".
-    """
+    """Yield one row per text file below a folder, by name; count skipped files by their kinds."""
     unlisted: list[OSError] = []
     for folder, folders, names in os.walk(path, onerror=unlisted.append):
         for name in folders:
@@ -36,14 +31,11 @@ def read_folder(path: str, passed_over: Counter[str]) -> Iterator[Row]:
             where = file.relative_to(path).as_posix()
             try:
                 text = file.read_text(encoding="utf-8-sig")
-            except (UnicodeDecodeError, OSError) as error:
+                if "\0" in text:
+                    raise ValueError("it holds NUL bytes, as does text in UTF-16")
+                yield Row(where, {"id": where, "text": text}, where)
+            except (ValueError, OSError) as error:
                 yield Row(where, None, where, f"not text in UTF-8: {error}")
-                continue
-            if "\0" in text:
-                wide = "not text in UTF-8: it holds NUL bytes, as does text in UTF-16"
-                yield Row(where, None, where, wide)
-                continue
-            yield Row(where, {"id": where, "text": text}, where)
     for problem in unlisted:
         where = Path(problem.filename).relative_to(path).as_posix()
         yield Row(where, None, where, f"a folder that cannot be listed: {problem}")

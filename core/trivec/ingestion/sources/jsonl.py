@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
@@ -12,12 +13,8 @@ from trivec.ingestion.sources.row import Row, distinct
 from trivec.plain import not_json
 
 
-def read_jsonl(stream: BinaryIO, path: str) -> Iterator[Row]:
-    """Yield one row per line that is not blank.
-
-    Raises:
-        InvalidOptionError: If the file is an array, or a JSON value over several lines.
-    """
+def read_jsonl(stream: BufferedIOBase, path: str) -> Iterator[Row]:
+    """Yield one row per line that is not blank."""
     first = True
     for number, line in enumerate(read_lines(stream, path), start=1):
         if not line.strip():
@@ -33,14 +30,10 @@ def read_jsonl(stream: BinaryIO, path: str) -> Iterator[Row]:
 
 
 def json_object(line: str, *, floats_as_written: bool = False) -> dict[str, Any]:
-    """Parse one line as a JSON object whose members have distinct names.
-
-    Args:
-        line: The line, as `read_lines` yields it.
-        floats_as_written: Whether a float is returned as the text of its digits.
+    """Parse a line of `read_lines` as a JSON object; a float may stay the text of its digits.
 
     Raises:
-        ValueError: If it is something else, or not UTF-8.
+        ValueError: If it is something else or not UTF-8, or a name occurs twice.
 
     >>> json_object('{"id": 1, "id": 2}')
     Traceback (most recent call last):

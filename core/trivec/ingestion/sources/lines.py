@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
 
 from trivec.errors import InvalidOptionError
 
@@ -29,23 +29,16 @@ _MAGIC = {
 """The first bytes of other kinds of files, as regular expressions."""
 
 
-def read_lines(stream: BinaryIO, path: str) -> Iterator[str]:
+def read_lines(stream: BufferedIOBase, path: str) -> Iterator[str]:
     r"""Yield the lines of a text in UTF-8 with their line ends, without a byte order mark.
 
     A line ends with "\n" or "\r\n". If the first line ends with "\r" alone, all lines do; otherwise
     "\r" is an ordinary character. A byte that is not UTF-8 becomes a lone surrogate, so that only
-    its own line is rejected; see `utf8`.
-
-    Args:
-        stream: The bytes.
-        path: The name of the file in the error.
-
-    Raises:
-        InvalidOptionError: If this is not text in UTF-8.
+    its own line is rejected; see `utf8`. Another encoding is an `InvalidOptionError`.
     """
     blocks: list[bytes] = []
     ended = False
-    while not ended and (block := _read(stream)):
+    while not ended and (block := stream.read1(BLOCK_BYTES)):
         after = blocks[-1:] and blocks[-1].endswith(b"\r")
         blocks.append(block)
         ended = b"\n" in block or b"\r" in block[:-1] or bool(after)
@@ -59,11 +52,7 @@ def read_lines(stream: BinaryIO, path: str) -> Iterator[str]:
 
 
 def utf8(text: str) -> str:
-    """Return a line of `read_lines`, if it is valid UTF-8.
-
-    Raises:
-        UnicodeDecodeError: If it contains bytes that are not UTF-8.
-    """
+    """Return a line of `read_lines`; raise `UnicodeDecodeError` if it is not valid UTF-8."""
     return text if text.isascii() else text.encode(errors="surrogateescape").decode()
 
 
@@ -90,13 +79,7 @@ def _check(first: bytes, path: str) -> None:
         )
 
 
-def _read(stream: BinaryIO) -> bytes:
-    """Return the bytes that are available now; b"" at the end."""
-    block: bytes = stream.read1(BLOCK_BYTES)  # type: ignore[attr-defined]  # all our streams do
-    return block
-
-
-def _split(block: bytes, stream: BinaryIO, end: bytes) -> Iterator[bytes]:
+def _split(block: bytes, stream: BufferedIOBase, end: bytes) -> Iterator[bytes]:
     pending: list[bytes] = []  # the pieces of the line that has not ended
     while block:
         first, *others = block.split(end)
@@ -106,6 +89,6 @@ def _split(block: bytes, stream: BinaryIO, end: bytes) -> Iterator[bytes]:
             pending = [others.pop()]
             for line in others:
                 yield line + end
-        block = _read(stream)
+        block = stream.read1(BLOCK_BYTES)
     if last := b"".join(pending):
         yield last

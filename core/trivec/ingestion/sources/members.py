@@ -21,15 +21,7 @@ class Members:
     In the layout "nested" the metadata is one object, in the member "metadata", and a row has no
     other members except id and text. In the layout "flat" every other member is metadata, also a
     member named "metadata". The first row with more than id and text decides on the layout; a later
-    row that does not match it is an error.
-
-    Args:
-        id_field: The member that holds the id; a number or a UUID becomes text.
-        text_field: The member that holds the text.
-        metadata: "nested" or "flat"; None lets the rows decide.
-
-    Raises:
-        InvalidOptionError: If the layout is unknown.
+    row that does not match it is an error. A number or a UUID as the id becomes text.
 
     Example:
         >>> members = Members()
@@ -52,11 +44,7 @@ class Members:
         self._ordinary = metadata == "flat"
 
     def document(self, values: Mapping[str, Any]) -> Document:
-        """Make a document of a row.
-
-        Raises:
-            InvalidDocumentError: If the row is not a document, or has another layout than the file.
-        """
+        """Make a document of a row, or raise `InvalidDocumentError`."""
         id, text, rest = _split(values, self._id_field, self._text_field)
         layout = self._layout or _layout_of(rest)
         metadata = self._nested(rest) if layout == "nested" else self._flat(rest)
@@ -94,14 +82,6 @@ class Members:
 
 def document_of(values: Mapping[str, Any], *, id_field: str, text_field: str) -> Document:
     """Make a document of a single row; the layout is nested if "metadata" is its only other member.
-
-    Args:
-        values: The row.
-        id_field: The member that holds the id.
-        text_field: The member that holds the text.
-
-    Raises:
-        InvalidDocumentError: If the row is not a document.
 
     >>> document_of({"n": 7, "text": "", "metadata": {"a": 1}}, id_field="n", text_field="text")
     Document(id='7', text='', metadata={'a': 1})

@@ -8,8 +8,7 @@ import io
 import sys
 import zlib
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from trivec.errors import (
     InvalidDocumentError,
@@ -50,12 +49,8 @@ class OpenFile:
     Reading a zstd frame takes as much memory as its window: at most 8 MiB with zstd's ordinary
     levels up to 19, 128 MiB with `--ultra` or `--long`, 2 GiB with `--long=31`.
 
-    Args:
-        path: The file, or "-" for standard input. The suffixes .gz and .zst mean compression.
-
     Raises:
         InvalidOptionError: If the file does not exist or cannot be opened.
-        MissingDependencyError: If zstandard is needed and not installed.
         InvalidDocumentError: At the end of a `with`, if the file was cut off or damaged, or the
             disk failed.
     """
@@ -63,7 +58,7 @@ class OpenFile:
     def __init__(self, path: str) -> None:
         self._path = path
         if path == STDIN:
-            self._raw: BinaryIO = sys.stdin.buffer
+            self._raw = cast("io.BufferedIOBase", sys.stdin.buffer)
             self._size = 0
         else:
             if not Path(path).exists():
@@ -80,9 +75,9 @@ class OpenFile:
             self._raw.close()
             raise
 
-    def _decompressed(self, suffix: str) -> BinaryIO:
+    def _decompressed(self, suffix: str) -> io.BufferedIOBase:
         if suffix == ".gz":
-            return cast("BinaryIO", gzip.GzipFile(fileobj=self._raw))
+            return gzip.GzipFile(fileobj=self._raw)
         if suffix == ".zst":
             try:
                 import zstandard
@@ -91,8 +86,7 @@ class OpenFile:
                     "a .zst file needs zstandard; run: pip install 'trivec[files]'"
                 ) from error
             self._damage = (zstandard.ZstdError,)
-            frames = _Frames(self._raw, self._path)
-            return cast("BinaryIO", io.BufferedReader(frames))
+            return io.BufferedReader(_Frames(self._raw, self._path))
         return self._raw
 
     def fraction(self) -> float | None:
@@ -104,12 +98,7 @@ class OpenFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self.stream is not self._raw and isinstance(error, InvalidInputError):
             error = self._damage_ahead() or error
         if self._path != STDIN:
@@ -135,7 +124,7 @@ class OpenFile:
         except self._damage as error:
             return error
         except InvalidDocumentError:  # the error that is already being raised
-            return None
+            pass
         return None
 
 
@@ -145,7 +134,7 @@ class _Frames(io.RawIOBase):
     The reader of zstandard would take the end of the file for the end of the frame.
     """
 
-    def __init__(self, raw: BinaryIO, path: str) -> None:
+    def __init__(self, raw: io.BufferedIOBase, path: str) -> None:
         import zstandard
 
         self._raw = raw

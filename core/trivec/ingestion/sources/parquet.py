@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trivec.arguments import shown
 from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
-from trivec.ingestion.sources.row import Row, distinct
+from trivec.ingestion.sources.row import Row, check_columns, distinct
 from trivec.plain import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
 
 BATCH_ROWS = 256
 
@@ -29,12 +28,6 @@ def read_parquet(
         path: The file.
         needed: The columns of id and text.
         done: Called with the fraction that has been read, from 0 to 1.
-
-    Raises:
-        InvalidOptionError: If the file does not exist, or is not a Parquet file.
-        InvalidDocumentError: If a column is missing or duplicate, or if the file is damaged; the
-            message says how many rows were read.
-        MissingDependencyError: If pyarrow is not installed.
     """
     try:
         from pyarrow import ArrowException
@@ -53,7 +46,7 @@ def read_parquet(
             f"{path!r} is not a Parquet file, or is cut off or encrypted: {error}"
         ) from error
     with file:
-        _check_columns(file, path, needed)
+        check_columns(file.schema_arrow.names, needed, path)
         total, number = file.metadata.num_rows, 0
         batches = file.iter_batches(BATCH_ROWS)
         while True:
@@ -105,31 +98,15 @@ def _content(values: dict[str, Any]) -> str:
         return repr(values)
 
 
+@dataclass(frozen=True, slots=True)
 class _Unreadable:
     """A cell that Python cannot hold."""
 
-    def __init__(self, problem: str, cell: str) -> None:
-        self.problem = problem
-        self._cell = cell
+    problem: str
+    cell: str
 
     def __str__(self) -> str:
-        return self._cell
-
-
-def _check_columns(file: ParquetFile, path: str, needed: tuple[str, str]) -> None:
-    names = file.schema_arrow.names
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidDocumentError(
-                f"{path}: {names.count(name)} columns are named {shown(name)}; "
-                "each needs a name of its own"
-            )
-    for name in needed:
-        if name not in names:
-            raise InvalidDocumentError(
-                f"{path}: there is no column {name!r}, only {', '.join(map(shown, names[:10]))}; "
-                "name the columns with id_field and text_field (--id-field, --text-field)"
-            )
+        return self.cell
 
 
 def _cells(column: pa.Array | pa.ChunkedArray) -> list[object]:
@@ -169,24 +146,19 @@ def _plain(scalar: pa.Scalar) -> object:
     if pa.types.is_dictionary(type_):
         return _plain(scalar.value)
     if pa.types.is_map(type_):
-        return distinct([(_plain(pair[0]), _plain(pair[1])) for pair in _pairs(scalar)])
+        return distinct([(_plain(pair[0]), _plain(pair[1])) for pair in scalar.values])
     if pa.types.is_struct(type_):
         names = [type_.field(i).name for i in range(type_.num_fields)]
         return distinct([(name, _plain(scalar[i])) for i, name in enumerate(names)])
     if pa.types.is_nested(type_):
         return [_plain(item) for item in scalar.values]
-    if pa.types.is_timestamp(type_) and type_.unit == "ns":
-        micro = pa.scalar(scalar.value // 1000, pa.timestamp("us", type_.tz)).as_py()
-        return _with_nanoseconds(micro, scalar.value)
-    if pa.types.is_time64(type_) and type_.unit == "ns":
-        micro = pa.scalar(scalar.value // 1000, pa.time64("us")).as_py()
-        return _with_nanoseconds(micro, scalar.value)
+    if getattr(type_, "unit", "") == "ns" and not pa.types.is_duration(type_):
+        is_time = pa.types.is_time64(type_)
+        micro = pa.time64("us") if is_time else pa.timestamp("us", type_.tz)
+        moment = pa.scalar(scalar.value // 1000, micro).as_py()
+        return _with_nanoseconds(moment, scalar.value)
     value: object = scalar.as_py()
     return value
-
-
-def _pairs(scalar: pa.Scalar) -> list[tuple[pa.Scalar, pa.Scalar]]:
-    return [(pair[0], pair[1]) for pair in scalar.values]
 
 
 def _with_nanoseconds(moment: datetime | time, nanoseconds: int) -> str:

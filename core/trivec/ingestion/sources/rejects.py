@@ -7,7 +7,6 @@ import threading
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from trivec.errors import InvalidOptionError, OutputError
@@ -69,12 +68,7 @@ class RejectFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._file is not None:
             with self._beside:
                 self._check()
@@ -83,19 +77,18 @@ class RejectFile:
 
     def _check(self) -> None:
         """Raise `InvalidOptionError` unless the file is new, a file of rejects, or a stream."""
-        name = str(self.path)
         if self.path.is_symlink() and not self._follow_links:
             raise InvalidOptionError(
-                f"{name!r} is a link, so no rejects are written there; give another name "
-                "(--rejects)"
+                f"{str(self.path)!r} is a link, so no rejects are written there; give another "
+                "name (--rejects)"
             )
         check_output(self.path, what="rejects")
         if is_stream(self.path):
             return
         if self.path.is_file() and self.path.stat().st_size and not _holds_rejects(self.path):
             raise InvalidOptionError(
-                f"{name!r} holds something else than rejects, which would be lost; remove it, or "
-                "give another name for the rejects"
+                f"{str(self.path)!r} holds something else than rejects, which would be lost; "
+                "remove it, or give another name for the rejects"
             )
 
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trivec.arguments import shown
+from trivec.errors import InvalidDocumentError
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a file.
+    """One row of a file, at a position such as "line 7".
 
-    Args:
-        where: Its position, such as "line 7".
-        values: Its members; None if it could not be read.
-        content: The row as it is in the file; a byte that is not UTF-8 is a lone surrogate.
-        problem: The reason why it could not be read, or "".
+    Its values are None if it could not be read, and `problem` says why. Its content is as it is in
+    the file; a byte that is not UTF-8 is a lone surrogate.
     """
 
     where: str
@@ -24,11 +24,27 @@ class Row:
     problem: str = ""
 
 
-def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
-    """Return the members of an object, whose names must be distinct.
+def check_columns(
+    names: Sequence[str], needed: Sequence[str], where: str, remedy: str = ""
+) -> None:
+    """Raise `InvalidDocumentError` if a column is duplicate, or a needed one is missing."""
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidDocumentError(
+                f"{where}: {names.count(name)} columns are named {shown(name)}; "
+                "each needs a name of its own"
+            )
+    remedy = remedy or "name the columns with id_field and text_field (--id-field, --text-field)"
+    for name in needed:
+        if name not in names:
+            raise InvalidDocumentError(
+                f"{where}: there is no column {name!r}, only {', '.join(map(shown, names[:10]))}; "
+                f"{remedy}"
+            )
 
-    Raises:
-        ValueError: If a name occurs twice.
+
+def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return the members of an object; raise `ValueError` if a name occurs twice.
 
     >>> distinct([("id", 1), ("text", "")])
     {'id': 1, 'text': ''}

@@ -182,18 +182,13 @@ class Source:
             done = partial(setattr, self, "_fraction")
             yield from read_parquet(self._path, needed=self._needed, done=done)
         else:
-            with OpenFile(self._path) as file:
-                self._file = file
-                if self._dialect is None:
-                    yield from read_jsonl(file.stream, self._path)
+            with OpenFile(self._path) as self._file:
+                stream, path, dialect = self._file.stream, self._path, self._dialect
+                if dialect is None:
+                    yield from read_jsonl(stream, path)
                 else:
-                    yield from read_table(
-                        file.stream,
-                        self._path,
-                        self._dialect,
-                        needed=self._needed,
-                        fields=self._fields,
-                    )
+                    needed, fields = self._needed, self._fields
+                    yield from read_table(stream, path, dialect, needed=needed, fields=fields)
 
     def _document(self, row: Row, members: Members) -> Document | Rejected:
         problem = row.problem
@@ -206,9 +201,8 @@ class Source:
         return Rejected(where, problem, visible(row.content), readable=False)
 
     def _members(self) -> Members:
-        if self._format == "folder":  # the names of its members are fixed
-            return Members(metadata=self._metadata)
-        id_field, text_field = self._needed
+        # The names of a folder's members are fixed.
+        id_field, text_field = ("id", "text") if self._format == "folder" else self._needed
         return Members(id_field=id_field, text_field=text_field, metadata=self._metadata)
 
     def _nothing(self) -> str:
@@ -257,23 +251,23 @@ def _dialect_of(format: str, delimiter: str | None, quoting: str | None) -> Dial
 
 
 def _format_of(path: str, format: str | None) -> str:
+    if format not in (None, *FORMATS):
+        raise InvalidOptionError(f"format={format!r}; expected one of {', '.join(FORMATS)}")
+    if path == STDIN:
+        if format in ("parquet", "folder"):
+            raise InvalidOptionError(f"standard input cannot be read as {format}")
+        return format or "jsonl"
+    if not Path(path).exists():
+        raise InvalidOptionError(f"there is no file {path!r}")
     if format is None:
-        if path != STDIN and Path(path).is_dir():
+        if Path(path).is_dir():
             return "folder"
-        format = "jsonl" if path == STDIN else _SUFFIXES.get(plain_suffix(path), "")
-        if not format:
-            if not Path(path).exists():
-                raise InvalidOptionError(f"there is no file {path!r}")
+        format = _SUFFIXES.get(plain_suffix(path))
+        if format is None:
             raise InvalidOptionError(
                 f"the format of {path!r} is not clear from its name; "
                 f"say which of {', '.join(FORMATS)} it is"
             )
-    if format not in FORMATS:
-        raise InvalidOptionError(f"format={format!r}; expected one of {', '.join(FORMATS)}")
-    if path == STDIN and format in ("parquet", "folder"):
-        raise InvalidOptionError(f"standard input cannot be read as {format}")
-    if path != STDIN and not Path(path).exists():
-        raise InvalidOptionError(f"there is no file {path!r}")
     if format == "folder" and not Path(path).is_dir():
         raise InvalidOptionError(f"{path!r} is not a folder")
     return format

@@ -7,22 +7,20 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BufferedIOBase
 from itertools import chain
-from typing import BinaryIO
 
 from trivec.arguments import shown
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
-from trivec.ingestion.sources.row import Row
+from trivec.ingestion.sources.row import Row, check_columns
 
 QUOTINGS = ("csv", "none")
 
 MAX_RECORD = 16 * 1024 * 1024
 """The maximum characters of a record over several lines; an unclosed quote fills no memory."""
-
-_NAMED = "name the columns with id_field and text_field (--id-field, --text-field)"
 
 _log = logging.getLogger("trivec")
 
@@ -37,9 +35,6 @@ class Dialect:
             line ends and doubled quotes (RFC 4180). "none": a quote is an ordinary character, and
             a line is a record (text/tab-separated-values of IANA).
         assumed: Whether `quoting` was not given but follows from the format.
-
-    Raises:
-        InvalidOptionError: If the delimiter or the quoting is unknown.
     """
 
     delimiter: str
@@ -75,7 +70,7 @@ class _Record:
 
 
 def read_table(
-    stream: BinaryIO,
+    stream: BufferedIOBase,
     path: str,
     dialect: Dialect,
     *,
@@ -94,7 +89,6 @@ def read_table(
     Raises:
         InvalidDocumentError: If a column is missing in the header or duplicate, or if wrong quotes
             leave open where the next record begins. The message says how many records were read.
-        InvalidOptionError: If this is not text in UTF-8.
     """
     records = _records(read_lines(stream, path), dialect)
     head = next((r for r in records if r.broken or any(map(str.strip, r.cells))), None)
@@ -113,7 +107,11 @@ def read_table(
             yield Row(record.where, None, content, problem)
             raise InvalidDocumentError(f"{path}, {record.where}: {problem}")
         if problem:
-            yield Row(record.where, None, content, problem + _hint(record, dialect))
+            if dialect.quoting == "none" and '"' in record.raw:
+                problem += (
+                    "; if quotes enclose cells in this file, give quoting='csv' (--quoting csv)"
+                )
+            yield Row(record.where, None, content, problem)
             continue
         read += 1
         if dialect.assumed and dialect.quoting == "none" and '"' in record.raw:
@@ -145,12 +143,6 @@ def _lost(problem: str, read: int) -> str:
         "after it; correct the quotes, or give quoting='none' (--quoting none) if a quote is a "
         "character like others in this file"
     )
-
-
-def _hint(record: _Record, dialect: Dialect) -> str:
-    if dialect.quoting == "none" and '"' in record.raw:
-        return "; if quotes enclose cells in this file, give quoting='csv' (--quoting csv)"
-    return ""
 
 
 def _row(record: _Record, header: list[str], fields: Mapping[str, FieldType], content: str) -> Row:
@@ -223,8 +215,7 @@ def _records(lines: Iterator[str], dialect: Dialect) -> Iterator[_Record]:
         record = kept.record(cells, broken)
         if not broken and not valid.fullmatch(record.raw):
             broken = "not CSV: a quote stands inside a cell that does not begin with one"
-            record = _Record(record.first, record.last, record.raw, cells, broken)
-        yield record
+        yield replace(record, broken=broken)
         if broken:
             return
 
@@ -238,26 +229,14 @@ def _header(record: _Record, path: str, dialect: Dialect, needed: tuple[str, str
     remedy = _remedy(record.raw, dialect, needed)
     if record.broken:
         raise InvalidDocumentError(f"{where}: {record.broken}; {remedy or 'nothing was read'}")
-    names = record.cells
     try:
         utf8(record.raw)
     except UnicodeDecodeError as error:
         raise InvalidDocumentError(
             f"{where}: the header is not in UTF-8, convert the file with iconv: {error}"
         ) from error
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidDocumentError(
-                f"{where}: {names.count(name)} columns are named {shown(name)}; "
-                "each needs a name of its own"
-            )
-    missing = [name for name in needed if name not in names]
-    if missing:
-        raise InvalidDocumentError(
-            f"{where}: the header has no column {missing[0]!r}, only "
-            f"{', '.join(map(shown, names[:10]))}; {remedy or _NAMED}"
-        )
-    return names
+    check_columns(record.cells, needed, where, remedy)
+    return record.cells
 
 
 def _remedy(raw: str, dialect: Dialect, needed: tuple[str, str]) -> str:
@@ -279,10 +258,8 @@ def _typed(cell: str, name: str, type_: FieldType | None) -> object:
         return None
     try:
         match type_:
-            case FieldType.INT | FieldType.FLOAT if (
-                "_" in cell
-            ):  # only Python reads 1_0 as a number
-                raise ValueError(cell)
+            case FieldType.INT | FieldType.FLOAT if "_" in cell:
+                raise ValueError(cell)  # only Python reads 1_0 as a number
             case FieldType.INT:
                 return int(cell)
             case FieldType.FLOAT:

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 
 from trivec.insight.rendering.evaluation_text import p_text
-from trivec.insight.rendering.style import STYLE
+from trivec.insight.rendering.style import STYLE, page
 from trivec.insight.results import Results
 
 _SCRIPT = Path(__file__).with_name("evaluation.js")
@@ -38,16 +38,14 @@ def evaluation_page(evaluation: Results) -> str:
     """Return a whole page: the table, and charts that a script on the page draws."""
     # "<" could end the script element; no other character in JSON can.
     data = json.dumps(_data(evaluation), ensure_ascii=False).replace("<", "\\u003c")
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><title>trivec evaluation</title>'
-        f'<style>{STYLE}{_STYLE}</style></head><body><div class="trivec">'
+    return page(
+        "trivec evaluation",
+        f'<div class="trivec"><style>{STYLE}{_STYLE}</style>'
         f"<h2>Search modes compared</h2>{_table(evaluation)}"
         '<div id="charts"><noscript>The charts need JavaScript.</noscript></div>'
         f'<script type="application/json" id="data">{data}</script>'
         f"<script>{_SCRIPT.read_text(encoding='utf-8')}</script>"
-        "</div></body></html>\n"
+        "</div>",
     )
 
 

@@ -7,7 +7,7 @@ from html import escape
 
 from trivec.insight.breakdown import Alignment, Breakdown, Share
 from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
-from trivec.insight.rendering.style import PART_NAMES, STYLE
+from trivec.insight.rendering.style import PART_NAMES, STYLE, page
 
 CONTEXT = 24  # characters shown on each side of a document token
 
@@ -50,13 +50,7 @@ def explanation_html(explanation: Breakdown) -> str:
 
 def explanation_page(explanation: Breakdown) -> str:
     """Return the explanation as a whole HTML page."""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(explanation.query)}</title></head><body>"
-        f"{explanation_html(explanation)}</body></html>\n"
-    )
+    return page(explanation.query, explanation_html(explanation))
 
 
 def _bar(shares: Sequence[Share]) -> str:

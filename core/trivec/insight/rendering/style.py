@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 PART_NAMES = {"dense": "dense", "sparse": "sparse", "colbert": "ColBERT"}
 
 TERMINAL = {"dense": "#3a87d6", "sparse": "#b8730a", "colbert": "#2e9460"}
@@ -26,3 +28,13 @@ border-bottom:1px solid var(--line);background:none;vertical-align:top}
 .trivec td.num,.trivec th.num{text-align:right}
 .trivec .scroll{overflow-x:auto}
 """
+
+
+def page(title: str, body: str) -> str:
+    """Return a whole HTML page in the colours of the reader's browser."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title></head><body>{body}</body></html>\n"
+    )
