@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.stores.url import StoreUrl, is_loopback
+from trivec_qdrant.options import QdrantOptions, check_port
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
-    from trivec_qdrant.store import QdrantOptions
 
 API_KEY = "QDRANT_API_KEY"
 """The environment variable that is read where no `api_key` is given."""
@@ -23,7 +23,6 @@ TIMEOUT = 60.0
 """Seconds of one request, by default; the client's own 5 over gRPC cut large writes off."""
 
 _REST_PORT = 6333
-_MAX_PORT = 65_535
 
 _log = logging.getLogger("trivec")
 
@@ -88,13 +87,6 @@ def open_client(url: StoreUrl, options: QdrantOptions) -> QdrantClient:
             "at the environment variables SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY and "
             "ALL_PROXY, which name a file with certificates and a proxy"
         ) from error
-
-
-def check_port(port: object, name: str) -> int:
-    """Return a port, or raise `InvalidOptionError` if it is none."""
-    if not isinstance(port, int) or isinstance(port, bool) or not 1 <= port <= _MAX_PORT:
-        raise InvalidOptionError(f"{name} is {port!r}; expected a number from 1 to {_MAX_PORT}")
-    return port
 
 
 def _api_key(api_key: str | None) -> str | None:

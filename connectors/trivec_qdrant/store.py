@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.arguments import expect
 from trivec.collection import Capability, Collection, OptimizeReport, Page
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
@@ -22,20 +21,18 @@ from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.search import PARTS, Part, Search
 from trivec.stores.backend import Backend
-from trivec.stores.deadline import check_seconds
 from trivec.stores.limits import Limits
-from trivec.stores.options import StoreOptions
 from trivec.stores.registry import opener
 from trivec.stores.steps import Steps
 from trivec.stores.storage import StorageChoice
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
 from trivec_qdrant import mapping
-from trivec_qdrant.client import check_port
 from trivec_qdrant.engines.engine import Engine
 from trivec_qdrant.engines.opening import engine_of_client, open_engine
 from trivec_qdrant.filters import Condition, Stranger, dated, lower, strange
-from trivec_qdrant.schema import DATATYPES, Names, Quantization, as_described
+from trivec_qdrant.options import QdrantOptions
+from trivec_qdrant.schema import DATATYPES, as_described
 from trivec_qdrant.search import Searcher
 
 if TYPE_CHECKING:
@@ -53,56 +50,6 @@ VECTOR_PAGE = 64  # documents of one page with vectors; 200 tokens of 1,024 dime
 # The most numbers in the token vectors of one document: the server refuses 2**20 (Qdrant,
 # lib/common/common/src/validation.rs), the embedded engine does not check.
 _COLBERT_VALUES = 2**20 - 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class QdrantOptions(StoreOptions):
-    """Options of stores in Qdrant, besides those of every store.
-
-    A certificate of a private authority is trusted where the environment variable
-    GRPC_DEFAULT_SSL_ROOTS_FILE_PATH, or SSL_CERT_FILE for REST, names the authority's file.
-
-    Args:
-        api_key: For servers; by default the environment variable QDRANT_API_KEY. Without TLS it
-            can be read on the way; the log warns of that once for each host.
-        prefer_grpc: Whether to use gRPC, or REST; a ready client knows.
-        grpc_port: By default the one after the URL's.
-        timeout: Seconds until a request is given up, however slowly bytes come; by default 60, or
-            a ready client's own.
-        compression: Whether the server may compress its answers, for slow networks.
-        quantization: The number format of a compressed copy of the dense vectors in a collection
-            that is created, "int8", "binary", "turbo4", "turbo2" or "turbo1". It finds candidates
-            in less memory; scores always are those of the vectors themselves.
-        names: What vectors and payload keys are called.
-
-    Raises:
-        InvalidOptionError: If an option is out of range.
-    """
-
-    renamed: ClassVar[Mapping[str, str]] = {
-        "precision": "store.create(schema, colbert=ColbertStorage(bits=32)), or 16, 8 or 4 bits"
-    }
-
-    api_key: str | None = field(default=None, repr=False)
-    prefer_grpc: bool = True
-    grpc_port: int | None = None
-    timeout: float | None = None
-    compression: bool = False
-    quantization: Quantization | None = None
-    names: Names = field(default_factory=Names)
-
-    def __post_init__(self) -> None:
-        StoreOptions.__post_init__(self)
-        if self.grpc_port is not None:
-            check_port(self.grpc_port, "grpc_port")
-        if self.timeout is not None:
-            object.__setattr__(self, "timeout", check_seconds(self.timeout, "timeout"))
-        if self.quantization is not None and self.quantization not in get_args(Quantization):
-            raise InvalidOptionError(
-                f"quantization={self.quantization!r}; "
-                f"expected None or one of {get_args(Quantization)}"
-            )
-        expect(self.names, Names, "names", "Names, such as Names(text='page_content')")
 
 
 class QdrantBackend(Backend[Collection]):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from trivec_qdrant.engines.local import Guard
     from trivec_qdrant.engines.shard import Shard
-    from trivec_qdrant.store import QdrantOptions
+    from trivec_qdrant.options import QdrantOptions
 
 T = TypeVar("T")
 
