@@ -64,12 +64,7 @@ class Address:
 
     @classmethod
     def of(cls, url: StoreUrl, options: MilvusOptions) -> Self:
-        """Take options that are None from `MILVUS_TOKEN`, `MILVUS_USER` and so on.
-
-        Raises:
-            InvalidOptionError: If `MILVUS_TLS` is neither yes nor no, or the file with
-                certificates cannot be read.
-        """
+        """Take options that are None from `MILVUS_TOKEN`, `MILVUS_USER` and so on."""
 
         def given(value: str | Path | None, variable: str) -> str:
             return os.environ.get(f"MILVUS_{variable}", "") if value is None else str(value)
@@ -112,12 +107,7 @@ class Address:
             )
 
     def client_options(self, open_channel: Callable[..., Any], timeout: float) -> dict[str, Any]:
-        """Return the arguments of either client of pymilvus.
-
-        Args:
-            open_channel: Opens its channel.
-            timeout: The seconds of a call.
-        """
+        """Return the arguments of either client of pymilvus."""
         return {
             "uri": self.uri,
             "token": self.token,
@@ -239,42 +229,28 @@ class Connection:
         """The version of the server; a request, the first time."""
         if not self._version:
             with self.calls(""):
-                version = self.client.get_server_version(timeout=self.seconds())
+                version = self.client.get_server_version(
+                    timeout=request_seconds(self.options.timeout)
+                )
             if not isinstance(version, str) or not version:
                 raise StoreError(f"Milvus answered {version!r} where it was asked for its version")
             self._version = version
         return self._version
 
-    def seconds(self) -> float:
-        """Return how long a request may take."""
-        return request_seconds(self.options.timeout)
-
     def calls(self, name: str) -> AbstractContextManager[None]:
         """Translate exceptions of pymilvus into StoreErrors without secrets."""
         return store_errors(name, self._secrets)
 
-    def reads(self, name: str) -> AbstractContextManager[object]:
-        """Return what a reader holds: milvus-lite takes no writers beside readers."""
-        return nullcontext() if self._turns is None else self._turns.reading(name)
-
-    def writes(self, name: str) -> AbstractContextManager[object]:
-        """Return what a writer holds: milvus-lite takes one, and no readers beside it."""
-        return nullcontext() if self._turns is None else self._turns.writing(name)
-
     def send(self, name: str, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
         """Send a request for a collection and wait for its answer."""
-        turn = self.reads(name) if request.reads else self.writes(name)
+        turn: AbstractContextManager[object] = nullcontext()
+        if self._turns is not None:
+            turn = self._turns.reading(name) if request.reads else self._turns.writing(name)
         with self.calls(name), turn:
             return getattr(self.client, request.method)(**self._arguments(name, request))
 
     async def asend(self, name: str, request: Request, client: LoopClient) -> Any:  # noqa: ANN401
-        """Send a request for a collection.
-
-        Args:
-            name: The collection.
-            request: The request.
-            client: The client of the running event loop.
-        """
+        """Send a request for a collection."""
         with self.calls(name):
             return await client.call(request.method, self._arguments(name, request))
 
@@ -288,22 +264,14 @@ class Connection:
         return self._loops[loop]
 
     async def aclose(self) -> None:
-        """Close the client of the running loop.
-
-        Raises:
-            StoreError: If that fails.
-        """
+        """Close the client of the running loop."""
         client = self._loops.pop(asyncio.get_running_loop(), None)
         if client is not None:
             with self.calls(""):
                 await client.close()
 
     def close(self) -> None:
-        """Close what was opened here; an error of one part does not stop the others.
-
-        Raises:
-            StoreError: If something failed.
-        """
+        """Close what was opened here; an error of one part does not stop the others."""
         client, lite = self._client, self.lite
         self._client = self.lite = None
         try:
@@ -316,10 +284,11 @@ class Connection:
                     lite.close()
 
     def _arguments(self, name: str, request: Request) -> dict[str, Any]:
-        common: dict[str, Any] = {"collection_name": name, "timeout": self.seconds()}
+        seconds = request_seconds(self.options.timeout)
+        arguments = {"collection_name": name, "timeout": seconds, **request.options}
         if request.is_consistent:
-            common["consistency_level"] = self.options.consistency
-        return {**common, **request.options}
+            arguments["consistency_level"] = self.options.consistency
+        return arguments
 
 
 def _secrets(*given: str) -> tuple[str, ...]:
@@ -355,11 +324,7 @@ def _certificates(path: str) -> bytes:
 
 
 def _check_listens(address: Address) -> None:
-    """Fail at once if nothing listens, and say why.
-
-    Raises:
-        StoreUnavailableError: If the host does not exist, or nothing listens there.
-    """
+    """Fail at once if nothing listens, and say why."""
     server = urlsplit(address.uri)
     if not server.hostname or any(os.environ.get(name) for name in _PROXIES):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
 from trivec.stores.deadline import limited, pause
 from trivec_milvus.client import Connection
 from trivec_milvus.errors import unreadable_answers
+from trivec_milvus.requests import Method, Request
 from trivec_milvus.schema import Layout, is_lite, supports_struct_arrays
 
 _POLL_SECONDS = 0.1  # between two requests for the progress of loading
@@ -22,29 +24,13 @@ _HALF, _FULL = ColbertStorage(bits=16), ColbertStorage(bits=32)
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """Creates a collection.
-
-    Args:
-        connection: The connection to the server.
-        name: The collection.
-    """
+    """Creates a collection."""
 
     connection: Connection
     name: str
 
     def run(self, collection: Collection) -> Layout:
-        """Create the collection, with native ColBERT vectors if the server has them, else packed.
-
-        Args:
-            collection: The schema, the declared fields and the bits of ColBERT vectors.
-
-        Returns:
-            The layout that it has.
-
-        Raises:
-            InvalidOptionError: If there would be no dense and no sparse vectors.
-            StoreError: If Milvus refuses it.
-        """
+        """Create the collection, with native ColBERT vectors if the server has them."""
         schema = collection.schema
         if schema.dense is None and not schema.sparse:
             raise InvalidOptionError(
@@ -58,12 +44,20 @@ class Creation:
         # milvus-lite is tried too: a later version may have arrays of structs.
         if schema.colbert is not None and (supports_struct_arrays(version) or is_lite(version)):
             for bits in (_FULL,) if collection.colbert == _FULL else (_HALF, _FULL):
-                layout = replace(packed, storage="native", colbert=bits, reason=reason)
+                kept = None if reason else bits
+                layout = replace(
+                    packed, storage="native", colbert=kept, half=bits == _HALF, reason=reason
+                )
                 problem = self._problem(layout)
                 if not problem:
                     return layout
                 reason = problem
-        packed = replace(packed, reason=reason)
+        if schema.colbert is not None and collection.colbert == _FULL:
+            why = reason or f"{version} has no arrays of structs"
+            raise InvalidOptionError(
+                f"collection {self.name!r}: {why}, and token vectors that are packed into strings "
+                "have 16 bits; pass ColbertStorage(bits=16)"
+            )
         problem = self._problem(packed)
         if problem:
             raise StoreError(f"collection {self.name!r}: {problem}")
@@ -71,16 +65,15 @@ class Creation:
 
     def _problem(self, layout: Layout) -> str:
         """Create the collection; if it does not get this layout, drop it and return why."""
-        schema = layout.milvus_schema()
         try:
-            with self.connection.calls(self.name), self.connection.writes(self.name):
-                self.connection.client.create_collection(
-                    self.name,
-                    schema=schema,
-                    properties=layout.properties,
-                    consistency_level=self.connection.options.consistency,
-                    timeout=self.connection.seconds(),
-                )
+            self._send(
+                "create_collection",
+                {
+                    "schema": layout.milvus_schema(),
+                    "properties": layout.properties,
+                    "consistency_level": self.connection.options.consistency,
+                },
+            )
         except StoreError as error:
             # Servers 2.6: "now only float vector is supported".
             if layout.native and layout.half and "only float vector" in str(error):
@@ -91,48 +84,37 @@ class Creation:
         except BaseException:
             # A collection without its indexes cannot be loaded.
             with suppress(StoreError):
-                self._drop()
+                self._send("drop_collection")
             raise
 
     def _completed(self, layout: Layout) -> str:
         """Index and load the new collection; if it has another layout, drop it and return why."""
-        client, version = self.connection.client, self.connection.version
-        with self.connection.calls(self.name), self.connection.writes(self.name):
-            described = client.describe_collection(self.name, timeout=self.connection.seconds())
+        version = self.connection.version
+        described = self._send("describe_collection")
         with unreadable_answers(self.name):
             # Servers without arrays of structs leave the field out and report no error.
             existing = {f["name"]: f for f in described["fields"]}
             field = existing.get(layout.names.colbert, {})
             dropped = layout.native and not field.get("struct_fields")
         if dropped:
-            self._drop()
+            self._send("drop_collection")
             return f"{version} drops arrays of structs"
         indexes = layout.index_params(lite=is_lite(version))
-        with self.connection.calls(self.name), self.connection.writes(self.name):
-            # pymilvus would wait half a second for each index; loading waits for them anyway.
-            client.create_index(self.name, indexes, sync=False, timeout=self.connection.seconds())
+        # pymilvus would wait half a second for each index; loading waits for them anyway.
+        self._send("create_index", {"index_params": indexes, "sync": False})
         load(self.connection, self.name)
         return ""
 
-    def _drop(self) -> None:
-        with self.connection.calls(self.name), self.connection.writes(self.name):
-            self.connection.client.drop_collection(self.name, timeout=self.connection.seconds())
+    def _send(self, method: Method, options: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401
+        return self.connection.send(self.name, Request(method, options or {}))
 
 
 def load(connection: Connection, name: str) -> None:
     """Load a collection into the memory of Milvus, which may take many minutes.
 
     Each percent has the time of one call of the store.
-
-    Args:
-        connection: The connection to the server.
-        name: The collection.
-
-    Raises:
-        StoreUnavailableError: If there is no progress for longer.
     """
-    with connection.calls(name), connection.writes(name):
-        connection.client.load_collection(name, timeout=connection.seconds(), _async=True)
+    connection.send(name, Request("load_collection", {"_async": True}))
     percent = -1
     while percent < 100:
         with limited(connection.options.deadline):
@@ -142,8 +124,7 @@ def load(connection: Connection, name: str) -> None:
 def _percent_above(reached: int, connection: Connection, name: str) -> int:
     """Wait until more percent of a collection are loaded."""
     while True:
-        with connection.calls(name), connection.reads(name):
-            answer: Any = connection.client.get_load_state(name, timeout=connection.seconds())
+        answer = connection.send(name, Request("get_load_state", {}))
         with unreadable_answers(name):
             state = LoadState(answer["state"])
             percent = 100 if state == LoadState.Loaded else int(answer.get("progress", 0))

@@ -10,21 +10,26 @@ import numpy as np
 from pymilvus import AnnSearchRequest, WeightedRanker
 from pymilvus.client.embedding_list import EmbeddingList
 
+from trivec.rows import spans
 from trivec.search import Part, Search
 from trivec.stores.steps import Steps
 from trivec.vectors import Vector
 from trivec_milvus.filters import all_of, any_of_ids, render
-from trivec_milvus.mapping import Row, split_rows
+from trivec_milvus.mapping import Row
 from trivec_milvus.replies import rows_by_id
 from trivec_milvus.schema import Layout
 
 Method = Literal[
+    "create_collection",
+    "create_index",
     "delete",
     "describe_collection",
     "drop_collection",
     "flush",
+    "get_load_state",
     "hybrid_search",
     "insert",
+    "load_collection",
     "query",
     "search",
     "upsert",
@@ -38,7 +43,7 @@ _MANY_TOKENS = 2000  # in one request, which take about as long to write
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of a method that both clients of pymilvus have.
+    """One call of a method of pymilvus for a collection; both of its clients have the method.
 
     Args:
         method: The method.
@@ -59,59 +64,39 @@ class Request:
     @property
     def reads(self) -> bool:
         """Whether it changes nothing."""
-        return self.is_consistent or self.method == "describe_collection"
+        return self.is_consistent or self.method in ("describe_collection", "get_load_state")
 
 
 def fetch(
     layout: Layout, tokens: Mapping[str, int], output: Sequence[str]
 ) -> Steps[dict[str, Row]]:
-    """Read rows by their ids, in answers of at most `FETCH_BYTES`.
-
-    Args:
-        layout: The layout of the collection.
-        tokens: The ids, with the number of ColBERT vectors of each.
-        output: The fields to read.
-    """
+    """Read rows in answers of at most `FETCH_BYTES`; `tokens` has their ids and token counts."""
     names = layout.names
     if not tokens:
         return {}
-    runs = split_rows(answer_bytes(layout, tokens, names.colbert in output), FETCH_BYTES)
+    ids, sizes = list(tokens), answer_bytes(layout, tokens, names.colbert in output)
     large = any(f in output for f in (names.dense, names.sparse, names.colbert))
     answers = yield [
         Request(
             "query",
-            {"filter": any_of_ids(names.id, ids), "output_fields": list(output)},
+            {"filter": any_of_ids(names.id, ids[start:stop]), "output_fields": list(output)},
             large,
         )
-        for ids in runs
+        for start, stop in spans(np.array([*sizes.values()]), FETCH_BYTES)
     ]
     return rows_by_id((row for rows in answers for row in rows), names.id, tokens)
 
 
-def fields_of(layout: Layout, parts: Iterable[str], *, documents: bool = True) -> list[str]:
-    """Return the fields of the id, and of the document and those parts that the collection has.
-
-    Args:
-        layout: The layout of the collection.
-        parts: The parts.
-        documents: Whether to return the fields of the document.
-    """
+def fields_of(layout: Layout, parts: Iterable[str]) -> list[str]:
+    """Return the fields of the id, and of the document and those parts that the collection has."""
     names = layout.names
-    fields = [names.id]
-    if documents:
-        fields += [names.text, names.text_more, names.metadata]
-        fields += [names.private] if layout.private else []
+    fields = [names.id, names.text, names.text_more, names.metadata]
+    fields += [names.private] if layout.private else []
     return fields + [getattr(names, part) for part in layout.schema.parts if part in parts]
 
 
 def answer_bytes(layout: Layout, tokens: Mapping[str, int], with_colbert: bool) -> dict[str, int]:
-    """Return about how many bytes each row takes in an answer.
-
-    Args:
-        layout: The layout of the collection.
-        tokens: The ids, with the number of ColBERT vectors of each.
-        with_colbert: Whether the answer holds them.
-    """
+    """Return about how many bytes each row takes in an answer, given ids with token counts."""
     per_value = (2 if layout.half else 4) if layout.native else 3
     per_token = (layout.schema.colbert or 0) * per_value if with_colbert else 0
     other = 4 * (layout.schema.dense or 0) + 8 * 1024
@@ -119,15 +104,7 @@ def answer_bytes(layout: Layout, tokens: Mapping[str, int], with_colbert: bool) 
 
 
 class SearchRequests:
-    """The requests of one search in one collection.
-
-    Args:
-        search: The search.
-        layout: The layout of the collection.
-
-    Raises:
-        InvalidFilterError: If the filter names a path that Milvus cannot filter on.
-    """
+    """The requests of one search in one collection."""
 
     def __init__(self, search: Search, layout: Layout) -> None:
         self._search = search
@@ -142,15 +119,7 @@ class SearchRequests:
         output: Sequence[str],
         among: Iterable[str] | None = None,
     ) -> Request:
-        """Return the search for the best documents by one part.
-
-        Args:
-            part: The part.
-            queries: The queries.
-            limit: The most hits of each.
-            output: The fields to read.
-            among: The ids to search; by default those that satisfy the filter.
-        """
+        """Return the search for the best documents by one part, of all or `among` given ids."""
         name, expression, params = self._field(part, limit, among)
         tokens = sum(len(q.colbert) for q in queries if q.colbert is not None)
         return Request(
@@ -169,14 +138,7 @@ class SearchRequests:
     def fused(
         self, query: Vector, ids: Mapping[str, int], limit: int, output: Sequence[str]
     ) -> Request:
-        """Return the hybrid search that adds the weighted scores of given documents.
-
-        Args:
-            query: The query.
-            ids: The documents.
-            limit: The most hits.
-            output: The fields to read.
-        """
+        """Return the hybrid search that adds the weighted scores of given documents."""
         requests, weights = [], []
         for part in self._search.scored_parts(query):
             name, expression, params = self._field(part, len(ids), ids)

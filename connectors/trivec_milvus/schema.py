@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import Any, Literal
@@ -17,7 +17,6 @@ from trivec.errors import InvalidOptionError, SchemaMismatchError
 from trivec.fields import FieldType
 from trivec.schema import Schema
 from trivec.stores.limits import Limits
-from trivec.stores.storage import StorageChoice
 
 Storage = Literal["native", "payload"]
 """How ColBERT vectors are stored: one native vector per token, or packed into strings."""
@@ -112,15 +111,17 @@ class Layout(Collection):
     Args:
         schema: Which vectors it holds.
         fields: The declared metadata.
-        colbert: How it keeps token vectors; packed ones always take 16 bits.
+        colbert: How it keeps token vectors; None where the server did not store them as asked.
         names: The names of the fields in Milvus.
         storage: How ColBERT vectors are stored.
+        half: Whether they have 16 bits, as packed ones always have, or 32.
         private: Whether the metadata of frameworks has a field of its own.
         reason: Why the server did not store ColBERT vectors as asked; "" if it did.
     """
 
     names: Names = field(default_factory=Names)
     storage: Storage = "payload"
+    half: bool = True
     private: bool = True
     reason: str = ""
 
@@ -128,11 +129,6 @@ class Layout(Collection):
     def native(self) -> bool:
         """Whether Milvus computes the ColBERT scores."""
         return self.storage == "native" and self.schema.colbert is not None
-
-    @property
-    def half(self) -> bool:
-        """Whether ColBERT vectors are stored in 16 bits."""
-        return not self.native or self.colbert == ColbertStorage(bits=16)
 
     @property
     def token_field(self) -> str:
@@ -240,10 +236,6 @@ class Layout(Collection):
     def read(cls, description: Mapping[str, Any], names: Names) -> Layout:
         """Return the layout of a collection that exists.
 
-        Args:
-            description: The answer of `describe_collection`.
-            names: The names that its fields should have.
-
         Raises:
             SchemaMismatchError: If its fields are not those that trivec writes.
         """
@@ -256,7 +248,9 @@ class Layout(Collection):
         if not (dense or names.sparse in existing or dimension):
             problems = [f"there is no {names.dense!r}, {names.sparse!r} or {names.colbert!r}"]
         else:
-            bits = 32 if token and token["type"] == DataType.FLOAT_VECTOR else 16
+            half = not (token and token["type"] == DataType.FLOAT_VECTOR)
+            reason = str(properties.get("reason", ""))
+            known = dimension and not reason
             layout = cls(
                 Schema(
                     _dimension(dense),
@@ -265,11 +259,12 @@ class Layout(Collection):
                     str(properties.get("model", "")),
                 ),
                 {path: FieldType(type) for path, type in properties.get("fields", {}).items()},
-                ColbertStorage(bits) if dimension else None,
+                ColbertStorage(bits=16 if half else 32) if known else None,
                 names,
                 "native" if token else "payload",
+                half,
                 names.private in existing,
-                str(properties.get("reason", "")),
+                reason,
             )
             problems = list(layout._differences(existing))
             if not description.get("enable_dynamic_field"):
@@ -311,35 +306,6 @@ def supports_struct_arrays(version: str) -> bool:
 def is_lite(version: str) -> bool:
     """Return whether this is the version of milvus-lite."""
     return "lite" in version
-
-
-def storage_choices(schema: Schema, *, tokens: float, terms: float) -> Sequence[StorageChoice]:
-    """Return the ways to store vectors in Milvus; see `Backend.storage_choices`.
-
-    Args:
-        schema: Which vectors there are.
-        tokens: The mean ColBERT vectors of a document.
-        terms: The mean lexical terms of a document.
-    """
-    choices = []
-    if (d := schema.dense) is not None:
-        choices.append(StorageChoice("milvus", "dense", "FLOAT_VECTOR", "4 d", 4 * d, True))
-    if schema.sparse:  # a term is an id of 4 bytes and a weight
-        size = 8 * terms
-        choices.append(StorageChoice("milvus", "sparse", "SPARSE_FLOAT_VECTOR", "8 s", size, True))
-    if (d := schema.colbert) is not None:
-        values = min(tokens, MAX_TOKENS) * d
-        pooled = f", t at most {MAX_TOKENS}" if tokens > MAX_TOKENS else ""
-        for name, formula, size, default in (
-            ("native, FLOAT_VECTOR", "4 t d", 4.0, False),
-            ("native, FLOAT16_VECTOR", "2 t d", 2.0, True),
-            # Strings hold no bytes: base64 makes 4 characters of 3.
-            ("payload, float16 in base64", "8/3 t d", 8 / 3, False),
-        ):
-            choices.append(
-                StorageChoice("milvus", "colbert", name, formula + pooled, size * values, default)
-            )
-    return choices
 
 
 def _properties(description: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient
-from typing_extensions import override
 
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
@@ -44,7 +43,7 @@ from trivec_milvus.mapping import Row, check_rows, document_of, row_bytes, rows_
 from trivec_milvus.options import MilvusOptions
 from trivec_milvus.replies import check_deleted, check_written, count_of, ids_after
 from trivec_milvus.requests import Method, Request, fetch, fields_of
-from trivec_milvus.schema import LIMITS, MAX_LIMIT, Layout, is_lite, storage_choices
+from trivec_milvus.schema import LIMITS, MAX_LIMIT, Layout, is_lite
 from trivec_milvus.search import SearchSteps
 
 _IDS_PER_REQUEST = 1000
@@ -102,23 +101,12 @@ class MilvusBackend(Backend[Layout]):
 
     @classmethod
     def of_client(cls, client: MilvusClient, name: str, options: MilvusOptions) -> Self:
-        """Return the backend of a collection that a ready client reaches; its owner closes it.
-
-        Args:
-            client: The client.
-            name: The collection.
-            options: The options.
-        """
+        """Return the backend of a collection that a ready client reaches; its owner closes it."""
         return cls(name, Connection(options, client=client), options)
 
     @classmethod
-    @override
     def from_url(cls, url: StoreUrl, options: MilvusOptions) -> Self:
         """Open `milvus://host:19530/name` or `milvus+lite:FILE.db/name`.
-
-        Args:
-            url: The parsed URL.
-            options: The options.
 
         Raises:
             InvalidOptionError: If the URL names no server or file.
@@ -147,21 +135,29 @@ class MilvusBackend(Backend[Layout]):
         return cls(url.name, connection, options)
 
     @classmethod
-    @override
     def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
         """Return the file of milvus-lite, which holds several collections."""
         return () if url.path is None else (url.path,)
 
     @classmethod
-    @override
     def storage_choices(
         cls, schema: Schema, *, tokens: float, terms: float
     ) -> Sequence[StorageChoice]:
-        return storage_choices(schema, tokens=tokens, terms=terms)
+        choice = partial(StorageChoice, "milvus")
+        dense, numbers = 4.0 * (schema.dense or 0), tokens * (schema.colbert or 0)
+        packed = 8 / 3 * numbers  # strings hold no bytes: base64 makes 4 characters of 3
+        choices = (
+            choice("dense", "FLOAT_VECTOR", "4 d", dense, True),
+            # A term is an id of 4 bytes and a weight.
+            choice("sparse", "SPARSE_FLOAT_VECTOR", "8 s", 8 * terms, True),
+            choice("colbert", "native, FLOAT_VECTOR", "4 t d", 4 * numbers, False),
+            choice("colbert", "native, FLOAT16_VECTOR", "2 t d", 2 * numbers, True),
+            choice("colbert", "payload, float16 in base64", "8/3 t d", packed, False),
+        )
+        return [offered for offered in choices if offered.part in schema.parts]
 
     # --- the collection ------------------------------------------------------------------------
 
-    @override
     def describe(self, declared: Mapping[str, FieldType]) -> Steps[Layout | None]:
         try:
             description = yield from ask(Request("describe_collection", {}))
@@ -175,7 +171,6 @@ class MilvusBackend(Backend[Layout]):
             self._loaded = layout
         return layout
 
-    @override
     def create(self, collection: Collection, *, adopt: bool) -> Steps[Layout]:
         creation = Creation(self._connection, self.name)
         try:
@@ -192,7 +187,6 @@ class MilvusBackend(Backend[Layout]):
         self._loaded = layout
         return layout
 
-    @override
     def drop(self) -> Steps[None]:
         if self._connection.lite is not None:
             self._connection.lite.check_only_ours(self.name)
@@ -200,7 +194,6 @@ class MilvusBackend(Backend[Layout]):
         self._loaded = None
         self._unflushed = 0
 
-    @override
     def capabilities(self, collection: Layout) -> tuple[Capability, ...]:
         """Return the storage of ColBERT vectors, and where the hybrid score is computed."""
         if collection.schema.colbert is None:
@@ -211,7 +204,6 @@ class MilvusBackend(Backend[Layout]):
             return (colbert, Capability("hybrid", "server", "Milvus adds the three scores"))
         return (colbert, Capability("hybrid", "client", "candidates are read and scored here"))
 
-    @override
     def close(self) -> None:
         try:
             if self._connection.lite is not None and self._unflushed >= _FLUSH_BEFORE_SEARCH:
@@ -222,7 +214,6 @@ class MilvusBackend(Backend[Layout]):
             self._unflushed = 0
             self._connection.close()
 
-    @override
     async def aclose(self) -> None:
         try:
             await self._connection.aclose()
@@ -231,15 +222,12 @@ class MilvusBackend(Backend[Layout]):
 
     # --- documents -----------------------------------------------------------------------------
 
-    @override
     def check(self, collection: Layout, documents: Sequence[Document], vectors: Vectors) -> None:
         check_rows(documents, vectors, collection)
 
-    @override
     def wire_bytes(self, collection: Layout, vectors: Vectors) -> NDArray[np.int64]:
         return row_bytes(vectors, collection)
 
-    @override
     def write(
         self, collection: Layout, documents: Sequence[Document], vectors: Vectors
     ) -> Steps[None]:
@@ -253,7 +241,6 @@ class MilvusBackend(Backend[Layout]):
         self._unflushed += len(rows)
         yield from self._flush_lite(_FLUSH_ROWS)
 
-    @override
     def get(self, collection: Layout, ids: Sequence[str], with_vectors: bool) -> Steps[Page]:
         names, parts = collection.names, collection.schema.parts if with_vectors else ()
         rows: dict[str, Row] = {}
@@ -266,7 +253,6 @@ class MilvusBackend(Backend[Layout]):
                 rows |= yield from fetch(collection, tokens, fields_of(collection, parts))
             return _page(list(rows.values()), collection, with_vectors)
 
-    @override
     def scan_page(
         self,
         collection: Layout,
@@ -304,14 +290,12 @@ class MilvusBackend(Backend[Layout]):
             page = yield from self.get(collection, ids, True)
         return page, max(ids)
 
-    @override
     def delete(self, collection: Layout, ids: Sequence[str]) -> Steps[None]:
         # The client's `ids` would come into a filter unescaped.
         for start in range(0, len(ids), _IDS_PER_REQUEST):
             some = ids[start : start + _IDS_PER_REQUEST]
             yield from self._delete_matching(any_of_ids(collection.names.id, some))
 
-    @override
     def delete_where(self, collection: Layout, condition: Filter) -> Steps[None]:
         columns, name = collection.columns, collection.names.id
         yield from self._delete_matching(render(condition, columns, id_field=name))
@@ -321,7 +305,6 @@ class MilvusBackend(Backend[Layout]):
             raise StoreError("an empty expression would delete everything")
         check_deleted((yield from ask(Request("delete", {"filter": expression}))))
 
-    @override
     def count(self, collection: Layout, condition: Filter | None) -> Steps[int]:
         expression = render(condition, collection.columns, id_field=collection.names.id)
         options = {"filter": expression, "output_fields": ["count(*)"]}
@@ -331,7 +314,6 @@ class MilvusBackend(Backend[Layout]):
 
     # --- search --------------------------------------------------------------------------------
 
-    @override
     def search(
         self, collection: Layout, queries: Sequence[Vector], search: Search
     ) -> Steps[list[list[Hit]]]:
@@ -356,13 +338,11 @@ class MilvusBackend(Backend[Layout]):
 
     # --- requests ------------------------------------------------------------------------------
 
-    @override
     def send(self, request: Any) -> Any:
         if isinstance(request, Request):
             return self._connection.send(self.name, request)
         return request()
 
-    @override
     def asend(self, request: Any) -> Awaitable[Any] | None:
         if not isinstance(request, Request):
             return None

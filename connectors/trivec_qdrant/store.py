@@ -235,10 +235,10 @@ class QdrantBackend(Backend[Collection]):
 
     # --- requests --------------------------------------------------------------------------------
 
-    def send(self, request: Any) -> Any:  # noqa: ANN401
+    def send(self, request: Any) -> Any:
         return self._engine.send(request)
 
-    def asend(self, request: Any) -> Awaitable[Any] | None:  # noqa: ANN401
+    def asend(self, request: Any) -> Awaitable[Any] | None:
         return self._engine.asend(request)
 
     # --- filters ---------------------------------------------------------------------------------

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Generic, NoReturn, TypeVar
@@ -54,13 +57,7 @@ class Request(Generic[T]):
 
 
 def query(body: Mapping[str, Any], name: str, *, allow_partial: bool = False) -> Request[Result]:
-    """Return the request that searches one schema.
-
-    Args:
-        body: The parameters of the query.
-        name: The schema.
-        allow_partial: Whether the answer may stem from a part of the documents.
-    """
+    """Return the request that searches one schema."""
 
     def reply(answer: object, path: str) -> Result:
         return searched(answer, allow_partial=allow_partial, limit=int(body.get("hits", 10)))
@@ -73,11 +70,8 @@ class Client:
 
     Each request runs in another thread than its caller, who leaves when the time is over.
 
-    Args:
-        app: Whose address, certificate, token and headers are used.
-        timeout: Seconds that Vespa may take for one answer.
-        http2: Whether to speak HTTP/2 from the first byte on `http://`; on `https://` the two
-            ends agree on it themselves.
+    With `http2` it speaks HTTP/2 from the first byte on `http://`; on `https://` the two ends agree
+    on it themselves.
     """
 
     def __init__(self, app: Vespa, *, timeout: float, http2: bool = False) -> None:
@@ -92,39 +86,26 @@ class Client:
         self._transport.close()
 
     def send(self, request: Request[T]) -> T:
-        """Send one request and return what its answer means.
-
-        Args:
-            request: The request.
-
-        Raises:
-            StoreUnavailableError: If it may succeed later: no connection, no answer in time, a
-                status that says so, or an answer that is not Vespa's.
-            StoreError: If Vespa refuses it or fails; see `trivec_vespa.errors.refusal`. The
-                request's own `failed` may return an answer instead.
-        """
-        seconds = self._timeout
+        """Return what the answer to a request means, or what its `failed` makes of an error."""
         try:
-            seconds = request_seconds(self._timeout + _MARGIN_SECONDS)
-            return self._workers.call(self._work(request, seconds), seconds)
-        except TimeoutError:
-            return request.failed(self._late(request, seconds))
+            with self._sent(request) as (outcome, seconds):
+                return outcome.result(seconds)
         except StoreError as error:
             return request.failed(error)
 
     async def asend(self, request: Request[T]) -> T:
-        """Send one request; the event loop runs on."""
-        seconds = self._timeout
+        """Do the same; the event loop runs on."""
         try:
-            seconds = request_seconds(self._timeout + _MARGIN_SECONDS)
-            return await self._workers.acall(self._work(request, seconds), seconds)
-        except TimeoutError:
-            return request.failed(self._late(request, seconds))
+            with self._sent(request) as (outcome, seconds):
+                return await asyncio.wait_for(asyncio.wrap_future(outcome), seconds)
         except StoreError as error:
             return request.failed(error)
 
-    def _work(self, request: Request[T], seconds: float) -> Callable[[Event], T]:
-        """Return a function that sends the request and reads the answer, for another thread."""
+    @contextmanager
+    def _sent(self, request: Request[T]) -> Iterator[tuple[Future[T], float]]:
+        """Send the request in another thread; the block waits so many seconds for the answer."""
+        seconds = request_seconds(self._timeout + _MARGIN_SECONDS)
+        where = f"{request.method} {self._transport.address}{request.path}"
         limit = f"{max(request_seconds(self._timeout), 0.001):.3f}".rstrip("0").rstrip(".") + "s"
         parameters = dict(request.parameters)
         if request.path.startswith("/document/"):  # else Vespa itself tries for 175 s
@@ -146,18 +127,16 @@ class Client:
                 seconds=seconds,
                 abandoned=abandoned,
             )
-            where = self._where(request)
             if answer.status >= 300:
                 raise refusal(answer, request.path, where)
             with understood(where, answer):
                 value = answer.content.decode() if request.is_text else json_of(answer.content)
                 return request.reply(value, request.path)
 
-        return work
-
-    def _late(self, request: Request[Any], seconds: float) -> StoreUnavailableError:
-        where = self._where(request)
-        return StoreUnavailableError(f"{where}: Timeout: no whole answer in {seconds:.3g} s")
-
-    def _where(self, request: Request[Any]) -> str:
-        return f"{request.method} {self._transport.address}{request.path}"
+        try:
+            with self._workers.running(work) as outcome:
+                yield outcome, seconds
+        except TimeoutError as error:
+            raise StoreUnavailableError(
+                f"{where}: Timeout: no whole answer in {seconds:.3g} s"
+            ) from error

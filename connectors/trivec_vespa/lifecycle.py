@@ -18,6 +18,7 @@ from trivec_vespa.client import Client, Request, query
 from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy
 from trivec_vespa.errors import NotFoundError, RefusedError
 from trivec_vespa.mapping import description_fields, read_description
+from trivec_vespa.options import VespaOptions
 from trivec_vespa.replies import acknowledged, emptied, next_continuation, reading, stored_fields
 from trivec_vespa.schema import application_package
 from trivec_vespa.search import probe
@@ -28,41 +29,22 @@ _WAIT_SECONDS = 0.5
 
 
 class Lifecycle:
-    """The schema of a collection, from its deployment to the end of the collection.
+    """The schema of a collection, from its deployment to the end of the collection."""
 
-    Args:
-        app: Whose certificate the config server is asked with; its token is not sent there.
-        client: Of the container cluster.
-        name: The collection.
-        config_server: Its address, or None for port 19071 of the app's host.
-        may_deploy: Whether `create` may deploy.
-        timeout: Seconds that a deployment may take until the application serves.
-
-    Attributes:
-        description: The path of the document that describes the collection.
-    """
-
-    def __init__(
-        self,
-        app: Vespa,
-        client: Client,
-        name: str,
-        *,
-        config_server: str | None,
-        may_deploy: bool,
-        timeout: float,
-    ) -> None:
+    def __init__(self, app: Vespa, client: Client, name: str, options: VespaOptions) -> None:
         self._client = client
         self._name = name
-        self._may_deploy = may_deploy
-        self._timeout = timeout
-        self._config_app = Vespa(
-            config_server or _config_address(app),
+        self._cluster = options.content_cluster
+        self._may_deploy = options.deploy is not False
+        self._timeout = options.deploy_timeout
+        self._config_app = Vespa(  # which gets no token
+            options.config_server or _config_address(app),
             cert=app.cert,
             key=app.key,
             cert_content=app.cert_content,
             key_content=app.key_content,
         )
+        # The path of the document that describes the collection.
         self.description = f"/document/v1/{name}-collection/{name}/docid/collection"
 
     def read(self) -> Steps[Collection | None]:
@@ -80,10 +62,6 @@ class Lifecycle:
         Tested with Vespa's own container and configuration model, and with a config server that
         speaks the documented interface; never with a real config server, whose answers to changes
         that need a restart or a new feed were not seen.
-
-        Args:
-            collection: The collection to describe.
-            adopt: Whether documents that the schema already holds become part of the collection.
 
         Raises:
             SchemaMismatchError: If the schema is missing or does not fit and may not be deployed,
@@ -113,23 +91,17 @@ class Lifecycle:
             )
         )
 
-    def drop(
-        self, cluster: str, in_pages: Callable[[Callable[[], Steps[bool]]], Steps[None]]
-    ) -> Steps[None]:
+    def drop(self, in_pages: Callable[[Callable[[], Steps[bool]]], Steps[None]]) -> Steps[None]:
         """Delete all documents, also without a description; the schema stays deployed, empty.
 
         The description is deleted last. Until then nobody can create the collection anew, whose
         documents would be deleted too.
-
-        Args:
-            cluster: The content cluster.
-            in_pages: Does something until it returns that nothing is left.
         """
         if not (yield from self._is_ours()):
             return
         for namespace in (self._name, f"{self._name}-collection"):
             path = f"/document/v1/{namespace}/{self._name}/docid"
-            parameters: dict[str, str | int] = {"selection": "true", "cluster": cluster}
+            parameters: dict[str, str | int] = {"selection": "true", "cluster": self._cluster}
             yield from in_pages(partial(self._delete_page, path, parameters))
 
     def documents(self) -> int:
