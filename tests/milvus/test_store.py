@@ -102,12 +102,11 @@ def test_the_bits_of_token_vectors_are_described(
 ) -> None:
     store = open_milvus(milvus_url)
     kept = ColbertStorage(bits=32)
-    try:
-        store.create(encoder.schema, colbert=kept)
-    except InvalidOptionError as error:  # what is packed into strings
-        assert "have 16 bits" in str(error)
+    if "lite" in store.address:  # packed into strings
+        with pytest.raises(InvalidOptionError, match="have 16 bits"):
+            store.create(encoder.schema, colbert=kept)
         kept = ColbertStorage(bits=16)
-        store.create(encoder.schema, colbert=kept)
+    store.create(encoder.schema, colbert=kept)
     again = open_milvus(milvus_url, store.name)
     assert again.describe().colbert == store.describe().colbert == kept
     again.create(encoder.schema, exist_ok=True)  # any storage of a collection that exists
