@@ -145,14 +145,9 @@ class Gate:
 def channel(
     target: str, roots: bytes | None, *, secure: bool, timeout: float, options: Mapping[str, Any]
 ) -> Any:  # noqa: ANN401 - grpc has no types
-    """Return a blocking channel.
+    """Return a blocking channel to a host and port.
 
-    Args:
-        target: The host and the port.
-        roots: The certificates to trust, PEM; by default those of gRPC.
-        secure: Whether to encrypt.
-        timeout: The seconds of each call, where the store's call leaves as many.
-        options: Options of gRPC in addition to the usual ones.
+    `roots` are the certificates to trust, PEM; by default those of gRPC.
     """
     all_options = [*{**_OPTIONS, **options}.items()]
     plain = (
@@ -172,16 +167,7 @@ def aio_channel(
     options: Mapping[str, Any],
     gate: Gate,
 ) -> Any:  # noqa: ANN401 - grpc has no types
-    """Return a channel of the running event loop.
-
-    Args:
-        target: See `channel`.
-        roots: See `channel`.
-        secure: See `channel`.
-        timeout: See `channel`.
-        options: See `channel`.
-        gate: Passed by every answer.
-    """
+    """Return a channel of the running event loop, whose answers pass the gate."""
     all_options = [*{**_OPTIONS, **options}.items()]
     once = [_AioOnce(timeout, gate)]
     if not secure:
@@ -195,13 +181,6 @@ def once_each(client: MilvusClient, timeout: float) -> Any:  # noqa: ANN401 - py
 
     It calls through the channel of the original, which does not change. After the original has
     connected anew, which gives it another channel, a new copy is needed.
-
-    Args:
-        client: A client that is open.
-        timeout: The seconds of each call.
-
-    Raises:
-        InvalidOptionError: If it is closed, or is no client of pymilvus.
     """
     handler = getattr(client, "_handler", None)
     inner = getattr(handler, "_final_channel", None)

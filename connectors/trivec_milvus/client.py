@@ -64,12 +64,7 @@ class Address:
 
     @classmethod
     def of(cls, url: StoreUrl, options: MilvusOptions) -> Self:
-        """Take options that are None from `MILVUS_TOKEN`, `MILVUS_USER` and so on.
-
-        Raises:
-            InvalidOptionError: If `MILVUS_TLS` is neither yes nor no, or the file with
-                certificates cannot be read.
-        """
+        """Take options that are None from `MILVUS_TOKEN`, `MILVUS_USER` and so on."""
 
         def given(value: str | Path | None, variable: str) -> str:
             return os.environ.get(f"MILVUS_{variable}", "") if value is None else str(value)
@@ -112,12 +107,7 @@ class Address:
             )
 
     def client_options(self, open_channel: Callable[..., Any], timeout: float) -> dict[str, Any]:
-        """Return the arguments of either client of pymilvus.
-
-        Args:
-            open_channel: Opens its channel.
-            timeout: The seconds of a call.
-        """
+        """Return the arguments of either client of pymilvus."""
         return {
             "uri": self.uri,
             "token": self.token,
@@ -268,13 +258,7 @@ class Connection:
             return getattr(self.client, request.method)(**self._arguments(name, request))
 
     async def asend(self, name: str, request: Request, client: LoopClient) -> Any:  # noqa: ANN401
-        """Send a request for a collection.
-
-        Args:
-            name: The collection.
-            request: The request.
-            client: The client of the running event loop.
-        """
+        """Send a request for a collection."""
         with self.calls(name):
             return await client.call(request.method, self._arguments(name, request))
 
@@ -288,22 +272,14 @@ class Connection:
         return self._loops[loop]
 
     async def aclose(self) -> None:
-        """Close the client of the running loop.
-
-        Raises:
-            StoreError: If that fails.
-        """
+        """Close the client of the running loop."""
         client = self._loops.pop(asyncio.get_running_loop(), None)
         if client is not None:
             with self.calls(""):
                 await client.close()
 
     def close(self) -> None:
-        """Close what was opened here; an error of one part does not stop the others.
-
-        Raises:
-            StoreError: If something failed.
-        """
+        """Close what was opened here; an error of one part does not stop the others."""
         client, lite = self._client, self.lite
         self._client = self.lite = None
         try:
@@ -355,11 +331,7 @@ def _certificates(path: str) -> bytes:
 
 
 def _check_listens(address: Address) -> None:
-    """Fail at once if nothing listens, and say why.
-
-    Raises:
-        StoreUnavailableError: If the host does not exist, or nothing listens there.
-    """
+    """Fail at once if nothing listens, and say why."""
     server = urlsplit(address.uri)
     if not server.hostname or any(os.environ.get(name) for name in _PROXIES):
         return

@@ -22,29 +22,13 @@ _HALF, _FULL = ColbertStorage(bits=16), ColbertStorage(bits=32)
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """Creates a collection.
-
-    Args:
-        connection: The connection to the server.
-        name: The collection.
-    """
+    """Creates a collection."""
 
     connection: Connection
     name: str
 
     def run(self, collection: Collection) -> Layout:
-        """Create the collection, with native ColBERT vectors if the server has them, else packed.
-
-        Args:
-            collection: The schema, the declared fields and the bits of ColBERT vectors.
-
-        Returns:
-            The layout that it has.
-
-        Raises:
-            InvalidOptionError: If there would be no dense and no sparse vectors.
-            StoreError: If Milvus refuses it.
-        """
+        """Create the collection, with native ColBERT vectors if the server has them."""
         schema = collection.schema
         if schema.dense is None and not schema.sparse:
             raise InvalidOptionError(
@@ -123,13 +107,6 @@ def load(connection: Connection, name: str) -> None:
     """Load a collection into the memory of Milvus, which may take many minutes.
 
     Each percent has the time of one call of the store.
-
-    Args:
-        connection: The connection to the server.
-        name: The collection.
-
-    Raises:
-        StoreUnavailableError: If there is no progress for longer.
     """
     with connection.calls(name), connection.writes(name):
         connection.client.load_collection(name, timeout=connection.seconds(), _async=True)

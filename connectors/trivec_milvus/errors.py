@@ -48,12 +48,7 @@ _in_call: ContextVar[bool] = ContextVar("trivec_milvus_call", default=False)
 
 @contextmanager
 def store_errors(name: str, secrets: Collection[str] = ()) -> Iterator[None]:
-    """Translate exceptions of pymilvus and gRPC into StoreErrors.
-
-    Args:
-        name: The collection.
-        secrets: Texts that no message may repeat.
-    """
+    """Translate exceptions of pymilvus and gRPC into StoreErrors that repeat no secrets."""
     token = _in_call.set(True)
     try:
         yield
@@ -67,11 +62,7 @@ def store_errors(name: str, secrets: Collection[str] = ()) -> Iterator[None]:
 
 @contextmanager
 def unreadable_answers(name: str) -> Iterator[None]:
-    """Translate what a malformed answer of Milvus causes into a StoreError.
-
-    Args:
-        name: The collection.
-    """
+    """Translate what a malformed answer of Milvus causes into a StoreError."""
     try:
         yield
     except _MALFORMED as error:

@@ -28,16 +28,7 @@ class _Keys(NamedTuple):
 
 
 def render(condition: Filter | None, columns: Mapping[str, FilterColumn], *, id_field: str) -> str:
-    """Return the expression of a filter; "" for None.
-
-    Args:
-        condition: The filter.
-        columns: The declared paths with their columns.
-        id_field: The field of the primary key, which is never empty.
-
-    Raises:
-        InvalidFilterError: If it names a path that Milvus cannot filter on.
-    """
+    """Return the expression of a filter; "" for None."""
     if condition is None:
         return ""
     return _Renderer(columns, id_field).render(condition.simplified())

@@ -41,9 +41,6 @@ class Turns:
     If the disk fails during a write, the engine continues with a torn log, or without the documents
     that it was moving out of the log. What it acknowledges then is lost, at once or when the
     process ends. So the collection is read from the disk again before its next use.
-
-    Args:
-        path: The file.
     """
 
     def __init__(self, path: str = "") -> None:
@@ -62,9 +59,6 @@ class Turns:
     @contextmanager
     def reading(self, name: str = "") -> Iterator[None]:
         """Wait until no writer is active; several may read at the same time.
-
-        Args:
-            name: The collection.
 
         Raises:
             StoreUnavailableError: If the call's deadline passes before that.
@@ -85,11 +79,7 @@ class Turns:
 
     @contextmanager
     def writing(self, name: str = "") -> Iterator[None]:
-        """Wait until no reader and no other writer is active; raises as `reading`.
-
-        Args:
-            name: The collection.
-        """
+        """Wait until no reader and no other writer is active; raises as `reading`."""
         with self._alone():
             self._mend(name)
             with telling_full(Path(self._path)):
@@ -179,9 +169,6 @@ class LiteFile:
         """Refuse to drop a collection whose folder holds foreign files.
 
         milvus-lite deletes the folder with everything in it.
-
-        Raises:
-            StoreError: If it holds an unknown name, or the folder is a link.
         """
         folder = Path(self.path) / "collections" / name
         check_not_linked(folder, name)
@@ -225,14 +212,7 @@ _lock = threading.Lock()
 
 
 def turns_of(address: str) -> Turns | None:
-    """Return the turns of the file behind the address of a client.
-
-    Args:
-        address: The host and the port.
-
-    Returns:
-        None if no milvus-lite of this process has this address.
-    """
+    """Return the turns of the file of milvus-lite behind `host:port`, if this process has one."""
     module = sys.modules.get("milvus_lite.server_manager")
     servers = module.server_manager_instance._servers if module is not None else {}
     for path, (_, _, port) in list(servers.items()):
@@ -287,11 +267,7 @@ def _unopened(path: str, error: Exception) -> StoreError:
 
 
 def _read_again(path: str, name: str) -> None:
-    """Drop a collection from memory and read it from the disk.
-
-    Raises:
-        StoreError: If that fails; it can be tried again.
-    """
+    """Drop a collection from memory and read it from the disk."""
     from milvus_lite.db import DEFAULT_DATABASE_NAME
     from milvus_lite.exceptions import CollectionNotFoundError
     from milvus_lite.server_manager import server_manager_instance as manager

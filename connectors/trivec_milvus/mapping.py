@@ -33,17 +33,7 @@ _CHUNK_BYTES = MAX_VARCHAR_BYTES // 4 * 3
 
 
 def rows_of(documents: Sequence[Document], vectors: Vectors, layout: Layout) -> list[Row]:
-    """Return the rows of documents with their vectors.
-
-    Args:
-        documents: The documents.
-        vectors: One row for each.
-        layout: The layout of the collection.
-
-    Raises:
-        InvalidDocumentError: If a document does not fit; the message names it.
-        InvalidVectorsError: If a sparse row uses the reserved index.
-    """
+    """Return the rows of documents with their vectors."""
     rows, columns = [], layout.columns
     for i, document in enumerate(documents):
         row = _document_row(document, layout, columns)
@@ -73,13 +63,7 @@ def document_of(row: Mapping[str, Any], layout: Layout) -> Document:
 def vectors_of(
     rows: Sequence[Mapping[str, Any]], layout: Layout, parts: Sequence[str] | None = None
 ) -> Vectors:
-    """Return the vectors of rows.
-
-    Args:
-        rows: They hold the fields of these parts.
-        layout: The layout of the collection.
-        parts: Which parts to return; all that the collection holds by default.
-    """
+    """Return the vectors of rows that hold the fields of these parts, by default of all parts."""
     names, schema = layout.names, layout.schema
     wanted = [part for part in schema.parts if parts is None or part in parts]
     dense = sparse = colbert = None
@@ -122,10 +106,7 @@ def without_reserved_index(query: Vector) -> Vector:
 
 
 def pack_tokens(tokens: Tokens) -> list[str]:
-    """Return token vectors as strings: a header, then float16 values in base64.
-
-    Args:
-        tokens: (t, dimension).
+    """Return token vectors (t, dimension) as strings: a header, then float16 values in base64.
 
     Returns:
         Nothing for no token; else "float16 t dimension" and strings of at most 65,535 bytes with
@@ -279,10 +260,6 @@ def _dtype(layout: Layout) -> type[np.float16 | np.float32]:
 
 def split_rows(sizes: Mapping[str, int], limit: int) -> Iterator[list[str]]:
     """Yield the keys in runs whose sizes sum to at most `limit`; a larger row is a run of its own.
-
-    Args:
-        sizes: The size of each row by its key.
-        limit: The most bytes of one run.
 
     Example:
         >>> list(split_rows({"a": 5, "b": 5, "c": 9}, 10))

@@ -12,10 +12,6 @@ from trivec.errors import StoreError, StoreUnavailableError
 def check_written(answer: object, sent: int) -> None:
     """Check that as many rows were written as were sent.
 
-    Args:
-        answer: The answer to an insert or an upsert.
-        sent: The number of rows that were sent.
-
     Raises:
         StoreUnavailableError: If not; how many were written is unknown, and they may be sent again.
     """
@@ -31,9 +27,6 @@ def check_deleted(answer: object) -> None:
     """Check that this is the answer to a deletion: a count, or the ids.
 
     A server also counts ids that it never had.
-
-    Raises:
-        StoreUnavailableError: If not; the deletion may be asked for again.
     """
     if not isinstance(answer, Mapping | Sequence) or isinstance(answer, str):
         raise StoreUnavailableError(f"Milvus answered a deletion with {type(answer).__name__}")
@@ -55,16 +48,7 @@ def count_of(rows: Any) -> int:  # noqa: ANN401 - pymilvus has no types
 def rows_by_id(
     rows: Iterable[Mapping[str, Any]], name: str, asked: Container[str]
 ) -> dict[str, dict[str, Any]]:
-    """Return rows by their ids.
-
-    Args:
-        rows: The rows.
-        name: The field with the id.
-        asked: The ids that were asked for.
-
-    Raises:
-        StoreError: If a row comes twice, or was not asked for.
-    """
+    """Return rows by their ids."""
     by_id = {}
     for row in rows:
         id = row[name]
@@ -99,15 +83,7 @@ def ids_after(last: str, rows: Iterable[Mapping[str, Any]], name: str) -> list[s
 
 
 def scored_rows(hits: Iterable[Any], name: str) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """Yield the id, the score and the row of each hit of one query.
-
-    Args:
-        hits: The answer of a search to this query.
-        name: The field with the id.
-
-    Raises:
-        StoreError: If a hit comes twice, or its score is no finite number.
-    """
+    """Yield the id, the score and the row of each hit of one query."""
     seen = set()
     for hit in hits:
         id, score, row = hit[name], hit["distance"], hit["entity"]

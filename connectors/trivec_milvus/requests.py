@@ -65,13 +65,7 @@ class Request:
 def fetch(
     layout: Layout, tokens: Mapping[str, int], output: Sequence[str]
 ) -> Steps[dict[str, Row]]:
-    """Read rows by their ids, in answers of at most `FETCH_BYTES`.
-
-    Args:
-        layout: The layout of the collection.
-        tokens: The ids, with the number of ColBERT vectors of each.
-        output: The fields to read.
-    """
+    """Read rows in answers of at most `FETCH_BYTES`; `tokens` has their ids and token counts."""
     names = layout.names
     if not tokens:
         return {}
@@ -89,13 +83,7 @@ def fetch(
 
 
 def fields_of(layout: Layout, parts: Iterable[str], *, documents: bool = True) -> list[str]:
-    """Return the fields of the id, and of the document and those parts that the collection has.
-
-    Args:
-        layout: The layout of the collection.
-        parts: The parts.
-        documents: Whether to return the fields of the document.
-    """
+    """Return the fields of the id, and of the document and those parts that the collection has."""
     names = layout.names
     fields = [names.id]
     if documents:
@@ -105,13 +93,7 @@ def fields_of(layout: Layout, parts: Iterable[str], *, documents: bool = True) -
 
 
 def answer_bytes(layout: Layout, tokens: Mapping[str, int], with_colbert: bool) -> dict[str, int]:
-    """Return about how many bytes each row takes in an answer.
-
-    Args:
-        layout: The layout of the collection.
-        tokens: The ids, with the number of ColBERT vectors of each.
-        with_colbert: Whether the answer holds them.
-    """
+    """Return about how many bytes each row takes in an answer, given ids with token counts."""
     per_value = (2 if layout.half else 4) if layout.native else 3
     per_token = (layout.schema.colbert or 0) * per_value if with_colbert else 0
     other = 4 * (layout.schema.dense or 0) + 8 * 1024
@@ -119,15 +101,7 @@ def answer_bytes(layout: Layout, tokens: Mapping[str, int], with_colbert: bool) 
 
 
 class SearchRequests:
-    """The requests of one search in one collection.
-
-    Args:
-        search: The search.
-        layout: The layout of the collection.
-
-    Raises:
-        InvalidFilterError: If the filter names a path that Milvus cannot filter on.
-    """
+    """The requests of one search in one collection."""
 
     def __init__(self, search: Search, layout: Layout) -> None:
         self._search = search
@@ -142,15 +116,7 @@ class SearchRequests:
         output: Sequence[str],
         among: Iterable[str] | None = None,
     ) -> Request:
-        """Return the search for the best documents by one part.
-
-        Args:
-            part: The part.
-            queries: The queries.
-            limit: The most hits of each.
-            output: The fields to read.
-            among: The ids to search; by default those that satisfy the filter.
-        """
+        """Return the search for the best documents by one part, of all or `among` given ids."""
         name, expression, params = self._field(part, limit, among)
         tokens = sum(len(q.colbert) for q in queries if q.colbert is not None)
         return Request(
@@ -169,14 +135,7 @@ class SearchRequests:
     def fused(
         self, query: Vector, ids: Mapping[str, int], limit: int, output: Sequence[str]
     ) -> Request:
-        """Return the hybrid search that adds the weighted scores of given documents.
-
-        Args:
-            query: The query.
-            ids: The documents.
-            limit: The most hits.
-            output: The fields to read.
-        """
+        """Return the hybrid search that adds the weighted scores of given documents."""
         requests, weights = [], []
         for part in self._search.scored_parts(query):
             name, expression, params = self._field(part, len(ids), ids)

@@ -240,10 +240,6 @@ class Layout(Collection):
     def read(cls, description: Mapping[str, Any], names: Names) -> Layout:
         """Return the layout of a collection that exists.
 
-        Args:
-            description: The answer of `describe_collection`.
-            names: The names that its fields should have.
-
         Raises:
             SchemaMismatchError: If its fields are not those that trivec writes.
         """

@@ -39,16 +39,7 @@ class _Ranked(NamedTuple):
 
 
 class SearchSteps:
-    """The search of several queries in one collection.
-
-    Args:
-        queries: The queries.
-        search: What to search for.
-        layout: The layout of the collection.
-
-    Raises:
-        InvalidFilterError: If the filter names a path that Milvus cannot filter on.
-    """
+    """The search of several queries in one collection."""
 
     def __init__(self, queries: Sequence[Vector], search: Search, layout: Layout) -> None:
         self._queries = [without_reserved_index(query) for query in queries]
@@ -219,9 +210,7 @@ class SearchSteps:
     ) -> Steps[dict[str, Row]]:
         """Read documents with the vectors that their scores need.
 
-        Args:
-            candidates: The documents by their ids.
-            packed: Whether the values are the numbers of their ColBERT vectors, to be read too.
+        With `packed` the values are token counts, and the ColBERT vectors are read too.
         """
         tokens = {id: n if packed else 0 for ids in candidates for id, n in ids.items()}
         return (yield from fetch(self._layout, tokens, fields_of(self._layout, self._search.parts)))

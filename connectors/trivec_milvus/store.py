@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient
-from typing_extensions import override
 
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
@@ -102,23 +101,12 @@ class MilvusBackend(Backend[Layout]):
 
     @classmethod
     def of_client(cls, client: MilvusClient, name: str, options: MilvusOptions) -> Self:
-        """Return the backend of a collection that a ready client reaches; its owner closes it.
-
-        Args:
-            client: The client.
-            name: The collection.
-            options: The options.
-        """
+        """Return the backend of a collection that a ready client reaches; its owner closes it."""
         return cls(name, Connection(options, client=client), options)
 
     @classmethod
-    @override
     def from_url(cls, url: StoreUrl, options: MilvusOptions) -> Self:
         """Open `milvus://host:19530/name` or `milvus+lite:FILE.db/name`.
-
-        Args:
-            url: The parsed URL.
-            options: The options.
 
         Raises:
             InvalidOptionError: If the URL names no server or file.
@@ -147,13 +135,11 @@ class MilvusBackend(Backend[Layout]):
         return cls(url.name, connection, options)
 
     @classmethod
-    @override
     def local_files(cls, url: StoreUrl) -> tuple[Path, ...]:
         """Return the file of milvus-lite, which holds several collections."""
         return () if url.path is None else (url.path,)
 
     @classmethod
-    @override
     def storage_choices(
         cls, schema: Schema, *, tokens: float, terms: float
     ) -> Sequence[StorageChoice]:
@@ -161,7 +147,6 @@ class MilvusBackend(Backend[Layout]):
 
     # --- the collection ------------------------------------------------------------------------
 
-    @override
     def describe(self, declared: Mapping[str, FieldType]) -> Steps[Layout | None]:
         try:
             description = yield from ask(Request("describe_collection", {}))
@@ -175,7 +160,6 @@ class MilvusBackend(Backend[Layout]):
             self._loaded = layout
         return layout
 
-    @override
     def create(self, collection: Collection, *, adopt: bool) -> Steps[Layout]:
         creation = Creation(self._connection, self.name)
         try:
@@ -192,7 +176,6 @@ class MilvusBackend(Backend[Layout]):
         self._loaded = layout
         return layout
 
-    @override
     def drop(self) -> Steps[None]:
         if self._connection.lite is not None:
             self._connection.lite.check_only_ours(self.name)
@@ -200,7 +183,6 @@ class MilvusBackend(Backend[Layout]):
         self._loaded = None
         self._unflushed = 0
 
-    @override
     def capabilities(self, collection: Layout) -> tuple[Capability, ...]:
         """Return the storage of ColBERT vectors, and where the hybrid score is computed."""
         if collection.schema.colbert is None:
@@ -211,7 +193,6 @@ class MilvusBackend(Backend[Layout]):
             return (colbert, Capability("hybrid", "server", "Milvus adds the three scores"))
         return (colbert, Capability("hybrid", "client", "candidates are read and scored here"))
 
-    @override
     def close(self) -> None:
         try:
             if self._connection.lite is not None and self._unflushed >= _FLUSH_BEFORE_SEARCH:
@@ -222,7 +203,6 @@ class MilvusBackend(Backend[Layout]):
             self._unflushed = 0
             self._connection.close()
 
-    @override
     async def aclose(self) -> None:
         try:
             await self._connection.aclose()
@@ -231,15 +211,12 @@ class MilvusBackend(Backend[Layout]):
 
     # --- documents -----------------------------------------------------------------------------
 
-    @override
     def check(self, collection: Layout, documents: Sequence[Document], vectors: Vectors) -> None:
         check_rows(documents, vectors, collection)
 
-    @override
     def wire_bytes(self, collection: Layout, vectors: Vectors) -> NDArray[np.int64]:
         return row_bytes(vectors, collection)
 
-    @override
     def write(
         self, collection: Layout, documents: Sequence[Document], vectors: Vectors
     ) -> Steps[None]:
@@ -253,7 +230,6 @@ class MilvusBackend(Backend[Layout]):
         self._unflushed += len(rows)
         yield from self._flush_lite(_FLUSH_ROWS)
 
-    @override
     def get(self, collection: Layout, ids: Sequence[str], with_vectors: bool) -> Steps[Page]:
         names, parts = collection.names, collection.schema.parts if with_vectors else ()
         rows: dict[str, Row] = {}
@@ -266,7 +242,6 @@ class MilvusBackend(Backend[Layout]):
                 rows |= yield from fetch(collection, tokens, fields_of(collection, parts))
             return _page(list(rows.values()), collection, with_vectors)
 
-    @override
     def scan_page(
         self,
         collection: Layout,
@@ -304,14 +279,12 @@ class MilvusBackend(Backend[Layout]):
             page = yield from self.get(collection, ids, True)
         return page, max(ids)
 
-    @override
     def delete(self, collection: Layout, ids: Sequence[str]) -> Steps[None]:
         # The client's `ids` would come into a filter unescaped.
         for start in range(0, len(ids), _IDS_PER_REQUEST):
             some = ids[start : start + _IDS_PER_REQUEST]
             yield from self._delete_matching(any_of_ids(collection.names.id, some))
 
-    @override
     def delete_where(self, collection: Layout, condition: Filter) -> Steps[None]:
         columns, name = collection.columns, collection.names.id
         yield from self._delete_matching(render(condition, columns, id_field=name))
@@ -321,7 +294,6 @@ class MilvusBackend(Backend[Layout]):
             raise StoreError("an empty expression would delete everything")
         check_deleted((yield from ask(Request("delete", {"filter": expression}))))
 
-    @override
     def count(self, collection: Layout, condition: Filter | None) -> Steps[int]:
         expression = render(condition, collection.columns, id_field=collection.names.id)
         options = {"filter": expression, "output_fields": ["count(*)"]}
@@ -331,7 +303,6 @@ class MilvusBackend(Backend[Layout]):
 
     # --- search --------------------------------------------------------------------------------
 
-    @override
     def search(
         self, collection: Layout, queries: Sequence[Vector], search: Search
     ) -> Steps[list[list[Hit]]]:
@@ -356,13 +327,11 @@ class MilvusBackend(Backend[Layout]):
 
     # --- requests ------------------------------------------------------------------------------
 
-    @override
     def send(self, request: Any) -> Any:
         if isinstance(request, Request):
             return self._connection.send(self.name, request)
         return request()
 
-    @override
     def asend(self, request: Any) -> Awaitable[Any] | None:
         if not isinstance(request, Request):
             return None

@@ -54,13 +54,7 @@ class Request(Generic[T]):
 
 
 def query(body: Mapping[str, Any], name: str, *, allow_partial: bool = False) -> Request[Result]:
-    """Return the request that searches one schema.
-
-    Args:
-        body: The parameters of the query.
-        name: The schema.
-        allow_partial: Whether the answer may stem from a part of the documents.
-    """
+    """Return the request that searches one schema."""
 
     def reply(answer: object, path: str) -> Result:
         return searched(answer, allow_partial=allow_partial, limit=int(body.get("hits", 10)))
@@ -73,11 +67,8 @@ class Client:
 
     Each request runs in another thread than its caller, who leaves when the time is over.
 
-    Args:
-        app: Whose address, certificate, token and headers are used.
-        timeout: Seconds that Vespa may take for one answer.
-        http2: Whether to speak HTTP/2 from the first byte on `http://`; on `https://` the two
-            ends agree on it themselves.
+    With `http2` it speaks HTTP/2 from the first byte on `http://`; on `https://` the two ends agree
+    on it themselves.
     """
 
     def __init__(self, app: Vespa, *, timeout: float, http2: bool = False) -> None:
@@ -92,17 +83,7 @@ class Client:
         self._transport.close()
 
     def send(self, request: Request[T]) -> T:
-        """Send one request and return what its answer means.
-
-        Args:
-            request: The request.
-
-        Raises:
-            StoreUnavailableError: If it may succeed later: no connection, no answer in time, a
-                status that says so, or an answer that is not Vespa's.
-            StoreError: If Vespa refuses it or fails; see `trivec_vespa.errors.refusal`. The
-                request's own `failed` may return an answer instead.
-        """
+        """Return what the answer to a request means, or what its `failed` makes of an error."""
         seconds = self._timeout
         try:
             seconds = request_seconds(self._timeout + _MARGIN_SECONDS)
@@ -113,7 +94,7 @@ class Client:
             return request.failed(error)
 
     async def asend(self, request: Request[T]) -> T:
-        """Send one request; the event loop runs on."""
+        """Do the same; the event loop runs on."""
         seconds = self._timeout
         try:
             seconds = request_seconds(self._timeout + _MARGIN_SECONDS)

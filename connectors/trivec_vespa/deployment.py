@@ -51,10 +51,6 @@ def active_schemas(server: Client) -> dict[str, str] | None:
 def check_nothing_is_lost(server: Client, package: ApplicationPackage) -> bool:
     """Return whether the active application holds the package's schema, in any version.
 
-    Args:
-        server: The config server.
-        package: Of one collection.
-
     Raises:
         SchemaMismatchError: If the active application holds a schema, a field, a rank profile or a
             file that the package lacks, which deploying the package would drop.

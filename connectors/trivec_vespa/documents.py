@@ -22,13 +22,7 @@ _WAIT_SECONDS = 0.5
 
 
 def read_request(name: str, id: str, parameters: Mapping[str, str | int]) -> Request[Fields | None]:
-    """Return the request for one document's fields; its answer is None if it does not exist.
-
-    Args:
-        name: The collection.
-        id: The document.
-        parameters: What to read of it, and how.
-    """
+    """Return the request for one document's fields; its answer is None if it does not exist."""
 
     def reply(answer: object, path: str) -> Fields:
         return checked_fields(stored_fields(answer, path), document_key(id))
@@ -40,14 +34,7 @@ def read_request(name: str, id: str, parameters: Mapping[str, str | int]) -> Req
 def write_request(
     method: Method, name: str, id: str, body: Callable[[], Mapping[str, Any]] | None = None
 ) -> Write:
-    """Return the request that writes or removes one document.
-
-    Args:
-        method: POST or DELETE.
-        name: The collection.
-        id: The document, which errors name.
-        body: Returns the JSON to send.
-    """
+    """Return the request that writes or removes one document."""
     path = document_path(name, id)
     return Request(method, path, acknowledged, body, failed=partial(_unavailable, id))
 
@@ -83,11 +70,7 @@ def deliver(writes: Sequence[Write]) -> Steps[None]:
 
 
 def checked_fields(fields: Fields, key: str) -> Fields:
-    """Return the fields of a document, whose id must be the one that it is stored under.
-
-    Raises:
-        StoreError: If it holds another id.
-    """
+    """Return the fields of a document, whose id must be the one that it is stored under."""
     with reading(f"the document {key[:300]!r}"):
         if document_key(fields["id"]) != key:
             raise ValueError(f"it holds the id {fields['id']!r:.300}")

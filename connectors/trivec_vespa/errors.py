@@ -41,11 +41,6 @@ class NotFoundError(StoreError):
 def refusal(answer: Answer, path: str, where: str) -> StoreError:
     """Return the error that the status of an answer stands for.
 
-    Args:
-        answer: The answer, whose status is 300 or more.
-        path: What was asked.
-        where: The method and the URL, for the message.
-
     Returns:
         `StoreUnavailableError` for 429, 502, 503 and 504, and for a 404 that is not Vespa's;
         `NotFoundError` for Vespa's own 404; `AuthenticationError` for 401 and 403;
@@ -82,15 +77,7 @@ def refusal(answer: Answer, path: str, where: str) -> StoreError:
 
 @contextmanager
 def understood(where: str, answer: Answer) -> Iterator[None]:
-    """Turn an answer that is not Vespa's into an error: it is unknown whether Vespa acted.
-
-    Args:
-        where: The method and the URL, for the message.
-        answer: The answer that is read inside.
-
-    Raises:
-        StoreUnavailableError: If the answer is not Vespa's.
-    """
+    """Turn an answer that is not Vespa's into an error: it is unknown whether Vespa acted."""
     try:
         yield
     except TrivecError:

@@ -25,10 +25,6 @@ _EXACT = 2**53  # up to it every integer is a float64
 def render(condition: Filter, fields: Mapping[str, FieldType]) -> str:
     r"""Return a filter as the condition of a YQL query.
 
-    Args:
-        condition: Compares declared fields only, with values of their types.
-        fields: The declared fields.
-
     Example:
         >>> from trivec import F
         >>> render((F("lang") == 'e"n') & ~(F("year") >= 2020), {"lang": FieldType.STR,

@@ -28,19 +28,7 @@ _WAIT_SECONDS = 0.5
 
 
 class Lifecycle:
-    """The schema of a collection, from its deployment to the end of the collection.
-
-    Args:
-        app: Whose certificate the config server is asked with; its token is not sent there.
-        client: Of the container cluster.
-        name: The collection.
-        config_server: Its address, or None for port 19071 of the app's host.
-        may_deploy: Whether `create` may deploy.
-        timeout: Seconds that a deployment may take until the application serves.
-
-    Attributes:
-        description: The path of the document that describes the collection.
-    """
+    """The schema of a collection, from its deployment to the end of the collection."""
 
     def __init__(
         self,
@@ -81,10 +69,6 @@ class Lifecycle:
         speaks the documented interface; never with a real config server, whose answers to changes
         that need a restart or a new feed were not seen.
 
-        Args:
-            collection: The collection to describe.
-            adopt: Whether documents that the schema already holds become part of the collection.
-
         Raises:
             SchemaMismatchError: If the schema is missing or does not fit and may not be deployed,
                 or it holds documents that no collection describes.
@@ -120,10 +104,6 @@ class Lifecycle:
 
         The description is deleted last. Until then nobody can create the collection anew, whose
         documents would be deleted too.
-
-        Args:
-            cluster: The content cluster.
-            in_pages: Does something until it returns that nothing is left.
         """
         if not (yield from self._is_ours()):
             return

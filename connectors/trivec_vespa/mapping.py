@@ -45,16 +45,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def to_bfloat16(values: NDArray[np.floating]) -> NDArray[np.uint16]:
-    """Round to the nearest bfloat16, ties to even; finite values stay finite.
+    """Return the bits of the nearest bfloat16 values, uint16; ties to even, finite stays finite.
 
     Vespa itself cuts the lower bits off, which shortens unit vectors of 1,024 dimensions to
     0.9972; when they are rounded, the length is 1.00000.
-
-    Args:
-        values: Any shape.
-
-    Returns:
-        The bits, uint16 of the same shape.
 
     Example:
         >>> [hex(bits) for bits in to_bfloat16(np.array([1.0, 1.00390625, -0.3]))]
@@ -136,17 +130,7 @@ def storable_ids(ids: Iterable[str]) -> list[str]:
 def check_text(
     document: Document, fields: Mapping[str, FieldType], text_errors: TextErrors
 ) -> None:
-    """Check that Vespa takes a document's strings.
-
-    Args:
-        document: The document.
-        fields: The declared fields.
-        text_errors: Whether refused characters of the text are an error.
-
-    Raises:
-        InvalidDocumentError: If the id, a declared field, or the text (unless it is cleaned later)
-            holds a character that Vespa refuses.
-    """
+    """Check that Vespa takes a document's strings."""
     strings = {"id": document.id}
     if text_errors == "error":
         strings["text"] = document.text
@@ -163,11 +147,9 @@ def check_text(
 
 
 def check_numbers(document: Document, fields: Mapping[str, FieldType]) -> None:
-    """Check that Vespa keeps the numbers of declared fields as they are.
+    """Refuse integers in fields declared float that are no float64.
 
-    Raises:
-        InvalidDocumentError: If a field declared float holds an integer that is no float64. Vespa
-            would round it, and filters could not tell it from its neighbours.
+    Vespa would round them, and filters could not tell them from their neighbours.
     """
     for path, type_ in fields.items():
         if type_ is FieldType.FLOAT:
@@ -186,12 +168,6 @@ def feed_fields(
 
     Tensors are hex, which Vespa reads 20 times as fast as numbers: 2.2 instead of 46.6 ms for
     200 x 1,024 values.
-
-    Args:
-        document: The document, whose strings are checked.
-        vectors: The batch that holds its vectors.
-        row: The row of its vectors.
-        collection: The declared fields, and whether signs of the token vectors are stored.
     """
     present: list[str] = []
     fields: dict[str, object] = {
@@ -255,11 +231,7 @@ def _blocks(text: str, count: int) -> dict[str, str]:
 
 
 def document_from(fields: Fields) -> Document:
-    """Return the document of a hit or of a stored document; Vespa leaves empty strings out.
-
-    Raises:
-        StoreError: If it is not as trivec stores documents.
-    """
+    """Return the document of a hit or of a stored document; Vespa leaves empty strings out."""
     with reading(f"the document {str(fields.get('id'))[:300]!r}"):
         metadata = fields.get("metadata")
         parsed: Any = json_of("{}" if metadata in (None, "") else metadata)
@@ -267,16 +239,7 @@ def document_from(fields: Fields) -> Document:
 
 
 def read_page(stored: Sequence[Fields], schema: Schema, *, with_vectors: bool) -> Page:
-    """Return stored documents, read as `format.tensors=hex`, with their vectors.
-
-    Args:
-        stored: The fields of each document.
-        schema: Which vectors there are.
-        with_vectors: Whether they were read.
-
-    Raises:
-        StoreError: If one of them is not as trivec stores documents, or has other vectors.
-    """
+    """Return stored documents, read as `format.tensors=hex`, with their vectors."""
     documents = [document_from(fields) for fields in stored]
     if not with_vectors:
         return Page(documents, None)
@@ -304,11 +267,7 @@ def read_page(stored: Sequence[Fields], schema: Schema, *, with_vectors: bool) -
 
 
 def _rows(texts: Sequence[object], dim: int) -> Float:
-    """Return vectors from the hex of each, float32 (n, dim).
-
-    Raises:
-        ValueError: If one has another length, or holds a number that is not finite.
-    """
+    """Return vectors from the hex of each, float32 (n, dim)."""
     for text in texts:
         if not isinstance(text, str) or len(text) != 4 * dim:
             got = f"{len(text)} digits" if isinstance(text, str) else f"a {type(text).__name__}"

@@ -78,16 +78,7 @@ class VespaOptions(StoreOptions):
 
 
 def application(url: StoreUrl, options: VespaOptions) -> Vespa:
-    """Return the application of a URL, with the credentials of the options or the environment.
-
-    Args:
-        url: The address of the container cluster, and the collection.
-        options: The options.
-
-    Raises:
-        InvalidOptionError: If the URL has no host, a file does not exist, or there are
-            credentials without TLS.
-    """
+    """Return the application of a URL, with the credentials of the options or the environment."""
     if url.host is None:
         raise InvalidOptionError(
             f"{url.scheme} needs a server: expected {url.scheme}://host:port/{url.name}"

@@ -116,14 +116,7 @@ def finite(value: object) -> float:
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn the errors of reading stored content into one that names it.
-
-    Args:
-        what: What is read.
-
-    Raises:
-        StoreError: If the content is not as trivec stores it.
-    """
+    """Turn the errors of reading stored content into one that names it."""
     try:
         yield
     except StoreError:
@@ -197,15 +190,7 @@ def emptied(answer: object, path: str) -> Visit:
 
 
 def next_continuation(page: Visit, continuation: object) -> str | None:
-    """Return where the next page of a visit starts; None after the last.
-
-    Args:
-        page: The page.
-        continuation: Where this page started.
-
-    Raises:
-        StoreError: If the next page would start there again.
-    """
+    """Return where the next page of a visit starts; None after the last."""
     if page.continuation is not None and page.continuation == continuation:
         raise StoreError(f"Vespa's visit stays at one place: {page.continuation[:100]!r}")
     return page.continuation
@@ -227,11 +212,6 @@ def _fields(answer: object) -> Fields:
 
 def searched(answer: object, *, allow_partial: bool, limit: int) -> Result:
     """Return the result of a query, whose status may be 200 although it failed.
-
-    Args:
-        answer: The whole answer.
-        allow_partial: Whether it may stem from a part of the documents.
-        limit: How many hits were asked for.
 
     Raises:
         StoreUnavailableError: If Vespa timed out or found no node.

@@ -50,10 +50,7 @@ _SOURCES = {
 class Candidate:
     """A document that Vespa returned, with the scores that its content node computed.
 
-    Args:
-        fields: The fields of the hit.
-        scores: The scores by the names of their parts.
-        parts: The parts that the document has, as bits.
+    `parts` are the bits `PART_DENSE`, `PART_SPARSE` and `PART_COLBERT`.
     """
 
     fields: Fields
@@ -77,13 +74,8 @@ def query_body(
 ) -> dict[str, Any]:
     """Return the body of the Vespa query that answers a search.
 
-    Args:
-        query: A query that fits the collection and gives candidates.
-        search: What to search for.
-        target: How many candidates each source gives on each content node.
-        hits: How many documents to return.
-        condition: The filter in YQL, or "".
-        signs: Whether ColBERT scores are estimated from the signs of the token vectors.
+    Each source gives `target` candidates on each content node. `condition` is the filter in YQL, or
+    "". With `signs`, ColBERT scores are estimated from the signs of the token vectors.
     """
     union = " or ".join(_SOURCES[part].format(n=target) for part in search.sources(query))
     colbert = "colbert" in search.scored_parts(query)
@@ -152,11 +144,7 @@ def probe(collection: Collection) -> dict[str, Any]:
 
 
 def read_candidates(hits: Iterable[Fields]) -> list[Candidate]:
-    """Return the documents in the answer to a query.
-
-    Raises:
-        StoreError: If one lacks a field that was asked for.
-    """
+    """Return the documents in the answer to a query."""
     candidates: list[Candidate] = []
     for fields in hits:
         if "matchfeatures" not in fields or "id" not in fields:
@@ -176,15 +164,7 @@ def answer(
     *,
     signs: bool,
 ) -> Steps[list[list[Hit]]]:
-    """Answer queries exactly, asking for more where documents of equal scores may be missing.
-
-    Args:
-        queries: Queries that fit the collection.
-        search: What to search for.
-        condition: The filter in YQL, or "".
-        request: Returns the request of a query with a body.
-        signs: Whether ColBERT scores are estimated from the signs of the token vectors.
-    """
+    """Answer queries exactly, asking for more where documents of equal scores may be missing."""
 
     def fetch(targets: Mapping[int, int]) -> Steps[dict[int, list[Candidate]]]:
         candidates: dict[int, list[Candidate]] = {}
@@ -220,12 +200,6 @@ def is_tied(query: Vector, search: Search, candidates: Sequence[Candidate], targ
 
     That is so if the last document that counts scores like the last one that the source gave:
     others of this score may be missing, whose ids come first.
-
-    Args:
-        query: The query.
-        search: What was searched for.
-        candidates: The documents that Vespa returned.
-        target: How many candidates each source was asked for.
     """
     for source in search.sources(query):
         scores = sorted((c.score(source) for c in candidates if _gives(c, source)), reverse=True)

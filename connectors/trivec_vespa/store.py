@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import override
 from vespa.application import Vespa
 
 from trivec.collection import Capability, Collection, Page
@@ -113,11 +112,6 @@ class VespaBackend(Backend[Collection]):
     def of_app(cls, app: Vespa, name: str, options: VespaOptions) -> Self:
         """Return the backend of a collection in an application, whose credentials it uses.
 
-        Args:
-            app: The application.
-            name: The collection.
-            options: The options.
-
         Raises:
             InvalidOptionError: If the options hold credentials; and as for the class.
         """
@@ -128,16 +122,11 @@ class VespaBackend(Backend[Collection]):
         return cls(app, name, options)
 
     @classmethod
-    @override
     def from_url(cls, url: StoreUrl, options: VespaOptions) -> Self:
         """Return the backend of `vespa://host:8080/name`, or `vespas://host:443/name` for TLS.
 
         If your own authority signed the server's certificate, name the file of that authority
         (PEM) in the environment variable `HTTPR_CA_BUNDLE`.
-
-        Args:
-            url: The address of the container cluster, and the collection.
-            options: The options.
 
         Raises:
             InvalidOptionError: If the URL has no host, a file does not exist, or there are
@@ -147,7 +136,6 @@ class VespaBackend(Backend[Collection]):
         return cls(application(url, options), url.name, replace(options, deploy=deploy))
 
     @classmethod
-    @override
     def storage_choices(
         cls, schema: Schema, *, tokens: float, terms: float
     ) -> Sequence[StorageChoice]:
@@ -164,24 +152,19 @@ class VespaBackend(Backend[Collection]):
 
     # --- the collection ------------------------------------------------------------------------
 
-    @override
     def describe(self, declared: Mapping[str, FieldType]) -> Steps[Collection | None]:
         return (yield from self.lifecycle.read())
 
-    @override
     def create(self, collection: Collection, *, adopt: bool) -> Collection:
         self.lifecycle.create(collection, adopt=adopt)
         return collection
 
-    @override
     def drop(self) -> Steps[None]:
         yield from self.lifecycle.drop(self._options.content_cluster, self._in_pages)
 
-    @override
     def close(self) -> None:
         self.client.close()
 
-    @override
     def capabilities(self, collection: Collection) -> tuple[Capability, ...]:
         signs = stores_signs(collection.colbert)
         return (
@@ -207,7 +190,6 @@ class VespaBackend(Backend[Collection]):
 
     # --- documents -----------------------------------------------------------------------------
 
-    @override
     def check(
         self, collection: Collection, documents: Sequence[Document], vectors: Vectors
     ) -> None:
@@ -215,14 +197,12 @@ class VespaBackend(Backend[Collection]):
             check_text(document, collection.fields, self._options.text_errors)
             check_numbers(document, collection.fields)
 
-    @override
     def as_stored(self, document: Document) -> Document:
         """Return a document as the store gives it back, with U+FFFD for refused characters."""
         if self._options.text_errors == "error":
             return document
         return replace(document, text=cleaned_text(document.text))
 
-    @override
     def wire_bytes(self, collection: Collection, vectors: Vectors) -> NDArray[np.int64]:
         """Return the bytes of hex and numbers that a document's tensors take in JSON."""
         total = np.full(len(vectors), 500, np.int64)
@@ -237,7 +217,6 @@ class VespaBackend(Backend[Collection]):
             total += per_token * np.diff(vectors.colbert.indptr)
         return total
 
-    @override
     def write(
         self, collection: Collection, documents: Sequence[Document], vectors: Vectors
     ) -> Steps[None]:
@@ -251,7 +230,6 @@ class VespaBackend(Backend[Collection]):
         yield from deliver(writes)
         yield from self._check_exists()  # else another handle's drop() may have left these out
 
-    @override
     def get(self, collection: Collection, ids: Sequence[str], with_vectors: bool) -> Steps[Page]:
         parameters = self._reading(collection.schema, with_vectors)
         answers = yield [read_request(self.name, id, parameters) for id in storable_ids(ids)]
@@ -260,7 +238,6 @@ class VespaBackend(Backend[Collection]):
             yield from self._check_exists()
         return read_page(stored, collection.schema, with_vectors=with_vectors)
 
-    @override
     def scan_page(
         self,
         collection: Collection,
@@ -291,11 +268,9 @@ class VespaBackend(Backend[Collection]):
             page = yield from self.get(collection, [d.id for d in page.documents], True)
         return page, _Cursor(rest, continuation) if rest or continuation is not None else None
 
-    @override
     def delete(self, collection: Collection, ids: Sequence[str]) -> Steps[None]:
         yield from deliver([write_request("DELETE", self.name, id) for id in storable_ids(ids)])
 
-    @override
     def delete_where(self, collection: Collection, condition: Filter) -> Steps[None]:
         yql = f"select id from sources * where {_where(collection, condition)}"
         request = self._query({"yql": yql, "hits": _PAGE, "ranking": "unranked"})
@@ -316,7 +291,6 @@ class VespaBackend(Backend[Collection]):
 
         yield from self._in_pages(page)
 
-    @override
     def count(self, collection: Collection, condition: Filter | None) -> Steps[int]:
         yql = f"select id from sources * where {_where(collection, condition)}"
         result: Result = yield from ask(self._query({"yql": yql, "hits": 0, "ranking": "unranked"}))
@@ -332,7 +306,6 @@ class VespaBackend(Backend[Collection]):
 
     # --- search --------------------------------------------------------------------------------
 
-    @override
     def search(
         self, collection: Collection, queries: Sequence[Vector], search: Search
     ) -> Steps[list[list[Hit]]]:
@@ -348,11 +321,9 @@ class VespaBackend(Backend[Collection]):
 
     # --- requests --------------------------------------------------------------------------------
 
-    @override
     def send(self, request: Request[Any] | Callable[[], Any]) -> Any:
         return self.client.send(request) if isinstance(request, Request) else request()
 
-    @override
     def asend(self, request: Request[Any] | Callable[[], Any]) -> Awaitable[Any] | None:
         return self.client.asend(request) if isinstance(request, Request) else None
 

@@ -26,13 +26,7 @@ _AUTHORITIES = "HTTPR_CA_BUNDLE"  # the environment variable that httpr reads
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer.
-
-    Args:
-        status: The HTTP status.
-        content: The whole body.
-        retry_after: The header of this name.
-    """
+    """An HTTP answer."""
 
     status: int
     content: bytes
@@ -40,13 +34,7 @@ class Answer:
 
 
 class Transport:
-    """Requests to one address.
-
-    Args:
-        app: Whose address, certificate, token and headers are used.
-        http2: Whether to speak HTTP/2 from the first byte on `http://`; on `https://` the two
-            ends agree on it themselves.
-    """
+    """Requests to one address."""
 
     def __init__(self, app: Vespa, *, http2: bool) -> None:
         self.address = app.end_point.rstrip("/")
@@ -85,12 +73,6 @@ class Transport:
             parameters: Of the URL.
             seconds: How long the server may take for its next bytes.
             abandoned: Is set when nobody waits for the answer any more.
-
-        Raises:
-            StoreUnavailableError: If no whole answer came.
-            StoreError: If the server's certificate is not trusted, it does not speak TLS, or it
-                redirects elsewhere.
-            InvalidOptionError: If the address is no URL.
         """
         where = f"{method} {self.address}{path}"
         try:
@@ -168,10 +150,6 @@ def _check_tls(address: str, where: str) -> None:
     """Find out why TLS to an address fails, since the client does not say.
 
     Nothing is sent but the handshake of TLS.
-
-    Raises:
-        StoreError: If the server's certificate is not trusted, or it does not speak TLS.
-        StoreUnavailableError: If the server speaks TLS, and its certificate is trusted here.
     """
     parts = urlsplit(address)
     target = (parts.hostname or "localhost", parts.port or 443)

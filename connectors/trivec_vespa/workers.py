@@ -19,9 +19,6 @@ class Workers:
 
     They are kept, since the client's first request in a thread takes five times as long as the
     next one. The end of the process does not wait for them.
-
-    Args:
-        name: Of the threads.
     """
 
     def __init__(self, name: str) -> None:
