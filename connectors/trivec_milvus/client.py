@@ -243,17 +243,11 @@ class Connection:
         """Translate exceptions of pymilvus into StoreErrors without secrets."""
         return store_errors(name, self._secrets)
 
-    def reads(self, name: str) -> AbstractContextManager[object]:
-        """Return what a reader holds: milvus-lite takes no writers beside readers."""
-        return nullcontext() if self._turns is None else self._turns.reading(name)
-
-    def writes(self, name: str) -> AbstractContextManager[object]:
-        """Return what a writer holds: milvus-lite takes one, and no readers beside it."""
-        return nullcontext() if self._turns is None else self._turns.writing(name)
-
     def send(self, name: str, request: Request) -> Any:  # noqa: ANN401 - pymilvus has no types
         """Send a request for a collection and wait for its answer."""
-        turn = self.reads(name) if request.reads else self.writes(name)
+        turn: AbstractContextManager[object] = nullcontext()
+        if self._turns is not None:
+            turn = self._turns.reading(name) if request.reads else self._turns.writing(name)
         with self.calls(name), turn:
             return getattr(self.client, request.method)(**self._arguments(name, request))
 

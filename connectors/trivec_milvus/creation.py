@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
 from trivec.stores.deadline import limited, pause
 from trivec_milvus.client import Connection
 from trivec_milvus.errors import unreadable_answers
+from trivec_milvus.requests import Method, Request
 from trivec_milvus.schema import Layout, is_lite, supports_struct_arrays
 
 _POLL_SECONDS = 0.1  # between two requests for the progress of loading
@@ -55,16 +57,15 @@ class Creation:
 
     def _problem(self, layout: Layout) -> str:
         """Create the collection; if it does not get this layout, drop it and return why."""
-        schema = layout.milvus_schema()
         try:
-            with self.connection.calls(self.name), self.connection.writes(self.name):
-                self.connection.client.create_collection(
-                    self.name,
-                    schema=schema,
-                    properties=layout.properties,
-                    consistency_level=self.connection.options.consistency,
-                    timeout=self.connection.seconds(),
-                )
+            self._send(
+                "create_collection",
+                {
+                    "schema": layout.milvus_schema(),
+                    "properties": layout.properties,
+                    "consistency_level": self.connection.options.consistency,
+                },
+            )
         except StoreError as error:
             # Servers 2.6: "now only float vector is supported".
             if layout.native and layout.half and "only float vector" in str(error):
@@ -75,32 +76,29 @@ class Creation:
         except BaseException:
             # A collection without its indexes cannot be loaded.
             with suppress(StoreError):
-                self._drop()
+                self._send("drop_collection")
             raise
 
     def _completed(self, layout: Layout) -> str:
         """Index and load the new collection; if it has another layout, drop it and return why."""
-        client, version = self.connection.client, self.connection.version
-        with self.connection.calls(self.name), self.connection.writes(self.name):
-            described = client.describe_collection(self.name, timeout=self.connection.seconds())
+        version = self.connection.version
+        described = self._send("describe_collection")
         with unreadable_answers(self.name):
             # Servers without arrays of structs leave the field out and report no error.
             existing = {f["name"]: f for f in described["fields"]}
             field = existing.get(layout.names.colbert, {})
             dropped = layout.native and not field.get("struct_fields")
         if dropped:
-            self._drop()
+            self._send("drop_collection")
             return f"{version} drops arrays of structs"
         indexes = layout.index_params(lite=is_lite(version))
-        with self.connection.calls(self.name), self.connection.writes(self.name):
-            # pymilvus would wait half a second for each index; loading waits for them anyway.
-            client.create_index(self.name, indexes, sync=False, timeout=self.connection.seconds())
+        # pymilvus would wait half a second for each index; loading waits for them anyway.
+        self._send("create_index", {"index_params": indexes, "sync": False})
         load(self.connection, self.name)
         return ""
 
-    def _drop(self) -> None:
-        with self.connection.calls(self.name), self.connection.writes(self.name):
-            self.connection.client.drop_collection(self.name, timeout=self.connection.seconds())
+    def _send(self, method: Method, options: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401
+        return self.connection.send(self.name, Request(method, options or {}))
 
 
 def load(connection: Connection, name: str) -> None:
@@ -108,8 +106,7 @@ def load(connection: Connection, name: str) -> None:
 
     Each percent has the time of one call of the store.
     """
-    with connection.calls(name), connection.writes(name):
-        connection.client.load_collection(name, timeout=connection.seconds(), _async=True)
+    connection.send(name, Request("load_collection", {"_async": True}))
     percent = -1
     while percent < 100:
         with limited(connection.options.deadline):
@@ -119,8 +116,7 @@ def load(connection: Connection, name: str) -> None:
 def _percent_above(reached: int, connection: Connection, name: str) -> int:
     """Wait until more percent of a collection are loaded."""
     while True:
-        with connection.calls(name), connection.reads(name):
-            answer: Any = connection.client.get_load_state(name, timeout=connection.seconds())
+        answer = connection.send(name, Request("get_load_state", {}))
         with unreadable_answers(name):
             state = LoadState(answer["state"])
             percent = 100 if state == LoadState.Loaded else int(answer.get("progress", 0))

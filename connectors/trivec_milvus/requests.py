@@ -19,12 +19,16 @@ from trivec_milvus.replies import rows_by_id
 from trivec_milvus.schema import Layout
 
 Method = Literal[
+    "create_collection",
+    "create_index",
     "delete",
     "describe_collection",
     "drop_collection",
     "flush",
+    "get_load_state",
     "hybrid_search",
     "insert",
+    "load_collection",
     "query",
     "search",
     "upsert",
@@ -38,7 +42,7 @@ _MANY_TOKENS = 2000  # in one request, which take about as long to write
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of a method that both clients of pymilvus have.
+    """One call of a method of pymilvus for a collection; both of its clients have the method.
 
     Args:
         method: The method.
@@ -59,7 +63,7 @@ class Request:
     @property
     def reads(self) -> bool:
         """Whether it changes nothing."""
-        return self.is_consistent or self.method == "describe_collection"
+        return self.is_consistent or self.method in ("describe_collection", "get_load_state")
 
 
 def fetch(

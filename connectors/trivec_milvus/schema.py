@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import count
 from typing import Any, Literal
@@ -17,7 +17,6 @@ from trivec.errors import InvalidOptionError, SchemaMismatchError
 from trivec.fields import FieldType
 from trivec.schema import Schema
 from trivec.stores.limits import Limits
-from trivec.stores.storage import StorageChoice
 
 Storage = Literal["native", "payload"]
 """How ColBERT vectors are stored: one native vector per token, or packed into strings."""
@@ -307,35 +306,6 @@ def supports_struct_arrays(version: str) -> bool:
 def is_lite(version: str) -> bool:
     """Return whether this is the version of milvus-lite."""
     return "lite" in version
-
-
-def storage_choices(schema: Schema, *, tokens: float, terms: float) -> Sequence[StorageChoice]:
-    """Return the ways to store vectors in Milvus; see `Backend.storage_choices`.
-
-    Args:
-        schema: Which vectors there are.
-        tokens: The mean ColBERT vectors of a document.
-        terms: The mean lexical terms of a document.
-    """
-    choices = []
-    if (d := schema.dense) is not None:
-        choices.append(StorageChoice("milvus", "dense", "FLOAT_VECTOR", "4 d", 4 * d, True))
-    if schema.sparse:  # a term is an id of 4 bytes and a weight
-        size = 8 * terms
-        choices.append(StorageChoice("milvus", "sparse", "SPARSE_FLOAT_VECTOR", "8 s", size, True))
-    if (d := schema.colbert) is not None:
-        values = min(tokens, MAX_TOKENS) * d
-        pooled = f", t at most {MAX_TOKENS}" if tokens > MAX_TOKENS else ""
-        for name, formula, size, default in (
-            ("native, FLOAT_VECTOR", "4 t d", 4.0, False),
-            ("native, FLOAT16_VECTOR", "2 t d", 2.0, True),
-            # Strings hold no bytes: base64 makes 4 characters of 3.
-            ("payload, float16 in base64", "8/3 t d", 8 / 3, False),
-        ):
-            choices.append(
-                StorageChoice("milvus", "colbert", name, formula + pooled, size * values, default)
-            )
-    return choices
 
 
 def _properties(description: Mapping[str, Any]) -> dict[str, Any]:

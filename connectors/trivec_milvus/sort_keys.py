@@ -67,15 +67,12 @@ def type_of(value: Scalar) -> ValueType:
 
 def type_of_field(field: FieldType) -> ValueType:
     """Return the type of the values of a declared field."""
-    match field.item:
-        case FieldType.STR:
-            return ValueType.STRINGS
-        case FieldType.BOOL:
-            return ValueType.BOOLS
-        case FieldType.DATETIME:
-            return ValueType.INSTANTS
-        case _:
-            return ValueType.NUMBERS
+    types = {
+        FieldType.STR: ValueType.STRINGS,
+        FieldType.BOOL: ValueType.BOOLS,
+        FieldType.DATETIME: ValueType.INSTANTS,
+    }
+    return types.get(field.item, ValueType.NUMBERS)
 
 
 def plain_text(text: str) -> str:

@@ -43,7 +43,7 @@ from trivec_milvus.mapping import Row, check_rows, document_of, row_bytes, rows_
 from trivec_milvus.options import MilvusOptions
 from trivec_milvus.replies import check_deleted, check_written, count_of, ids_after
 from trivec_milvus.requests import Method, Request, fetch, fields_of
-from trivec_milvus.schema import LIMITS, MAX_LIMIT, Layout, is_lite, storage_choices
+from trivec_milvus.schema import LIMITS, MAX_LIMIT, Layout, is_lite
 from trivec_milvus.search import SearchSteps
 
 _IDS_PER_REQUEST = 1000
@@ -143,7 +143,18 @@ class MilvusBackend(Backend[Layout]):
     def storage_choices(
         cls, schema: Schema, *, tokens: float, terms: float
     ) -> Sequence[StorageChoice]:
-        return storage_choices(schema, tokens=tokens, terms=terms)
+        choice = partial(StorageChoice, "milvus")
+        dense, numbers = 4.0 * (schema.dense or 0), tokens * (schema.colbert or 0)
+        packed = 8 / 3 * numbers  # strings hold no bytes: base64 makes 4 characters of 3
+        choices = (
+            choice("dense", "FLOAT_VECTOR", "4 d", dense, True),
+            # A term is an id of 4 bytes and a weight.
+            choice("sparse", "SPARSE_FLOAT_VECTOR", "8 s", 8 * terms, True),
+            choice("colbert", "native, FLOAT_VECTOR", "4 t d", 4 * numbers, False),
+            choice("colbert", "native, FLOAT16_VECTOR", "2 t d", 2 * numbers, True),
+            choice("colbert", "payload, float16 in base64", "8/3 t d", packed, False),
+        )
+        return [offered for offered in choices if offered.part in schema.parts]
 
     # --- the collection ------------------------------------------------------------------------
 

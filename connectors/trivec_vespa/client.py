@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Generic, NoReturn, TypeVar
@@ -84,28 +87,25 @@ class Client:
 
     def send(self, request: Request[T]) -> T:
         """Return what the answer to a request means, or what its `failed` makes of an error."""
-        seconds = self._timeout
         try:
-            seconds = request_seconds(self._timeout + _MARGIN_SECONDS)
-            return self._workers.call(self._work(request, seconds), seconds)
-        except TimeoutError:
-            return request.failed(self._late(request, seconds))
+            with self._sent(request) as (outcome, seconds):
+                return outcome.result(seconds)
         except StoreError as error:
             return request.failed(error)
 
     async def asend(self, request: Request[T]) -> T:
         """Do the same; the event loop runs on."""
-        seconds = self._timeout
         try:
-            seconds = request_seconds(self._timeout + _MARGIN_SECONDS)
-            return await self._workers.acall(self._work(request, seconds), seconds)
-        except TimeoutError:
-            return request.failed(self._late(request, seconds))
+            with self._sent(request) as (outcome, seconds):
+                return await asyncio.wait_for(asyncio.wrap_future(outcome), seconds)
         except StoreError as error:
             return request.failed(error)
 
-    def _work(self, request: Request[T], seconds: float) -> Callable[[Event], T]:
-        """Return a function that sends the request and reads the answer, for another thread."""
+    @contextmanager
+    def _sent(self, request: Request[T]) -> Iterator[tuple[Future[T], float]]:
+        """Send the request in another thread; the block waits so many seconds for the answer."""
+        seconds = request_seconds(self._timeout + _MARGIN_SECONDS)
+        where = f"{request.method} {self._transport.address}{request.path}"
         limit = f"{max(request_seconds(self._timeout), 0.001):.3f}".rstrip("0").rstrip(".") + "s"
         parameters = dict(request.parameters)
         if request.path.startswith("/document/"):  # else Vespa itself tries for 175 s
@@ -127,18 +127,16 @@ class Client:
                 seconds=seconds,
                 abandoned=abandoned,
             )
-            where = self._where(request)
             if answer.status >= 300:
                 raise refusal(answer, request.path, where)
             with understood(where, answer):
                 value = answer.content.decode() if request.is_text else json_of(answer.content)
                 return request.reply(value, request.path)
 
-        return work
-
-    def _late(self, request: Request[Any], seconds: float) -> StoreUnavailableError:
-        where = self._where(request)
-        return StoreUnavailableError(f"{where}: Timeout: no whole answer in {seconds:.3g} s")
-
-    def _where(self, request: Request[Any]) -> str:
-        return f"{request.method} {self._transport.address}{request.path}"
+        try:
+            with self._workers.running(work) as outcome:
+                yield outcome, seconds
+        except TimeoutError as error:
+            raise StoreUnavailableError(
+                f"{where}: Timeout: no whole answer in {seconds:.3g} s"
+            ) from error

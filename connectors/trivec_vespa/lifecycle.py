@@ -18,6 +18,7 @@ from trivec_vespa.client import Client, Request, query
 from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy
 from trivec_vespa.errors import NotFoundError, RefusedError
 from trivec_vespa.mapping import description_fields, read_description
+from trivec_vespa.options import VespaOptions
 from trivec_vespa.replies import acknowledged, emptied, next_continuation, reading, stored_fields
 from trivec_vespa.schema import application_package
 from trivec_vespa.search import probe
@@ -30,27 +31,20 @@ _WAIT_SECONDS = 0.5
 class Lifecycle:
     """The schema of a collection, from its deployment to the end of the collection."""
 
-    def __init__(
-        self,
-        app: Vespa,
-        client: Client,
-        name: str,
-        *,
-        config_server: str | None,
-        may_deploy: bool,
-        timeout: float,
-    ) -> None:
+    def __init__(self, app: Vespa, client: Client, name: str, options: VespaOptions) -> None:
         self._client = client
         self._name = name
-        self._may_deploy = may_deploy
-        self._timeout = timeout
-        self._config_app = Vespa(
-            config_server or _config_address(app),
+        self._cluster = options.content_cluster
+        self._may_deploy = options.deploy is not False
+        self._timeout = options.deploy_timeout
+        self._config_app = Vespa(  # which gets no token
+            options.config_server or _config_address(app),
             cert=app.cert,
             key=app.key,
             cert_content=app.cert_content,
             key_content=app.key_content,
         )
+        # The path of the document that describes the collection.
         self.description = f"/document/v1/{name}-collection/{name}/docid/collection"
 
     def read(self) -> Steps[Collection | None]:
@@ -97,9 +91,7 @@ class Lifecycle:
             )
         )
 
-    def drop(
-        self, cluster: str, in_pages: Callable[[Callable[[], Steps[bool]]], Steps[None]]
-    ) -> Steps[None]:
+    def drop(self, in_pages: Callable[[Callable[[], Steps[bool]]], Steps[None]]) -> Steps[None]:
         """Delete all documents, also without a description; the schema stays deployed, empty.
 
         The description is deleted last. Until then nobody can create the collection anew, whose
@@ -109,7 +101,7 @@ class Lifecycle:
             return
         for namespace in (self._name, f"{self._name}-collection"):
             path = f"/document/v1/{namespace}/{self._name}/docid"
-            parameters: dict[str, str | int] = {"selection": "true", "cluster": cluster}
+            parameters: dict[str, str | int] = {"selection": "true", "cluster": self._cluster}
             yield from in_pages(partial(self._delete_page, path, parameters))
 
     def documents(self) -> int:

@@ -119,8 +119,6 @@ def reading(what: str) -> Iterator[None]:
     """Turn the errors of reading stored content into one that names it."""
     try:
         yield
-    except StoreError:
-        raise
     except MALFORMED as error:
         raise StoreError(
             f"{what} is not as trivec stores it ({type(error).__name__}: {str(error)[:200]}); "

@@ -97,14 +97,7 @@ class VespaBackend(Backend[Collection]):
         self.limits = replace(type(self).limits, connections=options.connections)
         self._options = options
         self.client = Client(app, timeout=options.timeout, http2=options.http2)
-        self.lifecycle = Lifecycle(
-            app,
-            self.client,
-            name,
-            config_server=options.config_server,
-            may_deploy=options.deploy is not False,
-            timeout=options.deploy_timeout,
-        )
+        self.lifecycle = Lifecycle(app, self.client, name, options)
 
     # --- opening -------------------------------------------------------------------------------
 
@@ -160,7 +153,7 @@ class VespaBackend(Backend[Collection]):
         return collection
 
     def drop(self) -> Steps[None]:
-        yield from self.lifecycle.drop(self._options.content_cluster, self._in_pages)
+        yield from self.lifecycle.drop(self._in_pages)
 
     def close(self) -> None:
         self.client.close()
@@ -336,17 +329,19 @@ class VespaBackend(Backend[Collection]):
         The first page has the time and the repetitions of the call; each later one has its own,
         since there is progress between them.
         """
+        connections = self.limits.connections
+
+        def in_own_time() -> bool:
+            with limited(self._options.deadline), ThreadPoolExecutor(connections) as pool:
+                return retrying()(attempt, pool)
+
+        def attempt(pool: ThreadPoolExecutor) -> bool:
+            steps: Stepwise[bool] = page()
+            return run(steps, self, pool=pool)
+
         is_last = yield from page()
         while not is_last:
-            is_last = yield from ask(partial(self._in_own_time, page))
-
-    def _in_own_time(self, page: Callable[[], Stepwise[bool]]) -> bool:
-        with limited(self._options.deadline), ThreadPoolExecutor(self.limits.connections) as pool:
-
-            def attempt() -> bool:
-                return run(page(), self, pool=pool)
-
-            return retrying()(attempt)
+            is_last = yield from ask(in_own_time)
 
 
 def _where(collection: Collection, condition: Filter | None) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -36,33 +36,13 @@ class Workers:
         for jobs in idle:
             jobs.put(None)
 
-    def call(self, work: Callable[[threading.Event], T], seconds: float) -> T:
-        """Return what a function returns, if it does so in time.
+    @contextmanager
+    def running(self, work: Callable[[threading.Event], T]) -> Iterator[Future[T]]:
+        """Have a thread run a function, whose result the block waits for.
 
-        Args:
-            work: Gets an event, which is set when nobody waits any more.
-            seconds: How long to wait for it.
-
-        Raises:
-            TimeoutError: If it does not return in time.
+        The function gets an event, which is set when the block ends and nobody waits any more.
         """
         abandoned = threading.Event()
-        try:
-            return self._start(work, abandoned).result(seconds)
-        finally:
-            abandoned.set()
-
-    async def acall(self, work: Callable[[threading.Event], T], seconds: float) -> T:
-        """Return what a function returns, as `call` does; the event loop runs on."""
-        abandoned = threading.Event()
-        try:
-            outcome = asyncio.wrap_future(self._start(work, abandoned))
-            return await asyncio.wait_for(outcome, seconds)
-        finally:
-            abandoned.set()
-
-    def _start(self, work: Callable[[threading.Event], T], abandoned: threading.Event) -> Future[T]:
-        """Have a thread run a function, and return its future result."""
         outcome: Future[T] = Future()
 
         def job() -> None:
@@ -74,7 +54,10 @@ class Workers:
                 outcome.set_exception(error)
 
         self._thread().put(job)
-        return outcome
+        try:
+            yield outcome
+        finally:
+            abandoned.set()
 
     def _thread(self) -> _Jobs:
         """Return the queue of an idle thread, or of a new one."""

@@ -239,7 +239,10 @@ def test_all_handles_on_a_file_take_turns_with_each_other(
         client = MilvusClient(f"{tmp_path}/shared.db")
         shared.append(MilvusStore(client, "a"))
         assert len({id(store._handle.backend._connection._turns) for store in shared}) == 1
-        with shared[0]._handle.backend._connection.writes("a"), ThreadPoolExecutor(1) as pool:
+        with (
+            shared[0]._handle.backend._connection._turns.writing("a"),
+            ThreadPoolExecutor(1) as pool,
+        ):
             assert all(pool.submit(_is_late, store).result() for store in shared)
         assert shared[2].count() == len(TEXTS)
         client.close()
@@ -260,7 +263,7 @@ async def test_a_search_that_waits_for_its_turn_does_not_block_the_loop(
 ) -> None:
     store: Any = _filled(f"milvus+lite:{tmp_path}/shared.db/a", encoder)
     query = encoder.encode_query("blue whale")
-    with store._handle.backend._connection.writes("a"):
+    with store._handle.backend._connection._turns.writing("a"):
         search = asyncio.create_task(store.asearch(query))
         count = asyncio.create_task(store.acount())
         await asyncio.sleep(0.1)  # which the loop has time for

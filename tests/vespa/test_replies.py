@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from two_documents import COLLECTION, EXPECTED, OPERATIONS, TwoDocuments
@@ -22,6 +22,7 @@ from trivec_vespa.schema import application_package
 from trivec_vespa.transport import Answer, Transport
 from trivec_vespa.workers import Workers
 
+T = TypeVar("T")
 WRONG: tuple[Any, ...] = (None, True, 5, -1, 0.5, 1e999, "", "x", [], {}, [None], {"x": 1})
 CONTENT = {"text", "metadata", "matchfeatures", "totalCount"}
 """Members that may have any value of their type, with another result."""
@@ -188,13 +189,18 @@ def test_threads_are_kept_and_end() -> None:
         raise KeyError
 
     workers = Workers("kept")
-    assert [workers.call(number, 5) for _ in range(50)] == [5] * 50
+
+    def call(work: Callable[[threading.Event], T], seconds: float) -> T:
+        with workers.running(work) as outcome:
+            return outcome.result(seconds)
+
+    assert [call(number, 5) for _ in range(50)] == [5] * 50
     assert 1 <= threads() <= 3
     with pytest.raises(TimeoutError):
-        workers.call(slow, 0.05)
+        call(slow, 0.05)
     assert told.wait(5)
     with pytest.raises(KeyError):
-        workers.call(wrong, 5)
+        call(wrong, 5)
     workers.close()
     end = time.monotonic() + 5
     while threads() and time.monotonic() < end:
