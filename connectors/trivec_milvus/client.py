@@ -229,15 +229,13 @@ class Connection:
         """The version of the server; a request, the first time."""
         if not self._version:
             with self.calls(""):
-                version = self.client.get_server_version(timeout=self.seconds())
+                version = self.client.get_server_version(
+                    timeout=request_seconds(self.options.timeout)
+                )
             if not isinstance(version, str) or not version:
                 raise StoreError(f"Milvus answered {version!r} where it was asked for its version")
             self._version = version
         return self._version
-
-    def seconds(self) -> float:
-        """Return how long a request may take."""
-        return request_seconds(self.options.timeout)
 
     def calls(self, name: str) -> AbstractContextManager[None]:
         """Translate exceptions of pymilvus into StoreErrors without secrets."""
@@ -286,10 +284,11 @@ class Connection:
                     lite.close()
 
     def _arguments(self, name: str, request: Request) -> dict[str, Any]:
-        common: dict[str, Any] = {"collection_name": name, "timeout": self.seconds()}
+        seconds = request_seconds(self.options.timeout)
+        arguments = {"collection_name": name, "timeout": seconds, **request.options}
         if request.is_consistent:
-            common["consistency_level"] = self.options.consistency
-        return {**common, **request.options}
+            arguments["consistency_level"] = self.options.consistency
+        return arguments
 
 
 def _secrets(*given: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -39,6 +40,8 @@ _REFUSED_STATUS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_D
 # Messages of gRPC's TLS: on a certificate, on one for another host, on a server without TLS.
 _UNTRUSTED = ("certificate_verify_failed", "hostname verification", "in peer certificate")
 _HANDSHAKE = ("handshake failed", "wrong_version_number", "security handshaker")
+# Messages of pymilvus when its time is over.
+_TIMED_OUT = re.compile("retry timeout|fail connecting to server|wait for flush timeout")
 
 # Also `InvalidInputError`, which is a ValueError.
 _MALFORMED: tuple[type[Exception], ...] = (AssertionError, *MALFORMED)
@@ -143,17 +146,9 @@ def _by_code(code: object, message: str, name: str, *, retriable: bool = False) 
         return StoreError(f"{text}; is this the gRPC port of Milvus, usually 19530?")
     if "failed to connect" in said and "socket closed" in said:
         text += "; a server with TLS closes connections without it: pass tls=True (MILVUS_TLS=yes)"
-    if retriable or code in _LATER or code in _LATER_STATUS or _is_timeout(said):
+    if retriable or code in _LATER or code in _LATER_STATUS or _TIMED_OUT.search(said):
         return StoreUnavailableError(text)
     return StoreError(text)
-
-
-def _is_timeout(message: str) -> bool:
-    # Messages of pymilvus when its time is over.
-    return any(
-        words in message
-        for words in ("retry timeout", "fail connecting to server", "wait for flush timeout")
-    )
 
 
 def _short(error: BaseException) -> str:

@@ -256,22 +256,3 @@ def _tokens(stored: Sequence[Any], layout: Layout) -> Tokens:
 
 def _dtype(layout: Layout) -> type[np.float16 | np.float32]:
     return np.float16 if layout.half else np.float32
-
-
-def split_rows(sizes: Mapping[str, int], limit: int) -> Iterator[list[str]]:
-    """Yield the keys in runs whose sizes sum to at most `limit`; a larger row is a run of its own.
-
-    Example:
-        >>> list(split_rows({"a": 5, "b": 5, "c": 9}, 10))
-        [['a', 'b'], ['c']]
-    """
-    run: list[str] = []
-    total = 0
-    for name, size in sizes.items():
-        if run and total + size > limit:
-            yield run
-            run, total = [], 0
-        run.append(name)
-        total += size
-    if run:
-        yield run

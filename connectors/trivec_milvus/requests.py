@@ -10,11 +10,12 @@ import numpy as np
 from pymilvus import AnnSearchRequest, WeightedRanker
 from pymilvus.client.embedding_list import EmbeddingList
 
+from trivec.rows import spans
 from trivec.search import Part, Search
 from trivec.stores.steps import Steps
 from trivec.vectors import Vector
 from trivec_milvus.filters import all_of, any_of_ids, render
-from trivec_milvus.mapping import Row, split_rows
+from trivec_milvus.mapping import Row
 from trivec_milvus.replies import rows_by_id
 from trivec_milvus.schema import Layout
 
@@ -73,26 +74,24 @@ def fetch(
     names = layout.names
     if not tokens:
         return {}
-    runs = split_rows(answer_bytes(layout, tokens, names.colbert in output), FETCH_BYTES)
+    ids, sizes = list(tokens), answer_bytes(layout, tokens, names.colbert in output)
     large = any(f in output for f in (names.dense, names.sparse, names.colbert))
     answers = yield [
         Request(
             "query",
-            {"filter": any_of_ids(names.id, ids), "output_fields": list(output)},
+            {"filter": any_of_ids(names.id, ids[start:stop]), "output_fields": list(output)},
             large,
         )
-        for ids in runs
+        for start, stop in spans(np.array([*sizes.values()]), FETCH_BYTES)
     ]
     return rows_by_id((row for rows in answers for row in rows), names.id, tokens)
 
 
-def fields_of(layout: Layout, parts: Iterable[str], *, documents: bool = True) -> list[str]:
+def fields_of(layout: Layout, parts: Iterable[str]) -> list[str]:
     """Return the fields of the id, and of the document and those parts that the collection has."""
     names = layout.names
-    fields = [names.id]
-    if documents:
-        fields += [names.text, names.text_more, names.metadata]
-        fields += [names.private] if layout.private else []
+    fields = [names.id, names.text, names.text_more, names.metadata]
+    fields += [names.private] if layout.private else []
     return fields + [getattr(names, part) for part in layout.schema.parts if part in parts]
 
 

@@ -89,7 +89,9 @@ class SearchSteps:
             hits |= yield from (self._colbert if mode == "colbert" else self._hybrid)(server)
         client = {i: union for i, union in unions.items() if i not in server}
         for group in _groups(client, self._layout):
-            hits |= yield from self._rescored(group)
+            # Read the stored vectors of all candidates and compute the scores here.
+            rows = yield from self._rows(group.values(), packed=True)
+            hits |= {i: self._hits(i, union, rows) for i, union in group.items()}
         return hits
 
     def _rrf(self, lists: Mapping[Source, list[_Ranked]]) -> Steps[dict[int, list[Hit]]]:
@@ -99,11 +101,6 @@ class SearchSteps:
         best = {i: _best(reciprocal_ranks(of_query), self._search.k) for i, of_query in ids.items()}
         rows = yield from self._rows(best.values())
         return {i: self._hits(i, scores, rows, fused=scores) for i, scores in best.items()}
-
-    def _rescored(self, unions: Mapping[int, Candidates]) -> Steps[dict[int, list[Hit]]]:
-        """Read the stored vectors of all candidates and compute the scores here."""
-        rows = yield from self._rows(unions.values(), packed=True)
-        return {i: self._hits(i, union, rows) for i, union in unions.items()}
 
     def _colbert(self, unions: Mapping[int, Candidates]) -> Steps[dict[int, list[Hit]]]:
         """Rank the candidates by the ColBERT score that Milvus computes."""

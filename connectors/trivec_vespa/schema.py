@@ -92,12 +92,9 @@ def application_package(
     document = vp.Document(
         [*_base_fields(), *_vector_fields(schema, signs), *_metadata_fields(declared)]
     )
-    profiles = _profiles(schema, signs)
-    for profile in profiles:
-        _check_identifiers(profile, [field.name for field in document.fields])
     return vp.ApplicationPackage(
         APPLICATION,
-        schema=[vp.Schema(name, document, rank_profiles=profiles)],
+        schema=[vp.Schema(name, document, rank_profiles=_profiles(schema, signs))],
         query_profile=vp.QueryProfile([vp.QueryField("maxHits", MAX_HITS)]),
     )
 
@@ -244,34 +241,3 @@ _SIGNS = (
     "2 * sum(reduce(sum(query(q_colbert) * unpack_bits(attribute(colbert_bin)), x), max, dt), qt)"
     " - sum(query(q_colbert))"
 )
-
-_WORD = re.compile(r"[A-Za-z_]\w*")
-_FEATURE = re.compile(r"(query|attribute)\((\w+)\)")
-_OPERATORS = frozenset({"sum", "reduce", "max", "cell_cast", "float", "unpack_bits"})
-_DIMENSIONS = frozenset({"x", "t", "dt", "qt"})
-
-
-def _check_identifiers(profile: vp.RankProfile, fields: list[str]) -> None:
-    """Raise `InvalidOptionError` for a name that a rank profile uses and nothing defines.
-
-    Vespa's configuration model takes an unknown name to be a rank feature, and deploys it.
-    """
-    functions = {function.name: function.expression for function in profile.functions or []}
-    inputs = [entry[0].removeprefix("query(").removesuffix(")") for entry in profile.inputs or []]
-    known = {"query": inputs, "attribute": fields}
-    second = profile.second_phase.expression if profile.second_phase else ""
-    for text in (
-        *functions.values(),
-        str(profile.first_phase),
-        second,
-        *(profile.match_features or []),
-    ):
-        for feature, name in _FEATURE.findall(text):
-            if name not in known[feature]:
-                raise InvalidOptionError(
-                    f"rank profile {profile.name!r}: {feature}({name}) is unknown"
-                )
-        rest = _FEATURE.sub("", text)
-        for name in _WORD.findall(re.sub(r"\de[+-]?\d+", "", rest)):
-            if name not in functions and name not in _OPERATORS | _DIMENSIONS:
-                raise InvalidOptionError(f"rank profile {profile.name!r}: {name!r} is unknown")

@@ -63,16 +63,8 @@ class Transport:
 
         The client's own timeout is for the next bytes: a server that sends one now and then holds
         a request for ever. So the caller runs this in another thread, which it leaves to itself
-        when the time is over, and the connection is closed when the next bytes come.
-
-        Args:
-            method: GET, POST or DELETE.
-            path: What follows the address.
-            body: What to send.
-            headers: In addition to those of the app.
-            parameters: Of the URL.
-            seconds: How long the server may take for its next bytes.
-            abandoned: Is set when nobody waits for the answer any more.
+        when the time is over. It sets `abandoned` then, and the connection is closed when the next
+        bytes come.
         """
         where = f"{method} {self.address}{path}"
         try:
