@@ -20,9 +20,8 @@ from trivec.testing import HashEncoder
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
 
-from trivec_ray.journal import SharedJournal  # noqa: E402
-
 from trivec_ray import ingest as ingest_on_ray  # noqa: E402
+from trivec_ray.journal import SharedJournal  # noqa: E402
 from trivec_ray.rows import Parcel, pack, unpack  # noqa: E402
 from trivec_ray.target import Target  # noqa: E402
 
