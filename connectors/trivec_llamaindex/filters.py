@@ -29,27 +29,12 @@ from trivec.filters import (
     split_path,
 )
 from trivec.filters.declared import fit_filter
-from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
+from trivec.filters.tree import check_depth
 from trivec.plain import Json
 
 LlamaIndexFilter = MetadataFilters | Filter | Mapping[str, Any]
 """The forms of filters that the classes of this package take."""
-
-_OPERATORS = {
-    FilterOperator.EQ: Op.EQ,
-    FilterOperator.NE: Op.NE,
-    FilterOperator.GT: Op.GT,
-    FilterOperator.GTE: Op.GTE,
-    FilterOperator.LT: Op.LT,
-    FilterOperator.LTE: Op.LTE,
-    FilterOperator.IN: Op.IN,
-    FilterOperator.NIN: Op.NIN,
-    FilterOperator.ANY: Op.ANY,
-    FilterOperator.ALL: Op.ALL,
-    FilterOperator.CONTAINS: Op.CONTAINS,
-    FilterOperator.TEXT_MATCH: Op.TEXT,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +137,8 @@ def _comparison(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filte
                 f"{path} {operator.value}: expected a str, not {shown(given.value)}"
             )
         return InsensitiveText(path, given.value)
-    op = _OPERATORS[operator]
+    # The other operators have the names of ours.
+    op = Op.TEXT if operator is FilterOperator.TEXT_MATCH else Op[operator.name]
     if given.value is None and op in (Op.EQ, Op.NE):
         return NEVER if op is Op.EQ else ALWAYS
     if given.value == [] and op is Op.ALL:
