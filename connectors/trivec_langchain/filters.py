@@ -87,11 +87,7 @@ class TrivecTranslator(Visitor):
 
 
 def to_filter(condition: LangChainFilter | None) -> Filter | None:
-    """Return a filter from any of its forms.
-
-    Raises:
-        InvalidFilterError: If it is malformed or compares incompatible values.
-    """
+    """Return a filter from any of its forms."""
     if isinstance(condition, FilterDirective):
         translated: Filter = condition.accept(TrivecTranslator())
         return translated

@@ -17,17 +17,7 @@ from trivec import Filter
 from trivec.arguments import shown
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
-from trivec.filters import (
-    ALWAYS,
-    NEVER,
-    And,
-    Comparison,
-    Not,
-    Op,
-    Or,
-    metadata_values,
-    split_path,
-)
+from trivec.filters import ALWAYS, NEVER, And, Comparison, Not, Op, Or, metadata_values, split_path
 from trivec.filters.declared import fit_filter
 from trivec.filters.dicts import as_filter
 from trivec.filters.tree import check_depth
@@ -79,13 +69,6 @@ def to_filter(
     `any` and `all` at whole strings; an empty list counts as missing, and strings have no order.
     As LlamaIndex's values are neither booleans nor dates, 0 and 1 stand for the values of a field
     that is declared bool, and ISO 8601 strings for those of a datetime field.
-
-    Args:
-        filters: LlamaIndex's filters, or a filter, or a plain dict.
-        fields: The declared fields.
-
-    Raises:
-        InvalidFilterError: If a filter is malformed or compares incompatible values.
     """
     if filters is None:
         return None

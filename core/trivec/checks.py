@@ -25,7 +25,7 @@ def check_store(value: object, what: str) -> None:
 
 
 def check_encoder(value: object, what: str, *, tokens: bool = False) -> None:
-    """Raise `InvalidOptionError` unless a value is an encoder; `tokens` asks for that method too."""
+    """Raise `InvalidOptionError` unless a value is an encoder, with `tokens` if asked for."""
     hint = ""
     if isinstance(value, Store):
         hint = "; the encoder and the store are swapped"

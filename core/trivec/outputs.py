@@ -28,20 +28,13 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EBADF)
 def check_output(path: StrPath, *, inputs: Iterable[StrPath] = (), what: str = "output") -> None:
     """Check that a file can be written and is not an input, before any work is done.
 
-    Args:
-        path: The file. A link is followed. A pipe or a device is allowed.
-        inputs: The files and folders that are read; a folder includes all of its files, and "-" is
-            standard input.
-        what: The name of the argument, with which the message begins.
+    It must not be a folder, and its folder must exist and be writable. It must not be one of the
+    inputs or inside one, under whatever name: a folder includes all of its files, and "-" is
+    standard input. A link is followed; a pipe or a device is allowed.
 
-    Raises:
-        InvalidOptionError: If it is a folder, its folder does not exist or cannot be written, or it
-            is one of the inputs or inside one, under whatever name.
-
-    Example:
-        >>> check_output("/etc", what="--html")
-        Traceback (most recent call last):
-        trivec.errors.InvalidOptionError: --html '/etc' is a folder; give the name of a file
+    >>> check_output("/etc", what="--html")
+    Traceback (most recent call last):
+    trivec.errors.InvalidOptionError: --html '/etc' is a folder; give the name of a file
     """
     path = Path(path)
     if path.is_dir():

@@ -66,15 +66,9 @@ def until_untied(
 ) -> Generator[Y, R, dict[T, A]]:
     """Ask for lists, and for four times as much where a list may lack items that belong to it.
 
-    Args:
-        items: The lists to ask for, such as queries.
-        limit: How much of each to ask for at first.
-        ask: Returns the answers for items with their limits; a generator of requests.
-        tied: Returns whether an answer, cut at a limit, may lack items; see `is_cut_tied`.
-        most: The largest limit; an answer of that size is taken as it is.
-
-    Returns:
-        The answer for each item.
+    `ask` requests the answers for items, such as queries, with their limits. `tied` returns whether
+    an answer, cut at a limit, may lack items; see `is_cut_tied`. An answer of the largest limit,
+    `most`, is taken as it is.
     """
     answers: dict[T, A] = {}
     pending = dict.fromkeys(items, min(limit, most))

@@ -15,15 +15,7 @@ from numpy.typing import NDArray
 from trivec.arguments import described, expect
 from trivec.errors import InvalidVectorsError
 from trivec.outputs import written_beside
-from trivec.rows import (
-    Float,
-    SparseRows,
-    TokenRows,
-    Tokens,
-    first_not_finite,
-    floats,
-    integers,
-)
+from trivec.rows import Float, SparseRows, TokenRows, Tokens, first_not_finite, floats, integers
 from trivec.schema import Schema
 
 T = TypeVar("T")
