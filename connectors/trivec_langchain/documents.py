@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from langchain_core.documents import Document as LangChainDocument
 
-from trivec import Document
+from trivec import Document, Hit
 from trivec.arguments import at_least_one
 from trivec.document import PRIVATE_KEY, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidOptionError
@@ -25,11 +25,7 @@ class Batch(NamedTuple):
 def with_ids(
     documents: Iterable[LangChainDocument], ids: Sequence[str | None] | None
 ) -> Iterator[tuple[str, LangChainDocument]]:
-    """Yield each document with its id: the one given, else its own, else a new UUID.
-
-    Raises:
-        InvalidOptionError: If there are not as many ids as documents, or they are one string.
-    """
+    """Yield each document with its id: the one given, else its own, else a new UUID."""
     if isinstance(ids, str):
         raise InvalidOptionError(f"ids={ids!r} is one string; pass a list of ids")
     if ids is None:
@@ -62,6 +58,11 @@ def _to_trivec(id: str, document: LangChainDocument) -> Document:
             f"document {id!r}: the metadata key {PRIVATE_KEY!r} is reserved; rename it"
         )
     return Document(id, document.page_content, document.metadata)
+
+
+def to_documents(hits: Sequence[Hit]) -> list[LangChainDocument]:
+    """Return the documents of hits."""
+    return [to_langchain(hit.document) for hit in hits]
 
 
 def to_langchain(document: Document) -> LangChainDocument:

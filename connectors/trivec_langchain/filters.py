@@ -20,25 +20,15 @@ from trivec.arguments import shown
 from trivec.errors import InvalidFilterError
 from trivec.filters import And, Not, Op, Or
 from trivec.filters import Comparison as Condition
-from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
 from trivec.filters.instants import Written, instant, written
+from trivec.filters.tree import check_depth
 
 LangChainFilter = Filter | Mapping[str, Any] | FilterDirective
 """The forms of a `filter` that the classes of this package take."""
 
-_COMPARATORS = {
-    Comparator.EQ: Op.EQ,
-    Comparator.NE: Op.NE,
-    Comparator.GT: Op.GT,
-    Comparator.GTE: Op.GTE,
-    Comparator.LT: Op.LT,
-    Comparator.LTE: Op.LTE,
-    Comparator.CONTAIN: Op.CONTAINS,
-    Comparator.LIKE: Op.TEXT,
-    Comparator.IN: Op.IN,
-    Comparator.NIN: Op.NIN,
-}
+_OTHER_NAMES = {Comparator.CONTAIN: Op.CONTAINS, Comparator.LIKE: Op.TEXT}
+"""The comparators that are not named as our operators are."""
 _LISTS = frozenset({Comparator.IN, Comparator.NIN})
 
 
@@ -85,7 +75,7 @@ class TrivecTranslator(Visitor):
         if comparator is Comparator.LIKE:
             text = value.text if isinstance(value, Written) else value
             value = _pattern(path, text) if isinstance(text, str) else text
-        return Condition(path, _COMPARATORS[comparator], value)
+        return Condition(path, _OTHER_NAMES.get(comparator) or Op[comparator.name], value)
 
     def visit_structured_query(
         self, structured_query: StructuredQuery
@@ -97,11 +87,7 @@ class TrivecTranslator(Visitor):
 
 
 def to_filter(condition: LangChainFilter | None) -> Filter | None:
-    """Return a filter from any of its forms.
-
-    Raises:
-        InvalidFilterError: If it is malformed or compares incompatible values.
-    """
+    """Return a filter from any of its forms."""
     if isinstance(condition, FilterDirective):
         translated: Filter = condition.accept(TrivecTranslator())
         return translated

@@ -16,13 +16,10 @@ from trivec_langchain.filters import LangChainFilter, to_filter
 
 
 class SharingModel(InProcess, BaseModel):
-    """A pydantic model whose copies share its encoder and its store.
-
-    Attributes:
-        shared (tuple[str, ...]): The attributes that a deep copy shares with the original.
-    """
+    """A pydantic model whose copies share its encoder and its store."""
 
     shared: ClassVar[tuple[str, ...]]
+    """The attributes that a deep copy shares with the original."""
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Return a copy with the same encoder and store, and copies of all else."""

@@ -70,11 +70,7 @@ def with_filter(condition: LangChainFilter | None, options: Mapping[str, Any]) -
 
 
 def check_search_type(search_type: str, options: Mapping[str, Any]) -> None:
-    """Check that LangChain's search type exists and has these options.
-
-    Raises:
-        InvalidOptionError: If the type is unknown, or an option is unknown or of another type.
-    """
+    """Raise `InvalidOptionError` unless LangChain's search type exists and has these options."""
     if search_type not in _SEARCH_TYPES:
         raise InvalidOptionError(
             f"search_type={search_type!r}; expected one of {', '.join(_SEARCH_TYPES)}"
@@ -94,10 +90,8 @@ def relevance_of(search: Search) -> Callable[[float], float]:
     """Return the function that maps a score to a relevance from 0 to 1.
 
     Dense and ColBERT scores are cosines of unit vectors, or means of such cosines, so they lie
-    between -1 and 1. Lexical scores have no upper bound, and ranks do not measure relevance.
-
-    Raises:
-        InvalidOptionError: If the score has no bounds.
+    between -1 and 1. Lexical scores have no upper bound, and ranks do not measure relevance, so
+    they raise `InvalidOptionError`.
     """
     cosines = search.mode in ("dense", "colbert")
     if not cosines and not (search.mode == "hybrid" and search.weights.sparse == 0):

@@ -19,9 +19,9 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from pydantic import ConfigDict, Field, model_validator
 
 from trivec.errors import InvalidOptionError
-from trivec.hit import Hit
 from trivec.search import Mode
-from trivec_langchain.documents import to_langchain
+from trivec.twins import Twin, arun, either, run
+from trivec_langchain.documents import to_documents
 from trivec_langchain.models import DumpedFilter, DumpedOptions, DumpedWeights, SharingModel
 from trivec_langchain.options import RetrieverOptions, SearchOptions, with_filter
 from trivec_langchain.search import SearchableStore
@@ -102,7 +102,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         **options: Unpack[RetrieverOptions],
     ) -> list[LangChainDocument]:
         k, rest = self._options(options)
-        return _documents(self.vectorstore.search_hits([query], k, **rest))[0]
+        return to_documents(self.vectorstore.search_hits([query], k, **rest)[0])
 
     async def _aget_relevant_documents(
         self,
@@ -112,7 +112,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         **options: Unpack[RetrieverOptions],
     ) -> list[LangChainDocument]:
         k, rest = self._options(options)
-        return _documents(await self.vectorstore.asearch_hits([query], k, **rest))[0]
+        return to_documents((await self.vectorstore.asearch_hits([query], k, **rest))[0])
 
     def batch(  # type: ignore[override]  # LangChain takes any keyword
         self,
@@ -131,25 +131,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
                 answer; otherwise the first error is raised.
             options: The options of all these calls, such as `k` and `filter`.
         """
-        if not inputs:
-            return []
-        runs = [
-            CallbackManager.configure(**self._callbacks(each)).on_retriever_start(
-                None, query, **self._run(each)
-            )
-            for query, each in zip(inputs, get_config_list(config, len(inputs)), strict=True)
-        ]
-        try:
-            k, rest = self._options(options)
-            answers = _answers(self.vectorstore.search_hits_or_errors(inputs, k, **rest))
-        except Exception as error:
-            answers = [error] * len(inputs)
-        for run, answer in zip(runs, answers, strict=True):
-            if isinstance(answer, Exception):
-                run.on_retriever_error(answer)
-            else:
-                run.on_retriever_end(answer)
-        return _returned(answers, return_exceptions)
+        return run(self._batch(inputs, config, return_exceptions, options))
 
     async def abatch(  # type: ignore[override]  # as batch
         self,
@@ -160,25 +142,43 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         **options: Unpack[RetrieverOptions],
     ) -> list[list[LangChainDocument]]:
         """Answer many questions; see `batch`."""
-        if not inputs:
-            return []
-        runs = [
-            await AsyncCallbackManager.configure(**self._callbacks(each)).on_retriever_start(
-                None, query, **self._run(each)
-            )
-            for query, each in zip(inputs, get_config_list(config, len(inputs)), strict=True)
-        ]
+        return await arun(self._batch(inputs, config, return_exceptions, options))
+
+    def _batch(
+        self,
+        queries: list[str],
+        config: RunnableConfig | list[RunnableConfig] | None,
+        return_exceptions: bool,
+        options: RetrieverOptions,
+    ) -> Twin[list[list[LangChainDocument]]]:
+        store = self.vectorstore
+        runs: list[Any] = []
+        configs = get_config_list(config, len(queries)) if queries else []
+        for query, each in zip(queries, configs, strict=True):
+            runs.append((yield from either(self._start, self._astart, query, each)))
+        answers: list[list[LangChainDocument] | Exception] = []
         try:
             k, rest = self._options(options)
-            answers = _answers(await self.vectorstore.asearch_hits_or_errors(inputs, k, **rest))
+            outcomes = yield from either(
+                store.search_hits_or_errors, store.asearch_hits_or_errors, queries, k, **rest
+            )
+            answers += [o if isinstance(o, Exception) else to_documents(o) for o in outcomes]
         except Exception as error:
-            answers = [error] * len(inputs)
-        for run, answer in zip(runs, answers, strict=True):
+            answers = [error] * len(queries)
+        for started, answer in zip(runs, answers, strict=True):
+            end = started.on_retriever_end
             if isinstance(answer, Exception):
-                await run.on_retriever_error(answer)
-            else:
-                await run.on_retriever_end(answer)
+                end = started.on_retriever_error
+            yield from either(end, end, answer)  # awaitable if the run is asynchronous
         return _returned(answers, return_exceptions)
+
+    def _start(self, query: str, config: RunnableConfig) -> Any:  # noqa: ANN401 - two classes
+        manager = CallbackManager.configure(**self._callbacks(config))
+        return manager.on_retriever_start(None, query, **self._run(config))
+
+    async def _astart(self, query: str, config: RunnableConfig) -> Any:  # noqa: ANN401 - as above
+        manager = AsyncCallbackManager.configure(**self._callbacks(config))
+        return await manager.on_retriever_start(None, query, **self._run(config))
 
     def batch_as_completed(  # type: ignore[override]  # as batch
         self,
@@ -270,19 +270,6 @@ class StoreRetriever(SharingModel, VectorStoreRetriever):
     ) -> list[LangChainDocument]:
         options = with_filter(self.search_kwargs.get("filter"), options)
         return await super()._aget_relevant_documents(query, run_manager=run_manager, **options)
-
-
-def _documents(answers: Sequence[Sequence[Hit]]) -> list[list[LangChainDocument]]:
-    return [[to_langchain(hit.document) for hit in hits] for hits in answers]
-
-
-def _answers(
-    outcomes: Sequence[list[Hit] | Exception],
-) -> list[list[LangChainDocument] | Exception]:
-    return [
-        outcome if isinstance(outcome, Exception) else _documents([outcome])[0]
-        for outcome in outcomes
-    ]
 
 
 def _returned(

@@ -23,7 +23,7 @@ from trivec.rows import unit
 from trivec.search import Mode, Search, with_options
 from trivec.sharing import SharingObject
 from trivec.twins import Twin, arun, either, run
-from trivec_langchain.documents import to_langchain
+from trivec_langchain.documents import to_documents, to_langchain
 from trivec_langchain.embeddings import DenseEncoder, TrivecEmbeddings, as_encoder
 from trivec_langchain.filters import to_filter
 from trivec_langchain.options import (
@@ -115,16 +115,8 @@ class SearchableStore(SharingObject, VectorStore):
     ) -> list[list[Hit] | Exception]:
         """Answer many questions, and return the error of each question that fails.
 
-        The other questions still take one forward pass and one request.
-
-        Args:
-            queries: The questions.
-            k: How many hits at most.
-            options: The options of the search.
-
-        Raises:
-            TypeError: If an option is unknown.
-            InvalidOptionError: If an option is out of range.
+        The other questions still take one forward pass and one request. The arguments are those of
+        `search_hits`; a wrong option raises.
         """
         return run(self._hits_or_errors(queries, self._search(k, options)))
 
@@ -147,13 +139,13 @@ class SearchableStore(SharingObject, VectorStore):
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[LangChainDocument]:
         """Return the best documents for a question, best first."""
-        return _only_documents(self.search_hits([query], k, **options)[0])
+        return to_documents(self.search_hits([query], k, **options)[0])
 
     async def asimilarity_search(
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[LangChainDocument]:
         """Return the best documents for a question; see `similarity_search`."""
-        return _only_documents((await self.asearch_hits([query], k, **options))[0])
+        return to_documents((await self.asearch_hits([query], k, **options))[0])
 
     def similarity_search_with_score(
         self, query: str, k: int = 4, **options: Unpack[SearchOptions]
@@ -172,14 +164,14 @@ class SearchableStore(SharingObject, VectorStore):
     ) -> list[LangChainDocument]:
         """Return the documents nearest to a dense vector; the mode is "dense"."""
         search = self._dense_search(k, options)
-        return _only_documents(run(self._hits([_vector(embedding)], search))[0])
+        return to_documents(run(self._hits([_vector(embedding)], search))[0])
 
     async def asimilarity_search_by_vector(
         self, embedding: list[float], k: int = 4, **options: Unpack[SearchOptions]
     ) -> list[LangChainDocument]:
         """Return the documents nearest to a dense vector; the mode is "dense"."""
         search = self._dense_search(k, options)
-        return _only_documents((await arun(self._hits([_vector(embedding)], search)))[0])
+        return to_documents((await arun(self._hits([_vector(embedding)], search)))[0])
 
     def max_marginal_relevance_search(
         self,
@@ -247,7 +239,7 @@ class SearchableStore(SharingObject, VectorStore):
         ids = [hit.document.id for hit in hits]
         view = self._view
         page = yield from either(view.get, view.aget, ids, with_vectors=True)
-        return _only_documents(diverse_hits(vector, hits, page, k=k, relevance=relevance))
+        return to_documents(diverse_hits(vector, hits, page, k=k, relevance=relevance))
 
     # --- relevance -----------------------------------------------------------------------------
 
@@ -271,17 +263,7 @@ class SearchableStore(SharingObject, VectorStore):
     # --- options -------------------------------------------------------------------------------
 
     def check_options(self, options: Mapping[str, Any], *, search_type: str = "similarity") -> None:
-        """Check the options of a search, as a retriever keeps them.
-
-        Args:
-            options: The keyword arguments of the search methods.
-            search_type: LangChain's type of search.
-
-        Raises:
-            InvalidOptionError: If the type is unknown, or an option is unknown, out of range or
-                not of this type.
-            InvalidFilterError: If the filter is malformed or compares incompatible values.
-        """
+        """Check the options of a search of LangChain's type, as a retriever keeps them."""
         check_search_type(search_type, options)
         rest = dict(options)
         for name in ("lambda_mult", "score_threshold"):
@@ -323,11 +305,9 @@ def _outcomes(
 ) -> Twin[list[B | Exception]]:
     """Return the result or the error of each item, in their order.
 
-    Args:
-        ask: Returns one result per item; not called without items.
-        items: The items, and the errors of earlier steps, which stay as they are.
-        retried: If the call fails with an error of this class, each item is tried alone; with any
-            other error, all items have this error.
+    Errors among the items are those of earlier steps, and stay as they are. If `ask`, which returns
+    one result per item, fails with an error of the class `retried`, each item is tried alone; with
+    any other error, all items have this error.
     """
     good = [item for item in items if not isinstance(item, Exception)]
     results: list[B | Exception] = []
@@ -357,10 +337,6 @@ def _checked(queries: Sequence[str]) -> list[str | Exception]:
 
 def _vector(embedding: list[float]) -> Vector:
     return Vector(dense=unit(np.asarray(embedding, np.float32)))
-
-
-def _only_documents(hits: Sequence[Hit]) -> list[LangChainDocument]:
-    return [to_langchain(hit.document) for hit in hits]
 
 
 def _with_scores(hits: Sequence[Hit]) -> list[tuple[LangChainDocument, float]]:

@@ -71,9 +71,7 @@ def sparse_embeddings(
 class _LexicalWeights(Generic[R]):
     """The methods of both packages' interfaces, which differ in the type of one vector.
 
-    Args:
-        encoder: Makes the lexical weights.
-        write: Turns the lexical weights of one text into the package's type.
+    `write` turns the lexical weights of one text into the package's type.
     """
 
     def __init__(self, encoder: CachingEncoder, write: Callable[[dict[int, float]], R]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, Generic, TypeVar
 
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding, SparseEmbedding
@@ -10,16 +11,50 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.callbacks import CallbackManager
 
 from trivec import Vectors
-from trivec.encoders.caching import CachingEncoder
+from trivec.encoders.caching import CachingEncoder, CachingOptions
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec_llamaindex.models import SharingModel
+
+R = TypeVar("R")
 
 EMBED_BATCH_SIZE = 64
 """How many texts LlamaIndex hands over at once; the encoder forms its own batches."""
 
 
-class TrivecEmbedding(SharingModel, BaseEmbedding):
+class _Embeds(ABC, Generic[R]):
+    """The methods of both kinds of embedding models, which differ in the type of one vector."""
+
+    _encoder: CachingEncoder
+
+    def _options(self) -> CachingOptions:
+        """Return how texts of documents are encoded."""
+        return {"colbert": False}
+
+    @abstractmethod
+    def _rows(self, vectors: Vectors) -> list[R]:
+        """Return the vectors as LlamaIndex takes them."""
+
+    def _get_query_embedding(self, query: str) -> R:
+        return self._rows(self._encoder.encode_queries([query]))[0]
+
+    async def _aget_query_embedding(self, query: str) -> R:
+        return self._rows(await self._encoder.aencode_queries([query]))[0]
+
+    def _get_text_embedding(self, text: str) -> R:
+        return self._get_text_embeddings([text])[0]
+
+    async def _aget_text_embedding(self, text: str) -> R:
+        return (await self._aget_text_embeddings([text]))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[R]:
+        return self._rows(self._encoder.encode_documents(texts, **self._options()))
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[R]:
+        return self._rows(await self._encoder.aencode_documents(texts, **self._options()))
+
+
+class TrivecEmbedding(_Embeds[Embedding], SharingModel, BaseEmbedding):
     """An encoder's dense vectors, for everything in LlamaIndex that takes an embedding model.
 
     All classes of this package that are made with the same encoder share one forward pass per
@@ -76,26 +111,17 @@ class TrivecEmbedding(SharingModel, BaseEmbedding):
         """Return the name of the class as LlamaIndex writes it."""
         return "TrivecEmbedding"
 
-    def _get_query_embedding(self, query: str) -> Embedding:
-        return _dense(self._encoder.encode_queries([query]))[0]
+    def _options(self) -> CachingOptions:
+        return {"for_store": self.for_store}
 
-    async def _aget_query_embedding(self, query: str) -> Embedding:
-        return _dense(await self._encoder.aencode_queries([query]))[0]
-
-    def _get_text_embedding(self, text: str) -> Embedding:
-        return self._get_text_embeddings([text])[0]
-
-    async def _aget_text_embedding(self, text: str) -> Embedding:
-        return (await self._aget_text_embeddings([text]))[0]
-
-    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return _dense(self._encoder.encode_documents(texts, for_store=self.for_store))
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
-        return _dense(await self._encoder.aencode_documents(texts, for_store=self.for_store))
+    def _rows(self, vectors: Vectors) -> list[Embedding]:
+        if vectors.dense is None:
+            raise InvalidVectorsError("the encoder made no dense vectors")
+        rows: list[Embedding] = vectors.dense.tolist()
+        return rows
 
 
-class TrivecSparseEmbedding(SharingModel, BaseSparseEmbedding):
+class TrivecSparseEmbedding(_Embeds[SparseEmbedding], SharingModel, BaseSparseEmbedding):
     """An encoder's lexical weights, for stores that take a sparse embedding model.
 
     Shares its forward pass with the other classes of this package. BGE-M3 compares lexical
@@ -143,23 +169,10 @@ class TrivecSparseEmbedding(SharingModel, BaseSparseEmbedding):
         """Return the name of the class as LlamaIndex writes it."""
         return "TrivecSparseEmbedding"
 
-    def _get_query_embedding(self, query: str) -> SparseEmbedding:
-        return _sparse(self._encoder.encode_queries([query]))[0]
-
-    async def _aget_query_embedding(self, query: str) -> SparseEmbedding:
-        return _sparse(await self._encoder.aencode_queries([query]))[0]
-
-    def _get_text_embedding(self, text: str) -> SparseEmbedding:
-        return self._get_text_embeddings([text])[0]
-
-    async def _aget_text_embedding(self, text: str) -> SparseEmbedding:
-        return (await self._aget_text_embeddings([text]))[0]
-
-    def _get_text_embeddings(self, texts: list[str]) -> list[SparseEmbedding]:
-        return _sparse(self._encoder.encode_documents(texts, colbert=False))
-
-    async def _aget_text_embeddings(self, texts: list[str]) -> list[SparseEmbedding]:
-        return _sparse(await self._encoder.aencode_documents(texts, colbert=False))
+    def _rows(self, vectors: Vectors) -> list[SparseEmbedding]:
+        if vectors.sparse is None:
+            raise InvalidVectorsError("the encoder made no lexical weights")
+        return [vectors.sparse.row(i) for i in range(len(vectors))]
 
 
 def _model_name(encoder: TextEncoder, dumped: str | None) -> str:
@@ -167,16 +180,3 @@ def _model_name(encoder: TextEncoder, dumped: str | None) -> str:
     if dumped is not None and dumped != name:
         raise InvalidOptionError(f"model_name={dumped!r}, but the encoder's model is {name!r}")
     return name
-
-
-def _dense(vectors: Vectors) -> list[Embedding]:
-    if vectors.dense is None:
-        raise InvalidVectorsError("the encoder made no dense vectors")
-    rows: list[Embedding] = vectors.dense.tolist()
-    return rows
-
-
-def _sparse(vectors: Vectors) -> list[SparseEmbedding]:
-    if vectors.sparse is None:
-        raise InvalidVectorsError("the encoder made no lexical weights")
-    return [vectors.sparse.row(i) for i in range(len(vectors))]

@@ -17,39 +17,14 @@ from trivec import Filter
 from trivec.arguments import shown
 from trivec.errors import InvalidFilterError
 from trivec.fields import FieldType
-from trivec.filters import (
-    ALWAYS,
-    NEVER,
-    And,
-    Comparison,
-    Not,
-    Op,
-    Or,
-    metadata_values,
-    split_path,
-)
+from trivec.filters import ALWAYS, NEVER, And, Comparison, Not, Op, Or, metadata_values, split_path
 from trivec.filters.declared import fit_filter
-from trivec.filters.depth import check_depth
 from trivec.filters.dicts import as_filter
+from trivec.filters.tree import check_depth
 from trivec.plain import Json
 
 LlamaIndexFilter = MetadataFilters | Filter | Mapping[str, Any]
 """The forms of filters that the classes of this package take."""
-
-_OPERATORS = {
-    FilterOperator.EQ: Op.EQ,
-    FilterOperator.NE: Op.NE,
-    FilterOperator.GT: Op.GT,
-    FilterOperator.GTE: Op.GTE,
-    FilterOperator.LT: Op.LT,
-    FilterOperator.LTE: Op.LTE,
-    FilterOperator.IN: Op.IN,
-    FilterOperator.NIN: Op.NIN,
-    FilterOperator.ANY: Op.ANY,
-    FilterOperator.ALL: Op.ALL,
-    FilterOperator.CONTAINS: Op.CONTAINS,
-    FilterOperator.TEXT_MATCH: Op.TEXT,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +69,6 @@ def to_filter(
     `any` and `all` at whole strings; an empty list counts as missing, and strings have no order.
     As LlamaIndex's values are neither booleans nor dates, 0 and 1 stand for the values of a field
     that is declared bool, and ISO 8601 strings for those of a datetime field.
-
-    Args:
-        filters: LlamaIndex's filters, or a filter, or a plain dict.
-        fields: The declared fields.
-
-    Raises:
-        InvalidFilterError: If a filter is malformed or compares incompatible values.
     """
     if filters is None:
         return None
@@ -152,7 +120,8 @@ def _comparison(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filte
                 f"{path} {operator.value}: expected a str, not {shown(given.value)}"
             )
         return InsensitiveText(path, given.value)
-    op = _OPERATORS[operator]
+    # The other operators have the names of ours.
+    op = Op.TEXT if operator is FilterOperator.TEXT_MATCH else Op[operator.name]
     if given.value is None and op in (Op.EQ, Op.NE):
         return NEVER if op is Op.EQ else ALWAYS
     if given.value == [] and op is Op.ALL:

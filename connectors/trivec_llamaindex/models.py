@@ -50,10 +50,6 @@ def read_filter(value: LlamaIndexFilter) -> MetadataFilters | Filter:
 
     LlamaIndex's own filters stay as they are, since the declared fields give them their types. A
     dict is read as a dump of them if it has exactly their two keys.
-
-    Raises:
-        InvalidFilterError: If the filter is malformed or compares incompatible values, or no
-            database can evaluate it.
     """
     given: MetadataFilters | Filter
     if isinstance(value, MetadataFilters):
@@ -91,11 +87,7 @@ def _dump_weights(value: Any) -> dict[str, float] | None:  # noqa: ANN401
 
 
 def read_fields(value: Mapping[str, type | FieldType | str]) -> dict[str, FieldType]:
-    """Return declared fields with their types, which may be given by name.
-
-    Raises:
-        InvalidOptionError: If a path or a type is unknown.
-    """
+    """Return declared fields with their types, which may be given by name."""
     if not isinstance(value, Mapping):
         raise InvalidOptionError(f"fields={shown(value)} must be a dict of paths to types")
     names = set(FieldType)

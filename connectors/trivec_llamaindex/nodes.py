@@ -44,11 +44,7 @@ def stored_text(node: BaseNode) -> str:
 
 
 def to_document(node: BaseNode) -> Document:
-    """Return a node as a document: the user's metadata as it is, the rest under `PRIVATE_KEY`.
-
-    Raises:
-        InvalidDocumentError: If JSON cannot hold the metadata.
-    """
+    """Return a node as a document: the user's metadata as it is, the rest under `PRIVATE_KEY`."""
     if PRIVATE_KEY in node.metadata:
         raise InvalidDocumentError(
             f"node {node.node_id!r}: the metadata key {PRIVATE_KEY!r} is reserved; rename it"

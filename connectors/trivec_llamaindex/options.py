@@ -93,23 +93,12 @@ def read_query(
     """Return how to answer a query.
 
     `alpha` makes the weights of HYBRID `dense=alpha, sparse=1-alpha, colbert=0`, since it knows
-    two signals only; `weights` of the options take precedence.
-
-    Args:
-        query: LlamaIndex's query.
-        options: The options beside it.
-        defaults: Has the weights and candidates that are not given.
-        fields: The declared fields, which give the values of filters their types.
-        encodes: Whether there is an encoder.
-
-    Raises:
-        TypeError: If an option is unknown, as for any keyword of a function.
-        InvalidOptionError: If the mode is not supported, or there is nothing to search with.
-        InvalidFilterError: If a filter is malformed or compares incompatible values.
+    two signals only; `weights` of the options take precedence. The defaults have the weights and
+    candidates that are not given, and the declared fields give the values of filters their types.
     """
     unknown = sorted(set(options) - QueryOptions.__optional_keys__)
     if unknown:
-        known = ", ".join(sorted(QueryOptions.__optional_keys__))
+        known = ", ".join(sorted(QueryOptions.__optional_keys__))  # TypeError, as for any keyword
         raise TypeError(f"unknown query option {', '.join(unknown)}; known are {known}")
     if query.mode not in _MODES:
         raise InvalidOptionError(

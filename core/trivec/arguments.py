@@ -58,11 +58,6 @@ def shown(value: object) -> str:
 def named(what: str, value: object, *, between: str = "=") -> str:
     """Return the name of an argument with its value, or with its type if the value is long.
 
-    Args:
-        what: The name of the argument.
-        value: Its value.
-        between: The text between name and value.
-
     >>> named("k", 0), named("k", [1, 2])
     ('k=0', 'k (list of int)')
     """
@@ -79,28 +74,17 @@ def expect(
     *,
     error: type[InvalidInputError] = InvalidOptionError,
 ) -> None:
-    """Check the type of an argument.
+    """Raise `error` if an argument has another type.
 
-    Args:
-        value: The argument.
-        types: The type or types that it may have.
-        what: The name of the argument, with which the message begins.
-        expected: What to pass instead, and how to get it.
-        error: The class of the exception.
-
-    Raises:
-        InvalidInputError: Of the class `error`, if the value has another type.
+    The message begins with the argument's name, `what`, and says what is `expected` instead, and
+    how to get it.
     """
     if not isinstance(value, types):
         raise error(f"{what}: expected {expected}, got {described(value)}")
 
 
 def at_least_one(value: object, what: str) -> int:
-    """Return an integer of at least 1 as an int; it may be a numpy integer.
-
-    Raises:
-        InvalidOptionError: If it is something else; True and 2.0 are not integers here.
-    """
+    """Return an integer of at least 1, also of numpy, as an int; True and 2.0 are no integers."""
     number = None if isinstance(value, bool | str) else getattr(value, "__index__", None)
     try:
         whole = None if number is None else int(number())

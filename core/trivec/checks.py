@@ -25,16 +25,7 @@ def check_store(value: object, what: str) -> None:
 
 
 def check_encoder(value: object, what: str, *, tokens: bool = False) -> None:
-    """Raise `InvalidOptionError` unless a value is an encoder.
-
-    Args:
-        value: The given value.
-        what: The name of the argument.
-        tokens: Whether the encoder must have the method `tokens`.
-
-    Raises:
-        InvalidOptionError: If it is not such an encoder.
-    """
+    """Raise `InvalidOptionError` unless a value is an encoder, with `tokens` if asked for."""
     hint = ""
     if isinstance(value, Store):
         hint = "; the encoder and the store are swapped"

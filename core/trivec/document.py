@@ -91,11 +91,7 @@ def metadata_json(metadata: Mapping[str, Json], *, sort_keys: bool = False) -> s
 
 
 def check_id(value: object) -> str:
-    """Return a document's id as a plain str.
-
-    Raises:
-        InvalidDocumentError: If it is not a valid id.
-    """
+    """Return a document's id as a plain str, or raise `InvalidDocumentError`."""
     if not isinstance(value, str):
         raise InvalidDocumentError(
             f"{named('document id', value, between=' ')} must be a str; pass str(id), or "

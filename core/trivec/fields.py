@@ -53,16 +53,11 @@ _TYPES: dict[object, FieldType] = {
 def field_types(fields: Mapping[str, type | FieldType]) -> dict[str, FieldType]:
     """Return the declared fields after checking their paths and types.
 
-    Args:
-        fields: Maps paths (with dots between the segments) to str, int, float, bool, datetime,
-            list[str], list[int], or a `FieldType`.
+    A path has dots between its segments. Its type is str, int, float, bool, datetime, list[str],
+    list[int], or a `FieldType`.
 
-    Raises:
-        InvalidOptionError: If a path is malformed or a type is unknown.
-
-    Example:
-        >>> field_types({"lang": str, "tags": list[str]})["tags"]
-        <FieldType.LIST_STR: 'list[str]'>
+    >>> field_types({"lang": str, "tags": list[str]})["tags"]
+    <FieldType.LIST_STR: 'list[str]'>
     """
     expect(fields, Mapping, "fields", "a dict of paths and types, such as {'lang': str}")
     declared = {}

@@ -28,20 +28,13 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EBADF)
 def check_output(path: StrPath, *, inputs: Iterable[StrPath] = (), what: str = "output") -> None:
     """Check that a file can be written and is not an input, before any work is done.
 
-    Args:
-        path: The file. A link is followed. A pipe or a device is allowed.
-        inputs: The files and folders that are read; a folder includes all of its files, and "-" is
-            standard input.
-        what: The name of the argument, with which the message begins.
+    It must not be a folder, and its folder must exist and be writable. It must not be one of the
+    inputs or inside one, under whatever name: a folder includes all of its files, and "-" is
+    standard input. A link is followed; a pipe or a device is allowed.
 
-    Raises:
-        InvalidOptionError: If it is a folder, its folder does not exist or cannot be written, or it
-            is one of the inputs or inside one, under whatever name.
-
-    Example:
-        >>> check_output("/etc", what="--html")
-        Traceback (most recent call last):
-        trivec.errors.InvalidOptionError: --html '/etc' is a folder; give the name of a file
+    >>> check_output("/etc", what="--html")
+    Traceback (most recent call last):
+    trivec.errors.InvalidOptionError: --html '/etc' is a folder; give the name of a file
     """
     path = Path(path)
     if path.is_dir():
@@ -64,12 +57,7 @@ def check_output(path: StrPath, *, inputs: Iterable[StrPath] = (), what: str = "
 def check_outputs(outputs: Mapping[str, StrPath | None], *, inputs: Iterable[StrPath] = ()) -> None:
     """Check each output as `check_output` does, and that no two of them are one file.
 
-    Args:
-        outputs: The files by the names of their arguments; None is skipped.
-        inputs: The files and folders that are read; see `check_output`.
-
-    Raises:
-        InvalidOptionError: As `check_output` does, and if two outputs are the same file.
+    `outputs` has the files by the names of their arguments; None is skipped.
     """
     inputs = list(inputs)
     given = [(what, Path(path)) for what, path in outputs.items() if path is not None]
@@ -83,13 +71,7 @@ def check_outputs(outputs: Mapping[str, StrPath | None], *, inputs: Iterable[Str
 def check_folder(path: StrPath, *, inputs: Iterable[StrPath] = (), what: str = "output") -> None:
     """Check that a folder exists or can be created, and would not be created inside an input.
 
-    Args:
-        path: The folder, which need not exist.
-        inputs: The files and folders that are read; see `check_output`.
-        what: The name of the argument, with which the message begins.
-
-    Raises:
-        InvalidOptionError: If it or a folder above it is a file, or it would be inside an input.
+    The arguments are those of `check_output`.
     """
     path = Path(path)
     existing = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
@@ -120,22 +102,15 @@ def written_beside(path: StrPath) -> Iterator[BinaryIO]:
     the block raises, it is removed, and the existing file stays. If the process dies, the existing
     file stays too, and a file `.trivec-….part` is left beside it. A new file is private to its
     owner; a replaced file keeps its mode. A link stays, and its target is replaced. A pipe, a
-    device or `/dev/stdout` is written directly.
+    device or `/dev/stdout` is written directly. A file that cannot be written is an `OutputError`.
 
-    Args:
-        path: The file.
-
-    Raises:
-        OutputError: If it cannot be written.
-
-    Example:
-        >>> path = Path(tempfile.mkdtemp(), "notes.txt")
-        >>> with written_beside(path) as file:
-        ...     _ = file.write(b"whales")
-        ...     path.exists()
-        False
-        >>> path.read_text()
-        'whales'
+    >>> path = Path(tempfile.mkdtemp(), "notes.txt")
+    >>> with written_beside(path) as file:
+    ...     _ = file.write(b"whales")
+    ...     path.exists()
+    False
+    >>> path.read_text()
+    'whales'
     """
     path = Path(path)
     writing = False  # whether the caller's block runs; its own errors are not about this file
@@ -166,13 +141,7 @@ def written_beside(path: StrPath) -> Iterator[BinaryIO]:
 
 
 def make_folder(path: StrPath) -> None:
-    """Create a folder and its missing parents, private to their owner.
-
-    An existing folder stays as it is.
-
-    Raises:
-        OSError: If it cannot be created, or is a file.
-    """
+    """Create a folder and its missing parents, private to their owner; an existing one stays."""
     path = Path(path)
     if path.is_dir():
         return
@@ -189,9 +158,6 @@ def make_file(path: StrPath) -> None:
     """Create an empty file that is private to its owner, unless the file exists.
 
     SQLite, which opens it afterwards, would create it with the permissions of the umask.
-
-    Raises:
-        OSError: If it cannot be created.
     """
     if not os.path.exists(path):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE))

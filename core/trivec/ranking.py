@@ -30,13 +30,11 @@ def rank_hits(hits: Sequence[Hit], k: int) -> list[Hit]:
 def reciprocal_ranks(lists: Iterable[Iterable[T]]) -> dict[T, float]:
     """Fuse ranked lists: each item scores the sum of 1 / (60 + rank) over the lists, rank from 1.
 
-    Args:
-        lists: Each one best first, without repetitions.
+    Each list is best first, without repetitions.
 
-    Example:
-        >>> scores = reciprocal_ranks([["a", "b"], ["b"]])
-        >>> scores["b"] == 1 / 62 + 1 / 61
-        True
+    >>> scores = reciprocal_ranks([["a", "b"], ["b"]])
+    >>> scores["b"] == 1 / 62 + 1 / 61
+    True
     """
     scores: dict[T, float] = {}
     for ranked in lists:
@@ -49,17 +47,11 @@ def is_cut_tied(scores: Sequence[float], k: int, limit: int, *, near: float = 0.
     """Return whether a list that was cut at `limit` may lack items that belong among its k best.
 
     Databases choose among equal scores as they like, we by id. So a list is long enough only if
-    its last item scores less than its k-th.
+    its last item scores less than its k-th. The scores are best first; those that are at most
+    `near` apart are equal in the database's arithmetic.
 
-    Args:
-        scores: Of the list, best first.
-        k: How many items are wanted.
-        limit: How many were asked for.
-        near: How far apart equal scores may lie in the database's arithmetic.
-
-    Example:
-        >>> is_cut_tied([3.0, 2.0, 2.0], 2, 3), is_cut_tied([3.0, 2.0, 1.0], 2, 3)
-        (True, False)
+    >>> is_cut_tied([3.0, 2.0, 2.0], 2, 3), is_cut_tied([3.0, 2.0, 1.0], 2, 3)
+    (True, False)
     """
     return len(scores) >= limit > k and scores[k - 1] - scores[limit - 1] <= near
 
@@ -74,15 +66,9 @@ def until_untied(
 ) -> Generator[Y, R, dict[T, A]]:
     """Ask for lists, and for four times as much where a list may lack items that belong to it.
 
-    Args:
-        items: The lists to ask for, such as queries.
-        limit: How much of each to ask for at first.
-        ask: Returns the answers for items with their limits; a generator of requests.
-        tied: Returns whether an answer, cut at a limit, may lack items; see `is_cut_tied`.
-        most: The largest limit; an answer of that size is taken as it is.
-
-    Returns:
-        The answer for each item.
+    `ask` requests the answers for items, such as queries, with their limits. `tied` returns whether
+    an answer, cut at a limit, may lack items; see `is_cut_tied`. An answer of the largest limit,
+    `most`, is taken as it is.
     """
     answers: dict[T, A] = {}
     pending = dict.fromkeys(items, min(limit, most))
@@ -111,13 +97,10 @@ def level(scores: Sequence[float]) -> list[float]:
 
     Engines that multiply matrices in float32 give equal documents scores that differ in the last
     bit, by where their rows stand. Each score becomes that of the first in its run of neighbours.
+    The scores are best first.
 
-    Args:
-        scores: Best first.
-
-    Example:
-        >>> level([0.5, 0.25000003, 0.25, 0.1])
-        [0.5, 0.25000003, 0.25000003, 0.1]
+    >>> level([0.5, 0.25000003, 0.25, 0.1])
+    [0.5, 0.25000003, 0.25000003, 0.1]
     """
     values = np.array(scores, np.float64)
     if len(values) < 2:

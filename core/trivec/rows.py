@@ -174,13 +174,10 @@ class TokenRows:
 
 
 def floats(values: object, what: str) -> Float:
-    """Return numbers as an array of float32; an array of float16 stays float16.
+    """Return real numbers as an array of float32; an array of float16 stays float16.
 
     >>> floats([[1, 2]], "dense").dtype
     dtype('float32')
-
-    Raises:
-        InvalidVectorsError: If they are not real numbers, or rows have different lengths.
     """
     array = _array(values, what, "numbers")
     if array.dtype in (np.float16, np.float32):
@@ -193,13 +190,10 @@ def floats(values: object, what: str) -> Float:
 
 
 def integers(values: object, what: str) -> NDArray[np.integer]:
-    """Return integers as an array of one dimension.
+    """Return integers as an array of one dimension; True, 1.5 and "1" are not integers.
 
     >>> integers([], "rows").dtype
     dtype('int64')
-
-    Raises:
-        InvalidVectorsError: If they are something else; True, 1.5 and "1" are not integers.
     """
     array = _array(values, what, "integers")
     if array.ndim == 1 and not array.size:

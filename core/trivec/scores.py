@@ -80,12 +80,8 @@ AnyWeights = Weights | Mapping[str, float]
 def as_weights(value: AnyWeights) -> Weights:
     """Return Weights from Weights, or from a dict in which a missing weight is 0.
 
-    Raises:
-        InvalidOptionError: If the value is neither, or a weight is unknown or out of range.
-
-    Example:
-        >>> as_weights({"dense": 1, "colbert": 0.5})
-        Weights(dense=1.0, sparse=0.0, colbert=0.5)
+    >>> as_weights({"dense": 1, "colbert": 0.5})
+    Weights(dense=1.0, sparse=0.0, colbert=0.5)
     """
     if isinstance(value, Weights):
         return value

@@ -147,8 +147,7 @@ class Search:
     @property
     def candidate_limit(self) -> int:
         """The most candidates that all sources give together."""
-        single = self.mode in ("dense", "sparse")
-        return self.source_limit if single else len(_SOURCES) * self.source_limit
+        return self.k if self.mode in ("dense", "sparse") else len(_SOURCES) * self.candidates
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -162,19 +161,13 @@ class Search:
 
 
 def with_options(search: Search, options: Mapping[str, Any]) -> Search:
-    """Return a search with other options, as frameworks take them.
+    """Return a search with some other options, as frameworks take them.
 
-    Args:
-        search: Has the options that are not given.
-        options: Those of `SearchOptions`; weights may also be a dict of them.
+    An unknown option raises `TypeError`, as any keyword of a function does. Weights may also be a
+    dict of them.
 
-    Raises:
-        TypeError: If an option is unknown, as for any keyword of a function.
-        InvalidOptionError: If an option is out of range.
-
-    Example:
-        >>> with_options(Search(k=4), {"mode": "dense"}).options["k"]
-        4
+    >>> with_options(Search(k=4), {"mode": "dense"}).options["k"]
+    4
     """
     known = sorted(search.options)
     if unknown := sorted(set(options) - set(known)):

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,12 +24,7 @@ InThread = Callable[..., Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call in both forms.
-
-    Args:
-        blocking: Returns the result.
-        asynchronous: Returns an awaitable of the result.
-    """
+    """A call in both forms."""
 
     blocking: Callable[[], Any]
     asynchronous: Callable[[], Awaitable[Any]]
@@ -45,14 +40,7 @@ def either(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> Twin[T]:
-    """Call the form that fits the driver, and return its result.
-
-    Args:
-        blocking: The blocking form.
-        asynchronous: The asynchronous form, with the same arguments.
-        args: The arguments.
-        kwargs: The keyword arguments.
-    """
+    """Call the form that fits the driver with these arguments, and return its result."""
     result: T = yield Call(
         partial(blocking, *args, **kwargs), partial(asynchronous, *args, **kwargs)
     )
@@ -80,18 +68,16 @@ async def arun(twin: Twin[T]) -> T:
 def drive(generator: Generator[Y, Any, T], respond: Callable[[Y], object]) -> T:
     """Return the result of a generator, answering what it yields.
 
-    Args:
-        generator: The generator.
-        respond: Returns the answer to a yielded value; an error is raised at the `yield`.
+    An error that `respond` raises is raised at the `yield`.
     """
     answer: object = None
     error: Exception | None = None
     while True:
-        state = _advance(generator, answer, error)
-        if isinstance(state, _Returned):
-            return state.value
+        ended, value = _advance(generator, answer, error)
+        if ended:
+            return cast(T, value)
         try:
-            answer, error = respond(state.value), None
+            answer, error = respond(value), None
         except Exception as raised:
             answer, error = None, raised
 
@@ -106,11 +92,11 @@ async def adrive(
     error: Exception | None = None
     try:
         while True:
-            state = await computing(_advance, generator, answer, error)
-            if isinstance(state, _Returned):
-                return cast(T, state.value)
+            ended, value = await computing(_advance, generator, answer, error)
+            if ended:
+                return cast(T, value)
             try:
-                answer, error = await respond(state.value), None
+                answer, error = await respond(value), None
             except Exception as raised:
                 answer, error = None, raised
     finally:
@@ -118,33 +104,13 @@ async def adrive(
             generator.close()
 
 
-@dataclass(frozen=True, slots=True)
-class _Yielded(Generic[Y]):
-    """A value that a generator yielded."""
-
-    value: Y
-
-
-@dataclass(frozen=True, slots=True)
-class _Returned(Generic[T]):
-    """The result of a generator that ended."""
-
-    value: T
-
-
 def _advance(
-    generator: Generator[Y, Any, T], answer: object, error: Exception | None = None
-) -> _Yielded[Y] | _Returned[T]:
-    """Return what a generator yields next, or its result.
-
-    Args:
-        generator: The generator.
-        answer: What it receives; None to begin.
-        error: An error to raise in it instead.
-    """
+    generator: Generator[Any, Any, Any], answer: object, error: Exception | None
+) -> tuple[bool, Any]:
+    """Return whether a generator ended, and its result or what it yields next."""
     try:
         if error is not None:
-            return _Yielded(generator.throw(error))
-        return _Yielded(generator.send(answer))
+            return False, generator.throw(error)
+        return False, generator.send(answer)
     except StopIteration as end:  # which a future could not carry
-        return _Returned(end.value)
+        return True, end.value

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -33,21 +34,15 @@ _COLUMNS = {
     "colbert.indptr": _Layout(_STARTS, 1),
     "colbert.values": _Layout(_FLOATS, 2),
 }
+_RAGGED: Mapping[str, type[SparseRows | TokenRows]] = {"sparse": SparseRows, "colbert": TokenRows}
 
 
 def write_columns(file: BinaryIO, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write columns to an open file in the format of safetensors.
+    """Write columns of float16, float32, uint32 or int64 in the format of safetensors.
 
     The format is the length of the header in 8 bytes, little-endian; the header in JSON, padded
     with blanks; and the columns (https://huggingface.co/docs/safetensors). The library itself would
     create a new file, even in place of a pipe or a device.
-
-    Args:
-        file: The file.
-        columns: The columns by name, of float16, float32, uint32 or int64.
-
-    Raises:
-        OSError: If it cannot be written.
     """
     ordered = dict(sorted(columns.items(), key=lambda item: -item[1].itemsize))  # for alignment
     header, end = dict[str, object](), 0
@@ -64,19 +59,9 @@ def write_columns(file: BinaryIO, columns: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_columns(path: str | os.PathLike[str], rows: slice, parts: Sequence[str]) -> dict[str, Any]:
-    """Read some rows of some parts of a file that `Vectors.save` wrote.
+    """Read some rows of some parts of a file that `Vectors.save` wrote: the arguments of `Vectors`.
 
-    Args:
-        path: The file.
-        rows: The range of rows; its step must be None.
-        parts: The representations to read, if the file has them.
-
-    Returns:
-        The arguments of `Vectors`.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        InvalidVectorsError: If it cannot be read, is damaged, or is another kind of file.
+    The step of `rows` must be None. Parts that the file lacks are left out.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -106,28 +91,18 @@ class _Columns:
             count = self._shape("dense")[0]
             first, last, _ = rows.indices(count)
             columns["dense"] = self._slice("dense", first, last)
-        if "sparse.indptr" in self._names and "sparse" in parts:
-            columns["sparse"] = self._ragged(
-                rows,
-                "sparse.indptr",
-                ("sparse.indices", "sparse.values"),
-                lambda indptr, indices, values: SparseRows(indptr, indices, values),
-            )
-        if "colbert.indptr" in self._names and "colbert" in parts:
-            columns["colbert"] = self._ragged(
-                rows,
-                "colbert.indptr",
-                ("colbert.values",),
-                lambda indptr, values: TokenRows(indptr, values),
-            )
+        for part, made in _RAGGED.items():
+            if f"{part}.indptr" in self._names and part in parts:
+                columns[part] = self._ragged(rows, part, made)
         if not columns:
             held = sorted(self._names & set(_COLUMNS)) or "nothing"
             raise InvalidVectorsError(f"it holds {held} of {', '.join(parts)}")
         return columns
 
     def _ragged(
-        self, rows: slice, name: str, columns: Sequence[str], make: Callable[..., object]
-    ) -> object:
+        self, rows: slice, part: str, made: type[SparseRows | TokenRows]
+    ) -> SparseRows | TokenRows:
+        name, *columns = [f"{part}.{field.name}" for field in fields(made)]
         (count,) = self._shape(name)
         indptr = self._slice(name, 0, count)
         sizes = {self._shape(column)[0] for column in columns}
@@ -143,7 +118,7 @@ class _Columns:
         first, last, _ = rows.indices(count - 1)
         indptr = indptr[first : max(first, last) + 1]
         start, stop = int(indptr[0]), int(indptr[-1])
-        return make(indptr - start, *(self._slice(column, start, stop) for column in columns))
+        return made(indptr - start, *(self._slice(column, start, stop) for column in columns))
 
     def _shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a column after checking it and the type."""

@@ -15,15 +15,7 @@ from numpy.typing import NDArray
 from trivec.arguments import described, expect
 from trivec.errors import InvalidVectorsError
 from trivec.outputs import written_beside
-from trivec.rows import (
-    Float,
-    SparseRows,
-    TokenRows,
-    Tokens,
-    first_not_finite,
-    floats,
-    integers,
-)
+from trivec.rows import Float, SparseRows, TokenRows, Tokens, first_not_finite, floats, integers
 from trivec.schema import Schema
 
 T = TypeVar("T")
@@ -52,8 +44,6 @@ class Vector:
         dense = None if self.dense is None else floats(self.dense, "dense")
         if dense is not None and dense.ndim != 1:
             raise InvalidVectorsError(f"dense has shape {dense.shape}, expected (dimension,)")
-        if dense is None and self.sparse is None and self.colbert is None:
-            raise InvalidVectorsError("give at least one of dense, sparse and colbert")
         batch = Vectors(
             dense=None if dense is None else dense[None],
             sparse=None if self.sparse is None else SparseRows.from_dicts([self.sparse]),
@@ -107,20 +97,14 @@ class Vectors:
             bad = first_not_finite(dense)
             if bad is not None:
                 raise InvalidVectorsError(f"dense row {bad} holds a value that is not finite")
-        for name, cls in (("sparse", SparseRows), ("colbert", TokenRows)):
-            how = "from_dicts" if cls is SparseRows else "from_arrays"
-            expected = f"{cls.__name__}, such as {cls.__name__}.{how}(rows)"
-            if getattr(self, name) is not None:
-                expect(getattr(self, name), cls, name, expected, error=InvalidVectorsError)
-        lengths = {
-            name: len(part)
-            for name, part in (
-                ("dense", self.dense),
-                ("sparse", self.sparse),
-                ("colbert", self.colbert),
-            )
-            if part is not None
-        }
+        if self.sparse is not None:
+            expected = "SparseRows, such as SparseRows.from_dicts(rows)"
+            expect(self.sparse, SparseRows, "sparse", expected, error=InvalidVectorsError)
+        if self.colbert is not None:
+            expected = "TokenRows, such as TokenRows.from_arrays(rows)"
+            expect(self.colbert, TokenRows, "colbert", expected, error=InvalidVectorsError)
+        parts = {"dense": self.dense, "sparse": self.sparse, "colbert": self.colbert}
+        lengths = {name: len(part) for name, part in parts.items() if part is not None}
         if len(set(lengths.values())) > 1:
             raise InvalidVectorsError(f"the parts disagree on the number of texts: {lengths}")
         if not lengths:
@@ -277,11 +261,7 @@ class Vectors:
             self.write_to(file)
 
     def write_to(self, file: BinaryIO) -> None:
-        """Write the columns to an open file, as `save` does.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
+        """Write the columns to an open file, as `save` does."""
         from trivec.vector_files import write_columns
 
         columns: dict[str, NDArray[Any]] = {}

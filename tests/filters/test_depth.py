@@ -20,9 +20,9 @@ from trivec.fields import field_types
 from trivec.filters import And, Not, Or
 from trivec.filters.counterexample import counterexample
 from trivec.filters.declared import fit_filter
-from trivec.filters.depth import MAX_DEPTH
 from trivec.filters.dicts import as_filter
 from trivec.filters.parser import parse_filter
+from trivec.filters.tree import MAX_DEPTH
 from trivec_langchain.filters import TrivecTranslator
 from trivec_langchain.filters import to_filter as from_langchain
 from trivec_llamaindex.filters import to_filter as from_llamaindex

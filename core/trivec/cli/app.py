@@ -125,13 +125,9 @@ for command in (
 
 
 def add_commands(target: typer.Typer, entries: Iterable[EntryPoint]) -> None:
-    """Add the commands of other packages.
+    """Add the commands of other packages, which are functions that `expand` takes.
 
     A command that lacks a dependency raises its `MissingDependencyError` when it is called.
-
-    Args:
-        target: The application.
-        entries: Entry points of functions that `expand` takes.
     """
     for entry in entries:
         try:

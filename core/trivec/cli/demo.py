@@ -189,16 +189,16 @@ def _as_json(collection: DemoCollection, results: Sequence[ModeResult]) -> list[
             "ndcg@10": _mean(result, collection.questions),
             "ms_per_query": result.milliseconds,
             "questions": [
-                {**asdict(q), "ndcg@10": _ndcg(result, q), "hits": _hits(result, q)}
-                for q in collection.questions
+                {
+                    **asdict(question),
+                    "ndcg@10": _ndcg(result, question),
+                    "hits": [
+                        {"id": hit.document.id, "score": hit.score, "scores": asdict(hit.scores)}
+                        for hit in result.hits[question.id]
+                    ],
+                }
+                for question in collection.questions
             ],
         }
         for result in results
-    ]
-
-
-def _hits(result: ModeResult, question: Question) -> list[object]:
-    return [
-        {"id": hit.document.id, "score": hit.score, "scores": asdict(hit.scores)}
-        for hit in result.hits[question.id]
     ]

@@ -16,12 +16,7 @@ from rich.table import Table
 from trivec import __version__
 from trivec.cli.options import AsJson, output, print_json
 from trivec.errors import TrivecError
-from trivec.stores.registry import (
-    backend_class,
-    open_store,
-    required_packages,
-    store_schemes,
-)
+from trivec.stores.registry import backend_class, open_store, required_packages, store_schemes
 from trivec.terminal import one_line
 
 FRAMEWORKS = ("langchain-core", "llama-index-core", "ray")

@@ -114,16 +114,7 @@ def _judged_files(data: Path, qrels: Path | None, split: str) -> list[Path | Non
 
 
 def read_judged(data: Path, qrels: Path | None, split: str) -> tuple[dict[str, str], Qrels]:
-    """Read questions and judgements from a folder, or from two files.
-
-    Args:
-        data: A folder in BEIR's layout, or the file of questions.
-        qrels: The file of judgements; None for that of the folder.
-        split: The name of the judgements in the folder.
-
-    Raises:
-        InvalidOptionError: If a file of questions comes without a file of judgements.
-    """
+    """Read questions and judgements from a folder in BEIR's layout, or from two files."""
     if data.is_dir():
         queries, judgements = read_beir(data, split=split)
         return queries, judgements if qrels is None else read_qrels(qrels)

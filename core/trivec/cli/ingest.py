@@ -96,10 +96,7 @@ def _reject_file(path: Path | None, source: str) -> RejectFile:
 def print_report(report: IngestReport, *, as_json: bool, rejects: Path | None = None) -> None:
     """Print the report of an ingestion or a copy.
 
-    Args:
-        report: The report.
-        as_json: Whether to print JSON on standard output, or sentences on standard error.
-        rejects: The file of rejected documents.
+    JSON is printed on standard output, sentences on standard error.
     """
     if as_json:
         print_json(asdict(report))

@@ -48,22 +48,15 @@ class ModelFlags:
         return folder if folder.is_dir() else None
 
     def load(self) -> Encoder:
-        """Load the model.
-
-        Raises:
-            InvalidOptionError: If an option is unknown.
-            CheckpointError: If the model cannot be loaded.
-        """
+        """Load the model."""
         model = DEFAULT if self.model is None else self.model
         return load_encoder(model, self.device, self.precision, self.model_name)
 
     def load_for(self, store: Store) -> Encoder:
         """Load the model for a collection, which need not exist.
 
-        Raises:
-            SchemaMismatchError: If the collection was made with another model. If its name shows
-                that, no model is loaded.
-            InvalidOptionError, CheckpointError: As `load`.
+        If the collection was made with another model, this raises `SchemaMismatchError`; if the
+        name shows that, no model is loaded.
         """
         try:
             schema = store.schema
@@ -91,18 +84,7 @@ class ModelFlags:
 
 
 def load_encoder(model: str, device: str, precision: str, name: str | None = None) -> Encoder:
-    """Load a model; build the demo model if it is "demo".
-
-    Args:
-        model: The hub id or folder.
-        device: The device that it runs on.
-        precision: The number format of its matrix products.
-        name: Its name in a collection; None for that of its folder or hub id.
-
-    Raises:
-        InvalidOptionError: If an option is unknown.
-        CheckpointError: If the model cannot be loaded.
-    """
+    """Load a model from a folder or the hub; build the demo model if it is "demo"."""
     from trivec.encoders.encoder import Encoder
 
     if model == DEMO:

@@ -96,12 +96,7 @@ class SearchFlags:
     filter: FilterText = None
 
     def options(self) -> SearchOptions:
-        """Return the parsed options, for `Store.search`.
-
-        Raises:
-            InvalidOptionError: If the weights are malformed.
-            InvalidFilterError: If the filter is malformed.
-        """
+        """Return the parsed options, for `Store.search`."""
         return {
             "weights": weights_of(self.weights),
             "candidates": self.candidates,
@@ -142,24 +137,14 @@ class SourceFlags:
     ] = False
 
     def open(self, path: str, declared: Mapping[str, FieldType] | None = None) -> Source:
-        """Open a source of documents.
-
-        Args:
-            path: The file, the folder, or "-".
-            declared: The types of metadata fields.
-
-        Raises:
-            InvalidOptionError: If the file does not exist or an option does not fit its format.
-        """
+        """Open a source of documents: a file, a folder, or "-", with its declared fields."""
         return Source(path, fields=declared, **asdict(self))
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command that takes each field of its dataclass parameters as an option.
 
-    Args:
-        command: A function whose parameters are annotated for typer, or with a dataclass whose
-            fields are and have defaults.
+    The other parameters, and the fields, are annotated for typer; the fields have defaults.
     """
     groups: dict[str, type[Any]] = {}
     options: list[inspect.Parameter] = []
@@ -194,11 +179,7 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def weights_of(text: str) -> Weights:
-    """Parse the name of a preset, or three numbers with commas: dense, sparse, ColBERT.
-
-    Raises:
-        InvalidOptionError: If it is neither.
-    """
+    """Parse the name of a preset, or three numbers with commas: dense, sparse, ColBERT."""
     if text.lower() in _PRESETS:
         return _PRESETS[text.lower()]
     try:
@@ -211,20 +192,12 @@ def weights_of(text: str) -> Weights:
 
 
 def filter_of(text: str | None) -> Filter | None:
-    """Parse a condition, if there is one.
-
-    Raises:
-        InvalidFilterError: If it is malformed.
-    """
+    """Parse a condition, if there is one."""
     return None if text is None else parse_filter(text)
 
 
 def fields_of(declarations: Iterable[str] | None) -> dict[str, FieldType]:
-    """Parse declared fields, each as `name:type`.
-
-    Raises:
-        InvalidOptionError: If a type is missing or unknown.
-    """
+    """Parse declared fields, each as `name:type`."""
     declared: dict[str, FieldType] = {}
     for declaration in declarations or ():
         path, _, type_name = declaration.partition(":")
@@ -240,11 +213,7 @@ def fields_of(declarations: Iterable[str] | None) -> dict[str, FieldType]:
 
 
 def check_search(store: Store, options: SearchOptions) -> None:
-    """Check the options of a search against a collection, before a model is loaded.
-
-    Raises:
-        TrivecError: If the collection cannot answer such a search.
-    """
+    """Check the options of a search against a collection, before a model is loaded."""
     store.search_many([], **options)
     store.count(options.get("filter"))
 
@@ -252,14 +221,11 @@ def check_search(store: Store, options: SearchOptions) -> None:
 def inputs_of(*paths: str | Path | None, stores: Iterable[str] = ()) -> list[str | Path]:
     """Return the files and folders that a command reads; it must not write its outputs to them.
 
-    Args:
-        paths: Files and folders; "-" is standard input, None is ignored.
-        stores: The URLs of collections; those of embedded databases are files.
+    Of the paths, "-" is standard input and None is ignored. Of the URLs of stores, those of
+    embedded databases are files.
     """
-    inputs = [path for path in paths if path is not None]
-    for url in stores:
-        inputs += local_files(url)
-    return inputs
+    given = [path for path in paths if path is not None]
+    return [*given, *(path for url in stores for path in local_files(url))]
 
 
 # --- printing ------------------------------------------------------------------------------------

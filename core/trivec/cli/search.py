@@ -22,7 +22,7 @@ from trivec.cli.options import (
     print_json,
 )
 from trivec.hit import Hit
-from trivec.search import SearchOptions, as_mode
+from trivec.search import PARTS, SearchOptions, as_mode
 from trivec.stores.registry import open_store
 from trivec.terminal import one_line
 
@@ -52,15 +52,13 @@ def search(
 def hits_table(hits: Sequence[Hit], width: int) -> Table:
     """Return hits as a table of scores, ids and the beginnings of texts.
 
-    Args:
-        hits: The hits.
-        width: The width of a line in columns of the terminal. Scores are never cut, ids are
-            folded, and texts get the remaining width.
+    In a line of this width in columns of the terminal, scores are never cut, ids are folded, and
+    texts get the remaining width.
     """
     rows = [
         (
             f"{hit.score:.4f}",
-            *("" if score is None else f"{score:.3f}" for score in _parts(hit)),
+            *(_decimals(getattr(hit.scores, part)) for part in PARTS),
             one_line(hit.document.id),
             one_line(" ".join(hit.document.text.split())[:200]),
         )
@@ -68,7 +66,7 @@ def hits_table(hits: Sequence[Hit], width: int) -> Table:
     ]
     table = Table(box=None, pad_edge=False)
     remaining = width
-    for column, name in enumerate(("score", "dense", "sparse", "colbert")):
+    for column, name in enumerate(("score", *PARTS)):
         longest = max([len(name), *(len(row[column]) for row in rows)])
         table.add_column(name, no_wrap=True, min_width=longest)
         remaining -= longest + 2
@@ -82,5 +80,5 @@ def hits_table(hits: Sequence[Hit], width: int) -> Table:
     return table
 
 
-def _parts(hit: Hit) -> tuple[float | None, float | None, float | None]:
-    return hit.scores.dense, hit.scores.sparse, hit.scores.colbert
+def _decimals(score: float | None) -> str:
+    return "" if score is None else f"{score:.3f}"

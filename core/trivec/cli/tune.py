@@ -9,14 +9,7 @@ import typer
 
 from trivec.cli.evaluate import DataArgument, QrelsOption, SplitOption, read_judged
 from trivec.cli.models import ModelFlags
-from trivec.cli.options import (
-    AsJson,
-    SearchFlags,
-    StoreArgument,
-    check_search,
-    output,
-    print_json,
-)
+from trivec.cli.options import AsJson, SearchFlags, StoreArgument, check_search, output, print_json
 from trivec.insight.measures import Measures
 from trivec.insight.tuning import tune as tune_weights
 from trivec.stores.registry import open_store

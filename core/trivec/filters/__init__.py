@@ -4,16 +4,7 @@ from trivec.fields import Scalar, metadata_values, split_path
 from trivec.filters.field import F
 from trivec.filters.instants import parse_datetime
 from trivec.filters.operators import Op
-from trivec.filters.tree import (
-    ALWAYS,
-    NEVER,
-    And,
-    Comparison,
-    Filter,
-    Not,
-    Or,
-    check_is_filter,
-)
+from trivec.filters.tree import ALWAYS, NEVER, And, Comparison, Filter, Not, Or, check_is_filter
 
 __all__ = [
     "ALWAYS",

@@ -34,18 +34,14 @@ def counterexample(
 
     The metadata is certainly a counterexample; None does not prove that none exists. At most 4,096
     cases are tried: all cases of a condition on a few fields with a few values each, and fewer
-    cases of a condition with more than 128 comparisons.
+    cases of a condition with more than 128 comparisons. Values of a declared field have one type,
+    and only lists hold several.
 
-    Args:
-        condition: The condition.
-        fields: The declared fields; their values have one type, and only lists hold several.
-
-    Example:
-        >>> from trivec import F
-        >>> counterexample(F("lang") == "de")
-        {}
-        >>> counterexample((F("year") < 2020) | ~(F("year") < 2000)) is None
-        True
+    >>> from trivec import F
+    >>> counterexample(F("lang") == "de")
+    {}
+    >>> counterexample((F("year") < 2020) | ~(F("year") < 2000)) is None
+    True
     """
     declared = fields or {}
     compared: dict[str, list[Comparison]] = {}

@@ -15,11 +15,7 @@ from trivec.filters.tree import And, Comparison, Filter, Not, Or
 
 
 def check_values(document: Document, fields: Mapping[str, FieldType]) -> None:
-    """Check that a document's metadata matches the declared fields; a value may be null or missing.
-
-    Raises:
-        InvalidDocumentError: If a value has another type; the message names the document.
-    """
+    """Raise `InvalidDocumentError` if a value has another type; it may be null or missing."""
     for path, type_ in fields.items():
         values = metadata_values(document.metadata, path)
         raw: object = document.metadata
@@ -42,20 +38,12 @@ def fit_filter(
 
     A field of strings is compared with the spelling of a date, and a field of datetimes with the
     instant that a string spells. In a field that is not declared, strings and dates stay what they
-    are, except that comparisons by order take strings as instants.
+    are, except that comparisons by order take strings as instants. A value of another type raises
+    `InvalidFilterError`, and so does a field that is not declared, with `declared_only`.
 
-    Args:
-        condition: The filter.
-        fields: The declared fields.
-        declared_only: Whether the store can filter on declared fields only.
-
-    Raises:
-        InvalidFilterError: If a value has another type, or a field would have to be declared.
-
-    Example:
-        >>> from trivec import F
-        >>> fit_filter(F("day") == "2026-01-31", {"day": FieldType.DATETIME}).value.isoformat()
-        '2026-01-31T00:00:00+00:00'
+    >>> from trivec import F
+    >>> fit_filter(F("day") == "2026-01-31", {"day": FieldType.DATETIME}).value.isoformat()
+    '2026-01-31T00:00:00+00:00'
     """
 
     def fit(node: Filter) -> Filter:

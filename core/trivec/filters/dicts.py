@@ -7,25 +7,11 @@ from typing import Any
 
 from trivec.arguments import shown
 from trivec.errors import InvalidFilterError
-from trivec.filters.depth import check_depth
 from trivec.filters.instants import instant, instants
-from trivec.filters.operators import Op
-from trivec.filters.tree import And, Comparison, Filter, Not, Or, check_is_filter
+from trivec.filters.operators import PRESENCE, Op
+from trivec.filters.tree import And, Comparison, Filter, Not, Or, check_depth, check_is_filter
 
-_OPERATORS = {
-    "$eq": Op.EQ,
-    "$ne": Op.NE,
-    "$gt": Op.GT,
-    "$gte": Op.GTE,
-    "$lt": Op.LT,
-    "$lte": Op.LTE,
-    "$in": Op.IN,
-    "$nin": Op.NIN,
-    "$contains": Op.CONTAINS,
-    "$any": Op.ANY,
-    "$all": Op.ALL,
-    "$text": Op.TEXT,
-}
+_OPERATORS = {f"${op.name.lower()}": op for op in Op if op not in PRESENCE}
 
 
 def as_filter(condition: Filter | Mapping[str, Any]) -> Filter:

@@ -108,8 +108,7 @@ def written(text: str) -> Written | None:
 def in_utc(moment: datetime) -> datetime:
     """Return the same instant in UTC; a moment without a zone is taken as UTC.
 
-    Raises:
-        OverflowError: If it is before the year 1 or after the year 9999.
+    Before the year 1 or after the year 9999, this raises `OverflowError`.
     """
     utc = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return utc.replace(fold=0) if utc.fold else utc  # no hour occurs twice in UTC
@@ -134,10 +133,9 @@ def instants(values: Any) -> Any:  # noqa: ANN401
 
 
 def _zone(text: str | None) -> timezone:
-    """Return the zone of an offset; UTC if there is none.
+    """Return the zone of an offset, UTC if there is none.
 
-    Raises:
-        ValueError: If the offset is a day or more, or has 60 minutes or seconds.
+    An offset of a day or more, or with 60 minutes or seconds, raises `ValueError`.
     """
     if text is None or text in "Zz":
         return UTC

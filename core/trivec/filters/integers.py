@@ -8,20 +8,15 @@ _MIN, _MAX = -(2**63), 2**63 - 1
 
 
 def at_least(low: int) -> tuple[int | None, range]:
-    """Return how to express `value >= low` with bounds that are float64.
+    """Return how to express `value >= low`, an integer of 64 bits, with bounds that are float64.
 
-    Args:
-        low: An integer of 64 bits.
+    These are the smallest float64 that is at least `low`, or None if no integer of 64 bits reaches
+    it; and the integers from `low` up to that bound (exclusive), at most 1,023.
 
-    Returns:
-        The smallest float64 that is at least `low`, or None if no integer of 64 bits reaches it;
-        and the integers from `low` up to that bound (exclusive), at most 1,023.
-
-    Example:
-        >>> at_least(2**53)
-        (9007199254740992, range(0, 0))
-        >>> at_least(2**53 + 1)
-        (9007199254740994, range(9007199254740993, 9007199254740994))
+    >>> at_least(2**53)
+    (9007199254740992, range(0, 0))
+    >>> at_least(2**53 + 1)
+    (9007199254740994, range(9007199254740993, 9007199254740994))
     """
     bound = float(low)
     if bound < low:

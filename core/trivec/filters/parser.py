@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from trivec.arguments import expect, shown
 from trivec.errors import InvalidFilterError
 from trivec.fields import Scalar
-from trivec.filters.depth import check_depth
 from trivec.filters.instants import SPELLING, written
 from trivec.filters.operators import Op
-from trivec.filters.tree import And, Comparison, Filter, Not, Or
+from trivec.filters.tree import And, Comparison, Filter, Not, Or, check_depth
 
 _TOKEN = re.compile(
     rf"""\s*(?:
@@ -95,10 +94,8 @@ class _Parser:
         token = self.token
         if token.kind != kind or (texts and token.text.lower() not in texts):
             wanted = " or ".join(texts) or {"end": "the end"}.get(kind, f"a {kind}")
-            raise InvalidFilterError(
-                f"filter {shown(self._text)}: expected {wanted} at character {token.start + 1}, "
-                f"got {shown(token.text or 'the end')}"
-            )
+            given = shown(token.text or "the end")
+            raise self._error(f"expected {wanted} at character {token.start + 1}, got {given}")
         self._next += 1
         return token
 
@@ -152,7 +149,7 @@ class _Parser:
             self.expect("word")
             op = {Op.EQ: Op.IS_NULL, Op.NE: Op.EXISTS}.get(_SYMBOLS[symbol.text])
             if op is None:
-                raise InvalidFilterError(f"filter {shown(self._text)}: null has no order")
+                raise self._error("null has no order")
             return Comparison(path, op)
         return Comparison(path, _SYMBOLS[symbol.text], self.value())
 
@@ -188,21 +185,17 @@ class _Parser:
         try:
             number = json.loads(token.text)
         except json.JSONDecodeError as error:
-            raise InvalidFilterError(
-                f"filter {shown(self._text)}: {token.text:.100} is not a number; put strings in "
-                "quotes"
-            ) from error
+            problem = f"{token.text:.100} is not a number; put strings in quotes"
+            raise self._error(problem) from error
         except ValueError as error:  # Python refuses integers of more than 4,300 digits
-            raise InvalidFilterError(
-                f"filter {shown(self._text)}: the number at character {token.start + 1} needs more "
-                "than 64 bits"
-            ) from error
+            problem = f"the number at character {token.start + 1} needs more than 64 bits"
+            raise self._error(problem) from error
         return number if isinstance(number, int) else float(number)
 
     def _no_date(self, token: _Token) -> InvalidFilterError:
-        return InvalidFilterError(
-            f"filter {shown(self._text)}: {token.text:.100} is not a date; write dates as "
-            "2026-01-31 or 2026-01-31T12:00:00Z, and strings in quotes"
+        return self._error(
+            f"{token.text:.100} is not a date; write dates as 2026-01-31 or 2026-01-31T12:00:00Z, "
+            "and strings in quotes"
         )
 
     def _string(self, token: _Token) -> str:
@@ -212,10 +205,12 @@ class _Parser:
         try:
             return str(json.loads(f'"{body}"', strict=False))
         except json.JSONDecodeError as error:
-            raise InvalidFilterError(
-                f"filter {shown(self._text)}: the string at character {token.start + 1} has an "
-                "escape that JSON does not know"
+            raise self._error(
+                f"the string at character {token.start + 1} has an escape that JSON does not know"
             ) from error
+
+    def _error(self, problem: str) -> InvalidFilterError:
+        return InvalidFilterError(f"filter {shown(self._text)}: {problem}")
 
 
 def _tokens(text: str) -> list[_Token]:

@@ -16,18 +16,10 @@ from trivec.plain import Json, plain_scalar
 
 
 def checked_scalar(path: str, op: Op, value: object) -> Scalar:
-    """Return one value of a comparison in the form in which it is compared.
+    """Return one value of a comparison in the form in which it is compared, or raise.
 
     A date and a datetime become an instant in UTC, and so does an ISO 8601 string that is compared
     by order.
-
-    Args:
-        path: The path of the field, for the message.
-        op: The operator.
-        value: The value as it was given.
-
-    Raises:
-        InvalidFilterError: If the operator cannot compare it; the message names the path.
     """
     what = named(path, value, between=f" {op} ") if isinstance(value, int) else None
     what = what or f"{path} {op} {shown(value)}"
@@ -78,15 +70,13 @@ def _ordered(test: Callable[[Any, Any], bool]) -> Callable[[Scalar, Scalar], boo
 
 
 TESTS: dict[Op, Callable[[Scalar, Scalar], bool]] = {
-    Op.EQ: equal,
-    Op.CONTAINS: equal,
     Op.GT: _ordered(lambda a, b: a > b),
     Op.GTE: _ordered(lambda a, b: a >= b),
     Op.LT: _ordered(lambda a, b: a < b),
     Op.LTE: _ordered(lambda a, b: a <= b),
     Op.TEXT: lambda stored, wanted: isinstance(stored, str) and str(wanted) in stored,
 }
-"""For each operator a test whether a value of the metadata satisfies it for a filter's value."""
+"""The tests of operators that compare a value of the metadata by something else than `equal`."""
 
 
 def scalar_to_json(value: Scalar) -> Json:
@@ -100,11 +90,7 @@ def scalar_to_json(value: Scalar) -> Json:
 
 
 def value_from_json(value: object) -> Scalar | tuple[Scalar, ...] | None:
-    """Read what `scalar_to_json` wrote, or a list of it.
-
-    Raises:
-        InvalidFilterError: If an object is not an instant.
-    """
+    """Read what `scalar_to_json` wrote, or a list of it."""
     if isinstance(value, list | tuple):
         return tuple(map(_scalar_from_json, value))
     return _scalar_from_json(value)

@@ -14,18 +14,25 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import Any, ClassVar
 
 from trivec.arguments import shown
 from trivec.errors import InvalidFilterError
 from trivec.fields import Scalar, metadata_values, split_path
-from trivec.filters.depth import check_depth
 from trivec.filters.operators import LISTS, PRESENCE, Op
 from trivec.filters.scalars import TESTS, checked_scalar, equal, scalar_to_json, value_from_json
 from trivec.plain import Json
 
 _GROUPS_WHEN_SIMPLIFIED = frozenset({Op.NE, Op.NIN, Op.ALL, Op.IS_NULL})
 _depth_of = attrgetter("_depth")
+
+MAX_DEPTH = 32
+"""The maximum depth of nested `and`, `or` and `not`, for every notation, store and database.
+
+Qdrant accepts JSON up to a depth of 128 objects and lists, and gRPC messages up to a depth of 100.
+One group of a filter takes two levels of either; a comparison and the query around the filter take
+up to 18.
+"""
 
 
 class Filter(ABC):
@@ -98,12 +105,21 @@ class Filter(ABC):
 class _Group(Filter):
     """Several filters."""
 
+    _operator: ClassVar[str]
     filters: tuple[Filter, ...]
     _depth: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "filters", _checked(self.filters))
         object.__setattr__(self, "_depth", _depth_over(self.filters))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the condition as JSON."""
+        return {"operator": self._operator, "conditions": [f.to_dict() for f in self.filters]}
+
+    def simplified(self) -> Filter:
+        """Return an equivalent condition of fewer operators."""
+        return _folded(type(self), [f.simplified() for f in self.filters])
 
     def comparisons(self) -> Iterable[Comparison]:
         """Yield every comparison in the tree."""
@@ -114,34 +130,22 @@ class _Group(Filter):
 class And(_Group):
     """True if all filters are true; without filters, always true."""
 
+    _operator: ClassVar[str] = "AND"
+
     def matches(self, metadata: Mapping[str, Json]) -> bool:
         """Return whether metadata satisfies the condition."""
         return all(f.matches(metadata) for f in self.filters)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the condition as JSON."""
-        return {"operator": "AND", "conditions": [f.to_dict() for f in self.filters]}
-
-    def simplified(self) -> Filter:
-        """Return an equivalent condition of fewer operators."""
-        return _folded(And, [f.simplified() for f in self.filters])
 
 
 @dataclass(frozen=True, slots=True)
 class Or(_Group):
     """True if any filter is true; without filters, never true."""
 
+    _operator: ClassVar[str] = "OR"
+
     def matches(self, metadata: Mapping[str, Json]) -> bool:
         """Return whether metadata satisfies the condition."""
         return any(f.matches(metadata) for f in self.filters)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the condition as JSON."""
-        return {"operator": "OR", "conditions": [f.to_dict() for f in self.filters]}
-
-    def simplified(self) -> Filter:
-        """Return an equivalent condition of fewer operators."""
-        return _folded(Or, [f.simplified() for f in self.filters])
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,24 +237,18 @@ class Comparison(Filter):
 
     def matches(self, metadata: Mapping[str, Json]) -> bool:
         """Return whether metadata satisfies the condition."""
-        stored = metadata_values(metadata, self.path)
+        stored, wanted = metadata_values(metadata, self.path), self.values
         match self.op:
             case Op.EXISTS:
                 return bool(stored)
             case Op.IS_NULL:
                 return not stored
-            case Op.IN | Op.ANY:
-                return any(equal(v, w) for v in stored for w in self.values)
-            case Op.NIN:
-                return not any(equal(v, w) for v in stored for w in self.values)
+            case Op.NE | Op.NIN:
+                return not any(equal(v, w) for v in stored for w in wanted)
             case Op.ALL:
-                return all(any(equal(v, w) for v in stored) for w in self.values)
-        assert self.value is not None
-        assert not isinstance(self.value, tuple)
-        if self.op is Op.NE:
-            return not any(equal(v, self.value) for v in stored)
-        test = TESTS[self.op]
-        return any(test(v, self.value) for v in stored)
+                return all(any(equal(v, w) for v in stored) for w in wanted)
+        test = TESTS.get(self.op, equal)
+        return any(test(v, w) for v in stored for w in wanted)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the condition as JSON."""
@@ -282,6 +280,24 @@ class Comparison(Filter):
     def comparisons(self) -> Iterable[Comparison]:
         """Yield every comparison in the tree."""
         yield self
+
+
+def check_depth(depth: int) -> int:
+    """Return the depth of nested groups, or raise `InvalidFilterError` if it is above `MAX_DEPTH`.
+
+    >>> check_depth(33)
+    Traceback (most recent call last):
+    trivec.errors.InvalidFilterError: a filter has 33 or more nested groups (and, or, \
+not, brackets); at most 32 are allowed. Join conditions in one group, as in And((a, b, c)), and \
+use in_([...]) for many values of one field
+    """
+    if depth > MAX_DEPTH:
+        raise InvalidFilterError(
+            f"a filter has {depth} or more nested groups (and, or, not, brackets); at most "
+            f"{MAX_DEPTH} are allowed. Join conditions in one group, as in And((a, b, c)), and "
+            "use in_([...]) for many values of one field"
+        )
+    return depth
 
 
 def check_is_filter(value: object) -> Filter:
@@ -351,7 +367,7 @@ def _from_dict(data: object, depth: int) -> Filter:
     return Comparison(data["field"], Op(operator), value_from_json(data.get("value")))
 
 
-def _folded(group: type[And | Or], filters: Iterable[Filter]) -> Filter:
+def _folded(group: type[_Group], filters: Iterable[Filter]) -> Filter:
     """Join simplified filters without constants, repetitions and needless brackets."""
     absorbing = NEVER if group is And else ALWAYS
     members = dict.fromkeys(member for one in filters for member in _members(group, one))
