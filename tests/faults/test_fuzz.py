@@ -33,7 +33,7 @@ from llama_index.core.vector_stores import (
 from pyarrow import parquet
 from pydantic import ValidationError
 from store_cases import FIELDS
-from trivec_llamaindex.dumps import read_filter
+from trivec_llamaindex.models import read_filter
 
 from trivec import Document, F, Filter, Vectors, open_store
 from trivec.encoders.checkpoint import open_checkpoint
