@@ -32,7 +32,7 @@ from trivec_qdrant.engines.engine import Engine
 from trivec_qdrant.engines.opening import engine_of_client, open_engine
 from trivec_qdrant.filters import Condition, Stranger, dated, lower, strange
 from trivec_qdrant.options import QdrantOptions
-from trivec_qdrant.schema import DATATYPES, as_described
+from trivec_qdrant.schema import DATATYPES, Quantization, as_described
 from trivec_qdrant.search import Searcher
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class QdrantBackend(Backend[Collection]):
         self.limits = replace(type(self).limits, colbert_bits=engine.colbert_bits)
         self._engine = engine
         self._names = options.names
-        self._quantization = options.quantization
+        self._quantization: Quantization | None = options.quantization
         self._searcher = Searcher(engine)
         self._warned = False
 
