@@ -120,7 +120,7 @@ def _comparison(given: MetadataFilter, fields: Mapping[str, FieldType]) -> Filte
                 f"{path} {operator.value}: expected a str, not {shown(given.value)}"
             )
         return InsensitiveText(path, given.value)
-    # The other operators have the names of ours.
+    # The other operators have the same names here and there.
     op = Op.TEXT if operator is FilterOperator.TEXT_MATCH else Op[operator.name]
     if given.value is None and op in (Op.EQ, Op.NE):
         return NEVER if op is Op.EQ else ALWAYS

@@ -156,7 +156,7 @@ class Layout(Collection):
 
     @property
     def properties(self) -> dict[str, str]:
-        """What Milvus keeps with the collection, so that it can be opened again."""
+        """The description that Milvus keeps with the collection, so that it can be opened again."""
         description: dict[str, Any] = {
             "model": self.schema.model,
             "colbert": self.schema.colbert,

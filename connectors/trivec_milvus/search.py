@@ -27,7 +27,7 @@ Candidates = Mapping[str, int]
 
 
 Source = tuple[Part, int]
-"""Where candidates come from: a part, and the index of a query."""
+"""A source of candidates: a part, and the index of a query."""
 
 
 class _Ranked(NamedTuple):

@@ -43,7 +43,7 @@ _INDEX_OF = {type: name for name, type in _INDEXES.items()}
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What vectors and payload keys are called, to fit an existing collection.
+    """The names of vectors and payload keys, to fit an existing collection.
 
     Args:
         dense: The dense vector; "" is Qdrant's unnamed vector.

@@ -28,7 +28,7 @@ PART_DENSE, PART_SPARSE, PART_COLBERT = 1, 2, 4
 """The bits of the attribute `parts`."""
 
 TextErrors = Literal["error", "replace"]
-"""What happens to a text with characters that Vespa refuses: "error" refuses it, "replace" puts
+"""The policy for texts with characters that Vespa refuses: "error" refuses the text, "replace" puts
 U+FFFD in their place."""
 
 # com.yahoo.text.Text: control characters except tab, line feed and carriage return, and the

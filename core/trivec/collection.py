@@ -57,7 +57,7 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class UpsertReport:
-    """What one `upsert` wrote.
+    """The report of one `upsert`.
 
     Args:
         documents: How many documents.
@@ -74,7 +74,7 @@ class UpsertReport:
 
 @dataclass(frozen=True, slots=True)
 class OptimizeReport:
-    """What one `optimize` did.
+    """The report of one `optimize`.
 
     Args:
         bytes_before: What the collection took on the disk; None where the store has nothing to do.

@@ -15,8 +15,8 @@ from trivec.scores import Weights, as_weights
 from trivec.vectors import Vector
 
 Mode = Literal["dense", "sparse", "colbert", "hybrid", "rrf"]
-"""What a search ranks by: one of the three scores, their weighted mean ("hybrid"), or the sum of
-1 / (60 + rank) over the dense and the sparse list ("rrf")."""
+"""The score that a search ranks by: one of the three, their weighted mean ("hybrid"), or the sum
+of 1 / (60 + rank) over the dense and the sparse list ("rrf")."""
 Part = Literal["dense", "sparse", "colbert"]
 """One of the three representations, and its score."""
 
@@ -78,7 +78,7 @@ class SearchOptions(CommonSearchOptions[Weights, Filter], total=False):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to search for, apart from the query itself: `SearchOptions` with their defaults.
+    """The options of one search with their defaults, as backends receive them.
 
     Args:
         mode: What hits are ranked by.

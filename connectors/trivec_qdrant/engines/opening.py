@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class _Shared(Generic[T]):
-    """What is opened once, and closed after its last user gave it back."""
+    """Objects that are opened once, and closed after their last user gave them back."""
 
     def __init__(self, close: Callable[[T], None]) -> None:
         self._close = close

@@ -19,7 +19,7 @@ from trivec.folders import cache_folder
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where and in which precision a model runs.
+    """The device and the precision of a model.
 
     Args:
         device: Where it runs.

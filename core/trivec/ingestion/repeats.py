@@ -51,7 +51,7 @@ class Seen:
 
 
 class Repeats:
-    """What a run has seen of each id, and which contents others replaced in the source.
+    """The ids that a run has seen, and the contents that later documents replaced in the source.
 
     A source may hold several documents with one id, of which the last one is kept. A run cannot
     know that the first of them is not the last, unless an earlier run recorded that it was

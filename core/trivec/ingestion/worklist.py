@@ -44,7 +44,7 @@ class Worklist:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """What a journal has of one id.
+    """The entry of one id in a journal.
 
     Args:
         text: The hash of its text.

@@ -35,7 +35,7 @@ IDS = 1024  # ids in one statement; SQLite takes 32,766 parameters since 3.32
 
 
 class _Cursor(NamedTuple):
-    """Where a scan is: the table of its ids, and the last row that was read."""
+    """The position of a scan: the table of its ids, and the last row that was read."""
 
     table: str
     row: int
@@ -201,8 +201,8 @@ class ArchiveBackend(Backend[Collection]):
     def delete(self, collection: Collection, ids: Sequence[str]) -> None:
         with self._transaction("IMMEDIATE") as execute:
             segments = self._segments_of(execute, ids)
-            for one in ids:
-                execute("DELETE FROM documents WHERE id = ?", (one,))
+            for id in ids:
+                execute("DELETE FROM documents WHERE id = ?", (id,))
         self._remove(segments)
 
     @override

@@ -302,15 +302,15 @@ def _our_tables(database: sqlite3.Connection) -> bool:
 
 def _check_fits(vectors: Vectors, parts: Sequence[str], schema: Schema) -> None:
     """Raise ValueError unless vectors have these parts, as the schema says."""
-    found = {
+    present = {
         "dense": None if vectors.dense is None else vectors.dense.shape[1],
         "sparse": vectors.sparse is not None,
         "colbert": None if vectors.colbert is None else vectors.colbert.dim,
     }
     wanted = {"dense": schema.dense, "sparse": schema.sparse, "colbert": schema.colbert}
     for part in parts:
-        if found[part] != wanted[part]:
-            raise ValueError(f"{part} is {found[part]}, expected {wanted[part]}")
+        if present[part] != wanted[part]:
+            raise ValueError(f"{part} is {present[part]}, expected {wanted[part]}")
 
 
 def whole(vectors: Vectors, schema: Schema) -> Vectors:

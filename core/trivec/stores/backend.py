@@ -1,4 +1,4 @@
-"""What the author of a database connector writes."""
+"""The interface that the author of a database connector writes."""
 
 from __future__ import annotations
 

@@ -221,14 +221,14 @@ def candidates(
     Only rows that have the part at all are among them.
     """
     scores = np.zeros(len(vectors))
-    there = np.zeros(0, np.int64)
+    rows = np.zeros(0, np.int64)
     if source == "dense" and vectors.dense is not None:
-        there = np.flatnonzero(vectors.dense.any(axis=1))
+        rows = np.flatnonzero(vectors.dense.any(axis=1))
         scores = np.asarray(score_many(query, vectors, Weights(1, 0, 0)).dense)
     elif source == "sparse":
         scores = np.asarray(score_many(query, vectors, Weights(0, 1, 0)).sparse)
-        there = np.flatnonzero(scores > 0)
-    best = there[np.argsort(-scores[there], kind="stable")[: search.source_limit]]
+        rows = np.flatnonzero(scores > 0)
+    best = rows[np.argsort(-scores[rows], kind="stable")[: search.source_limit]]
     return best, scores[best]
 
 

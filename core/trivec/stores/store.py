@@ -1,4 +1,4 @@
-"""One collection in one database: what users call."""
+"""One collection in one database, as users call it."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Store:
 
     @property
     def overflow(self) -> Overflow:
-        """What is done with ColBERT rows longer than the database can hold."""
+        """The policy for ColBERT rows longer than the database can hold."""
         return self._handle.options.colbert_overflow
 
     @property

@@ -14,7 +14,7 @@ from trivec.testing.contract.corpus import Corpus
 from trivec.testing.contract.event_loop import longest_gap
 
 BLOCKED_SECONDS = 0.05
-"""Who keeps the event loop from its turn for so long blocks it."""
+"""Work that keeps the event loop from its turn for longer than this blocks it."""
 
 
 class AsyncRules(ContractBase):

@@ -1,4 +1,4 @@
-"""What all tests of the contract have: flags, the store under test, comparisons."""
+"""The base of all rules: flags, the store under test, comparisons."""
 
 from __future__ import annotations
 

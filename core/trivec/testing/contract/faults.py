@@ -58,7 +58,7 @@ def _faulty(store: Store) -> tuple[Store, Faults]:
 
 
 class FaultRules(ContractBase):
-    """What a call does when the database fails."""
+    """Calls when the database fails."""
 
     @pytest.mark.parametrize("hook", CALLS)
     def test_a_call_is_repeated_while_the_database_is_unavailable(

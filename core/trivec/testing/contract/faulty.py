@@ -30,7 +30,7 @@ Moment = Literal["before", "after"]
 
 
 class Faults:
-    """What is to fail, each fault once.
+    """The faults to inject, each once.
 
     Attributes:
         most_documents: The most documents of one write; None for any number.

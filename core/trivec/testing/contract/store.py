@@ -30,7 +30,7 @@ class StoreContract(
     ValueRules,
     DocumentRules,
 ):
-    """What every store promises, as tests: subclass it, say how a store is opened, run pytest.
+    """The promises of every store, as tests: subclass it, say how a store is opened, run pytest.
 
     The tests share collections; no test depends on another one, and each can run alone. The exact
     reference store `memory:` is what searches are compared with. The flags are class attributes:

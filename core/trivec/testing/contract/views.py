@@ -16,7 +16,7 @@ BOUND = F("year") >= 2020
 
 
 class ViewRules(ContractBase):
-    """What a view shows, and what it leaves alone."""
+    """Views of a collection: what they show, and what they leave alone."""
 
     def test_the_first_write_of_a_view_creates_the_collection(self, fresh: Store) -> None:
         view = fresh.view(creates=True, model="small", fields={"lang": str})
