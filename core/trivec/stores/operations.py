@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 
 from trivec.arguments import described, expect
 from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
-from trivec.document import PRIVATE_KEY, Document
+from trivec.document import Document
 from trivec.errors import (
     CollectionNotFoundError,
-    InvalidDocumentError,
     InvalidFilterError,
     InvalidVectorsError,
     RequestTooLargeError,
@@ -24,29 +21,22 @@ from trivec.errors import (
     StoreError,
 )
 from trivec.fields import FieldType, field_types
-from trivec.filters import ALWAYS, NEVER, Comparison, Filter, Op, check_is_filter
+from trivec.filters import NEVER, Filter, check_is_filter
 from trivec.filters.counterexample import counterexample
-from trivec.filters.declared import fit_filter
 from trivec.hit import Hit
 from trivec.ranking import rank_hits
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.search import Search
 from trivec.stores.backend import Stepwise
-from trivec.stores.handle import Flow, Handle, ask
-from trivec.stores.overflow import OverflowingRowError, fit_rows
+from trivec.stores.calls import Calls
+from trivec.stores.handle import Flow, ask
 from trivec.stores.steps import Pause, Steps, whole
 from trivec.stores.validation import check_documents, check_ids, check_mode, check_query
-from trivec.stores.view import View, batches_of, check_replaces, check_within, together, within
+from trivec.stores.view import batches_of, check_replaces, check_within, together, within
 from trivec.vectors import Vector, Vectors
 
-T = TypeVar("T")
-
-# Errors that an old description can cause: refusals by the checks here, or by the database.
-_REFUSALS = (InvalidDocumentError, InvalidFilterError, InvalidVectorsError, StoreError)
-
 _creating = threading.Lock()
-_log = logging.getLogger("trivec")
 
 
 @dataclass(slots=True)
@@ -62,18 +52,8 @@ class Scan:
     is_empty: bool = True
 
 
-class Operations:
-    """The calls of a store as flows; `Store` says what each does.
-
-    Args:
-        handle: The open collection.
-        view: How the store shows it.
-    """
-
-    def __init__(self, handle: Handle, view: View) -> None:
-        self._handle = handle
-        self._backend = handle.backend
-        self._view = view
+class Operations(Calls):
+    """The calls of a store as flows; `Store` says what each does."""
 
     # --- the collection ------------------------------------------------------------------------
 
@@ -392,101 +372,6 @@ class Operations:
         if not any(ranked):
             yield from self._note_undeclared(collection, search.filter)
         return ranked
-
-    # --- shared ----------------------------------------------------------------------------------
-
-    @property
-    def _name(self) -> str:
-        return self._backend.name
-
-    def _twice(self, call: Callable[[], Flow[T]]) -> Flow[T]:
-        """Make a call, once more if it is refused because the collection is another one now."""
-        known = self._handle.collection
-        try:
-            return (yield from call())
-        except _REFUSALS as error:
-            if not (yield from self._handle.has_changed(known, error)):
-                raise
-        return (yield from call())
-
-    def _unless_missing(self, flow: Flow[T], default: T) -> Flow[T]:
-        """Return the default where the first write is still to create the collection."""
-        try:
-            return (yield from flow)
-        except CollectionNotFoundError:
-            if not self._view.creates:
-                raise
-            return default
-
-    def _check_model(self, collection: Collection) -> None:
-        """Refuse to compare with the vectors of another model."""
-        if self._view.creates:
-            collection.schema.check_model(self._view.model)
-
-    def _bound(self) -> Flow[Filter | None]:
-        """Return the bound of this view as the store searches it."""
-        bound = self._view.bound()
-        if bound is None:
-            return None
-        return fit_filter(bound, (yield from self.declared()))
-
-    def declared(self) -> Flow[Mapping[str, FieldType]]:
-        """Return the declared fields, which are those to come until the collection exists."""
-        try:
-            return (yield from self._handle.known()).fields
-        except CollectionNotFoundError:
-            if not self._view.creates:
-                raise
-            return self._view.fields
-
-    def _fitted(self, collection: Collection, condition: Filter | None) -> Filter | None:
-        """Return a filter as backends get it; None where it is true of everything.
-
-        It is simplified, and its values are in the types of the declared fields. A filter that is
-        never true is `NEVER`, which no backend is asked for.
-        """
-        if condition is None:
-            return None
-        only = self._backend.limits.declared_fields_only
-        try:
-            fitted = fit_filter(
-                check_is_filter(condition), collection.fields, declared_only=only
-            ).simplified()
-        except RecursionError as error:
-            raise InvalidFilterError("a filter has too many brackets in one another") from error
-        return None if fitted == ALWAYS else fitted
-
-    def _note_undeclared(self, collection: Collection, condition: Filter | None) -> Flow[None]:
-        """Warn once of each field of a filter that is not declared and that no document has."""
-        if condition is None or self._backend.limits.declared_fields_only:
-            return
-        for path in {comparison.path for comparison in condition.comparisons()}:
-            noted = self._handle.noted
-            if path in noted or path in collection.fields or path.startswith(f"{PRIVATE_KEY}."):
-                continue
-            noted.add(path)
-            exists = Comparison(path, Op.EXISTS)
-            if not (yield from ask(self._backend.count, collection, exists)):
-                _log.warning(
-                    "collection %r: a filter names the field %r, which no document has; "
-                    "its declared fields are %s",
-                    *(self._name, path, ", ".join(collection.fields) or "none"),
-                )
-
-    def _fit(
-        self, schema: Schema, vectors: Vectors, names: Sequence[str]
-    ) -> tuple[Vectors, tuple[str, ...]]:
-        """Apply `colbert_overflow`; return the vectors and the names of the rows it changed."""
-        if vectors.colbert is None:
-            return vectors, ()
-        limit = self._backend.limits.max_colbert_rows(schema.colbert)
-        try:
-            fitted, changed = fit_rows(
-                vectors.colbert, limit, self._handle.options.colbert_overflow
-            )
-        except OverflowingRowError as error:
-            raise InvalidDocumentError(f"{names[error.row]!r}: {error}") from error
-        return replace(vectors, colbert=fitted), tuple(names[int(i)] for i in changed)
 
 
 def _listed_queries(queries: Iterable[Vector]) -> list[Vector]:
