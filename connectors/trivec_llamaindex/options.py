@@ -28,8 +28,15 @@ _MODES: Mapping[VectorStoreQueryMode, Mode] = {
 _PREFETCH_FACTOR = 4
 
 
-VectorStoreOptions = CommonSearchOptions[AnyWeights, LlamaIndexFilter]
-"""The search options of a vector store."""
+class VectorStoreOptions(CommonSearchOptions[AnyWeights, LlamaIndexFilter], total=False):
+    """The search options of a vector store.
+
+    Attributes:
+        weights: The weights of HYBRID.
+        candidates: How many documents the dense and the sparse search each give to HYBRID.
+        filter: Bounds the vector store: a node that does not satisfy it is not found, returned,
+            deleted, overwritten or written, as if the collection did not hold it.
+    """
 
 
 class QueryOptions(VectorStoreOptions, total=False):

@@ -27,12 +27,14 @@ from trivec_llamaindex.options import given_embedding
 class TrivecRetriever(SharingObject, BaseRetriever):
     """Retrieves nodes from a collection, with one forward pass per question.
 
+    Further keywords are those of `Store.search`, such as `k=5, mode="colbert"`; see
+    `trivec.stores.SearchOptions`.
+
     Args:
         store: The collection, filled by LlamaIndex, by LangChain or by `trivec ingest`.
         encoder: The encoder that its vectors were made with.
         filters: LlamaIndex's filters, or a filter, or a plain dict.
         callback_manager: LlamaIndex's callbacks.
-        options: Those of `Store.search`, such as `k=5, mode="colbert"`; see `SearchOptions`.
 
     Raises:
         InvalidOptionError: If an option is out of range.

@@ -59,13 +59,12 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
     dense vector of the node; the embedding of a query is scaled, too. Without an encoder there are
     dense vectors only, and the modes are DEFAULT and MMR.
 
+    Further keywords are those of `VectorStoreOptions`: `weights` and `candidates` of HYBRID, and a
+    `filter` that bounds the vector store.
+
     Args:
         store: The collection; the first write creates it, and closing it stays with its owner.
         encoder: A trivec encoder; give the index `vector_store.embed_model` to share it.
-        weights: The weights of HYBRID.
-        candidates: How many documents the dense and the sparse search each give to HYBRID.
-        filter: Bounds the vector store: a node that does not satisfy it is not found, returned,
-            deleted, overwritten or written, as if the collection did not hold it.
         fields: The metadata that filters will use, declared when the collection is created.
 
     Example:

@@ -59,7 +59,7 @@ class CommonSearchOptions(TypedDict, Generic[W, C], total=False):
 class SearchOptions(CommonSearchOptions[Weights, Filter], total=False):
     """The keyword options of a search, wherever one is asked for.
 
-    Args:
+    Attributes:
         k: How many hits at most; 10 by default.
         mode: "dense" and "sparse" rank by that score. "hybrid", the default, ranks by the exact
             weighted score over the union of the `candidates` best dense and the `candidates` best

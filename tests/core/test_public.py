@@ -67,9 +67,11 @@ FACADES: dict[str, list[str]] = {
         *("Candidate", "CrossEncoder", "RerankMode", "Reranker", "Rescorer", "diverse"),
     ],
     "trivec.stores": [
-        *("Backend", "Capability", "Collection", "Limits", "OptimizeReport", "Page", "Pause"),
+        *("Backend", "Capability", "Collection", "FieldType", "Limits", "OptimizeReport", "Page"),
+        "Pause",
         *("Search", "SearchOptions", "Steps", "Stepwise", "StorageChoice", "Store", "StoreOptions"),
-        *("StoreUrl", "UpsertReport", "open_store", "opener"),
+        *("StoreUrl", "UpsertReport", "check_seconds", "open_store", "opener"),
+        *("request_seconds", "search_rows"),
     ],
     "trivec.testing": ["HashEncoder"],
     "trivec.testing.contract": ["StoreContract"],

@@ -1,9 +1,12 @@
 """Collections in databases: `Store` for users, `Backend` for the authors of connectors."""
 
 from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
+from trivec.fields import FieldType
 from trivec.search import Search, SearchOptions
 from trivec.stores.backend import Backend, Stepwise
+from trivec.stores.deadline import check_seconds, request_seconds
 from trivec.stores.limits import Limits
+from trivec.stores.memory import search_rows
 from trivec.stores.options import StoreOptions
 from trivec.stores.registry import open_store, opener
 from trivec.stores.steps import Pause, Steps
@@ -15,6 +18,7 @@ __all__ = [
     "Backend",
     "Capability",
     "Collection",
+    "FieldType",
     "Limits",
     "OptimizeReport",
     "Page",
@@ -28,6 +32,9 @@ __all__ = [
     "StoreOptions",
     "StoreUrl",
     "UpsertReport",
+    "check_seconds",
     "open_store",
     "opener",
+    "request_seconds",
+    "search_rows",
 ]

@@ -173,7 +173,14 @@ class MemoryBackend(Backend[Collection]):
 def search_rows(
     queries: Sequence[Vector], documents: Sequence[Document], vectors: Vectors, search: Search
 ) -> list[list[Hit]]:
-    """Answer queries exactly, over documents in id order and their vectors."""
+    """Answer queries exactly, by the definition of every score, for databases that cannot rank.
+
+    Args:
+        queries: The encoded questions.
+        documents: All documents of the collection, in id order.
+        vectors: One row for each.
+        search: What to search for; its filter is applied.
+    """
     if search.filter is not None:
         condition = search.filter
         kept = [i for i, d in enumerate(documents) if condition.matches(d.metadata)]
