@@ -33,7 +33,6 @@ from llama_index.core.vector_stores import (
 from pyarrow import parquet
 from pydantic import ValidationError
 from store_cases import FIELDS
-from trivec_llamaindex.models import read_filter
 
 from trivec import Document, F, Filter, Vectors, open_store
 from trivec.encoders.checkpoint import open_checkpoint
@@ -54,6 +53,7 @@ from trivec.stores.url import StoreUrl
 from trivec_langchain.filters import to_filter as from_langchain
 from trivec_llamaindex.filters import is_local
 from trivec_llamaindex.filters import to_filter as from_llamaindex
+from trivec_llamaindex.models import read_filter
 from trivec_milvus.filters import render as render_milvus
 from trivec_milvus.schema import Layout
 from trivec_qdrant.engines.client_filters import render as render_qdrant
