@@ -30,7 +30,7 @@ from trivec.encoders import TextEncoder
 from trivec.errors import InvalidDocumentError, JournalError
 from trivec.ingestion.contents import document_json
 from trivec.ingestion.identity import EncoderIdentity
-from trivec.ingestion.options import IngestOptions, OnError
+from trivec.ingestion.options import Ingestion, OnError
 from trivec.ingestion.pipeline import Pipeline
 from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.report import IngestReport, Rejected, Tally
@@ -198,7 +198,7 @@ class Writing:
         self._journal = journal
         self._tally = Tally()
         self._rejected: list[Rejected] = []
-        self._options = IngestOptions(on_error=on_error, rejected=self._rejected.append)
+        self._options = Ingestion(on_error=on_error, rejected=self._rejected.append)
 
     @cached_property
     def _store(self) -> Store:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import pyarrow as pa
 import ray
@@ -17,8 +17,14 @@ from trivec.arguments import at_least_one, type_name
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import CheckpointError, InvalidOptionError, StoreError
 from trivec.ingestion.identity import EncoderIdentity
-from trivec.ingestion.options import BATCH_BYTES, BATCH_DOCUMENTS, IngestOptions, OnError, Rejects
-from trivec.ingestion.report import IngestReport, Progress, Tally
+from trivec.ingestion.options import (
+    BATCH_BYTES,
+    BATCH_DOCUMENTS,
+    Ingestion,
+    OnError,
+    RunOptions,
+)
+from trivec.ingestion.report import IngestReport, Tally
 from trivec.outputs import check_output
 from trivec.stores.registry import local_files
 from trivec.stores.store import Store
@@ -34,18 +40,15 @@ def ingest(
     encoder: str | Path | Callable[[], TextEncoder],
     store: str | Callable[[], Store],
     store_options: Mapping[str, object] | None = None,
-    journal: str | Path | None = None,
     id_field: str = "id",
     text_field: str = "text",
     metadata_field: str | None = None,
-    on_error: OnError = "raise",
-    rejected: Rejects | None = None,
     concurrency: int | tuple[int, int] = 1,
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     writers: int = 1,
     part_bytes: int = BATCH_BYTES,
-    progress: Progress | None = None,
+    **options: Unpack[RunOptions],
 ) -> IngestReport:
     """Encode the rows of a dataset and write them, as `trivec.ingest` does on one machine.
 
@@ -64,22 +67,19 @@ def ingest(
             Each writer opens its own. It is given those of the three parts that it holds.
         store_options: The keyword options of `open_store`. They are sent to the writers and not
             shown. Environment variables must be set on every machine.
-        journal: A file on the driver's machine that records the documents that the store
-            acknowledged, as that of `trivec.ingest`. With a journal, an encoder is made before
-            anything is read, to check that its vectors are those of the journal.
         id_field: The column of ids.
         text_field: The column of texts.
         metadata_field: The one column of metadata, a struct or JSON text. None: all other
             columns, or the only other one if it is a struct named "metadata".
-        on_error: "raise" ends the run at the first document that cannot be stored, named; "skip"
-            goes on without it.
-        rejected: Called on the driver with each skipped row.
         concurrency: How many encoder actors: a number, or (least, most).
         num_cpus: The CPUs of one encoder; 1 unless it has a GPU. Reading needs one more.
         num_gpus: The GPUs of one encoder.
         writers: How many writers; 1 for an embedded store.
         part_bytes: The most bytes of text that are encoded at once.
-        progress: Called after each block; Ray shows its own bars on a terminal.
+        options: See `trivec.ingestion.options.RunOptions`. The journal is a file on the driver's
+            machine; with one, an encoder is made before anything is read, to check that its
+            vectors are those of the journal. `rejected` is called on the driver, and `progress`
+            after each block; Ray shows its own bars on a terminal.
 
     Returns:
         The sum over all writers. The times of encoders and writers are summed, too.
@@ -113,10 +113,8 @@ def ingest(
     """
     target = Target.of(store, store_options)
     _check(dataset, encoder, target, writers)
-    options = IngestOptions(
-        journal=journal, on_error=on_error, rejected=rejected,
-        part_bytes=part_bytes, progress=progress,
-    )  # fmt: skip
+    run_options = Ingestion(part_bytes=part_bytes, **options)
+    journal, on_error = run_options.journal, run_options.on_error
     if journal is not None and isinstance(store, str):
         check_output(journal, inputs=local_files(store), what="journal")
     encoders = _pool(concurrency)
@@ -132,7 +130,7 @@ def ingest(
         small = planned.repartition(target_num_rows_per_block=BATCH_DOCUMENTS)
         encoded = small.map_batches(
             Encoding,
-            fn_constructor_args=(encoder, schema, options.part_bytes),
+            fn_constructor_args=(encoder, schema, run_options.part_bytes),
             fn_constructor_kwargs={"maker": maker, "journal": shared, "on_error": on_error},
             batch_format="pyarrow",
             batch_size=BATCH_DOCUMENTS,
@@ -144,11 +142,11 @@ def ingest(
         with closing(_written(encoded, target, shared, on_error, writers)) as reports:
             for report in reports:
                 tally.add(report)
-                if rejected is not None:
+                if run_options.rejected is not None:
                     for failure in report.failures:
-                        rejected(failure)
-                if progress is not None:
-                    progress(tally.report())
+                        run_options.rejected(failure)
+                if run_options.progress is not None:
+                    run_options.progress(tally.report())
 
     try:
         schema = shared.schema()

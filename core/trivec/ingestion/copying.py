@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from trivec.filters import Filter
 from trivec.ingestion.identity import EncoderIdentity, identity
 from trivec.ingestion.ingest import check_files, reconcile
 from trivec.ingestion.journal import Journal
-from trivec.ingestion.options import BATCH_BYTES, IngestOptions, OnError, Rejects
+from trivec.ingestion.options import BATCH_BYTES, Ingestion, RunOptions
 from trivec.ingestion.pipeline import Batch, Pipeline
-from trivec.ingestion.report import IngestReport, Progress, Tally
+from trivec.ingestion.report import IngestReport, Tally
 from trivec.ingestion.stopping import Stop
 from trivec.ingestion.verification import Verification, verify
 from trivec.plain import Json
@@ -50,14 +50,11 @@ def copy(
     source: Store,
     destination: Store,
     *,
-    journal: str | Path | None = None,
     filter: Filter | None = None,
     set_fields: Mapping[str, Json] | None = None,
     fields: Mapping[str, type | FieldType] | None = None,
-    on_error: OnError = "raise",
-    rejected: Rejects | None = None,
     sample: int = 100,
-    progress: Progress | None = None,
+    **options: Unpack[RunOptions],
 ) -> CopyReport:
     """Copy a collection into another store, with its vectors as they are.
 
@@ -67,14 +64,11 @@ def copy(
     Args:
         source: The collection to read.
         destination: The collection to write; created like the source if it does not exist.
-        journal: The file that records what the destination acknowledged.
         filter: Copies only documents that satisfy this condition.
         set_fields: Metadata that is set in every copied document, in addition to its own.
         fields: The fields that the destination declares for filters; by default the source's.
-        on_error: "raise" ends at a document that the destination refuses, "skip" continues.
-        rejected: Called with each document that is skipped.
         sample: The number of documents that are compared at the end.
-        progress: Called after each batch; without it a terminal shows a progress bar.
+        options: See `RunOptions`.
 
     Returns:
         What was written, and how the collections compare.
@@ -103,24 +97,22 @@ def copy(
     """
     check_store(source, "copy: source")
     check_store(destination, "copy: destination")
-    options = IngestOptions(
-        journal=journal, on_error=on_error, rejected=rejected, progress=progress
-    )
+    run = Ingestion(**options)
     sample = at_least_one(sample, "sample")
     if set_fields is not None:
         expect(set_fields, Mapping, "set_fields", "a mapping of names to values")
     if source is destination or source.address == destination.address:
         raise InvalidOptionError(f"source and destination are the same: {source.address}")
-    check_files(journal, rejected, stores=[source, destination])
+    check_files(run.journal, run.rejected, stores=[source, destination])
     schema = source.schema
     destination.create(schema, fields=source.fields if fields is None else fields, exist_ok=True)
     total = source.count(filter)
     reading = _Reading(source, filter, dict(set_fields or {}), sample)
     tally = Tally(lambda: reading.read / total if total else None)
     pair = {**identity(destination, EncoderIdentity(schema, {})), "source": source.address}
-    with Journal(journal, pair) as book:
+    with Journal(run.journal, pair) as book:
         tally.add(IngestReport(missing=reconcile(book, destination)))
-        pipeline = Pipeline(destination, book, tally, options)
+        pipeline = Pipeline(destination, book, tally, run)
         pipeline.run(reading.batches(book, tally), _not_encoded, title="copy", stop=Stop())
     verification = verify(
         source, destination, reading.sample, filter=filter, expected=reading.changed

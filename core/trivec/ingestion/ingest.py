@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Unpack, runtime_checkable
 
 from trivec.checks import check_documents, check_encoder, check_store
 from trivec.document import Document
@@ -15,10 +15,10 @@ from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, TrivecError
 from trivec.ingestion.identity import EncoderIdentity, identity
 from trivec.ingestion.journal import Journal
-from trivec.ingestion.options import BATCH_BYTES, IngestOptions, OnError, Rejects
+from trivec.ingestion.options import Ingestion, IngestOptions, Rejects
 from trivec.ingestion.pipeline import Pipeline
 from trivec.ingestion.reading import Reading
-from trivec.ingestion.report import IngestInterrupted, IngestReport, Progress, Rejected, Tally
+from trivec.ingestion.report import IngestInterrupted, IngestReport, Rejected, Tally
 from trivec.ingestion.sources import RejectFile, Source
 from trivec.ingestion.stopping import Stop
 from trivec.outputs import check_outputs
@@ -42,13 +42,7 @@ def ingest(
     documents: Iterable[Document | Rejected],
     encoder: TextEncoder,
     store: Store,
-    *,
-    journal: str | Path | None = None,
-    on_error: OnError = "raise",
-    rejected: Rejects | None = None,
-    prune: bool = False,
-    part_bytes: int = BATCH_BYTES,
-    progress: Progress | None = None,
+    **options: Unpack[IngestOptions],
 ) -> IngestReport:
     """Encode documents and write them in batches, a few of which are in memory at any time.
 
@@ -61,14 +55,7 @@ def ingest(
             the same id the last one is kept.
         encoder: Turns the texts into vectors.
         store: A collection that exists; it gets those of the three parts that it holds.
-        journal: The file that records what the store acknowledged; created if it does not exist.
-        on_error: "raise" ends the run at the first document that cannot be stored, with an error
-            that names it; the documents before it are kept. "skip" continues without it.
-        rejected: Called with each document that is skipped.
-        prune: Whether to delete the documents that the journal knows and the source no longer
-            has. Nothing is deleted unless the whole source was read without a bad line.
-        part_bytes: The maximum bytes of text that are encoded at once; 64 KiB by default.
-        progress: Called after each batch; without it a terminal shows a progress bar.
+        options: See `IngestOptions`.
 
     Returns:
         What was written.
@@ -91,39 +78,26 @@ def ingest(
         >>> ingest((Document(f"d{i}", f"text {i}") for i in range(100)), encoder, store).documents
         100
     """
-    options = IngestOptions(
-        journal=journal, on_error=on_error, rejected=rejected,
-        prune=prune, part_bytes=part_bytes, progress=progress,
-    )  # fmt: skip
-    return _ingest(documents, encoder, store, options, Stop())
+    return _ingest(documents, encoder, store, Ingestion(**options), Stop())
 
 
 async def aingest(
     documents: Iterable[Document | Rejected],
     encoder: TextEncoder,
     store: Store,
-    *,
-    journal: str | Path | None = None,
-    on_error: OnError = "raise",
-    rejected: Rejects | None = None,
-    prune: bool = False,
-    part_bytes: int = BATCH_BYTES,
-    progress: Progress | None = None,
+    **options: Unpack[IngestOptions],
 ) -> IngestReport:
     """Run `ingest` in a thread; see there for the arguments, the report and the errors.
 
     When it is cancelled, it finishes the writes in flight first. When it is cancelled again, it
     ends at once.
     """
-    options = IngestOptions(
-        journal=journal, on_error=on_error, rejected=rejected,
-        prune=prune, part_bytes=part_bytes, progress=progress,
-    )  # fmt: skip
+    run_options = Ingestion(**options)
     stop = Stop()
 
     def run() -> IngestReport:
         try:
-            return _ingest(documents, encoder, store, options, stop)
+            return _ingest(documents, encoder, store, run_options, stop)
         except IngestInterrupted as error:  # a KeyboardInterrupt would end the event loop
             return error.report
 
@@ -145,7 +119,7 @@ def _ingest(
     documents: Iterable[Document | Rejected],
     encoder: TextEncoder,
     store: Store,
-    options: IngestOptions,
+    options: Ingestion,
     stop: Stop,
 ) -> IngestReport:
     check_documents(documents, "ingest: documents")

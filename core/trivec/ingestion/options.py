@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from trivec.arguments import at_least_one, expect
 from trivec.checks import check_callback, check_journal
@@ -21,9 +21,40 @@ BATCH_BYTES = 64 * 1024
 BATCH_DOCUMENTS = 1024
 
 
+class RunOptions(TypedDict, total=False):
+    """The keyword options of every run that writes documents: `ingest`, `copy` and Ray's.
+
+    Attributes:
+        journal: The file that records what the store acknowledged; created if it does not exist.
+        on_error: "raise", the default, ends the run at the first document that cannot be stored,
+            with an error that names it; the documents before it are kept. "skip" continues
+            without it.
+        rejected: Called with each document that is skipped.
+        progress: Called after each batch; without it a terminal shows a progress bar.
+    """
+
+    journal: str | Path | None
+    on_error: OnError
+    rejected: Rejects | None
+    progress: Progress | None
+
+
+class IngestOptions(RunOptions, total=False):
+    """The keyword options of `ingest`, those of `RunOptions` and two more.
+
+    Attributes:
+        part_bytes: The maximum bytes of text that are encoded at once; 64 KiB by default.
+        prune: Whether to delete the documents that the journal knows and the source no longer
+            has. Nothing is deleted unless the whole source was read without a bad line.
+    """
+
+    part_bytes: int
+    prune: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IngestOptions:
-    """The options of `ingest`, which describes them, and of what works like it."""
+class Ingestion:
+    """The options of one run with their defaults, checked."""
 
     journal: str | Path | None = None
     on_error: OnError = "raise"

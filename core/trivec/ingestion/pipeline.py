@@ -20,7 +20,7 @@ from trivec.errors import (
     StoreUnavailableError,
 )
 from trivec.ingestion.contents import document_json
-from trivec.ingestion.options import IngestOptions
+from trivec.ingestion.options import Ingestion
 from trivec.ingestion.prefetcher import POLL_SECONDS, prefetched
 from trivec.ingestion.progress import shown
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Rejected, Tally
@@ -72,7 +72,7 @@ class Pipeline:
     store: Store
     record: Record
     tally: Tally
-    options: IngestOptions
+    options: Ingestion
     _refusals: int = 0
 
     def run(
