@@ -38,8 +38,9 @@ DOCUMENTS = [Document("a", "text", {"x": 1}), Document("b", "")]
 
 
 def _layout(storage: Storage = "payload", **fields: FieldType) -> Layout:
-    bits = 32 if storage == "native" else 16
-    return Layout(SCHEMA, fields, ColbertStorage(bits), storage=storage)
+    half = storage == "payload"
+    colbert = ColbertStorage(bits=16 if half else 32)
+    return Layout(SCHEMA, fields, colbert, storage=storage, half=half)
 
 
 @pytest.mark.parametrize("storage", ["payload", "native"])
