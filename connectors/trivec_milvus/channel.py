@@ -9,7 +9,6 @@ such as reading the schema before a write.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -22,6 +21,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 from trivec.errors import InvalidOptionError
 from trivec.stores.deadline import request_seconds
 from trivec.stores.retry import retry_after
+from trivec.stores.turns import own_turn
 
 _OPTIONS: dict[str, Any] = {
     # pymilvus sets these only on channels that it opens itself.
@@ -106,11 +106,13 @@ class _Once(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc]
 
 
 class _AioOnce(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
-    """Makes each call of an asynchronous channel once, within its time; answers pass the gate."""
+    """Makes each call of an asynchronous channel once, within its time.
 
-    def __init__(self, timeout: float, gate: Gate) -> None:
+    pymilvus parses the answer in the event loop, in a turn of its own.
+    """
+
+    def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self._gate = gate
 
     async def intercept_unary_unary(
         self,
@@ -126,20 +128,8 @@ class _AioOnce(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
         except grpc.RpcError as error:
             raise CallFailed.of(error) from error
         _check(response)
-        await self._gate.passed()
+        await own_turn()
         return response
-
-
-class Gate:
-    """Lets one task pass in each turn of an event loop, so that others have a turn in between."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-
-    async def passed(self) -> None:
-        """Wait for the turn of this task."""
-        async with self._lock:
-            await asyncio.sleep(0)
 
 
 def channel(
@@ -165,11 +155,10 @@ def aio_channel(
     secure: bool,
     timeout: float,
     options: Mapping[str, Any],
-    gate: Gate,
 ) -> Any:  # noqa: ANN401 - grpc has no types
-    """Return a channel of the running event loop, whose answers pass the gate."""
+    """Return a channel of the running event loop to a host and port."""
     all_options = [*{**_OPTIONS, **options}.items()]
-    once = [_AioOnce(timeout, gate)]
+    once = [_AioOnce(timeout)]
     if not secure:
         return grpc.aio.insecure_channel(target, all_options, interceptors=once)
     credentials = grpc.ssl_channel_credentials(roots)

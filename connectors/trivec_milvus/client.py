@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -22,7 +21,7 @@ from pymilvus import AsyncMilvusClient, MilvusClient
 from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
 from trivec.stores.deadline import request_seconds
 from trivec.stores.url import StoreUrl, is_loopback
-from trivec_milvus.channel import Gate, aio_channel, channel, once_each
+from trivec_milvus.channel import aio_channel, channel, once_each
 from trivec_milvus.errors import store_errors
 from trivec_milvus.lite import LiteFile, Turns, turns_of
 from trivec_milvus.options import MilvusOptions
@@ -130,13 +129,9 @@ class Address:
 class LoopClient:
     """The client of one event loop.
 
-    pymilvus builds requests and parses answers in the event loop, about a millisecond each. The
-    gate lets one of them pass in each turn of the loop, however many requests are in flight.
-
     Args:
         address: The server.
         timeout: The seconds of a call.
-        gate: What requests and answers pass one by one.
         client: The client, once it has connected.
         connecting: Held while connecting: a client that two callers connect at the same time
             connects twice, and sends its headers twice from then on.
@@ -144,7 +139,6 @@ class LoopClient:
 
     address: Address
     timeout: float
-    gate: Gate = field(default_factory=Gate)
     client: AsyncMilvusClient | None = None
     connecting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -152,14 +146,12 @@ class LoopClient:
         """Call a method of the client, which connects on its first use."""
         async with self.connecting:
             if self.client is None:
-                open_channel = partial(aio_channel, gate=self.gate)
-                options = self.address.client_options(open_channel, self.timeout)
+                options = self.address.client_options(aio_channel, self.timeout)
                 try:
                     self.client = await AsyncMilvusClient(**options).__aenter__()
                 except BaseException:
                     await options["channel"].close()
                     raise
-        await self.gate.passed()
         return await getattr(self.client, method)(**arguments)
 
     async def close(self) -> None:

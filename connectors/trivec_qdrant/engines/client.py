@@ -92,7 +92,6 @@ class ClientEngine(Engine):
         self._secret = str(key or "")
         self._on_close = on_close
         self._version: tuple[int, int] | None = None
-        self._turns = asyncio.Lock()
         self._twins: Twins | None = None
         if not self.is_embedded:
             bound(client)
@@ -128,8 +127,6 @@ class ClientEngine(Engine):
         seconds = request_seconds(self._timeout)
         with self._translating():
             async with asyncio.timeout(seconds):
-                async with self._turns:  # one request in each turn of the loop, which has others
-                    await asyncio.sleep(0)
                 return await self._call(twin, call, seconds)
 
     def _call(self, client: QdrantClient | AsyncQdrantClient, call: Call, seconds: float) -> Any:  # noqa: ANN401

@@ -17,6 +17,7 @@ from types import GeneratorType
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from trivec.stores.deadline import pause
+from trivec.stores.turns import own_turn
 from trivec.twins import InThread, adrive, drive
 
 T = TypeVar("T")
@@ -118,10 +119,13 @@ async def arun(
         if isinstance(request, Pause):
             return await asyncio.sleep(request.seconds)
         async with turns:
+            await own_turn()
             answer = sender.asend(request)
             return await (sending(sender.send, request) if answer is None else answer)
 
     async def send_all(requests: Sequence[Any]) -> list[Any]:
+        if len(requests) == 1:
+            return [await send(requests[0])]
         tasks = [asyncio.ensure_future(send(request)) for request in requests]
         try:
             return await asyncio.gather(*tasks)

@@ -57,6 +57,17 @@ class AsyncRules(ContractBase):
 
         assert asyncio.run(measured()) < BLOCKED_SECONDS
 
+    def test_one_event_loop_after_another(self, filled: Store, corpus: Corpus) -> None:
+        query = corpus.queries[0]
+        expected = [hit.document.id for hit in filled.search(query)]
+
+        async def work() -> None:
+            for hits in await asyncio.gather(*(filled.asearch(query) for _ in range(8))):
+                assert [hit.document.id for hit in hits] == expected
+
+        for _ in range(2):
+            asyncio.run(work())
+
     def test_errors_reach_the_caller(self, store: Store) -> None:
         with pytest.raises(InvalidOptionError, match="ids"):
             asyncio.run(store.aget("doc-000"))
