@@ -41,10 +41,10 @@ def stages(question: Vector, search: Search, over: tuple[Nearest, ...]) -> tuple
     since a document that lacks the others is a hit, too. Each stage's limit is the most candidates
     there can be: a lower one would silently make scores too small.
     """
-    giving = {source.part for source in over}
+    giving = {source.part: source.vector for source in over}
     limit = sum(source.limit for source in over)
     return tuple(
-        Nearest(part, query_part(question, part), limit, over)
+        Nearest(part, giving.get(part) or query_part(question, part), limit, over)
         for part in PARTS
         if over and (part in giving or part in search.scored_parts(question))
     )

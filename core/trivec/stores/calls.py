@@ -19,11 +19,11 @@ from trivec.errors import (
 from trivec.fields import FieldType
 from trivec.filters import ALWAYS, Comparison, Filter, Op, check_is_filter
 from trivec.filters.declared import fit_filter
-from trivec.schema import Schema
+from trivec.rows import TokenRows
 from trivec.stores.handle import Flow, Handle, ask
 from trivec.stores.overflow import OverflowingRowError, fit_rows
 from trivec.stores.view import View
-from trivec.vectors import Vectors
+from trivec.vectors import Vector, Vectors
 
 T = TypeVar("T")
 
@@ -124,17 +124,24 @@ class Calls:
                     *(self._name, path, ", ".join(collection.fields) or "none"),
                 )
 
-    def _fit(
-        self, schema: Schema, vectors: Vectors, names: Sequence[str]
-    ) -> tuple[Vectors, tuple[str, ...]]:
+    def _fit(self, vectors: Vectors, names: Sequence[str]) -> tuple[Vectors, tuple[str, ...]]:
         """Apply `colbert_overflow`; return the vectors and the names of the rows it changed."""
         if vectors.colbert is None:
             return vectors, ()
-        limit = self._backend.limits.max_colbert_rows(schema.colbert)
+        limit = self._backend.limits.max_colbert_rows(vectors.colbert.dim)
+        policy = self._handle.options.colbert_overflow
         try:
-            fitted, changed = fit_rows(
-                vectors.colbert, limit, self._handle.options.colbert_overflow
-            )
+            fitted, changed = fit_rows(vectors.colbert, limit, policy)
         except OverflowingRowError as error:
             raise InvalidDocumentError(f"{names[error.row]!r}: {error}") from error
         return replace(vectors, colbert=fitted), tuple(names[int(i)] for i in changed)
+
+    def _fit_query(self, query: Vector) -> Vector:
+        """Apply `colbert_overflow` to a query."""
+        if query.colbert is None:
+            return query
+        limit = self._backend.limits.max_colbert_rows(query.colbert.shape[1])
+        if limit is None or len(query.colbert) <= limit:
+            return query
+        batch = Vectors(colbert=TokenRows.from_arrays([query.colbert]))
+        return replace(query, colbert=self._fit(batch, ["the query"])[0][0].colbert)

@@ -32,7 +32,13 @@ from trivec.stores.backend import Stepwise
 from trivec.stores.calls import Calls
 from trivec.stores.handle import Flow, ask
 from trivec.stores.steps import Pause, Steps, whole
-from trivec.stores.validation import check_documents, check_ids, check_mode, check_query
+from trivec.stores.validation import (
+    check_documents,
+    check_ids,
+    check_mode,
+    check_query,
+    check_vectors,
+)
 from trivec.stores.view import batches_of, check_replaces, check_within, together, within
 from trivec.vectors import Vector, Vectors
 
@@ -157,13 +163,7 @@ class Operations(Calls):
 
     def _created(self, vectors: Vectors) -> Flow[Vectors]:
         """Create the collection if need be; return the parts of the vectors that it holds."""
-        expect(
-            vectors,
-            Vectors,
-            "vectors",
-            "Vectors, such as encoder.encode_documents(texts)",
-            error=InvalidVectorsError,
-        )
+        check_vectors(vectors)
         given = self._view.schema_of(vectors)
         try:
             # Another handle may have put another model's collection in the place of this one.
@@ -190,7 +190,7 @@ class Operations(Calls):
                 page = yield from ask(self._backend.get, collection, ids, False)
                 check_replaces(page.documents, bound)
         self._backend.check(collection, documents, vectors)
-        vectors, overflowed = self._fit(collection.schema, vectors, [d.id for d in documents])
+        vectors, overflowed = self._fit(vectors, [d.id for d in documents])
         texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
         sizes = self._backend.wire_bytes(collection, vectors) + texts
         requests = 0
@@ -358,11 +358,7 @@ class Operations(Calls):
         check_mode(self._name, collection.schema, search.mode)  # also where there is no query
         limits.check_search(search)
         checked = [
-            self._fit(
-                collection.schema,
-                check_query(self._name, collection.schema, query, search),
-                ["the query"],
-            )[0][0]
+            self._fit_query(check_query(self._name, collection.schema, query, search))
             for query in queries
         ]
         if not checked or search.filter == NEVER:

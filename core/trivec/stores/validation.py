@@ -9,7 +9,6 @@ from trivec.collection import Collection
 from trivec.document import Document, check_id
 from trivec.errors import InvalidDocumentError, InvalidOptionError, InvalidVectorsError
 from trivec.filters.declared import check_values
-from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.search import Mode, Search
 from trivec.stores.limits import Limits
@@ -53,13 +52,7 @@ def check_documents(
             lacks.
     """
     expect(documents, Sequence, "documents", "a list of Document", error=InvalidDocumentError)
-    expect(
-        vectors,
-        Vectors,
-        "vectors",
-        "Vectors, such as encoder.encode_documents(texts)",
-        error=InvalidVectorsError,
-    )
+    check_vectors(vectors)
     for document in documents:
         expect(document, Document, "documents: each", "a Document", error=InvalidDocumentError)
     if len(documents) != len(vectors):
@@ -75,7 +68,9 @@ def check_documents(
         limits.check(document)
     if vectors.sparse is not None and not collection.schema.sparse:
         raise InvalidVectorsError(f"collection {name!r} holds no sparse vectors")
-    _check_dims(name, collection.schema, vectors, "the documents have")
+    dense = None if vectors.dense is None else vectors.dense.shape[1]
+    colbert = None if vectors.colbert is None else vectors.colbert.dim
+    _check_dims(name, collection.schema, dense, colbert, "the documents have")
 
 
 def check_mode(name: str, schema: Schema, mode: Mode) -> None:
@@ -93,8 +88,8 @@ def check_mode(name: str, schema: Schema, mode: Mode) -> None:
         raise InvalidVectorsError(f"mode {mode!r}: collection {name!r} lacks this part")
 
 
-def check_query(name: str, schema: Schema, query: Vector, search: Search) -> Vectors:
-    """Return one query, as a batch of one, with only the parts that the collection holds.
+def check_query(name: str, schema: Schema, query: Vector, search: Search) -> Vector:
+    """Return a query with only the parts that the collection holds; its weights may be none.
 
     Args:
         name: The collection, for messages.
@@ -111,20 +106,30 @@ def check_query(name: str, schema: Schema, query: Vector, search: Search) -> Vec
     if search.mode not in ("hybrid", "rrf") and getattr(query, search.mode) is None:
         raise InvalidVectorsError(f"mode {search.mode!r}: the query lacks this part")
     dense = None if schema.dense is None else query.dense
-    tokens = None if schema.colbert is None else query.colbert
-    lexical = query.sparse if schema.sparse else None
-    batch = Vectors(
-        dense=None if dense is None else dense[None],
-        sparse=SparseRows.from_dicts([lexical or {}]),
-        colbert=None if tokens is None else TokenRows.from_arrays([tokens]),
+    colbert = None if schema.colbert is None else query.colbert
+    sparse = (query.sparse if schema.sparse else None) or {}
+    dense_dim = None if dense is None else dense.shape[0]
+    colbert_dim = None if colbert is None else colbert.shape[1]
+    _check_dims(name, schema, dense_dim, colbert_dim, "the query has")
+    if dense is query.dense and sparse is query.sparse and colbert is query.colbert:
+        return query
+    return Vector(dense, sparse, colbert)
+
+
+def check_vectors(vectors: Vectors) -> None:
+    """Raise `InvalidVectorsError` for an argument that is no `Vectors`."""
+    expect(
+        vectors,
+        Vectors,
+        "vectors",
+        "Vectors, such as encoder.encode_documents(texts)",
+        error=InvalidVectorsError,
     )
-    _check_dims(name, schema, batch, "the query has")
-    return batch
 
 
-def _check_dims(name: str, schema: Schema, vectors: Vectors, whose: str) -> None:
-    dense = None if vectors.dense is None else vectors.dense.shape[1]
-    colbert = None if vectors.colbert is None else vectors.colbert.dim
+def _check_dims(
+    name: str, schema: Schema, dense: int | None, colbert: int | None, whose: str
+) -> None:
     for part, got, expected in (
         ("dense", dense, schema.dense),
         ("ColBERT", colbert, schema.colbert),
