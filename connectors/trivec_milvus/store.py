@@ -20,7 +20,6 @@ from trivec.errors import (
     CollectionNotFoundError,
     InvalidOptionError,
     StoreError,
-    StoreUnavailableError,
 )
 from trivec.fields import FieldType
 from trivec.filters import Filter
@@ -173,19 +172,8 @@ class MilvusBackend(Backend[Layout]):
 
     def create(self, collection: Collection, *, adopt: bool) -> Steps[Layout]:
         creation = Creation(self._connection, self.name)
-        try:
-            layout: Layout = yield from ask(partial(creation.run, collection))
-        except StoreError as error:
-            if isinstance(error, StoreUnavailableError):
-                raise
-            # An attempt whose answer was lost, or another handle, may have created it.
-            existing = yield from self.describe({})
-            wanted = (collection.schema, collection.fields)
-            if existing is None or (existing.schema, existing.fields) != wanted:
-                raise
-            return existing
-        self._loaded = layout
-        return layout
+        self._loaded = yield from ask(partial(creation.run, collection))
+        return self._loaded
 
     def drop(self) -> Steps[None]:
         if self._connection.lite is not None:

@@ -76,7 +76,7 @@ class Lifecycle:
                     "Deploy what trivec_vespa.write_application writes, or pass deploy=True"
                 )
             self._deploy(collection)
-        elif not adopt and not self._is_written(collection) and (documents := self.documents()):
+        elif not adopt and (documents := self.documents()):
             raise SchemaMismatchError(
                 f"the schema {self._name!r} holds {documents} documents that no collection "
                 "describes: they were fed by other means, or written while another handle dropped "
@@ -176,14 +176,6 @@ class Lifecycle:
         except (StoreUnavailableError, RefusedError) as error:
             return self._as_problem(error)
         return None
-
-    def _is_written(self, collection: Collection) -> bool:
-        """Return whether the description exists already: an earlier attempt had no answer."""
-        try:
-            stored = self._client.send(Request("GET", self.description, stored_fields))
-        except NotFoundError:
-            return False
-        return read_description(stored) == collection
 
     def _as_problem(self, error: StoreError) -> str:
         """Return what an error says, if a deployment may help."""

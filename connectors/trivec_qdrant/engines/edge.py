@@ -180,16 +180,12 @@ class EdgeEngine(Engine):
             vectors=vectors or None,
             sparse_vectors={names.sparse: sparse} if schema.sparse else None,
         )
-        metadata = own_metadata(collection)
         with self._translating():
-            # The first try may have created it before an error.
-            if self._shard.open() is not None and self._shard.metadata() == metadata:
-                return
             try:
                 shard = self._shard.create(config)
                 for key, index in payload_indexes(collection, names).items():
                     shard.update(edge.UpdateOperation.create_field_index(key, _INDEXES[index]))
-                self._shard.finish(metadata)
+                self._shard.finish(own_metadata(collection))
             except BaseException:
                 self._shard.abandon()
                 raise

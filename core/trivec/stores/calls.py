@@ -20,7 +20,7 @@ from trivec.fields import FieldType
 from trivec.filters import ALWAYS, Comparison, Filter, Op, check_is_filter
 from trivec.filters.declared import fit_filter
 from trivec.rows import TokenRows
-from trivec.stores.handle import Flow, Handle, ask
+from trivec.stores.handle import Flow, Handle, call
 from trivec.stores.overflow import OverflowingRowError, fit_rows
 from trivec.stores.view import View
 from trivec.vectors import Vector, Vectors
@@ -117,7 +117,7 @@ class Calls:
                 continue
             noted.add(path)
             exists = Comparison(path, Op.EXISTS)
-            if not (yield from ask(self._backend.count, collection, exists)):
+            if not (yield from call(self._backend.count, collection, exists)):
                 _log.warning(
                     "collection %r: a filter names the field %r, which no document has; "
                     "its declared fields are %s",

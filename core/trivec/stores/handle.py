@@ -43,7 +43,7 @@ _THREADS = 4
 _NOT_BY_DESCRIPTION = (AuthenticationError, StoreFullError, StoreUnavailableError)
 
 
-def ask(hook: Callable[P, Stepwise[T]], *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
+def call(hook: Callable[P, Stepwise[T]], *args: P.args, **kwargs: P.kwargs) -> Flow[T]:
     """Call a method of a backend and return its result."""
     result: T = yield partial(hook, *args, **kwargs)
     return result
@@ -92,7 +92,7 @@ class Handle:
         """Read the description, and remember it."""
         if declared is not None:
             self._declared = declared
-        self._collection = yield from ask(self.backend.describe, self._declared)
+        self._collection = yield from call(self.backend.describe, self._declared)
         return self._collection
 
     def created(self, collection: Collection) -> None:

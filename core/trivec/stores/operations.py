@@ -30,7 +30,7 @@ from trivec.schema import Schema
 from trivec.search import Search
 from trivec.stores.backend import Stepwise
 from trivec.stores.calls import Calls
-from trivec.stores.handle import Flow, ask
+from trivec.stores.handle import Flow, call
 from trivec.stores.steps import Pause, Steps, whole
 from trivec.stores.validation import (
     check_documents,
@@ -80,7 +80,7 @@ class Operations(Calls):
         existing = yield from self._handle.describe(declared)
         if existing is None:
             wanted = Collection(schema, declared, colbert or ColbertStorage())
-            self._handle.created((yield from ask(self._creation(wanted, adopt=exist_ok))))
+            self._handle.created((yield from call(self._creation(wanted, adopt=exist_ok))))
             return
         if not exist_ok:
             raise SchemaMismatchError(f"collection {self._name!r} exists; pass exist_ok=True")
@@ -120,13 +120,13 @@ class Operations(Calls):
 
     def drop(self) -> Flow[None]:
         """Delete the collection."""
-        yield from ask(self._backend.drop)
+        yield from call(self._backend.drop)
         self._handle.forget()
 
     def optimize(self) -> Flow[OptimizeReport]:
         """Build indexes and give back disk."""
         collection = yield from self._handle.known(anew=True)
-        return (yield from ask(self._backend.optimize, collection))
+        return (yield from call(self._backend.optimize, collection))
 
     def clear(self) -> Flow[None]:
         """Delete every document within the bound; without one, create the collection anew."""
@@ -134,7 +134,7 @@ class Operations(Calls):
             collection = yield from self._handle.known(anew=True)
             bound = yield from self._bound()
             if bound is not None:
-                yield from ask(self._backend.delete_where, collection, bound)
+                yield from call(self._backend.delete_where, collection, bound)
                 return
         except CollectionNotFoundError:
             if self._view.creates:
@@ -171,7 +171,7 @@ class Operations(Calls):
         except CollectionNotFoundError:
             # Of two first writes at the same time, one creates the collection.
             while not _creating.acquire(blocking=False):
-                yield from ask(_pause)
+                yield from call(_pause)
             try:
                 yield from self.create(given, self._view.fields, None, exist_ok=True)
             finally:
@@ -187,7 +187,7 @@ class Operations(Calls):
         if bound is not None:
             check_within(documents, bound)
             for ids in batches_of([document.id for document in documents]):
-                page = yield from ask(self._backend.get, collection, ids, False)
+                page = yield from call(self._backend.get, collection, ids, False)
                 check_replaces(page.documents, bound)
         self._backend.check(collection, documents, vectors)
         vectors, overflowed = self._fit(vectors, [d.id for d in documents])
@@ -205,7 +205,7 @@ class Operations(Calls):
     ) -> Flow[int]:
         """Write one batch, by halves if the database finds it too large; return the requests."""
         try:
-            yield from ask(self._backend.write, collection, documents, vectors)
+            yield from call(self._backend.write, collection, documents, vectors)
         except RequestTooLargeError as error:
             if len(documents) == 1:
                 raise StoreError(
@@ -229,7 +229,7 @@ class Operations(Calls):
             self._check_model(collection)
         page = Page([], None)
         if ids:
-            page = yield from ask(self._backend.get, collection, ids, with_vectors)
+            page = yield from call(self._backend.get, collection, ids, with_vectors)
         index = {document.id: i for i, document in enumerate(page.documents)}
         order = [index[id] for id in ids if id in index]
         vectors = page.vectors
@@ -247,13 +247,13 @@ class Operations(Calls):
         collection = yield from self._handle.known(anew=True)
         if (yield from self._bound()) is None:
             if ids:
-                yield from ask(self._backend.delete, collection, ids)
+                yield from call(self._backend.delete, collection, ids)
             return
         for batch in batches_of(ids):
             page = yield from self._get(batch, False)
             if page.documents:
                 inside = [document.id for document in page.documents]
-                yield from ask(self._backend.delete, collection, inside)
+                yield from call(self._backend.delete, collection, inside)
 
     def delete_where(self, filter: Filter) -> Flow[None]:
         """Delete the documents that satisfy a condition."""
@@ -278,7 +278,7 @@ class Operations(Calls):
         condition = self._fitted(collection, together(bound, condition))
         if condition is not None and condition != NEVER:
             yield from self._note_undeclared(collection, condition)
-            yield from ask(self._backend.delete_where, collection, condition)
+            yield from call(self._backend.delete_where, collection, condition)
 
     def count(self, filter: Filter | None) -> Flow[int]:
         """Count documents."""
@@ -289,7 +289,7 @@ class Operations(Calls):
         condition = self._fitted(collection, together((yield from self._bound()), filter))
         count = 0
         if condition != NEVER:
-            count = yield from ask(self._backend.count, collection, condition)
+            count = yield from call(self._backend.count, collection, condition)
         if not count:
             yield from self._note_undeclared(collection, condition)
         return count
@@ -324,7 +324,7 @@ class Operations(Calls):
 
     def _page(self, scan: Scan) -> Flow[Page]:
         scan.is_over = True  # also if the collection turns out to be gone
-        page, scan.cursor = yield from ask(
+        page, scan.cursor = yield from call(
             self._backend.scan_page,
             scan.collection,
             scan.cursor,
@@ -338,7 +338,7 @@ class Operations(Calls):
     def capabilities(self) -> Flow[tuple[Capability, ...]]:
         """Return how the backend does what databases differ in."""
         collection = yield from self._handle.known()
-        return (yield from ask(self._backend.capabilities, collection))
+        return (yield from call(self._backend.capabilities, collection))
 
     # --- search --------------------------------------------------------------------------------
 
@@ -363,7 +363,7 @@ class Operations(Calls):
         ]
         if not checked or search.filter == NEVER:
             return [[] for _ in checked]
-        answers = yield from ask(self._backend.search, collection, checked, search)
+        answers = yield from call(self._backend.search, collection, checked, search)
         ranked = [rank_hits(hits, search.k) for hits in answers]
         if not any(ranked):
             yield from self._note_undeclared(collection, search.filter)
