@@ -31,7 +31,7 @@ from trivec.search import Search
 from trivec.stores.backend import Stepwise
 from trivec.stores.calls import Calls
 from trivec.stores.handle import Flow, call
-from trivec.stores.steps import Pause, Steps, whole
+from trivec.stores.steps import Pause, Steps, delegate
 from trivec.stores.validation import (
     check_documents,
     check_ids,
@@ -106,14 +106,14 @@ class Operations(Calls):
             nonlocal is_repeated
             if is_repeated:
                 existing: Collection | None
-                existing = yield from whole(self._backend.describe(wanted.fields))
+                existing = yield from delegate(self._backend.describe(wanted.fields))
                 if existing is not None and (
                     not wanted.schema.differences(existing.schema)
                     and dict(existing.fields) == dict(wanted.fields)
                 ):
                     return existing
             is_repeated = True
-            created: Collection = yield from whole(self._backend.create(wanted, adopt=adopt))
+            created: Collection = yield from delegate(self._backend.create(wanted, adopt=adopt))
             return created
 
         return create

@@ -57,8 +57,8 @@ def ask(request: Any) -> Steps[Any]:  # noqa: ANN401
     return answer
 
 
-def whole(result: T | Steps[T]) -> Steps[T]:
-    """Return the result of a hook within another generator, whose requests its requests become."""
+def delegate(result: T | Steps[T]) -> Steps[T]:
+    """Yield the requests of a hook inside another generator, and return the hook's result."""
     if not isinstance(result, GeneratorType):
         return cast(T, result)
     steps: Steps[T] = result
