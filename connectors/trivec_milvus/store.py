@@ -172,8 +172,9 @@ class MilvusBackend(Backend[Layout]):
 
     def create(self, collection: Collection, *, adopt: bool) -> Steps[Layout]:
         creation = Creation(self._connection, self.name)
-        self._loaded = yield from ask(partial(creation.run, collection))
-        return self._loaded
+        layout: Layout = yield from ask(partial(creation.run, collection))
+        self._loaded = layout
+        return layout
 
     def drop(self) -> Steps[None]:
         if self._connection.lite is not None:
