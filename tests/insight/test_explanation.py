@@ -16,7 +16,7 @@ from trivec import Document, Explanation, Vector, Weights, explain, open_store, 
 from trivec.errors import InvalidVectorsError
 from trivec.insight.rendering.explanation_html import explanation_html, explanation_page
 from trivec.insight.rendering.marks import document_pieces
-from trivec.stores.overflow import pool_tokens
+from trivec.pooling import pool_tokens
 from trivec.testing import HashEncoder
 
 WORDS = st.lists(st.sampled_from(["whale", "Fox", "blue", "ß", "北京", "!", " ", "a"]), max_size=12)

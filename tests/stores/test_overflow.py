@@ -9,11 +9,12 @@ import pytest
 
 from trivec import Document, Schema, Store, Vectors
 from trivec.errors import InvalidInputError
+from trivec.pooling import pool_tokens
 from trivec.rows import TokenRows
 from trivec.stores.limits import Limits
 from trivec.stores.memory import MemoryBackend
 from trivec.stores.options import StoreOptions
-from trivec.stores.overflow import Overflow, fit_rows, pool_tokens
+from trivec.stores.overflow import Overflow, fit_rows
 
 
 class SmallBackend(MemoryBackend):
@@ -58,10 +59,10 @@ def test_error_names_the_document(long: Vectors) -> None:
 
 def test_pooling_keeps_directions_and_order() -> None:
     tokens = np.repeat(np.eye(4, dtype=np.float16), 3, axis=0)
-    pooled = pool_tokens(tokens, 4)
+    pooled = pool_tokens(tokens, 5)
     assert pooled.dtype == np.float16
-    np.testing.assert_array_equal(pooled, np.eye(4))
-    np.testing.assert_allclose(np.linalg.norm(pool_tokens(tokens, 5), axis=1), 1, atol=1e-3)
+    np.testing.assert_array_equal(pooled, np.eye(4)[[0, 1, 2, 3, 3]])  # the last one stays alone
+    np.testing.assert_allclose(np.linalg.norm(pool_tokens(tokens, 4), axis=1), 1, atol=1e-3)
     assert pool_tokens(tokens, 12) is tokens
 
 

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.errors import InvalidOptionError, InvalidVectorsError
+from trivec.pooling import pool_tokens
 from trivec.rows import TokenRows
 
 Overflow = Literal["error", "pool", "truncate", "drop"]
-"""`error` refuses the text, `pool` merges neighbouring tokens, `truncate` keeps the first
-tokens, `drop` stores the text without ColBERT vectors."""
+"""`error` refuses the text, `pool` merges similar tokens, `truncate` keeps the first tokens,
+`drop` stores the text without ColBERT vectors."""
 
 
 class OverflowingRowError(InvalidVectorsError):
@@ -78,26 +79,3 @@ def fit_rows(
         else:
             fitted[i] = row[: limit if policy == "truncate" else 0]
     return TokenRows.from_arrays(fitted), long
-
-
-def pool_tokens(tokens: NDArray[np.floating], limit: int) -> NDArray[np.floating]:
-    """Merge runs of neighbouring tokens into the unit vectors of their means.
-
-    Sequential pooling of "Reducing the Footprint of Multi-Vector Retrieval with Minimal
-    Performance Impact via Token Pooling" (Clavié, Chaffin, Adams, 2024), whose other ways need a
-    clustering in quadratic time.
-
-    Args:
-        tokens: (t, dimension).
-        limit: How many vectors may remain; the runs differ by at most one token.
-
-    Returns:
-        (min(t, limit), dimension) in the dtype of `tokens`.
-    """
-    if len(tokens) <= limit:
-        return tokens
-    starts = np.arange(limit, dtype=np.int64) * len(tokens) // limit
-    sums = np.add.reduceat(tokens.astype(np.float32), starts, axis=0)
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    pooled: NDArray[np.floating] = (sums / np.maximum(norms, 1e-12)).astype(tokens.dtype)
-    return pooled
