@@ -3,24 +3,170 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Real
+from typing import ClassVar
 
-from trivec.errors import InvalidOptionError
+from trivec.arguments import expect
+from trivec.errors import InvalidOptionError, InvalidVectorsError
 
 
 @dataclass(frozen=True, slots=True)
 class ColbertStorage:
     """How a collection keeps its token vectors; a property of the collection, set by `create`.
 
+    What is small lies in place of the full vectors. Tokens are pruned first, then pooled, then
+    written with `bits` bits for each number. On SciFact, XQuAD-R and other collections, `bits=1,
+    pool=2` takes a sixtieth of float32 (see the benchmarks of the documentation); `trivec plan
+    --measure` says what it costs on your own documents.
+
     Args:
-        bits: The bits of one number of a token vector: 16 by default, or as many as the database
-            offers (`store.limits.colbert_bits`).
+        bits: The bits of one number of a token vector: 32, 16, 8, 4, 2 or 1, as far as the
+            database offers them (`store.limits.colbert_bits`). Below 16, a token vector is kept as
+            levels and one factor, with which dot products are unbiased; see `TokenCodes`.
+        pool: How many token vectors of a document become one, 1 to 8; see `pool_tokens`.
+        prune: The share of a document's token vectors that is dropped, at least 0 and below 1:
+            those whose tokens have the least lexical weights. A third is free or better in
+            measurements, more than a half costs.
 
     Raises:
-        InvalidOptionError: If it is no number of bits.
+        InvalidOptionError: If a value is out of range.
+
+    Example:
+        >>> small = ColbertStorage(bits=1, pool=2)
+        >>> str(small), small.kept(200), small.token_bytes(1024)
+        ('bits=1,pool=2', 100, 130)
     """
 
+    BITS: ClassVar[tuple[int, ...]] = (32, 16, 8, 4, 2, 1)
+    MAX_POOL: ClassVar[int] = 8
+
     bits: int = 16
+    pool: int = 1
+    prune: float = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or self.bits < 1:
-            raise InvalidOptionError(f"bits={self.bits!r}; expected a number such as 16 or 32")
+        if not _is_integer(self.bits) or self.bits not in self.BITS:
+            offered = ", ".join(map(str, self.BITS[:-1]))
+            raise InvalidOptionError(f"bits={self.bits!r}; expected {offered} or {self.BITS[-1]}")
+        if not _is_integer(self.pool) or not 1 <= self.pool <= self.MAX_POOL:
+            raise InvalidOptionError(
+                f"pool={self.pool!r}; expected how many token vectors become one, 1 to "
+                f"{self.MAX_POOL}"
+            )
+        if isinstance(self.prune, bool) or not isinstance(self.prune, Real):
+            raise InvalidOptionError(f"prune={self.prune!r}; expected a share such as 1/3")
+        if not 0 <= self.prune < 1:
+            raise InvalidOptionError(
+                f"prune={self.prune!r}; expected the share of token vectors to drop, at least 0 "
+                "and below 1"
+            )
+        object.__setattr__(self, "prune", float(self.prune))
+
+    def __str__(self) -> str:
+        text = f"bits={self.bits}"
+        if self.pool > 1:
+            text += f",pool={self.pool}"
+        return f"{text},prune={_share(self.prune)}" if self.prune else text
+
+    @classmethod
+    def parse(cls, text: str) -> ColbertStorage:
+        """Read what `str` writes; what is left out has its default.
+
+        Raises:
+            InvalidOptionError: If it is anything else.
+
+        >>> ColbertStorage.parse("bits=1,prune=1/3")
+        ColbertStorage(bits=1, pool=1, prune=0.3333333333333333)
+        """
+        expect(text, str, "colbert", "ColbertStorage, or text such as 'bits=1,pool=2'")
+        given: dict[str, str] = {}
+        for item in text.split(","):
+            name, equals, value = (part.strip() for part in item.partition("="))
+            if not equals or name in given or name not in ("bits", "pool", "prune"):
+                raise InvalidOptionError(
+                    f"colbert={text!r}: expected some of bits=…, pool=… and prune=…, such as "
+                    "'bits=1,pool=2'"
+                )
+            given[name] = value
+        try:
+            return cls(
+                bits=int(given.get("bits", cls().bits)),
+                pool=int(given.get("pool", cls().pool)),
+                prune=float(Fraction(given.get("prune", "0"))),
+            )
+        except (ValueError, ZeroDivisionError, OverflowError) as error:
+            raise InvalidOptionError(f"colbert={text!r}: {error}") from error
+        except InvalidOptionError as error:
+            raise InvalidOptionError(f"colbert={text!r}: {error}") from error
+
+    @classmethod
+    def of(cls, value: ColbertStorage | str) -> ColbertStorage:
+        """Return an option given as `ColbertStorage`, or as text for `parse`."""
+        return value if isinstance(value, cls) else cls.parse(value)  # type: ignore[arg-type]
+
+    @property
+    def reduces(self) -> bool:
+        """Whether it keeps less than the vectors themselves, in float32 or a float of 16 bits."""
+        return self.bits < 16 or self.pool > 1 or self.prune > 0
+
+    def kept(self, tokens: int) -> int:
+        """Return how many token vectors of a document with `tokens` tokens are kept."""
+        left = tokens - int(tokens * self.prune + 1e-9)
+        return max(min(left, 2), left // self.pool) if self.pool > 1 else left
+
+    def token_bytes(self, dimension: int) -> int:
+        """Return the bytes of one token vector, without what a database adds to it."""
+        factor = 2 if self.bits < 16 else 0
+        return dimension * self.bits // 8 + factor
+
+    def check_dimension(self, dimension: int | None) -> None:
+        """Check that token vectors of a dimension fill whole bytes.
+
+        Raises:
+            InvalidOptionError: If they do not.
+        """
+        if dimension is not None and dimension * self.bits % 8:
+            raise InvalidOptionError(
+                f"bits={self.bits} needs token vectors whose dimension is a multiple of "
+                f"{8 // self.bits}, got {dimension}; use more bits"
+            )
+
+    def after(self, source: ColbertStorage | None) -> ColbertStorage:
+        """Return what is left to do to vectors that another collection kept.
+
+        Args:
+            source: How it kept them; None for vectors that come from an encoder.
+
+        Raises:
+            InvalidVectorsError: If they hold less than this storage keeps: what was left out is
+                gone, and only encoding the texts again brings it back.
+
+        >>> ColbertStorage(bits=1, pool=4).after(ColbertStorage(bits=16, pool=2))
+        ColbertStorage(bits=1, pool=2, prune=0.0)
+        """
+        if source is None or not source.reduces:
+            return self
+        is_less = (
+            source.bits < min(self.bits, 16)
+            or self.pool % source.pool != 0
+            or (source.prune > 0 and source.prune != self.prune)
+            or (source.pool > 1 and source.prune != self.prune)
+        )
+        if is_less:
+            raise InvalidVectorsError(
+                f"token vectors kept as {source} cannot be kept as {self}: what was left out is "
+                f"gone. Keep them as {source} or smaller, or encode the texts again"
+            )
+        prune = 0.0 if source.prune else self.prune
+        return ColbertStorage(self.bits, self.pool // source.pool, prune)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _share(value: float) -> str:
+    """Return a share as a fraction such as 1/3 if it is a simple one."""
+    simple = Fraction(value).limit_denominator(100)
+    return str(simple) if float(simple) == value else repr(value)

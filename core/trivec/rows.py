@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import described
+from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidVectorsError
 
 Float = NDArray[np.floating]
@@ -100,7 +101,7 @@ class SparseRows:
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Return the rows at these positions, in this order."""
-        indptr, flat = _ragged_take(self.indptr, rows)
+        indptr, flat = ragged_take(self.indptr, rows)
         return type(self)(indptr, self.indices[flat], self.values[flat])
 
 
@@ -111,6 +112,10 @@ class TokenRows:
     Args:
         indptr: int64 (n + 1,), where the tokens of each text start.
         values: float32 or float16 (tokens, dimension), finite.
+        weights: float32 (tokens,), the lexical weight that each vector's token has in its text, at
+            least 0; None if they are not known. `ColbertStorage(prune=…)` needs them.
+        storage: How the collection keeps them that they were read from, if it keeps less than the
+            vectors themselves; None for vectors of an encoder.
 
     Raises:
         InvalidVectorsError: If the columns do not fit together; the row is named.
@@ -118,6 +123,8 @@ class TokenRows:
 
     indptr: NDArray[np.int64]
     values: Tokens
+    weights: Float | None = None
+    storage: ColbertStorage | None = None
 
     def __post_init__(self) -> None:
         values = floats(self.values, "ColBERT values")
@@ -132,6 +139,14 @@ class TokenRows:
             raise InvalidVectorsError(
                 f"ColBERT row {_row_of(self.indptr, bad)} holds a value that is not finite"
             )
+        if self.weights is not None:
+            weights = floats(self.weights, "ColBERT weights").astype(np.float32, copy=False)
+            object.__setattr__(self, "weights", weights)
+            if weights.shape != (len(values),) or not (np.isfinite(weights) & (weights >= 0)).all():
+                raise InvalidVectorsError(
+                    f"ColBERT weights have shape {weights.shape}; expected one finite weight of at "
+                    f"least 0 for each of {len(values)} vectors"
+                )
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -169,8 +184,19 @@ class TokenRows:
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """Return the rows at these positions, in this order."""
-        indptr, flat = _ragged_take(self.indptr, rows)
-        return type(self)(indptr, self.values[flat])
+        indptr, flat = ragged_take(self.indptr, rows)
+        weights = None if self.weights is None else self.weights[flat]
+        return type(self)(indptr, self.values[flat], weights, self.storage)
+
+    def products(self, tokens: slice, columns: Float) -> Float:
+        """Return the dot products of a run of tokens with float32 (dimension, queries)."""
+        products: Float = self.values[tokens].astype(np.float32, copy=False) @ columns
+        return products
+
+    def vectors(self, tokens: NDArray[np.int64]) -> Float:
+        """Return the vectors of the tokens at these positions, float32 (tokens, dimension)."""
+        vectors: Float = self.values[tokens].astype(np.float32, copy=False)
+        return vectors
 
 
 def floats(values: object, what: str) -> Float:
@@ -269,7 +295,7 @@ def _row_of(indptr: NDArray[np.int64], position: int) -> int:
     return int(np.searchsorted(indptr, position, side="right")) - 1
 
 
-def _ragged_take(
+def ragged_take(
     indptr: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | slice]:
     """Return the indptr and the flat positions of these rows; consecutive rows give a slice."""

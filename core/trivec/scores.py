@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import Float, SparseRows, TokenRows, Tokens
 from trivec.vectors import Vector, Vectors, expect_vector
 
-# Similarities computed at once in `_colbert`: 64 MiB of float32.
+# Similarities and numbers of token vectors at once in `maxsim`: 64 and 256 MiB of float32.
 _MAX_SIMILARITIES = 16 * 1024 * 1024
+_MAX_NUMBERS = 64 * 1024 * 1024
 _PAIRS = 512  # pairs of token vectors multiplied at once in `_best`; they fit in a cache
 _NAMES = ("dense", "sparse", "colbert")
 _MAX_WEIGHT = 1e30  # sums of weighted scores stay finite in the float32 of databases
@@ -102,6 +103,24 @@ def as_weights(value: AnyWeights) -> Weights:
 Weights.GENERAL = Weights(1, 0.3, 1)
 Weights.MODEL_CARD = Weights(0.4, 0.2, 0.4)
 Weights.LONG_DOCUMENTS = Weights(0.15, 0.5, 0.35)
+
+
+class TokenColumns(Protocol):
+    """Token vectors of n texts in any number of bits: `TokenRows` or `TokenCodes`."""
+
+    @property
+    def indptr(self) -> NDArray[np.int64]:
+        """Where the tokens of each text start, int64 (n + 1,)."""
+
+    @property
+    def dim(self) -> int:
+        """The dimension of one token vector."""
+
+    def products(self, tokens: slice, columns: Float) -> Float:
+        """Return the dot products of a run of tokens with float32 (dimension, queries)."""
+
+    def vectors(self, tokens: NDArray[np.int64]) -> Float:
+        """Return the vectors of the tokens at these positions, float32 (tokens, dimension)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +239,7 @@ def score_many(query: Vector, documents: Vectors, weights: Weights = Weights.GEN
     if weights.sparse > 0 and query.sparse and documents.sparse is not None:
         sparse = _sparse(query.sparse, documents.sparse)
     if weights.colbert > 0 and query.colbert is not None and documents.colbert is not None:
-        colbert = _colbert(query.colbert, documents.colbert)
+        colbert = maxsim(query.colbert, documents.colbert)
     return PartScores(
         dense=dense if weights.dense > 0 else None,
         sparse=sparse if weights.sparse > 0 else None,
@@ -251,8 +270,17 @@ def _sparse(query: Mapping[int, float], documents: SparseRows) -> NDArray[np.flo
     return scores
 
 
-def _colbert(query: Tokens, documents: TokenRows) -> NDArray[np.float64]:
-    scores = np.zeros(len(documents))
+def maxsim(query: Tokens, documents: TokenColumns) -> NDArray[np.float64]:
+    """Return the ColBERT score of each document for one query, float64 (n,).
+
+    Args:
+        query: The query's token vectors, (tokens, dimension).
+        documents: The token vectors of n documents; one without any scores 0.
+
+    Raises:
+        InvalidVectorsError: If the dimensions differ.
+    """
+    scores = np.zeros(len(documents.indptr) - 1)
     if not len(query):
         return scores
     if documents.dim != query.shape[1]:
@@ -262,22 +290,25 @@ def _colbert(query: Tokens, documents: TokenRows) -> NDArray[np.float64]:
     asked: Float = np.ascontiguousarray(query, np.float32)
     columns: Float = np.ascontiguousarray(asked.T)
     rows = np.flatnonzero(np.diff(documents.indptr))  # reduceat cannot take empty rows
-    step = max(1, _MAX_SIMILARITIES // len(query))
+    step = max(1, min(_MAX_SIMILARITIES // len(query), _MAX_NUMBERS // documents.dim))
     while len(rows):
         first = documents.indptr[rows[0]]
         fit = np.searchsorted(documents.indptr[rows + 1], first + step, side="right")
         chunk, rows = rows[: max(1, fit)], rows[max(1, fit) :]
-        tokens = documents.values[first : documents.indptr[chunk[-1] + 1]]
-        products = tokens.astype(np.float32, copy=False) @ columns
-        similarities = np.asarray(products, np.float32)  # for the type checker; no copy
+        tokens = slice(int(first), int(documents.indptr[chunk[-1] + 1]))
+        similarities = np.asarray(documents.products(tokens, columns), np.float32)
         starts = documents.indptr[chunk] - first
-        best = _best(similarities, starts, tokens, asked)
+        best = _best(similarities, starts, documents, tokens.start, asked)
         scores[chunk] = best.mean(axis=1, dtype=np.float64)
     return scores
 
 
 def _best(
-    similarities: NDArray[np.float32], starts: NDArray[np.int64], tokens: Tokens, query: Float
+    similarities: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    documents: TokenColumns,
+    first: int,
+    query: Float,
 ) -> NDArray[np.float32]:
     """Return the best similarity of each query token with each document, float32 (n, query).
 
@@ -292,6 +323,6 @@ def _best(
     owner = np.repeat(np.arange(len(starts)), lengths)[row]
     for start in range(0, len(row), _PAIRS):
         some = slice(start, start + _PAIRS)
-        pairs = tokens[row[some]].astype(np.float32, copy=False), query[token[some]]
+        pairs = documents.vectors(first + row[some]), query[token[some]]
         best[owner[some], token[some]] = np.einsum("ij,ij->i", *pairs)
     return best

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.errors import InvalidVectorsError
+from trivec.colbert_storage import ColbertStorage
+from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.rows import SparseRows, TokenRows
+from trivec.token_codes import TokenCodes
 
 _FLOATS: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16), "F32": np.dtype(np.float32)}
+_HALVES: dict[str, np.dtype[Any]] = {"F16": np.dtype(np.float16)}
+_BYTES: dict[str, np.dtype[Any]] = {"U8": np.dtype(np.uint8)}
 _IDS: dict[str, np.dtype[Any]] = {"U32": np.dtype(np.uint32)}
 _STARTS: dict[str, np.dtype[Any]] = {"I64": np.dtype(np.int64)}
 
@@ -33,12 +36,36 @@ _COLUMNS = {
     "sparse.values": _Layout(_FLOATS, 1),
     "colbert.indptr": _Layout(_STARTS, 1),
     "colbert.values": _Layout(_FLOATS, 2),
+    "colbert.weights": _Layout(_FLOATS, 1),
+    # In place of the values where they have fewer than 16 bits; see TokenCodes.
+    "colbert.packed": _Layout(_BYTES, 2),
+    "colbert.factors": _Layout(_HALVES, 1),
 }
-_RAGGED: Mapping[str, type[SparseRows | TokenRows]] = {"sparse": SparseRows, "colbert": TokenRows}
+# The columns of each ragged part besides its indptr: alternatives, then those that may be missing.
+_RAGGED: Mapping[str, tuple[Sequence[Sequence[str]], Sequence[str]]] = {
+    "sparse": ([["indices", "values"]], []),
+    "colbert": ([["values"], ["packed", "factors"]], ["weights"]),
+}
+_STORAGE = "colbert.storage"
 
 
-def write_columns(file: BinaryIO, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write columns of float16, float32, uint32 or int64 in the format of safetensors.
+def token_columns(rows: TokenRows) -> dict[str, NDArray[Any]]:
+    """Return the columns of token vectors, in as few bits as they were kept with."""
+    columns: dict[str, NDArray[Any]] = {"colbert.indptr": rows.indptr}
+    if rows.storage is not None and rows.storage.bits < 16:
+        codes = TokenCodes.encode(rows, rows.storage.bits)
+        columns |= {"colbert.packed": codes.packed, "colbert.factors": codes.factors}
+    else:
+        columns["colbert.values"] = rows.values
+    if rows.weights is not None:
+        columns["colbert.weights"] = rows.weights
+    return columns
+
+
+def write_columns(
+    file: BinaryIO, columns: Mapping[str, NDArray[Any]], storage: ColbertStorage | None = None
+) -> None:
+    """Write columns of float16, float32, uint8, uint32 or int64 in the format of safetensors.
 
     The format is the length of the header in 8 bytes, little-endian; the header in JSON, padded
     with blanks; and the columns (https://huggingface.co/docs/safetensors). The library itself would
@@ -46,9 +73,11 @@ def write_columns(file: BinaryIO, columns: Mapping[str, NDArray[Any]]) -> None:
     """
     ordered = dict(sorted(columns.items(), key=lambda item: -item[1].itemsize))  # for alignment
     header, end = dict[str, object](), 0
+    if storage is not None:
+        header["__metadata__"] = {_STORAGE: str(storage)}
     for name, column in ordered.items():
         span = [end, end := end + column.nbytes]
-        dtype = f"{column.dtype.kind.upper()}{column.itemsize * 8}"  # F16, F32, U32, I64
+        dtype = f"{column.dtype.kind.upper()}{column.itemsize * 8}"  # F16, F32, U8, U32, I64
         header[name] = {"dtype": dtype, "shape": list(column.shape), "data_offsets": span}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -78,6 +107,29 @@ def read_columns(path: str | os.PathLike[str], rows: slice, parts: Sequence[str]
         ) from error
 
 
+def assembled(
+    columns: Mapping[str, NDArray[Any]], storage: ColbertStorage | None = None
+) -> dict[str, Any]:
+    """Return the arguments of `Vectors` from the columns of a file."""
+    made: dict[str, Any] = {}
+    if "dense" in columns:
+        made["dense"] = columns["dense"]
+    if "sparse.indptr" in columns:
+        sparse = (columns[f"sparse.{name}"] for name in ("indptr", "indices", "values"))
+        made["sparse"] = SparseRows(*sparse)
+    if "colbert.indptr" in columns:
+        indptr, weights = columns["colbert.indptr"], columns.get("colbert.weights")
+        if "colbert.packed" in columns:
+            if storage is None or storage.bits >= 16:
+                raise InvalidVectorsError("it does not say how many bits its token vectors have")
+            packed, factors = columns["colbert.packed"], columns["colbert.factors"]
+            values = TokenCodes(storage.bits, indptr, packed, factors).decoded().values
+        else:
+            values = columns["colbert.values"]
+        made["colbert"] = TokenRows(indptr, values, weights, storage)
+    return made
+
+
 class _Columns:
     """The columns of one file."""
 
@@ -91,18 +143,27 @@ class _Columns:
             count = self._shape("dense")[0]
             first, last, _ = rows.indices(count)
             columns["dense"] = self._slice("dense", first, last)
-        for part, made in _RAGGED.items():
+        for part in _RAGGED:
             if f"{part}.indptr" in self._names and part in parts:
-                columns[part] = self._ragged(rows, part, made)
+                columns |= self._ragged(rows, part)
         if not columns:
             held = sorted(self._names & set(_COLUMNS)) or "nothing"
             raise InvalidVectorsError(f"it holds {held} of {', '.join(parts)}")
-        return columns
+        return assembled(columns, self._storage())
 
-    def _ragged(
-        self, rows: slice, part: str, made: type[SparseRows | TokenRows]
-    ) -> SparseRows | TokenRows:
-        name, *columns = [f"{part}.{field.name}" for field in fields(made)]
+    def _storage(self) -> ColbertStorage | None:
+        text = (self._file.metadata() or {}).get(_STORAGE)
+        try:
+            return None if text is None else ColbertStorage.parse(text)
+        except InvalidOptionError as error:
+            raise InvalidVectorsError(str(error)) from error
+
+    def _ragged(self, rows: slice, part: str) -> dict[str, NDArray[Any]]:
+        alternatives, optional = _RAGGED[part]
+        needed = next((a for a in alternatives if f"{part}.{a[0]}" in self._names), alternatives[0])
+        columns = [f"{part}.{column}" for column in needed]
+        columns += [name for name in (f"{part}.{c}" for c in optional) if name in self._names]
+        name = f"{part}.indptr"
         (count,) = self._shape(name)
         indptr = self._slice(name, 0, count)
         sizes = {self._shape(column)[0] for column in columns}
@@ -118,7 +179,8 @@ class _Columns:
         first, last, _ = rows.indices(count - 1)
         indptr = indptr[first : max(first, last) + 1]
         start, stop = int(indptr[0]), int(indptr[-1])
-        return made(indptr - start, *(self._slice(column, start, stop) for column in columns))
+        sliced = {column: self._slice(column, start, stop) for column in columns}
+        return {name: indptr - start, **sliced}
 
     def _shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a column after checking it and the type."""

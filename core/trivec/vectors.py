@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import described, expect
+from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidVectorsError
 from trivec.outputs import written_beside
 from trivec.rows import Float, SparseRows, TokenRows, Tokens, first_not_finite, floats, integers
@@ -31,6 +32,8 @@ class Vector:
             above 0, or None.
         colbert: One unit vector for each token in its context, float32 or float16
             (tokens, dimension), or None.
+        storage: How the collection keeps the token vectors that they were read from, if it keeps
+            less than the vectors themselves.
 
     Raises:
         InvalidVectorsError: If a shape is wrong or a value is not finite.
@@ -39,6 +42,7 @@ class Vector:
     dense: Float | None = None
     sparse: Mapping[int, float] | None = None
     colbert: Tokens | None = None
+    storage: ColbertStorage | None = None
 
     def __post_init__(self) -> None:
         dense = None if self.dense is None else floats(self.dense, "dense")
@@ -59,7 +63,7 @@ class Vector:
     def __reduce__(self) -> tuple[type[Vector], tuple[object, ...]]:
         """Pickle the weights as a dict, since a read-only view cannot be pickled."""
         sparse = None if self.sparse is None else dict(self.sparse)
-        return type(self), (self.dense, sparse, self.colbert)
+        return type(self), (self.dense, sparse, self.colbert, self.storage)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +131,7 @@ class Vectors:
             dense=None if self.dense is None else self.dense[index],
             sparse=None if self.sparse is None else self.sparse.row(index),
             colbert=None if self.colbert is None else self.colbert.row(index),
+            storage=None if self.colbert is None else self.colbert.storage,
         )
 
     def __iter__(self) -> Iterator[Vector]:
@@ -140,6 +145,18 @@ class Vectors:
             sparse=self.sparse if schema.sparse else None,
             colbert=None if schema.colbert is None else self.colbert,
         )
+
+    def filled(self, schema: Schema) -> Vectors:
+        """Return the vectors with every part of a schema: zeros and empty rows where one lacks."""
+        n, dense, sparse, colbert = len(self), self.dense, self.sparse, self.colbert
+        if dense is None and schema.dense is not None:
+            dense = np.zeros((n, schema.dense), np.float32)
+        if sparse is None and schema.sparse:
+            sparse = SparseRows.from_dicts([{}] * n)
+        if colbert is None and schema.colbert is not None:
+            none = np.zeros((0, schema.colbert), np.float32)
+            colbert = TokenRows(np.zeros(n + 1, np.int64), none)
+        return Vectors(dense=dense, sparse=sparse, colbert=colbert)
 
     def slice(self, start: int, stop: int) -> Vectors:
         """Return rows `start` to `stop` (exclusive)."""
@@ -191,12 +208,7 @@ class Vectors:
             )
             if sparse
             else None,
-            colbert=TokenRows(
-                _join_indptr([c.indptr for c in colbert]),
-                np.concatenate([c.values for c in colbert]),
-            )
-            if colbert
-            else None,
+            colbert=_join_tokens(colbert) if colbert else None,
         )
 
     @staticmethod
@@ -230,7 +242,8 @@ class Vectors:
             arrays = [none if row.colbert is None else row.colbert for row in rows]
             for i, array in enumerate(arrays):
                 _expect_dim(array, colbert, f"ColBERT row {i}")
-            tokens = TokenRows.from_arrays(arrays, dim=colbert)
+            storage = _same_storage([row.storage for row in rows if row.colbert is not None])
+            tokens = replace(TokenRows.from_arrays(arrays, dim=colbert), storage=storage)
         return Vectors(
             dense=stacked,
             sparse=SparseRows.from_dicts([row.sparse or {} for row in rows]) if sparse else None,
@@ -262,7 +275,7 @@ class Vectors:
 
     def write_to(self, file: BinaryIO) -> None:
         """Write the columns to an open file, as `save` does."""
-        from trivec.vector_files import write_columns
+        from trivec.vector_files import token_columns, write_columns
 
         columns: dict[str, NDArray[Any]] = {}
         if self.dense is not None:
@@ -271,10 +284,11 @@ class Vectors:
             columns["sparse.indptr"] = self.sparse.indptr
             columns["sparse.indices"] = self.sparse.indices
             columns["sparse.values"] = self.sparse.values
+        storage = None
         if self.colbert is not None:
-            columns["colbert.indptr"] = self.colbert.indptr
-            columns["colbert.values"] = self.colbert.values
-        write_columns(file, columns)
+            columns.update(token_columns(self.colbert))
+            storage = self.colbert.storage
+        write_columns(file, columns, storage)
 
     @staticmethod
     def load(
@@ -320,6 +334,26 @@ def expect_vector(value: object, what: str) -> None:
     """Raise `InvalidVectorsError` unless a value is the `Vector` of one text."""
     expected = "a Vector, such as encoder.encode_query(text) or vectors[0]"
     expect(value, Vector, what, expected, error=InvalidVectorsError)
+
+
+def _join_tokens(parts: Sequence[TokenRows]) -> TokenRows:
+    weights = [part.weights for part in parts if part.weights is not None]
+    return TokenRows(
+        _join_indptr([part.indptr for part in parts]),
+        np.concatenate([part.values for part in parts]),
+        np.concatenate(weights) if len(weights) == len(parts) else None,
+        _same_storage([part.storage for part in parts if len(part.values)]),
+    )
+
+
+def _same_storage(storages: Sequence[ColbertStorage | None]) -> ColbertStorage | None:
+    """Return how all token vectors of a batch were kept."""
+    if len(set(storages)) > 1:
+        raise InvalidVectorsError(
+            "the token vectors of a batch come from collections that keep them differently: "
+            + ", ".join(sorted("in full" if s is None else str(s) for s in set(storages)))
+        )
+    return storages[0] if storages else None
 
 
 def _join_indptr(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

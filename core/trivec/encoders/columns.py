@@ -19,6 +19,7 @@ class Columns:
         dense: The dense dimension, or None for no dense vectors.
         sparse: Whether to collect lexical weights.
         colbert: The dimension of a token vector, or None for no token vectors.
+        weights: Whether to collect the lexical weight of the token of each token vector.
         token_counts: The number of ColBERT vectors of each text, int64 (n,). Since it is known
             beforehand, every vector is copied once, to its final position.
         colbert_dtype: float32 or float16.
@@ -31,6 +32,7 @@ class Columns:
         dense: int | None,
         sparse: bool,
         colbert: int | None,
+        weights: bool,
         token_counts: NDArray[np.int64],
         colbert_dtype: type[np.float32] | type[np.float16],
     ) -> None:
@@ -40,6 +42,9 @@ class Columns:
         self._tokens: Tokens | None = None
         if colbert is not None:
             self._tokens = np.empty((int(self._indptr[-1]), colbert), colbert_dtype)
+        self._weights: Float | None = None
+        if colbert is not None and weights:
+            self._weights = np.empty(int(self._indptr[-1]), np.float32)
 
     def put(
         self,
@@ -48,6 +53,7 @@ class Columns:
         dense: Float | None,
         sparse: SparseRows | None,
         colbert: Sequence[Float],
+        weights: Sequence[Float],
     ) -> None:
         """Write the vectors of the texts `rows`; a part that is off is None or empty."""
         if self._dense is not None and dense is not None:
@@ -57,14 +63,16 @@ class Columns:
         if self._tokens is not None:
             for row, vectors in zip(rows.tolist(), colbert, strict=True):
                 self._tokens[self._indptr[row] : self._indptr[row + 1]] = vectors
+        if self._weights is not None:
+            for row, of_tokens in zip(rows.tolist(), weights, strict=True):
+                self._weights[self._indptr[row] : self._indptr[row + 1]] = of_tokens
 
     def finish(self) -> Vectors:
         """Return the vectors; all rows must have been put."""
-        return Vectors(
-            dense=self._dense,
-            sparse=self._joined_sparse(),
-            colbert=None if self._tokens is None else TokenRows(self._indptr, self._tokens),
-        )
+        tokens = None
+        if self._tokens is not None:
+            tokens = TokenRows(self._indptr, self._tokens, self._weights)
+        return Vectors(dense=self._dense, sparse=self._joined_sparse(), colbert=tokens)
 
     def _joined_sparse(self) -> SparseRows | None:
         if self._sparse is None:

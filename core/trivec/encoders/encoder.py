@@ -366,6 +366,7 @@ class Encoder(Reloadable):
             dense=self.schema.dense if call.dense else None,
             sparse=call.sparse,
             colbert=self.schema.colbert if call.colbert else None,
+            weights=self._heads.sparse is not None,
             token_counts=lengths - self._heads.start_counts(lengths),
             colbert_dtype=self._colbert_dtype,
         )
@@ -386,13 +387,19 @@ class Encoder(Reloadable):
         texts = ids.packed(rows)
         try:
             states = self._backbone(texts)
+            heads = self._heads
+            skip = self._skipped(call.instruction)
+            weights = None if heads.sparse is None else heads.weights(states, texts)
             columns.put(
                 rows,
-                dense=self._heads.dense(states, texts, skip=self._skipped(call.instruction))
-                if call.dense
+                dense=heads.dense(states, texts, skip=skip) if call.dense else None,
+                sparse=heads.lexical(weights, texts)
+                if call.sparse and weights is not None
                 else None,
-                sparse=self._heads.lexical(states, texts) if call.sparse else None,
-                colbert=self._heads.tokens(states, texts) if call.colbert else [],
+                colbert=heads.tokens(states, texts) if call.colbert else [],
+                weights=heads.token_weights(weights, texts)
+                if call.colbert and weights is not None
+                else [],
             )
         except torch.OutOfMemoryError:
             # Smaller batches are encoded below, where the states of this batch are freed.

@@ -79,16 +79,30 @@ class Heads:
                 )  # the sum has the direction of the mean
             return _unit(pooled)
 
-    def lexical(self, states: Tensor, texts: PackedTexts) -> SparseRows:
-        """Return the highest weight of each text's token ids, without zeros."""
+    def weights(self, states: Tensor, texts: PackedTexts) -> Float:
+        """Return the lexical weight of each token in its place, float32 (tokens,)."""
         if self.sparse is None:
             raise ValueError("there is no sparse head")
         with torch.inference_mode():
-            weights = self.sparse(states).squeeze(1).relu().cpu().numpy()
+            weights: Float = self.sparse(states).squeeze(1).relu().cpu().numpy()
+        return np.where(np.isin(texts.ids, self.special_ids), np.float32(0), weights)
+
+    def lexical(self, weights: Float, texts: PackedTexts) -> SparseRows:
+        """Return the highest weight of each text's token ids, without zeros."""
         text = np.repeat(np.arange(len(texts.indptr) - 1), np.diff(texts.indptr))
         # ~(weights <= 0) keeps NaN, which then raises an error instead of losing a word.
-        kept = np.flatnonzero(~(weights <= 0) & ~np.isin(texts.ids, self.special_ids))
+        kept = np.flatnonzero(~(weights <= 0))
         return _maxima(text[kept], texts.ids[kept], weights[kept], len(texts.indptr) - 1)
+
+    def token_weights(self, weights: Float, texts: PackedTexts) -> list[Float]:
+        """Return the highest weight in its text of the id of each token that `tokens` returns."""
+        text = np.repeat(np.arange(len(texts.indptr) - 1), np.diff(texts.indptr))
+        order, starts = _groups(text, texts.ids)
+        highest = np.empty_like(weights)
+        lengths = np.diff(starts, append=len(order))
+        highest[order] = np.repeat(np.maximum.reduceat(weights[order], starts), lengths)
+        kept = np.flatnonzero(~self.starts(texts))
+        return np.split(highest[kept], np.searchsorted(kept, texts.indptr[1:-1]))
 
     def tokens(self, states: Tensor, texts: PackedTexts) -> list[Float]:
         """Return each text's unit token vectors, float32 (tokens but the first, dimension)."""
@@ -114,13 +128,20 @@ def _maxima(
     >>> rows.row(0), rows.row(1)
     ({3: 0.25, 7: 0.75}, {})
     """
-    order = np.lexsort((ids, text))
+    order, starts = _groups(text, ids)
     text, ids, weights = text[order], ids[order], weights[order]
-    new = (np.diff(text, prepend=-1) != 0) | (np.diff(ids, prepend=-1) != 0)
-    starts = np.flatnonzero(new)
     counts = np.bincount(text[starts], minlength=texts)
     return SparseRows(
         np.concatenate([[0], np.cumsum(counts)]),
         ids[starts].astype(np.uint32),
         np.maximum.reduceat(weights, starts) if len(starts) else weights,
     )
+
+
+def _groups(
+    text: NDArray[np.int64], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return an order that puts equal ids of a text side by side, and where each group starts."""
+    order = np.lexsort((ids, text))
+    new = (np.diff(text[order], prepend=-1) != 0) | (np.diff(ids[order], prepend=-1) != 0)
+    return order, np.flatnonzero(new)

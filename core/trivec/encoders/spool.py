@@ -9,11 +9,8 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
 from io import BytesIO
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
-from numpy.typing import NDArray
-
-from trivec.rows import SparseRows, TokenRows
 from trivec.vectors import Vectors
 
 SPOOL_BYTES = 8 * 1024**3
@@ -136,15 +133,6 @@ def _from_bytes(data: bytes) -> Vectors:
     """Return the vectors that `Vectors.write_to` wrote."""
     from safetensors.numpy import load
 
-    columns = load(data)
+    from trivec.vector_files import assembled
 
-    def taken(part: str, *names: str) -> list[NDArray[Any]]:
-        return [columns[f"{part}.{name}"] for name in names]
-
-    sparse = "sparse.indptr" in columns
-    colbert = "colbert.indptr" in columns
-    return Vectors(
-        dense=columns.get("dense"),
-        sparse=SparseRows(*taken("sparse", "indptr", "indices", "values")) if sparse else None,
-        colbert=TokenRows(*taken("colbert", "indptr", "values")) if colbert else None,
-    )
+    return Vectors(**assembled(load(data)))

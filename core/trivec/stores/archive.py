@@ -20,11 +20,11 @@ from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.search import Search
-from trivec.stores.archive_folder import ArchiveFolder, saved_collection, whole
+from trivec.stores.archive_folder import ArchiveFolder, saved_collection
 from trivec.stores.backend import Backend
 from trivec.stores.folder import check_name, check_not_linked, remove_files
 from trivec.stores.limits import Limits
-from trivec.stores.memory import candidates, rank
+from trivec.stores.memory import Rows, candidates, rank
 from trivec.stores.options import StoreOptions
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
@@ -58,7 +58,8 @@ class ArchiveBackend(Backend[Collection]):
         name: The collection.
     """
 
-    limits = Limits(database="archive:", colbert_bits=(16, 32))  # it keeps 32 in any case
+    # Vectors of 16 and 32 bits are kept in the type in which they come.
+    limits = Limits(database="archive:", colbert_bits=(16, 32, 8, 4, 2, 1))
 
     def __init__(self, folder: str | Path, name: str) -> None:
         super().__init__(check_name(name))
@@ -96,10 +97,9 @@ class ArchiveBackend(Backend[Collection]):
 
     @override
     def create(self, collection: Collection, *, adopt: bool) -> Collection:
-        made = Collection(collection.schema, collection.fields)
-        if not self._folder.create(made) and self.describe({}) != made:
+        if not self._folder.create(collection) and self.describe({}) != collection:
             raise SchemaMismatchError(f"collection {self.name!r} was just created otherwise")
-        return made
+        return collection
 
     @override
     def write(
@@ -108,7 +108,7 @@ class ArchiveBackend(Backend[Collection]):
         with self._transaction("IMMEDIATE") as execute:
             (last,) = execute("SELECT max(part) FROM documents").fetchone()
             segment = self._folder.last_segment(last) + 1
-            self._folder.write_segment(segment, whole(vectors, collection.schema))
+            self._folder.write_segment(segment, vectors.filled(collection.schema))
             replaced = self._segments_of(execute, [document.id for document in documents])
             for row, d in enumerate(documents):
                 values = (d.id, d.text, metadata_json(d.metadata), segment, row)
@@ -248,7 +248,7 @@ class ArchiveBackend(Backend[Collection]):
             return []
         order = sorted(range(len(page.documents)), key=lambda i: page.documents[i].id)
         documents = [page.documents[i] for i in order]
-        return rank(query, documents, page.vectors.take(order), search)
+        return rank(query, Rows(documents, page.vectors.take(order)), search)
 
     @override
     def drop(self) -> None:

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from safetensors import SafetensorError
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection
 from trivec.document import Document
 from trivec.errors import StoreError
 from trivec.fields import FieldType
 from trivec.plain import MALFORMED, Json
-from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.stores.folder import (
     check_vacant,
@@ -41,6 +41,8 @@ CREATE TABLE documents (
 );
 CREATE INDEX place ON documents (part, row);
 """
+
+_STORAGE = "colbert_storage"  # beside the fields of the schema
 
 DATABASE = "documents.sqlite"
 DROPPED = "documents.old"  # the database's name from the instant it is dropped
@@ -97,12 +99,13 @@ class ArchiveFolder:
             new = self.path / f"documents.{secrets.token_hex(4)}.new"
             try:
                 private_file(new)
+                storage = {} if collection.colbert is None else {_STORAGE: str(collection.colbert)}
                 with closing(sqlite3.connect(new, isolation_level=None)) as database:
                     database.executescript(_TABLES)
                     database.execute(
                         "INSERT INTO collection VALUES (?, ?)",
                         (
-                            json.dumps(asdict(collection.schema)),
+                            json.dumps(asdict(collection.schema) | storage),
                             json.dumps(dict(collection.fields)),
                         ),
                     )
@@ -267,8 +270,11 @@ def saved_collection(schema: str, fields: str) -> Collection:
         ValueError: If it is no such row.
     """
     try:
-        kinds = {path: FieldType(kind) for path, kind in json.loads(fields).items()}
-        return Collection(Schema(**json.loads(schema)), kinds)
+        types = {path: FieldType(type) for path, type in json.loads(fields).items()}
+        parts = json.loads(schema)
+        storage = parts.pop(_STORAGE, None)
+        colbert = None if storage is None else ColbertStorage.parse(storage)
+        return Collection(Schema(**parts), types, colbert)
     except _DAMAGE as error:
         raise ValueError(f"its description: {error}") from error
 
@@ -311,17 +317,3 @@ def _check_fits(vectors: Vectors, parts: Sequence[str], schema: Schema) -> None:
     for part in parts:
         if present[part] != wanted[part]:
             raise ValueError(f"{part} is {present[part]}, expected {wanted[part]}")
-
-
-def whole(vectors: Vectors, schema: Schema) -> Vectors:
-    """Return vectors with every part of the schema, so that parts can be concatenated."""
-    n = len(vectors)
-    dense, sparse, colbert = vectors.dense, vectors.sparse, vectors.colbert
-    if dense is None and schema.dense is not None:
-        dense = np.zeros((n, schema.dense), np.float32)
-    if sparse is None and schema.sparse:
-        sparse = SparseRows.from_dicts([{}] * n)
-    if colbert is None and schema.colbert is not None:
-        none = np.zeros((0, schema.colbert), np.float32)
-        colbert = TokenRows(np.zeros(n + 1, np.int64), none)
-    return Vectors(dense=dense, sparse=sparse, colbert=colbert)

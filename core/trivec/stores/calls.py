@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from trivec.collection import Collection
+from trivec.colbert_storage import ColbertStorage
+from trivec.collection import Collection, Page
 from trivec.document import PRIVATE_KEY
 from trivec.errors import (
     CollectionNotFoundError,
@@ -22,6 +23,7 @@ from trivec.filters.declared import fit_filter
 from trivec.rows import TokenRows
 from trivec.stores.handle import Flow, Handle, call
 from trivec.stores.overflow import OverflowingRowError, fit_rows
+from trivec.stores.reduction import kept_as, reduced
 from trivec.stores.view import View
 from trivec.vectors import Vector, Vectors
 
@@ -124,17 +126,32 @@ class Calls:
                     *(self._name, path, ", ".join(collection.fields) or "none"),
                 )
 
-    def _fit(self, vectors: Vectors, names: Sequence[str]) -> tuple[Vectors, tuple[str, ...]]:
-        """Apply `colbert_overflow`; return the vectors and the names of the rows it changed."""
+    def _fit(
+        self, vectors: Vectors, names: Sequence[str], storage: ColbertStorage | None
+    ) -> tuple[Vectors, tuple[str, ...]]:
+        """Reduce token vectors as the collection keeps them, then apply `colbert_overflow`.
+
+        Returns:
+            The vectors, and the names of the rows that the policy changed.
+        """
         if vectors.colbert is None:
             return vectors, ()
-        limit = self._backend.limits.max_colbert_rows(vectors.colbert.dim)
+        rows = vectors.colbert if storage is None else reduced(vectors.colbert, storage)
+        limit = self._backend.limits.max_colbert_rows(rows.dim)
         policy = self._handle.options.colbert_overflow
         try:
-            fitted, changed = fit_rows(vectors.colbert, limit, policy)
+            fitted, changed = fit_rows(rows, limit, policy)
         except OverflowingRowError as error:
             raise InvalidDocumentError(f"{names[error.row]!r}: {error}") from error
         return replace(vectors, colbert=fitted), tuple(names[int(i)] for i in changed)
+
+    def _marked(self, page: Page, collection: Collection) -> Page:
+        """Return a page whose token vectors say how the collection keeps them."""
+        vectors = page.vectors
+        if vectors is None or vectors.colbert is None:
+            return page
+        rows = kept_as(vectors.colbert, collection.colbert)
+        return Page(page.documents, replace(vectors, colbert=rows))
 
     def _fit_query(self, query: Vector) -> Vector:
         """Apply `colbert_overflow` to a query."""
@@ -144,4 +161,4 @@ class Calls:
         if limit is None or len(query.colbert) <= limit:
             return query
         batch = Vectors(colbert=TokenRows.from_arrays([query.colbert]))
-        return replace(query, colbert=self._fit(batch, ["the query"])[0][0].colbert)
+        return replace(query, colbert=self._fit(batch, ["the query"], None)[0][0].colbert)

@@ -27,6 +27,7 @@ from trivec.stores.deadline import unless_limited
 from trivec.stores.options import StoreOptions
 from trivec.stores.retry import aretrying, retrying
 from trivec.stores.steps import arun, run
+from trivec.stores.validation import check_storage
 from trivec.twins import adrive, drive
 
 P = ParamSpec("P")
@@ -111,6 +112,7 @@ class Handle:
 
         Raises:
             CollectionNotFoundError: If the collection does not exist.
+            SchemaMismatchError: If it keeps token vectors otherwise than the store's options say.
         """
         self.check_open()
         known = None if anew else self._collection
@@ -121,6 +123,7 @@ class Handle:
                 f"collection {self.backend.name!r} does not exist; call create(encoder.schema) "
                 "first"
             )
+        check_storage(self.backend.name, known, self.options.colbert)
         return known
 
     def has_changed(self, known: Collection | None, error: TrivecError) -> Flow[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document, metadata_json, public_metadata
@@ -87,10 +87,12 @@ class Limits:
             InvalidOptionError: If it cannot.
         """
         if colbert.bits not in self.colbert_bits:
-            offered = ", ".join(map(str, self.colbert_bits))
+            offered = ", ".join(map(str, sorted(self.colbert_bits, reverse=True)))
+            nearest = min(self.colbert_bits, key=lambda bits: abs(bits - colbert.bits))
             raise InvalidOptionError(
                 f"{self.database or 'this store'} keeps token vectors with {offered} bits for each "
-                f"number, got bits={colbert.bits}"
+                f"number, got bits={colbert.bits}; the nearest is "
+                f"'{replace(colbert, bits=nearest)}'"
             )
 
     def _check(self, document: Document, what: str, size: int, limit: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -18,14 +18,49 @@ from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
 from trivec.ranking import reciprocal_ranks
-from trivec.scores import PartScores, Weights, score_many
+from trivec.rows import TokenRows
+from trivec.scores import PartScores, TokenColumns, Weights, maxsim, score_many
 from trivec.search import Search
 from trivec.stores.backend import Backend
 from trivec.stores.folder import check_name
 from trivec.stores.limits import Limits
 from trivec.stores.options import StoreOptions
 from trivec.stores.url import StoreUrl
+from trivec.token_codes import TokenCodes
 from trivec.vectors import Vector, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Documents with their vectors, in columns.
+
+    Args:
+        documents: n documents.
+        vectors: One row for each.
+        codes: The token vectors of each in place of those in `vectors`, which has none then, where
+            they have fewer than 16 bits.
+    """
+
+    documents: Sequence[Document]
+    vectors: Vectors
+    codes: TokenCodes | None = None
+
+    @property
+    def tokens(self) -> TokenColumns | None:
+        """The token vectors of each document; None without this part."""
+        return self.vectors.colbert if self.codes is None else self.codes
+
+    def take(self, rows: NDArray[np.int64]) -> Rows:
+        """Return the rows at these positions."""
+        codes = None if self.codes is None else self.codes.take(rows)
+        return Rows([self.documents[i] for i in rows.tolist()], self.vectors.take(rows), codes)
+
+    def page(self) -> Page:
+        """Return the documents with all of their vectors."""
+        vectors = self.vectors
+        if self.codes is not None:
+            vectors = replace(vectors, colbert=self.codes.decoded())
+        return Page(list(self.documents), vectors)
 
 
 @dataclass(slots=True)
@@ -33,23 +68,44 @@ class _Table:
     """The rows of one collection, and their columns while nothing is written."""
 
     collection: Collection
-    rows: dict[str, tuple[Document, Vector]] = field(default_factory=dict)
-    columns: tuple[list[Document], Vectors] | None = None
+    rows: dict[str, Rows] = field(default_factory=dict)
+    columns: Rows | None = None
 
-    def stack(self, rows: Sequence[tuple[Document, Vector]]) -> tuple[list[Document], Vectors]:
-        schema = self.collection.schema
-        stacked = Vectors.from_rows(
-            [vector for _, vector in rows],
-            dense=schema.dense,
-            sparse=schema.sparse,
-            colbert=schema.colbert,
+    def put(self, documents: Sequence[Document], vectors: Vectors) -> None:
+        """Write documents, each as rows of one."""
+        rows = self._coded(documents, vectors.filled(self.collection.schema))
+        for i, document in enumerate(documents):
+            self.rows[document.id] = rows.take(np.array([i]))
+        self.columns = None
+
+    def _coded(self, documents: Sequence[Document], vectors: Vectors) -> Rows:
+        storage, tokens = self.collection.colbert, vectors.colbert
+        if tokens is None or storage is None or storage.bits >= 16:
+            return Rows(documents, vectors)
+        none = TokenRows(np.zeros_like(tokens.indptr), tokens.values[:0])
+        codes = TokenCodes.encode(tokens, storage.bits)
+        return Rows(documents, replace(vectors, colbert=none), codes)
+
+    def stack(self, ids: Sequence[str]) -> Rows:
+        """Return the rows of these ids."""
+        rows = [self.rows[id] for id in ids]
+        if not rows:
+            schema = self.collection.schema
+            none = Vectors.from_rows(
+                [], dense=schema.dense, sparse=schema.sparse, colbert=schema.colbert
+            )
+            return self._coded([], none)
+        codes = [row.codes for row in rows if row.codes is not None]
+        return Rows(
+            [row.documents[0] for row in rows],
+            Vectors.concatenate([row.vectors for row in rows]),
+            TokenCodes.concatenate(codes) if codes else None,
         )
-        return [document for document, _ in rows], stacked
 
-    def all(self) -> tuple[list[Document], Vectors]:
+    def all(self) -> Rows:
         """Return everything in id order, so that a stable sort breaks ties by id."""
         if self.columns is None:
-            self.columns = self.stack([self.rows[i] for i in sorted(self.rows)])
+            self.columns = self.stack(sorted(self.rows))
         return self.columns
 
 
@@ -67,7 +123,8 @@ class MemoryBackend(Backend[Collection]):
         name: The collection.
     """
 
-    limits = Limits(database="memory:", colbert_bits=(16, 32))  # it keeps 32 in any case
+    # Vectors of 16 and 32 bits are kept in the type in which they come.
+    limits = Limits(database="memory:", colbert_bits=(16, 32, 8, 4, 2, 1))
 
     def __init__(self, name: str) -> None:
         super().__init__(check_name(name))
@@ -104,20 +161,17 @@ class MemoryBackend(Backend[Collection]):
     def write(
         self, collection: Collection, documents: Sequence[Document], vectors: Vectors
     ) -> None:
-        rows = {d.id: (d, vector) for d, vector in zip(documents, vectors, strict=True)}
         with _lock:
-            table = self._table()
-            table.rows.update(rows)
-            table.columns = None
+            self._table().put(documents, vectors)
 
     @override
     def get(self, collection: Collection, ids: Sequence[str], with_vectors: bool) -> Page:
         with _lock:
             table = self._table()
-            rows = [table.rows[i] for i in ids if i in table.rows]
-        if not with_vectors:
-            return Page([document for document, _ in rows], None)
-        return Page(*table.stack(rows))
+            found = [id for id in ids if id in table.rows]
+            if not with_vectors:
+                return Page([table.rows[id].documents[0] for id in found], None)
+            return table.stack(found).page()
 
     @override
     def scan_page(
@@ -155,13 +209,13 @@ class MemoryBackend(Backend[Collection]):
         self, collection: Collection, queries: Sequence[Vector], search: Search
     ) -> list[list[Hit]]:
         with _lock:
-            documents, vectors = self._table().all()
-        return search_rows(queries, documents, vectors, search)
+            rows = self._table().all()
+        return _search(queries, rows, search)
 
     def _select(self, condition: Filter | None) -> list[str]:
         with _lock:
-            rows = self._table().rows.values()
-            return [d.id for d, _ in rows if condition is None or condition.matches(d.metadata)]
+            documents = [row.documents[0] for row in self._table().rows.values()]
+        return [d.id for d in documents if condition is None or condition.matches(d.metadata)]
 
     def _table(self) -> _Table:
         table = _tables.get(self.name)
@@ -181,24 +235,27 @@ def search_rows(
         vectors: One row for each.
         search: What to search for; its filter is applied.
     """
+    return _search(queries, Rows(documents, vectors), search)
+
+
+def _search(queries: Sequence[Vector], rows: Rows, search: Search) -> list[list[Hit]]:
     if search.filter is not None:
         condition = search.filter
-        kept = [i for i, d in enumerate(documents) if condition.matches(d.metadata)]
-        documents, vectors = [documents[i] for i in kept], vectors.take(kept)
-    return [rank(query, documents, vectors, search) for query in queries]
+        kept = [i for i, d in enumerate(rows.documents) if condition.matches(d.metadata)]
+        rows = rows.take(np.array(kept, np.int64))
+    return [rank(query, rows, search) for query in queries]
 
 
-def rank(
-    query: Vector, documents: Sequence[Document], vectors: Vectors, search: Search
-) -> list[Hit]:
+def rank(query: Vector, rows: Rows, search: Search) -> list[Hit]:
     """Rank documents, which are in id order, for one query; the filter is not applied."""
-    lists = [candidates(query, vectors, s, search)[0] for s in search.sources(query)]
+    lists = [candidates(query, rows.vectors, s, search)[0] for s in search.sources(query)]
     if not lists:
         return []
     union = np.unique(np.concatenate(lists))
-    if search.mode == "colbert" and vectors.colbert is not None:
-        union = union[np.diff(vectors.colbert.indptr)[union] > 0]
-    parts = _score(query, vectors.take(union), search)
+    if search.mode == "colbert" and rows.tokens is not None:
+        union = union[np.diff(rows.tokens.indptr)[union] > 0]
+    rows = rows.take(union)
+    parts = _score(query, rows, search)
     hybrid = None
     if search.mode == "hybrid":
         hybrid = parts.hybrid(search.weights)
@@ -212,7 +269,7 @@ def rank(
     best = np.argsort(-ranking, kind="stable")[: search.k].tolist()
     return [
         Hit(
-            documents[int(union[i])],
+            rows.documents[i],
             float(ranking[i]),
             parts.row(i, hybrid=None if hybrid is None else float(hybrid[i])),
         )
@@ -239,7 +296,10 @@ def candidates(
     return best, scores[best]
 
 
-def _score(query: Vector, vectors: Vectors, search: Search) -> PartScores:
+def _score(query: Vector, rows: Rows, search: Search) -> PartScores:
     """Compute the parts that the search asks for; their weights do not matter here."""
     wanted = Weights(*(float(part in search.parts) for part in ("dense", "sparse", "colbert")))
-    return score_many(query, vectors, wanted)
+    parts = score_many(query, rows.vectors, wanted)
+    if parts.colbert is None or query.colbert is None or rows.codes is None:
+        return parts
+    return replace(parts, colbert=maxsim(query.colbert, rows.codes))

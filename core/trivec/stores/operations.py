@@ -37,7 +37,9 @@ from trivec.stores.validation import (
     check_ids,
     check_mode,
     check_query,
+    check_storage,
     check_vectors,
+    storage_differences,
 )
 from trivec.stores.view import batches_of, check_replaces, check_within, together, within
 from trivec.vectors import Vector, Vectors
@@ -73,9 +75,10 @@ class Operations(Calls):
         """Create the collection, or check that the one that exists fits."""
         expect(schema, Schema, "schema", "a Schema, usually encoder.schema")
         expect(exist_ok, bool, "exist_ok", "True or False")
+        colbert = self._handle.options.colbert if colbert is None else ColbertStorage.of(colbert)
         if colbert is not None:
-            expect(colbert, ColbertStorage, "colbert", "a ColbertStorage, or None")
             self._backend.limits.check_colbert(colbert)
+            colbert.check_dimension(schema.colbert)
         declared = field_types(fields or {})
         existing = yield from self._handle.describe(declared)
         if existing is None:
@@ -89,8 +92,7 @@ class Operations(Calls):
             for path, type in declared.items()
             if existing.fields.get(path) != type
         ]
-        if colbert is not None and existing.colbert not in (None, colbert):
-            problems.append(f"its token vectors are kept as {existing.colbert}, expected {colbert}")
+        problems += storage_differences(existing, colbert)
         if problems:
             self._handle.forget()
             raise SchemaMismatchError(
@@ -173,10 +175,11 @@ class Operations(Calls):
             while not _creating.acquire(blocking=False):
                 yield from call(_pause)
             try:
-                yield from self.create(given, self._view.fields, None, exist_ok=True)
+                yield from self.create(given, self._view.fields, self._view.colbert, exist_ok=True)
             finally:
                 _creating.release()
             return vectors
+        check_storage(self._name, collection, self._view.colbert)
         return vectors.only(given.held_by(collection.schema))
 
     def _upsert(self, documents: Sequence[Document], vectors: Vectors) -> Flow[UpsertReport]:
@@ -190,7 +193,8 @@ class Operations(Calls):
                 page = yield from call(self._backend.get, collection, ids, False)
                 check_replaces(page.documents, bound)
         self._backend.check(collection, documents, vectors)
-        vectors, overflowed = self._fit(vectors, [d.id for d in documents])
+        ids = [document.id for document in documents]
+        vectors, overflowed = self._fit(vectors, ids, collection.colbert)
         texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
         sizes = self._backend.wire_bytes(collection, vectors) + texts
         requests = 0
@@ -230,6 +234,7 @@ class Operations(Calls):
         page = Page([], None)
         if ids:
             page = yield from call(self._backend.get, collection, ids, with_vectors)
+            page = self._marked(page, collection)
         index = {document.id: i for i, document in enumerate(page.documents)}
         order = [index[id] for id in ids if id in index]
         vectors = page.vectors
@@ -333,7 +338,7 @@ class Operations(Calls):
             scan.condition,
         )
         scan.is_over = scan.cursor is None
-        return page
+        return self._marked(page, scan.collection)
 
     def capabilities(self) -> Flow[tuple[Capability, ...]]:
         """Return how the backend does what databases differ in."""

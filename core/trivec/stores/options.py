@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, TypeVar
 
 from trivec.arguments import at_least_one
+from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidOptionError
 from trivec.stores.deadline import DEADLINE_SECONDS, check_seconds
 from trivec.stores.overflow import Overflow, check_overflow
@@ -21,6 +22,8 @@ class StoreOptions:
     """Options of every store; each connector's options class adds its own.
 
     Args:
+        colbert: How a new collection keeps token vectors, such as "bits=1,pool=2"; a collection
+            that exists must keep them so. None for the default of `create`, and any that exists.
         colbert_overflow: What to do with ColBERT rows longer than the database can hold: "error",
             "pool", "truncate" or "drop".
         batch_bytes: The most bytes of one write.
@@ -34,11 +37,14 @@ class StoreOptions:
     renamed: ClassVar[Mapping[str, str]] = {}
     """Names that options had before, and what to write instead."""
 
+    colbert: ColbertStorage | None = None
     colbert_overflow: Overflow = "pool"
     batch_bytes: int = BATCH_BYTES
     deadline: float = DEADLINE_SECONDS
 
     def __post_init__(self) -> None:
+        if self.colbert is not None:
+            object.__setattr__(self, "colbert", ColbertStorage.of(self.colbert))
         check_overflow(self.colbert_overflow)
         object.__setattr__(self, "batch_bytes", at_least_one(self.batch_bytes, "batch_bytes"))
         object.__setattr__(self, "deadline", check_seconds(self.deadline, "deadline"))

@@ -79,6 +79,7 @@ class Store:
         creates: bool = False,
         model: str = "",
         fields: Mapping[str, type | FieldType] | None = None,
+        colbert: ColbertStorage | None = None,
         bound: Callable[[], Filter | None] = lambda: None,
     ) -> Store:
         """Return another store of this collection, which creates it or is bound to a filter.
@@ -93,6 +94,8 @@ class Store:
                 out of writes, and one of another model is refused.
             model: The name of the model that makes the vectors; "" when unknown.
             fields: The metadata that filters will use, declared when the collection is created.
+            colbert: How the collection keeps token vectors when it is created; one that exists
+                must keep them so.
             bound: Returns the filter, or None for everything; called once per call of the view,
                 since a filter may depend on the declared fields.
 
@@ -109,11 +112,14 @@ class Store:
         """
         shown: Store = object.__new__(Store)
         shown.name, shown.address, shown._owns = self.name, self.address, False
-        shown._show(self._handle, View(creates, model, field_types(fields or {}), bound))
+        shown._show(self._handle, View(creates, model, field_types(fields or {}), colbert, bound))
         return shown
 
     def __repr__(self) -> str:
-        return f"Store({self.address!r})"
+        known = self._handle.collection
+        storage = None if known is None else known.colbert
+        small = f", colbert={str(storage)!r}" if storage is not None and storage.reduces else ""
+        return f"Store({self.address!r}{small})"
 
     # --- what is known of the collection ---------------------------------------------------------
 
@@ -179,8 +185,8 @@ class Store:
             schema: Which vectors it holds; usually `encoder.schema`.
             fields: The metadata that filters will use, which databases index: path to str, int,
                 float, bool, datetime, list[str] or list[int].
-            colbert: How it keeps token vectors: `ColbertStorage()` by default for a new collection,
-                any for one that exists.
+            colbert: How it keeps token vectors; by default the option of the store, else
+                `ColbertStorage()` for a new collection and any for one that exists.
             exist_ok: Whether the collection may exist already, and fit.
 
         Raises:

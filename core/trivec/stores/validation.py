@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from trivec.arguments import described, expect
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection
 from trivec.document import Document, check_id
-from trivec.errors import InvalidDocumentError, InvalidOptionError, InvalidVectorsError
+from trivec.errors import (
+    InvalidDocumentError,
+    InvalidOptionError,
+    InvalidVectorsError,
+    SchemaMismatchError,
+)
 from trivec.filters.declared import check_values
 from trivec.schema import Schema
 from trivec.search import Mode, Search
@@ -71,6 +77,33 @@ def check_documents(
     dense = None if vectors.dense is None else vectors.dense.shape[1]
     colbert = None if vectors.colbert is None else vectors.colbert.dim
     _check_dims(name, collection.schema, dense, colbert, "the documents have")
+
+
+def storage_differences(existing: Collection, wanted: ColbertStorage | None) -> list[str]:
+    """Return how a collection keeps token vectors, if not as wanted.
+
+    Args:
+        existing: The collection. One that does not record it keeps the vectors themselves.
+        wanted: What it should be; None for any.
+    """
+    if existing.schema.colbert is None or wanted in (None, existing.colbert):
+        return []
+    if existing.colbert is None and not (wanted and wanted.reduces):
+        return []
+    recorded = "they are" if existing.colbert is None else f"{str(existing.colbert)!r}"
+    return [f"it keeps token vectors as {recorded}, expected {str(wanted)!r}"]
+
+
+def check_storage(name: str, existing: Collection, wanted: ColbertStorage | None) -> None:
+    """Check that a collection keeps token vectors as wanted.
+
+    Raises:
+        SchemaMismatchError: If it does not.
+    """
+    for problem in storage_differences(existing, wanted):
+        raise SchemaMismatchError(
+            f"collection {name!r}: {problem}; leave it out, or copy to a new collection"
+        )
 
 
 def check_mode(name: str, schema: Schema, mode: Mode) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Page
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError
@@ -25,6 +26,8 @@ class View:
         creates: Whether the first write creates the collection. Until then it counts as empty.
         model: The name of the model that makes the vectors; "" when unknown.
         fields: The metadata that filters will use, declared when the collection is created.
+        colbert: How the collection keeps token vectors when it is created; one that exists must
+            keep them so. None for the default, and any that exists.
         bound: Returns the condition of all that the store reads, writes and deletes, or None for
             everything. It is called once per call of the store, since a condition may depend on
             the declared fields.
@@ -33,6 +36,7 @@ class View:
     creates: bool = False
     model: str = ""
     fields: Mapping[str, FieldType] = field(default_factory=dict)
+    colbert: ColbertStorage | None = None
     bound: Callable[[], Filter | None] = lambda: None
 
     def schema_of(self, vectors: Vectors) -> Schema:

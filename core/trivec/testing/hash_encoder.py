@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -87,15 +88,20 @@ class HashEncoder:
         self.encoded += len(checked)
         words = [[word.lower() for word in _WORD.findall(text)] for text in checked]
         dense = [sum((_unit(w, self._dense) for w in row), _unit("", self._dense)) for row in words]
-        sparse = [{_word_id(w): 0.1 + 0.05 * (len(w) % 5) for w in row} for row in words]
+        sparse = [{_word_id(w): _weight(w) for w in row} for row in words]
+        weights = np.array([w for row in words for w in (*map(_weight, row), 0.0)], np.float32)
         colbert = [np.stack([_unit(w, self._colbert) for w in [*row, ""]]) for row in words]
         stacked = np.stack(dense) if dense else np.zeros((0, self._dense), np.float32)
         norms = np.linalg.norm(stacked, axis=1, keepdims=True)
         return Vectors(
             dense=(stacked / np.maximum(norms, 1e-12)).astype(np.float32),
             sparse=SparseRows.from_dicts(sparse),
-            colbert=TokenRows.from_arrays(colbert, dim=self._colbert),
+            colbert=replace(TokenRows.from_arrays(colbert, dim=self._colbert), weights=weights),
         )
+
+
+def _weight(word: str) -> float:
+    return 0.1 + 0.05 * (len(word) % 5)
 
 
 def _word_id(word: str) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,15 +86,16 @@ class CollectionRules(ContractBase):
     def test_how_token_vectors_are_kept_belongs_to_the_collection(self, fresh: Store) -> None:
         with pytest.raises(InvalidOptionError, match="bits=7"):
             fresh.create(SMALL, colbert=ColbertStorage(bits=7))
-        fresh.create(SMALL)
-        fresh.create(SMALL, exist_ok=True)
+        schema = replace(SMALL, colbert=16)
+        fresh.create(schema)
+        fresh.create(schema, exist_ok=True)
         kept = fresh.describe().colbert
         for bits in fresh.limits.colbert_bits:
             if kept is None or kept.bits == bits:
-                fresh.create(SMALL, colbert=ColbertStorage(bits=bits), exist_ok=True)
+                fresh.create(schema, colbert=ColbertStorage(bits=bits), exist_ok=True)
             else:
-                with pytest.raises(SchemaMismatchError, match="token vectors are kept"):
-                    fresh.create(SMALL, colbert=ColbertStorage(bits=bits), exist_ok=True)
+                with pytest.raises(SchemaMismatchError, match="keeps token vectors"):
+                    fresh.create(schema, colbert=ColbertStorage(bits=bits), exist_ok=True)
 
     def test_an_unknown_field_type_is_refused(self, fresh: Store) -> None:
         with pytest.raises(InvalidOptionError, match="complex"):

@@ -1,0 +1,57 @@
+"""Token vectors as a collection keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from trivec.colbert_storage import ColbertStorage
+from trivec.errors import InvalidVectorsError
+from trivec.pooling import pool_rows
+from trivec.pruning import prune_rows
+from trivec.rows import TokenRows
+
+_LONGEST = float(np.finfo(np.float16).max)
+
+
+def reduced(rows: TokenRows, storage: ColbertStorage) -> TokenRows:
+    """Prune and pool token vectors; the backend then writes them with few bits.
+
+    Vectors that were read from a collection are not reduced twice.
+
+    Args:
+        rows: Token vectors of n texts.
+        storage: How the collection keeps them.
+
+    Raises:
+        InvalidVectorsError: If they hold less than the collection keeps, lack the lexical weights
+            to prune by, or are too long for few bits.
+
+    Example:
+        >>> rows = TokenRows.from_arrays([np.eye(8, dtype=np.float32)])
+        >>> small = reduced(rows, ColbertStorage(bits=1, pool=2))
+        >>> len(small.values), len(reduced(small, ColbertStorage(bits=1, pool=2)).values)
+        (4, 4)
+    """
+    left = storage.after(rows.storage)
+    if storage.bits < 16 and rows.values.size:
+        longest = max(float(rows.values.max()), -float(rows.values.min()))
+        if longest > _LONGEST:
+            raise InvalidVectorsError(
+                f"a token vector holds {longest:g}, too much for {storage.bits} bits; scale token "
+                "vectors to unit length"
+            )
+    if left.prune:
+        rows = prune_rows(rows, left.prune)
+    if left.pool > 1:
+        rows = pool_rows(rows, left.pool)
+    return kept_as(rows, storage)
+
+
+def kept_as(rows: TokenRows, storage: ColbertStorage | None) -> TokenRows:
+    """Return token vectors marked as those of a collection that keeps them so."""
+    if storage is None or not storage.reduces:
+        return rows
+    is_fewer = storage.prune > 0 or storage.pool > 1
+    return replace(rows, storage=storage, weights=None if is_fewer else rows.weights)
