@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trivec.errors import InvalidVectorsError
 from trivec.rows import TokenRows
@@ -26,18 +27,30 @@ def prune_rows(rows: TokenRows, share: float) -> TokenRows:
         array([[0., 1., 0.],
                [0., 0., 1.]], dtype=float32)
     """
+    kept = kept_tokens(rows, share)
+    lengths = np.diff(rows.indptr)
+    indptr = np.concatenate([[0], np.cumsum(lengths - _dropped(lengths, share))])
+    weights = None if rows.weights is None else rows.weights[kept]
+    return TokenRows(indptr, rows.values[kept], weights, rows.storage)
+
+
+def kept_tokens(rows: TokenRows, share: float) -> NDArray[np.int64]:
+    """Return the positions of the token vectors that `prune_rows` keeps, ascending."""
     if rows.weights is None:
         raise InvalidVectorsError(
             "prune needs the lexical weight of each token, and these vectors came without; "
             "encode the texts with a model that has a sparse head, or copy from an archive"
         )
     lengths = np.diff(rows.indptr)
-    dropped = np.floor(lengths * share + 1e-9).astype(np.int64)
+    dropped = _dropped(lengths, share)
     text = np.repeat(np.arange(len(rows)), lengths)
     weights = rows.weights.copy()
     weights[rows.indptr[1:][lengths > 0] - 1] = np.inf  # the last of each text
     order = np.lexsort((weights, text))  # stable: by weight in each text
     rank = np.arange(len(order)) - rows.indptr[:-1][text]
-    kept = np.sort(order[rank >= dropped[text]])
-    indptr = np.concatenate([[0], np.cumsum(lengths - dropped)])
-    return TokenRows(indptr, rows.values[kept], rows.weights[kept], rows.storage)
+    return np.sort(order[rank >= dropped[text]])
+
+
+def _dropped(lengths: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    dropped: NDArray[np.int64] = np.floor(lengths * share + 1e-9).astype(np.int64)
+    return dropped

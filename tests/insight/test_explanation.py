@@ -199,3 +199,43 @@ def test_the_terminal_obeys_no_stored_text() -> None:
     shown = out.getvalue()
     assert not any(unicodedata.category(character) == "Cc" for character in shown.replace("\n", ""))
     assert "fox�]0;title� �31m�" in shown
+
+
+@pytest.mark.parametrize(
+    "storage", ["pool=2", "bits=1,pool=3", "prune=1/3", "bits=4,pool=2,prune=1/3"]
+)
+def test_a_pooled_vector_stands_for_several_tokens(storage: str) -> None:
+    encoder, text = HashEncoder(colbert=64), "whale blue whale sings blue whale of the sea blue"
+    with open_store("memory:/explain-pooled", colbert=storage) as store:
+        store.create(encoder.schema)
+        store.upsert([Document("a", text)], encoder.encode_documents([text]))
+        stored = store.get(["a"], with_vectors=True).vectors
+        hit = store.search(encoder.encode_query("whale song"))[0]
+        store.drop()
+    assert stored is not None
+    found = explain("whale song", text, encoder, document_vector=stored[0])
+    assert not found.notes
+    assert found.score == pytest.approx(hit.score, abs=1e-6)
+    met = found.alignments[0]
+    assert met.document_token is not None
+    if "prune" not in storage:  # which drops those that come first
+        whales = [token.start for token in met.document_tokens if token.text == "whale"]
+        assert whales == [0, 11, 28]
+    if storage == "pool=2":
+        assert met.document_text == "whale + whale + whale"
+        marked = "".join(p.text for p in document_pieces(found) if p.similarity is not None)
+        assert marked.count("whale") == 3
+    assert "whale" in explanation_html(found)
+
+
+def test_vectors_of_another_text_are_not_given_to_tokens() -> None:
+    encoder = HashEncoder()
+    store = open_store("memory:/explain-other", colbert="pool=2")
+    store.create(encoder.schema)
+    store.upsert([Document("a", "")], encoder.encode_documents(["one two three four five six"]))
+    stored = store.get(["a"], with_vectors=True).vectors
+    store.drop()
+    assert stored is not None
+    found = explain("two", "red blue white black green pink", encoder, document_vector=stored[0])
+    assert all(not alignment.document_tokens for alignment in found.alignments)
+    assert found.notes

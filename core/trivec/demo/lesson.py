@@ -72,9 +72,9 @@ def matches(explanation: Explanation) -> list[str]:
     shared = ", ".join(match.text for match in explanation.lexical[:SHOWN])
     pairs = []
     for alignment in sorted(explanation.alignments, key=lambda a: -a.similarity):
-        query, document = alignment.query_token, alignment.document_token
-        if query and document and _readable(query) and _readable(document):
-            pairs.append(f"{query.text} → {document.text} {alignment.similarity:.2f}")
+        query, tokens = alignment.query_token, alignment.document_tokens
+        if query and tokens and _readable(query) and all(map(_readable, tokens)):
+            pairs.append(f"{query.text} → {alignment.document_text} {alignment.similarity:.2f}")
     met = ", ".join(pairs[:SHOWN])
     return [f"shared tokens: {shared or 'none'}", f"tokens that met: {met or 'none'}"]
 

@@ -68,14 +68,25 @@ class Alignment:
         document_row: The document's vector with the highest similarity; the first of equals.
         similarity: Their dot product; the ColBERT score is the mean over the query's vectors.
         query_token: The token of `query_row`, or None where vectors and tokens do not pair.
-        document_token: The same for `document_row`.
+        document_tokens: The tokens that `document_row` stands for, in the order of the text:
+            several where the collection pools, none where it is unknown.
     """
 
     query_row: int
     document_row: int
     similarity: float
     query_token: Token | None
-    document_token: Token | None
+    document_tokens: tuple[Token, ...]
+
+    @property
+    def document_token(self) -> Token | None:
+        """The first of the tokens that `document_row` stands for, or None."""
+        return self.document_tokens[0] if self.document_tokens else None
+
+    @property
+    def document_text(self) -> str:
+        """The characters of those tokens, such as "whale + whales"; "" where it is unknown."""
+        return " + ".join(token.text for token in self.document_tokens)
 
 
 @dataclass(frozen=True, slots=True)

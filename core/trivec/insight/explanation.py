@@ -18,10 +18,17 @@ from trivec.insight.breakdown import Alignment, Breakdown, LexicalMatch, Share, 
 from trivec.rows import Tokens
 from trivec.scores import Weights, score
 from trivec.search import Part
+from trivec.stores.reduction import reduced, vectors_of
 from trivec.vectors import Vector
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+
+_AGREEING = 0.8
+"""The share of its vectors that must be the nearest ones of a text that is encoded again."""
+_EQUAL = 1e-3
+"""How much similarities of equal vectors may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ def explain(
     """Take the score of a document apart.
 
     With both vectors nothing is encoded: the tokenizer alone tells which tokens they stand for.
+    Only where a collection prunes or pools is the document encoded again, to find the tokens that
+    went into each of its vectors.
 
     Args:
         query: The question.
@@ -113,7 +122,8 @@ def explain(
                 query_vector.colbert,
                 document_vector.colbert,
                 _paired(query_tokens, query_vector.colbert, "query", notes),
-                _paired(document_tokens, document_vector.colbert, "document", notes),
+                _merged(document_tokens, document_vector, document.text, encoder)
+                or _paired(document_tokens, document_vector.colbert, "document", notes),
             )
         total = math.fsum(alignment.similarity for alignment in alignments)
         scores["colbert"] = total / max(1, len(alignments))
@@ -177,30 +187,64 @@ def _occurrences(tokens: list[Token], wanted: set[int]) -> dict[int, list[Token]
 
 def _paired(
     tokens: list[Token], rows: Tokens, side: str, notes: list[str]
-) -> list[Token] | list[None]:
-    """Return the token of each row, or None for every row if rows were merged or cut."""
+) -> list[tuple[Token, ...]]:
+    """Return the token of each row, or none for every row if rows were merged or cut."""
     if len(tokens) == len(rows):
-        return tokens
+        return [(token,) for token in tokens]
     if len(rows):
         notes.append(
             f"the {side} has {len(rows)} ColBERT vectors for {len(tokens)} tokens: they were "
             "merged or cut when it was stored, or made of a longer text, so it is unknown which "
             "token a vector stands for"
         )
-    return [None] * len(rows)
+    return [()] * len(rows)
+
+
+def _merged(
+    tokens: list[Token], stored: Vector, text: str, encoder: TokenizingEncoder
+) -> list[tuple[Token, ...]] | None:
+    """Return the tokens of each vector of a collection that prunes or pools; None if unknown.
+
+    The text is encoded and reduced again. The result counts if it has the same number of vectors,
+    and most of them are nearest to the stored vector in their place.
+    """
+    storage, rows = stored.storage, stored.colbert
+    if storage is None or rows is None or not (storage.prune or storage.pool > 1):
+        return None
+    encoded = encoder.encode_documents([text]).colbert
+    if encoded is None or len(encoded.values) != len(tokens):
+        return None
+    again = reduced(encoded, storage).values
+    if len(again) != len(rows):
+        return None
+    similarities = rows.astype(np.float32) @ again.astype(np.float32).T
+    nearest = similarities.diagonal() > similarities.max(axis=1) - _EQUAL
+    if np.mean(nearest) < _AGREEING:
+        return None
+    found: list[list[Token]] = [[] for _ in rows]
+    for token, row in zip(tokens, vectors_of(encoded, storage).tolist(), strict=True):
+        if row >= 0:
+            found[row].append(token)
+    return [tuple(merged) for merged in found]
 
 
 def _alignments(
     query: Tokens,
     document: Tokens,
-    query_tokens: list[Token] | list[None],
-    document_tokens: list[Token] | list[None],
+    query_tokens: list[tuple[Token, ...]],
+    document_tokens: list[tuple[Token, ...]],
 ) -> tuple[Alignment, ...]:
     if not len(query) or not len(document):
         return ()
     similarities = query.astype(np.float32) @ document.astype(np.float32).T
     best = similarities.argmax(axis=1)
     return tuple(
-        Alignment(row, match, float(similarities[row, match]), token, document_tokens[match])
-        for row, (token, match) in enumerate(zip(query_tokens, best.tolist(), strict=True))
+        Alignment(
+            row,
+            match,
+            float(similarities[row, match]),
+            tokens[0] if tokens else None,
+            document_tokens[match],
+        )
+        for row, (tokens, match) in enumerate(zip(query_tokens, best.tolist(), strict=True))
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidVectorsError
-from trivec.pooling import pool_rows
-from trivec.pruning import prune_rows
+from trivec.pooling import clusters, pool_rows, pooled_size
+from trivec.pruning import kept_tokens, prune_rows
 from trivec.rows import TokenRows
 
 _LONGEST = float(np.finfo(np.float16).max)
@@ -47,6 +48,27 @@ def reduced(rows: TokenRows, storage: ColbertStorage) -> TokenRows:
     if left.pool > 1:
         rows = pool_rows(rows, left.pool)
     return kept_as(rows, storage)
+
+
+def vectors_of(rows: TokenRows, storage: ColbertStorage) -> NDArray[np.int64]:
+    """Return which stored vector each token of a text went into, int64 (tokens,); -1 for none.
+
+    Args:
+        rows: The token vectors of one text, from an encoder.
+        storage: How a collection keeps them.
+
+    Example:
+        >>> rows = TokenRows.from_arrays([np.float32([[1, 0], [0, 1], [1, 0], [1, 0]])])
+        >>> vectors_of(rows, ColbertStorage(pool=2))
+        array([0, 0, 0, 1])
+    """
+    kept = np.arange(len(rows.values))
+    if storage.prune:
+        kept = kept_tokens(rows, storage.prune)
+    most = pooled_size(len(kept), storage.pool)
+    found = np.full(len(rows.values), -1, np.int64)
+    found[kept] = clusters(rows.values[kept], most)
+    return found
 
 
 def kept_as(rows: TokenRows, storage: ColbertStorage | None) -> TokenRows:

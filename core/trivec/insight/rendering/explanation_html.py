@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from trivec.encoders.protocol import Token
 from trivec.insight.breakdown import Alignment, Breakdown, Share
 from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
 from trivec.insight.rendering.style import PART_NAMES, STYLE, page
@@ -113,7 +114,7 @@ def _key(explanation: Breakdown) -> str:
     keys = []
     if explanation.lexical:
         keys.append('<mark class="lexical" style="--strength:45%">shared token</mark>')
-    if any(alignment.document_token for alignment in explanation.alignments):
+    if any(alignment.document_tokens for alignment in explanation.alignments):
         keys.append('<mark class="met" style="--reach:90%">met by a query token</mark>')
     return f'<p class="key muted">{" &nbsp; ".join(keys)}</p>' if keys else ""
 
@@ -160,9 +161,12 @@ def _query_name(alignment: Alignment) -> str:
 
 
 def _in_context(alignment: Alignment, text: str) -> str:
-    token = alignment.document_token
-    if token is None:
+    if not alignment.document_tokens:
         return f'<span class="muted">vector {alignment.document_row + 1}</span>'
+    return "<br>".join(_token_in_context(token, text) for token in alignment.document_tokens)
+
+
+def _token_in_context(token: Token, text: str) -> str:
     if token.start == token.end:
         # SentencePiece writes a blank as U+2581.
         what = "end" if token.text.strip("\u2581") else "blank"

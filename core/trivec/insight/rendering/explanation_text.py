@@ -73,12 +73,12 @@ def _lexical(explanation: Breakdown) -> Table:
 def _colbert(explanation: Breakdown) -> Table:
     table = Table("query token", "meets", "similarity", box=None, pad_edge=False)
     for alignment in explanation.alignments:
-        ours, theirs = alignment.query_token, alignment.document_token
-        vector = f"vector {alignment.document_row + 1}"
+        ours = alignment.query_token
+        theirs = one_line(alignment.document_text) or f"vector {alignment.document_row + 1}"
         table.add_row(
             Text(one_line(ours.text) if ours else f"vector {alignment.query_row + 1}"),
             # As the style of a part: that of the whole would underline the column's blanks too.
-            Text.assemble((one_line(theirs.text) if theirs else vector, "underline")),
+            Text.assemble((theirs, "underline")),
             Text(f"{alignment.similarity:.4f}", style=TERMINAL["colbert"]),
         )
     return table

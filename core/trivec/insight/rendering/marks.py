@@ -41,7 +41,7 @@ def document_pieces(explanation: Breakdown) -> list[Piece]:
     met = [
         (Span(token.start, token.end), alignment.similarity)
         for alignment in explanation.alignments
-        if (token := alignment.document_token) is not None
+        for token in alignment.document_tokens
     ]
     return list(_pieces(explanation.document.text, lexical, met))
 
