@@ -17,7 +17,7 @@ from trivec.rows import TokenRows, Tokens
 WINDOW = 512
 """The most tokens that are clustered together: time and memory are quadratic in it alone."""
 
-_ROUND = 8  # Long texts become smaller by at most this factor at a time.
+_ROUND = 8  # Texts that shrink by more than twice this factor first shrink by this one.
 
 
 def clusters(tokens: Tokens, most: int) -> NDArray[np.int64]:
@@ -51,7 +51,7 @@ def clusters(tokens: Tokens, most: int) -> NDArray[np.int64]:
         labels[-1] = most - 1
         return labels
     size, parts = len(tokens) - 1, most - 1  # without the last token
-    if size > max(WINDOW, _ROUND * parts):
+    if size > max(WINDOW, 2 * _ROUND * parts):
         near = clusters(tokens, -(-len(tokens) // _ROUND))
         far: NDArray[np.int64] = clusters(_means(tokens, near), most)[near]
         return far

@@ -27,7 +27,7 @@ MYPY = """
 [mypy]
 strict = true
 follow_imports = silent
-[mypy-torch.*,transformers.*,huggingface_hub.*,tokenizers.*,safetensors.*,typer.*,rich.*]
+[mypy-torch.*,transformers.*,huggingface_hub.*,tokenizers.*,safetensors.*,scipy.*,typer.*,rich.*]
 follow_imports = skip
 """
 

@@ -117,7 +117,7 @@ def print_report(report: IngestReport, *, as_json: bool, rejects: Path | None = 
     if report.overflowed:
         notes.print(
             f"[yellow]{report.overflowed} had more ColBERT vectors than the database holds; "
-            "neighbouring vectors were merged[/yellow]"
+            "similar vectors were merged[/yellow]"
         )
     if report.failed:
         notes.print(
