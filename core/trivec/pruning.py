@@ -27,6 +27,8 @@ def prune_rows(rows: TokenRows, share: float) -> TokenRows:
         array([[0., 1., 0.],
                [0., 0., 1.]], dtype=float32)
     """
+    if not len(rows.values):
+        return rows
     kept = kept_tokens(rows, share)
     lengths = np.diff(rows.indptr)
     indptr = np.concatenate([[0], np.cumsum(lengths - _dropped(lengths, share))])

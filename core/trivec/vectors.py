@@ -337,12 +337,13 @@ def expect_vector(value: object, what: str) -> None:
 
 
 def _join_tokens(parts: Sequence[TokenRows]) -> TokenRows:
-    weights = [part.weights for part in parts if part.weights is not None]
+    filled = [part for part in parts if len(part.values)]  # others know of no weights and storage
+    weights = [part.weights for part in filled if part.weights is not None]
     return TokenRows(
         _join_indptr([part.indptr for part in parts]),
         np.concatenate([part.values for part in parts]),
-        np.concatenate(weights) if len(weights) == len(parts) else None,
-        _same_storage([part.storage for part in parts if len(part.values)]),
+        np.concatenate(weights) if filled and len(weights) == len(filled) else None,
+        _same_storage([part.storage for part in filled]),
     )
 
 
