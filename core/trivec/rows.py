@@ -188,8 +188,12 @@ class TokenRows:
         weights = None if self.weights is None else self.weights[flat]
         return type(self)(indptr, self.values[flat], weights, self.storage)
 
+    def turned(self, query: Float) -> Float:
+        """Return token vectors of a query as `products` and `vectors` take them: as they are."""
+        return query
+
     def products(self, tokens: slice, columns: Float) -> Float:
-        """Return the dot products of a run of tokens with float32 (dimension, queries)."""
+        """Return the dot products of a run of tokens with turned float32 (dimension, queries)."""
         products: Float = self.values[tokens].astype(np.float32, copy=False) @ columns
         return products
 

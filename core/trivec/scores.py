@@ -116,8 +116,11 @@ class TokenColumns(Protocol):
     def dim(self) -> int:
         """The dimension of one token vector."""
 
+    def turned(self, query: Float) -> Float:
+        """Return token vectors of a query in the space of `products` and `vectors`."""
+
     def products(self, tokens: slice, columns: Float) -> Float:
-        """Return the dot products of a run of tokens with float32 (dimension, queries)."""
+        """Return the dot products of a run of tokens with turned float32 (dimension, queries)."""
 
     def vectors(self, tokens: NDArray[np.int64]) -> Float:
         """Return the vectors of the tokens at these positions, float32 (tokens, dimension)."""
@@ -287,7 +290,7 @@ def maxsim(query: Tokens, documents: TokenColumns) -> NDArray[np.float64]:
         raise InvalidVectorsError(
             f"the query has {query.shape[1]} ColBERT dimensions, the documents {documents.dim}"
         )
-    asked: Float = np.ascontiguousarray(query, np.float32)
+    asked = documents.turned(np.ascontiguousarray(query, np.float32))
     columns: Float = np.ascontiguousarray(asked.T)
     rows = np.flatnonzero(np.diff(documents.indptr))  # reduceat cannot take empty rows
     step = max(1, min(_MAX_SIMILARITIES // len(query), _MAX_NUMBERS // documents.dim))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.errors import InvalidVectorsError
+from trivec.rotation import rotated, rotated_back
 from trivec.rows import Float, TokenRows, ragged_take
 
 # Where numbers are cut off before they are rounded to levels, as multiples of their root mean
@@ -23,10 +24,10 @@ _BLOCK = 4096  # token vectors that are decoded at once
 class TokenCodes:
     """Token vectors of n texts as levels and factors: `bits * dimension / 8 + 2` bytes a token.
 
-    A number is one of 2**bits levels, evenly spaced from -1 to 1, times the factor of its token.
-    For a token vector x with the levels g, the factor is |x|² / ⟨x, g⟩. Dot products with the
-    result are then unbiased estimates of those with x (RaBitQ, arXiv 2405.12497, without its
-    rotation).
+    A vector is rotated (`trivec.rotation`). Then a number is one of 2**bits levels, evenly spaced
+    from -1 to 1, times the factor of its token: for a rotated vector x with the levels g, the
+    factor is |x|² / ⟨x, g⟩. Dot products with the result are then unbiased estimates of those with
+    x (RaBitQ, arXiv 2405.12497; more bits: arXiv 2409.09913).
 
     Args:
         bits: 8, 4, 2 or 1.
@@ -36,10 +37,12 @@ class TokenCodes:
         factors: float16 (tokens,).
 
     Example:
-        >>> rows = TokenRows.from_arrays([np.float32([[0.5] * 4 + [-0.5] * 4])])
+        >>> rows = TokenRows.from_arrays([np.eye(2, 8, dtype=np.float32)])
         >>> codes = TokenCodes.encode(rows, 1)
-        >>> codes.packed.tolist(), codes.factors.tolist(), codes.decoded().values[0, 3:5].tolist()
-        ([[240]], [0.5], [0.5, -0.5])
+        >>> codes.packed.shape, codes.factors.tolist()
+        ((2, 1), [0.353515625, 0.353515625])
+        >>> bool(np.allclose(codes.decoded().values, rows.values, atol=1e-3))
+        True
     """
 
     bits: int
@@ -64,7 +67,7 @@ class TokenCodes:
         factors = np.empty(len(rows.values), np.float16)
         for start in range(0, len(packed), _BLOCK):
             block = slice(start, start + _BLOCK)
-            values = np.asarray(rows.values[block], np.float32)
+            values = rotated(np.asarray(rows.values[block], np.float32))
             packed[block], factors[block] = _encoded(values, bits)
         bad = np.flatnonzero(~np.isfinite(factors))
         if len(bad):
@@ -126,16 +129,20 @@ class TokenCodes:
         values = np.empty((len(self.packed), self.dim), np.float32)
         for start in range(0, len(values), _BLOCK):
             block = slice(start, start + _BLOCK)
-            values[block] = self.vectors(np.arange(*block.indices(len(values))))
+            values[block] = rotated_back(self.vectors(np.arange(*block.indices(len(values)))))
         return TokenRows(self.indptr, values)
 
+    def turned(self, query: Float) -> Float:
+        """Return token vectors of a query rotated, as `products` and `vectors` are."""
+        return rotated(query)
+
     def vectors(self, tokens: NDArray[np.int64]) -> Float:
-        """Return the vectors of the tokens at these positions, float32 (tokens, dimension)."""
+        """Return the rotated vectors of the tokens at these positions, (tokens, dimension)."""
         factors = self.factors[tokens].astype(np.float32)
         return _levels(self.packed[tokens], self.bits) * factors[:, None]
 
     def products(self, tokens: slice, columns: Float) -> Float:
-        """Return the dot products of a run of tokens with float32 (dimension, queries)."""
+        """Return the dot products of a run of tokens with turned float32 (dimension, queries)."""
         packed = self.packed[tokens]
         products = np.empty((len(packed), columns.shape[1]), np.float32)
         for start in range(0, len(packed), _BLOCK):
@@ -214,7 +221,16 @@ def _levels(packed: NDArray[np.uint8], bits: int) -> NDArray[np.float32]:
         levels: NDArray[np.float32] = packed.astype(np.float32) * np.float32(2 / 255)
         levels -= 1
         return levels
+    if bits == 4 and packed.shape[1] % 2 == 0:  # two bytes at once: twice as fast
+        return np.take(_pairs(), packed.view("<u2"), axis=0).reshape(len(packed), -1)
     return np.take(_table(bits), packed, axis=0).reshape(len(packed), -1)
+
+
+@lru_cache
+def _pairs() -> NDArray[np.float32]:
+    """Return the levels that two bytes of 4 bits stand for, float32 (65536, 4)."""
+    table = _table(4)
+    return np.concatenate([np.tile(table, (256, 1)), np.repeat(table, 256, axis=0)], axis=1)
 
 
 @lru_cache
