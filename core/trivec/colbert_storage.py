@@ -7,7 +7,7 @@ from fractions import Fraction
 from numbers import Real
 from typing import ClassVar
 
-from trivec.arguments import expect, named, shown
+from trivec.arguments import expect, named
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 
 
@@ -87,8 +87,8 @@ class ColbertStorage:
             name, equals, value = (part.strip() for part in item.partition("="))
             if not equals or name in given or name not in ("bits", "pool", "prune"):
                 raise InvalidOptionError(
-                    f"colbert={shown(text)}: expected some of bits=…, pool=… and prune=…, such as "
-                    "'bits=1,pool=2'"
+                    f"{named('colbert', text)}: expected some of bits=…, pool=… and prune=…, "
+                    "such as 'bits=1,pool=2'"
                 )
             given[name] = value
         try:
@@ -98,10 +98,10 @@ class ColbertStorage:
                 prune=_quotient(given.get("prune", "0")),
             )
         except InvalidOptionError as error:
-            raise InvalidOptionError(f"colbert={shown(text)}: {error}") from error
+            raise InvalidOptionError(f"{named('colbert', text)}: {error}") from error
         except (ValueError, ZeroDivisionError) as error:
             raise InvalidOptionError(
-                f"colbert={shown(text)}: bits and pool are integers, prune is a number or a "
+                f"{named('colbert', text)}: bits and pool are integers, prune is a number or a "
                 "fraction, such as 'bits=1,pool=2,prune=1/3'"
             ) from error
 
