@@ -105,8 +105,8 @@ def test_another_value_than_that_of_the_store_or_of_the_collection(
     small = open_store(f"{store.address}?colbert=bits=1,pool=2")
     with pytest.raises(InvalidOptionError, match="'bits=4' and as 'bits=1,pool=2'"):
         TrivecVectorStore(small, encoder, colbert="bits=4")
-    for options in ({}, {"colbert": SMALL}, {"colbert": "pool=2,bits=1"}):
-        TrivecVectorStore(small, encoder, **options).add_texts(TEXTS)
+    for colbert in (None, SMALL, "pool=2,bits=1"):
+        TrivecVectorStore(small, encoder, colbert=colbert).add_texts(TEXTS)
     assert store.describe().colbert == SMALL
     other = TrivecVectorStore(store, encoder, colbert="bits=4")
     with pytest.raises(

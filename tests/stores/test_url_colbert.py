@@ -73,6 +73,7 @@ def test_a_url_is_written_and_read(address: str, text: str, storage: ColbertStor
         ("", "expected such as '?colbert=bits=1,pool=2'"),
         ("bits", "expected such as '?colbert=bits=1,pool=2'"),
         ("bits=one", "expected such as '?colbert=bits=1,pool=2'"),
+        ("bits=1,prun=1/3", "expected such as '?colbert=bits=1,pool=2'"),
         ("dims=64", "expected such as '?colbert=bits=1,pool=2'"),
         ("bits=1&pool=2", "expected such as '?colbert=bits=1,pool=2'"),
         ("bits=1#pool", "expected such as '?colbert=bits=1,pool=2'"),

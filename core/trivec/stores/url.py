@@ -152,7 +152,8 @@ def _split_option(url: str) -> tuple[str, ColbertStorage | None]:
     if not mark:
         return url, None
     is_known = all(map(_ITEM.fullmatch, text.split(",")))
-    if not is_known and "/" in text and _is_embedded(url.partition(":")[0]):
+    is_path = "/" in text and "=" not in text and _is_embedded(url.partition(":")[0])
+    if not is_known and is_path:
         return url, None  # a folder of that name
     if not is_known:
         raise InvalidOptionError(
