@@ -107,7 +107,13 @@ def test_a_retriever_of_langchain(opened: Store, condition: Filter, weights: Wei
 def test_a_vector_store_of_llamaindex(opened: Store, condition: Filter, weights: Weights) -> None:
     fields: dict[str, Any] = {"a": int, "tags": list[str], "when": datetime}
     made = llamaindex.TrivecVectorStore(
-        opened, ENCODER, weights=weights, candidates=9, filter=condition, fields=fields
+        opened,
+        ENCODER,
+        weights=weights,
+        candidates=9,
+        filter=condition,
+        fields=fields,
+        colbert="bits=4,pool=2,prune=1/3",
     )
     for dump in dumps(made):
         same_store(llamaindex.TrivecVectorStore(opened, ENCODER, **dump), made)
@@ -118,7 +124,7 @@ def test_a_vector_store_of_llamaindex(opened: Store, condition: Filter, weights:
 
 
 def same_store(again: llamaindex.TrivecVectorStore, made: llamaindex.TrivecVectorStore) -> None:
-    for name in ("weights", "candidates", "filter", "fields"):
+    for name in ("weights", "candidates", "filter", "fields", "colbert"):
         assert getattr(again, name) == getattr(made, name), name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from trivec import ColbertStorage
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.scores import AnyWeights
@@ -28,9 +29,16 @@ class SearchOptions(CommonSearchOptions[AnyWeights, LangChainFilter], total=Fals
 
 
 class VectorStoreOptions(SearchOptions, total=False):
-    """The options of a vector store: those of its searches, and the fields of a new collection."""
+    """The options of a vector store: those of its searches, and those of a new collection.
+
+    Attributes:
+        fields: The metadata that filters will use.
+        colbert: How the collection keeps token vectors, such as "bits=1,pool=2"; one that exists
+            must keep them so.
+    """
 
     fields: Mapping[str, type | FieldType] | None
+    colbert: ColbertStorage | str | None
 
 
 class RetrieverOptions(SearchOptions, total=False):

@@ -51,14 +51,17 @@ class SearchableStore(SharingObject, VectorStore):
         inner = self._encoder.encoder
         self._plain = inner.embeddings if isinstance(inner, DenseEncoder) else None
         own: dict[str, Any] = dict(options)
-        fields, bound = own.pop("fields", None), to_filter(own.pop("filter", None))
+        fields, colbert = own.pop("fields", None), own.pop("colbert", None)
+        bound = to_filter(own.pop("filter", None))
         if own.get("mode") is None:
             dense_only = self._plain is not None or self._encoder.schema.parts == ("dense",)
             own["mode"] = "dense" if dense_only else "hybrid"
         self._defaults = with_options(Search(k=1), own)
         self._check_mode(self._defaults.mode)
         model = "" if self._plain is not None else self._encoder.schema.model
-        self._view = store.view(creates=True, model=model, fields=fields, bound=lambda: bound)
+        self._view = store.view(
+            creates=True, model=model, fields=fields, colbert=colbert, bound=lambda: bound
+        )
 
     @property
     def store(self) -> Store:

@@ -40,6 +40,9 @@ class TrivecVectorStore(SearchableStore):
             A trivec encoder, or any LangChain embeddings, which make dense vectors only.
         fields: Mapping[str, type] | None
             The metadata that filters will use, declared when the collection is created.
+        colbert: ColbertStorage | str | None
+            How the collection keeps token vectors, such as "bits=1,pool=2"; one that exists must
+            keep them so.
 
     Key init args — client params:
         store: Store

@@ -17,7 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
-from trivec import Filter, Weights
+from trivec import ColbertStorage, Filter, Weights
 from trivec.arguments import shown
 from trivec.errors import InvalidFilterError, InvalidOptionError
 from trivec.fields import FieldType, field_types
@@ -100,6 +100,10 @@ def _dump_fields(value: Mapping[str, type | FieldType | str]) -> dict[str, str]:
     return {path: type.value for path, type in read_fields(value).items()}
 
 
+def _dump_colbert(value: ColbertStorage | str | None) -> str | None:
+    return None if value is None else str(ColbertStorage.of(value))
+
+
 DumpedFilter = Annotated[
     LlamaIndexFilter, PlainValidator(read_filter), PlainSerializer(_dump_filter)
 ]
@@ -112,3 +116,8 @@ DumpedFields = Annotated[
     dict[str, FieldType], PlainValidator(read_fields), PlainSerializer(_dump_fields)
 ]
 """Declared fields, dumped with the names of their types."""
+
+DumpedColbert = Annotated[
+    ColbertStorage, PlainValidator(ColbertStorage.of), PlainSerializer(_dump_colbert)
+]
+"""`ColbertStorage`, dumped as text."""

@@ -15,7 +15,7 @@ from llama_index.core.schema import BaseNode
 from llama_index.core.vector_stores import VectorStoreQuery, VectorStoreQueryResult
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from trivec import Document, Filter, Hit, Store, Vector, Weights
+from trivec import ColbertStorage, Document, Filter, Hit, Store, Vector, Weights
 from trivec.collection import Page
 from trivec.encoders.caching import CachingEncoder
 from trivec.encoders.protocol import TextEncoder
@@ -29,6 +29,7 @@ from trivec.twins import Twin, arun, either, run
 from trivec_llamaindex.embeddings import TrivecEmbedding
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.models import (
+    DumpedColbert,
     DumpedFields,
     DumpedFilter,
     DumpedWeights,
@@ -66,6 +67,8 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
         store: The collection; the first write creates it, and closing it stays with its owner.
         encoder: A trivec encoder; give the index `vector_store.embed_model` to share it.
         fields: The metadata that filters will use, declared when the collection is created.
+        colbert: How the collection keeps token vectors, such as "bits=1,pool=2"; one that exists
+            must keep them so.
 
     Example:
         >>> from llama_index.core import StorageContext, VectorStoreIndex
@@ -91,6 +94,7 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
     candidates: int = 100
     filter: DumpedFilter | None = None
     fields: DumpedFields = Field(default_factory=dict)
+    colbert: DumpedColbert | None = None
     _store: Store = PrivateAttr()
     _encoder: CachingEncoder | None = PrivateAttr()
 
@@ -100,17 +104,20 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
         encoder: TextEncoder | None = None,
         *,
         fields: Mapping[str, type | FieldType] | None = None,
+        colbert: ColbertStorage | str | None = None,
         **options: Unpack[VectorStoreOptions],
     ) -> None:
         # Checked here, so that an error is trivec's and not pydantic's.
         filter = options.get("filter")
         search = with_options(Search(k=1), {**options, "filter": None})
+        store.view(colbert=colbert)  # the store's own option must not differ
         super().__init__(
             stores_text=True,
             weights=search.weights,
             candidates=search.candidates,
             filter=None if filter is None else read_filter(filter),
             fields=read_fields(fields or {}),
+            colbert=None if colbert is None else ColbertStorage.of(colbert),
         )
         self._store = store
         self._encoder = None if encoder is None else CachingEncoder.sharing(encoder)
@@ -135,6 +142,7 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
             creates=True,
             model="" if self._encoder is None else self._encoder.schema.model,
             fields={REF_DOC_ID: str, **self.fields},
+            colbert=self.colbert,
             bound=lambda: to_filter(self.filter, self._view.fields),
         )
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from numbers import Real
 from typing import ClassVar
 
-from trivec.arguments import expect
+from trivec.arguments import expect, named
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 
 
@@ -48,18 +48,20 @@ class ColbertStorage:
     def __post_init__(self) -> None:
         if not _is_integer(self.bits) or self.bits not in self.BITS:
             offered = ", ".join(map(str, self.BITS[:-1]))
-            raise InvalidOptionError(f"bits={self.bits!r}; expected {offered} or {self.BITS[-1]}")
+            raise InvalidOptionError(
+                f"{named('bits', self.bits)}; expected {offered} or {self.BITS[-1]}"
+            )
         if not _is_integer(self.pool) or not 1 <= self.pool <= self.MAX_POOL:
             raise InvalidOptionError(
-                f"pool={self.pool!r}; expected how many token vectors become one, 1 to "
+                f"{named('pool', self.pool)}; expected how many token vectors become one, 1 to "
                 f"{self.MAX_POOL}"
             )
         if isinstance(self.prune, bool) or not isinstance(self.prune, Real):
-            raise InvalidOptionError(f"prune={self.prune!r}; expected a share such as 1/3")
+            raise InvalidOptionError(f"{named('prune', self.prune)}; expected a share such as 1/3")
         if not 0 <= self.prune < 1:
             raise InvalidOptionError(
-                f"prune={self.prune!r}; expected the share of token vectors to drop, at least 0 "
-                "and below 1"
+                f"{named('prune', self.prune)}; expected the share of token vectors to drop, at "
+                "least 0 and below 1"
             )
         object.__setattr__(self, "prune", float(self.prune))
 
@@ -85,20 +87,23 @@ class ColbertStorage:
             name, equals, value = (part.strip() for part in item.partition("="))
             if not equals or name in given or name not in ("bits", "pool", "prune"):
                 raise InvalidOptionError(
-                    f"colbert={text!r}: expected some of bits=…, pool=… and prune=…, such as "
-                    "'bits=1,pool=2'"
+                    f"{named('colbert', text)}: expected some of bits=…, pool=… and prune=…, "
+                    "such as 'bits=1,pool=2'"
                 )
             given[name] = value
         try:
             return cls(
                 bits=int(given.get("bits", cls().bits)),
                 pool=int(given.get("pool", cls().pool)),
-                prune=float(Fraction(given.get("prune", "0"))),
+                prune=_quotient(given.get("prune", "0")),
             )
-        except (ValueError, ZeroDivisionError, OverflowError) as error:
-            raise InvalidOptionError(f"colbert={text!r}: {error}") from error
         except InvalidOptionError as error:
-            raise InvalidOptionError(f"colbert={text!r}: {error}") from error
+            raise InvalidOptionError(f"{named('colbert', text)}: {error}") from error
+        except (ValueError, ZeroDivisionError) as error:
+            raise InvalidOptionError(
+                f"{named('colbert', text)}: bits and pool are integers, prune is a number or a "
+                "fraction, such as 'bits=1,pool=2,prune=1/3'"
+            ) from error
 
     @classmethod
     def of(cls, value: ColbertStorage | str) -> ColbertStorage:
@@ -164,6 +169,12 @@ class ColbertStorage:
 
 def _is_integer(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _quotient(text: str) -> float:
+    """Return the value of a number such as 0.5, or of a fraction such as 1/3."""
+    numerator, slash, denominator = text.partition("/")
+    return float(numerator) / float(denominator) if slash else float(text)
 
 
 def _share(value: float) -> str:

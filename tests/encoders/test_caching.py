@@ -67,6 +67,8 @@ def same(found: Vectors, expected: Vectors) -> None:
     np.testing.assert_array_equal(found.sparse.values, expected.sparse.values)
     np.testing.assert_array_equal(found.colbert.indptr, expected.colbert.indptr)
     np.testing.assert_array_equal(found.colbert.values, expected.colbert.values)
+    assert found.colbert.weights is not None  # by which a collection prunes
+    np.testing.assert_array_equal(found.colbert.weights, expected.colbert.weights)
 
 
 def test_vectors_are_those_of_the_encoder_in_the_order_of_the_texts(encoder: HashEncoder) -> None:

@@ -33,6 +33,8 @@ def same(found: Vectors | None, expected: Vectors) -> bool:
     assert expected.dense is not None
     assert expected.sparse is not None
     assert expected.colbert is not None
+    assert found.colbert.weights is not None
+    assert expected.colbert.weights is not None
     return (
         np.array_equal(found.dense, expected.dense)
         and np.array_equal(found.sparse.indptr, expected.sparse.indptr)
@@ -40,6 +42,7 @@ def same(found: Vectors | None, expected: Vectors) -> bool:
         and np.array_equal(found.sparse.values, expected.sparse.values)
         and np.array_equal(found.colbert.indptr, expected.colbert.indptr)
         and np.array_equal(found.colbert.values, expected.colbert.values)
+        and np.array_equal(found.colbert.weights, expected.colbert.weights)
     )
 
 

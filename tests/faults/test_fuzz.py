@@ -282,6 +282,14 @@ def store_url(rng: Random, folder: Path) -> None:
     port = rng.choice(["", ":1", ":0", ":99999", ":x", ":٣", ":-1", ":", ":" + "9" * 5_000])
     name = rng.choice(["/n", "/n/m", "/", "", "/..", "/%2e", "/" + "n" * 300, "/\ud800", "/é"])
     query = rng.choice(["", "", f"?api_key={SECRET}", f"#{SECRET}", f"?{SECRET}"])
+    colbert = [
+        "",
+        "",
+        "?colbert=bits=1,pool=2",
+        "?colbert=prune=1/3",
+        f"?colbert=bits=1&x={SECRET}",
+    ]
+    query += rng.choice(colbert)
     url = scheme + rng.choice([":", "://", ":/", ":~/", ":///"]) + user + host + port + name + query
     url = _mutated(rng, url, "/:@?#[]%.\\\0 ~é=&")
     try:

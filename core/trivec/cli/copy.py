@@ -14,6 +14,7 @@ from rich.markup import escape
 from trivec.cli.ingest import print_report
 from trivec.cli.options import (
     AsJson,
+    Colbert,
     FilterText,
     Journal,
     OnError,
@@ -51,6 +52,7 @@ def copy(
         list[str] | None,
         typer.Option(help="A declared field, as name:type; by default those of the source."),
     ] = None,
+    colbert: Colbert = None,
     journal: Journal = None,
     on_error: OnError = "raise",
     rejects: Annotated[
@@ -71,7 +73,7 @@ def copy(
     with (
         RejectFile(rejects or REJECTS, follow_links=rejects is not None) as rejected,
         open_store(source) as old,
-        open_store(destination) as new,
+        open_store(destination, colbert=colbert) as new,
     ):
         try:
             report = run(

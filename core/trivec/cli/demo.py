@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from trivec.cli.models import DEMO, ModelFlags
-from trivec.cli.options import AsJson, notes, output, print_json
+from trivec.cli.options import AsJson, Colbert, notes, output, print_json
 from trivec.cli.search import hits_table
+from trivec.colbert_storage import ColbertStorage
 from trivec.demo.collection import DemoCollection, Question, load_collection
 from trivec.demo.lesson import matches, representations, shares, verdict
 from trivec.demo.run import METRIC, measure, update
@@ -57,12 +58,13 @@ def demo(
     store: Annotated[
         str | None, typer.Option(help="URL of a collection; an embedded Qdrant by default.")
     ] = None,
+    colbert: Colbert = None,
     as_json: AsJson = False,
 ) -> None:
     """Encode a multilingual collection once, search it in five modes, and compare them."""
     collection = load_collection()
-    url = store or _embedded(model.model or DEMO)
-    with open_store(url) as target:
+    url = store or _embedded(model.model or DEMO, colbert)
+    with open_store(url, colbert=colbert) as target:
         encoder = model.load_for(target)
         report, reused = update(collection, encoder, target)
         notes.print(
@@ -84,10 +86,12 @@ def demo(
             out.print(_example(question, vector, collection, by_mode, encoder, target, out.width))
 
 
-def _embedded(model: str) -> str:
+def _embedded(model: str, colbert: ColbertStorage | None) -> str:
+    """Return the URL of the demo's own collection of a model and a storage."""
     folder: Path = cache_folder() / "demo"
     make_folder(folder)
-    name = "".join(c if c.isalnum() else "-" for c in model).strip("-").lower()
+    text = model if colbert is None else f"{model} {colbert}"
+    name = "".join(c if c.isalnum() else "-" for c in text).strip("-").lower()
     return f"qdrant+edge:{folder}/{name}"
 
 

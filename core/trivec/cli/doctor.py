@@ -15,6 +15,7 @@ from rich.table import Table
 
 from trivec import __version__
 from trivec.cli.options import AsJson, output, print_json
+from trivec.collection import Collection
 from trivec.errors import TrivecError
 from trivec.stores.registry import backend_class, open_store, required_packages, store_schemes
 from trivec.terminal import one_line
@@ -105,8 +106,23 @@ def _store(url: str) -> Iterable[Finding]:
             count = store.count()
             yield Finding(url, "documents", str(count))
             yield Finding(url, "schema", repr(store.schema))
+            yield from _token_vectors(url, store.describe())
             yield Finding(url, "fields", ", ".join(f"{k}: {v}" for k, v in store.fields.items()))
             for capability in store.capabilities:
                 yield Finding(url, capability.name, f"{capability.value} ({capability.reason})")
     except TrivecError as error:
         yield Finding(url, type(error).__name__, str(error), ok=False)
+
+
+def _token_vectors(url: str, collection: Collection) -> Iterable[Finding]:
+    """Yield how a collection keeps token vectors, if it holds any."""
+    dimension, storage = collection.schema.colbert, collection.colbert
+    if dimension is None:
+        return
+    value = "the collection does not say how it keeps them"
+    if storage is not None:
+        value = (
+            f"bits={storage.bits}, pool={storage.pool}, prune={storage.prune:.4g}: "
+            f"{storage.token_bytes(dimension)} bytes for each kept vector"
+        )
+    yield Finding(url, "token vectors", value)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from trivec.cli.models import ModelFlags
 from trivec.cli.options import (
     AsJson,
+    Colbert,
     Fields,
     Journal,
     OnError,
@@ -37,6 +38,7 @@ def ingest(
     model: ModelFlags,
     reading: SourceFlags,
     field: Fields = None,
+    colbert: Colbert = None,
     journal: Journal = None,
     prune: Annotated[
         bool,
@@ -62,7 +64,10 @@ def ingest(
         {"--journal": journal, "--rejects": rejects},
         inputs=inputs_of(source, model.folder, stores=[store]),
     )
-    with _reject_file(rejects, source) as rejected, open_store(store) as target:
+    with (
+        _reject_file(rejects, source) as rejected,
+        open_store(store, colbert=colbert) as target,
+    ):
         documents.check()
         encoder = model.load_for(target)
         target.create(encoder.schema, fields=declared, exist_ok=True)

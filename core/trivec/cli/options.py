@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from rich.console import Console
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import Filter
@@ -40,6 +41,15 @@ _PRESETS = {
 
 # --- single options and arguments ----------------------------------------------------------------
 
+
+def _colbert_of(text: str) -> ColbertStorage:
+    """Parse `--colbert`; a wrong value is an error of usage."""
+    try:
+        return ColbertStorage.parse(text)
+    except InvalidOptionError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 StoreArgument = Annotated[
     str, typer.Argument(help="URL of the collection, such as qdrant+edge:./data/articles.")
 ]
@@ -55,6 +65,16 @@ Fields = Annotated[
     list[str] | None,
     typer.Option(
         "--field", help="A metadata field that filters will use, as name:type; repeat for more."
+    ),
+]
+Colbert = Annotated[
+    ColbertStorage | None,
+    typer.Option(
+        "--colbert",
+        parser=_colbert_of,
+        metavar="bits=…,pool=…",
+        help="How the collection keeps token vectors, such as bits=1,pool=2 or "
+        "bits=4,prune=1/3; a collection that exists must keep them so. By default bits=16.",
     ),
 ]
 Journal = Annotated[

@@ -31,6 +31,7 @@ from trivec.search import Search
 from trivec.stores.backend import Stepwise
 from trivec.stores.calls import Calls
 from trivec.stores.handle import Flow, call
+from trivec.stores.options import agreed_colbert
 from trivec.stores.steps import Pause, Steps, delegate
 from trivec.stores.validation import (
     check_documents,
@@ -75,7 +76,7 @@ class Operations(Calls):
         """Create the collection, or check that the one that exists fits."""
         expect(schema, Schema, "schema", "a Schema, usually encoder.schema")
         expect(exist_ok, bool, "exist_ok", "True or False")
-        colbert = self._handle.options.colbert if colbert is None else ColbertStorage.of(colbert)
+        colbert = agreed_colbert(colbert, self._handle.options.colbert)
         if colbert is not None:
             self._backend.limits.check_colbert(colbert)
             colbert.check_dimension(schema.colbert)

@@ -70,3 +70,21 @@ class StoreOptions:
                 f"{where}: unknown option {name}; known are {', '.join(known)}"
             )
         return cls(**given)  # type: ignore[arg-type]
+
+
+def agreed_colbert(*given: ColbertStorage | str | None) -> ColbertStorage | None:
+    """Return the storage of token vectors that was given, perhaps in several places.
+
+    Raises:
+        InvalidOptionError: If two of them differ.
+
+    >>> str(agreed_colbert(None, "pool=1,bits=4", ColbertStorage(bits=4)))
+    'bits=4'
+    """
+    storages = dict.fromkeys(ColbertStorage.of(storage) for storage in given if storage is not None)
+    if len(storages) > 1:
+        names = " and as ".join(repr(str(storage)) for storage in storages)
+        raise InvalidOptionError(
+            f"colbert is given as {names} for one collection; give one of them"
+        )
+    return next(iter(storages), None)

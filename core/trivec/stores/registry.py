@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from trivec.arguments import shown
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.stores.backend import Backend
-from trivec.stores.options import StoreOptions
+from trivec.stores.options import StoreOptions, agreed_colbert
 from trivec.stores.store import Store
 from trivec.stores.url import StoreUrl
 
@@ -133,14 +134,29 @@ def open_store(url: str, **options: object) -> Store:
             `memory:/articles`.
         options: Those of `StoreOptions`, and those of the database, such as `QdrantOptions`.
 
+    The option `colbert` may also follow the name in the URL, which holds no other option:
+    `qdrant+edge:./data/articles?colbert=bits=4,pool=2`.
+
     Raises:
-        InvalidOptionError: If the URL, its scheme or an option is unknown.
+        InvalidOptionError: If the URL, its scheme or an option is unknown, or `colbert` is given
+            twice and differs.
         MissingDependencyError: If the store's client is not installed.
+
+    Example:
+        >>> from trivec import Schema, open_store
+        >>> store = open_store("memory:/url-example?colbert=bits=1,pool=2")
+        >>> store.address, store.name
+        ('memory:/url-example', 'url-example')
+        >>> store.create(Schema(dense=8, sparse=True, colbert=8))
+        >>> store
+        Store('memory:/url-example', colbert='bits=1,pool=2')
     """
     parsed = StoreUrl.parse(url)
     backend = backend_class(parsed.scheme)
     given = backend.options.of(parsed.scheme, options)
-    return Store(backend.from_url(parsed, given), given, address=str(parsed))
+    if parsed.colbert is not None:
+        given = replace(given, colbert=agreed_colbert(parsed.colbert, given.colbert))
+    return Store(backend.from_url(parsed, given), given, address=parsed.address)
 
 
 def opener(

@@ -19,7 +19,7 @@ from trivec.stores.backend import Backend
 from trivec.stores.handle import Handle
 from trivec.stores.limits import Limits
 from trivec.stores.operations import Operations
-from trivec.stores.options import StoreOptions
+from trivec.stores.options import StoreOptions, agreed_colbert
 from trivec.stores.overflow import Overflow
 from trivec.stores.view import View
 from trivec.vectors import Vector, Vectors
@@ -41,7 +41,8 @@ class Store:
 
     Attributes:
         name (str): The collection.
-        address (str): Where the collection is, without secrets; the URL given to `open_store`.
+        address (str): Where the collection is, without secrets; the URL given to `open_store`
+            with its path made absolute and without `?colbert=…`.
 
     Example:
         >>> from trivec import Document, open_store
@@ -79,7 +80,7 @@ class Store:
         creates: bool = False,
         model: str = "",
         fields: Mapping[str, type | FieldType] | None = None,
-        colbert: ColbertStorage | None = None,
+        colbert: ColbertStorage | str | None = None,
         bound: Callable[[], Filter | None] = lambda: None,
     ) -> Store:
         """Return another store of this collection, which creates it or is bound to a filter.
@@ -95,9 +96,13 @@ class Store:
             model: The name of the model that makes the vectors; "" when unknown.
             fields: The metadata that filters will use, declared when the collection is created.
             colbert: How the collection keeps token vectors when it is created; one that exists
-                must keep them so.
+                must keep them so. By default the option of the store.
             bound: Returns the filter, or None for everything; called once per call of the view,
                 since a filter may depend on the declared fields.
+
+        Raises:
+            InvalidOptionError: If a field's path or type is unknown, or `colbert` is malformed or
+                not the option of the store.
 
         Example:
             >>> from trivec import Document, F, open_store
@@ -112,7 +117,8 @@ class Store:
         """
         shown: Store = object.__new__(Store)
         shown.name, shown.address, shown._owns = self.name, self.address, False
-        shown._show(self._handle, View(creates, model, field_types(fields or {}), colbert, bound))
+        storage = agreed_colbert(colbert, self._handle.options.colbert)
+        shown._show(self._handle, View(creates, model, field_types(fields or {}), storage, bound))
         return shown
 
     def __repr__(self) -> str:

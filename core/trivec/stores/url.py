@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from trivec.arguments import described
+from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidOptionError
 
 _SCHEME = re.compile(r"([a-z][a-z0-9]*(?:\+[a-z0-9]+)?):(.+)", re.DOTALL)
@@ -16,6 +17,10 @@ _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _PORTS = range(1, 2**16)
 _MOST_BYTES, _MOST_NAME_BYTES = 4096, 255  # of a path and of a name in it, on Linux
 _REPEATED = 200  # characters of a URL that an error repeats
+
+_COLBERT = "?colbert="
+_ITEM = re.compile(r"\s*(?:bits|pool|prune)\s*=\s*[-+.\de/]*\s*")  # holds no secret
+_OPTION_OF_A_NAME = re.compile(r"(\?\w+=)[^/?]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class StoreUrl:
         host: The server, or None for an embedded store.
         port: The port, where the URL has one.
         path: The folder or file of an embedded store, or None.
+        colbert: How the collection keeps token vectors, where the URL says so.
     """
 
     scheme: str
@@ -35,30 +41,36 @@ class StoreUrl:
     host: str | None = None
     port: int | None = None
     path: Path | None = None
+    colbert: ColbertStorage | None = None
 
     @classmethod
     def parse(cls, url: str) -> StoreUrl:
-        """Read `scheme://host:port/name` or `scheme:PATH/name`.
+        """Read `scheme://host:port/name` or `scheme:PATH/name`, either with `?colbert=…` after it.
 
         Raises:
-            InvalidOptionError: If the URL has neither form, or holds a password.
+            InvalidOptionError: If the URL has neither form, or holds a password or another option.
 
         Example:
-            >>> url = StoreUrl.parse("qdrant+edge:./data/articles")
-            >>> url.scheme, str(url.path), url.name
-            ('qdrant+edge', 'data', 'articles')
+            >>> url = StoreUrl.parse("qdrant+edge:./data/articles?colbert=bits=4,pool=2")
+            >>> url.scheme, str(url.path), url.name, str(url.colbert)
+            ('qdrant+edge', 'data', 'articles', 'bits=4,pool=2')
 
-        A `~` at the start of a path is the home folder.
+        A `~` at the start of a path is the home folder. A folder of an embedded store may have any
+        name, also one with a `?`.
         """
-        match = _SCHEME.fullmatch(url) if isinstance(url, str) else None
-        if match is None or url != url.strip() or not url.isprintable():
+        address, colbert = _split_option(url) if isinstance(url, str) else ("", None)
+        match = _SCHEME.fullmatch(address)
+        if match is None or address != address.strip() or not url.isprintable():
             raise InvalidOptionError(
                 f"{without_secrets(url)} is not the URL of a store; expected such as 'qdrant://localhost:6333/name'"
                 " or 'qdrant+edge:./folder/name', without white space around it"
             )
-        scheme, rest = match.groups()
+        return replace(cls._parsed(address, *match.groups()), colbert=colbert)
+
+    @classmethod
+    def _parsed(cls, url: str, scheme: str, rest: str) -> StoreUrl:
         marks = "@?#" if rest.startswith("//") else "" if _is_embedded(scheme) else "@?#="
-        if set(marks) & set(rest):
+        if set(marks) & set(rest) or (not marks and _OPTION_OF_A_NAME.search(rest)):
             raise InvalidOptionError(
                 f"{without_secrets(url)}: credentials and options do not belong in a URL, where "
                 "logs show them; use the store's options or its environment variables"
@@ -91,6 +103,11 @@ class StoreUrl:
 
     def __str__(self) -> str:
         """The URL with its path made absolute: the same wherever the program runs."""
+        return self.address if self.colbert is None else f"{self.address}{_COLBERT}{self.colbert}"
+
+    @property
+    def address(self) -> str:
+        """The URL with its path made absolute and without its option: where the collection is."""
         if self.host is not None:
             port = "" if self.port is None else f":{self.port}"
             host = f"[{self.host}]" if ":" in self.host else self.host
@@ -123,11 +140,37 @@ class StoreUrl:
         return cls(scheme, name, host=host, port=port)
 
 
+def _split_option(url: str) -> tuple[str, ColbertStorage | None]:
+    """Return a URL without its option, and the option.
+
+    >>> _split_option("memory:/articles?colbert=bits=1,prune=1/3")
+    ('memory:/articles', ColbertStorage(bits=1, pool=1, prune=0.3333333333333333))
+    >>> _split_option("archive:./odd?colbert=folder/articles")
+    ('archive:./odd?colbert=folder/articles', None)
+    """
+    address, mark, text = url.rpartition(_COLBERT)
+    if not mark:
+        return url, None
+    is_known = all(map(_ITEM.fullmatch, text.split(",")))
+    is_path = "/" in text and "=" not in text and _is_embedded(url.partition(":")[0])
+    if not is_known and is_path:
+        return url, None  # a folder of that name
+    if not is_known:
+        raise InvalidOptionError(
+            f"{without_secrets(address)} is followed by {_COLBERT} with something else than some "
+            "of bits=…, pool=… and prune=…; expected such as '?colbert=bits=1,pool=2'"
+        )
+    try:
+        return address, ColbertStorage.parse(text)
+    except InvalidOptionError as error:
+        raise InvalidOptionError(f"{without_secrets(address)}: {error}") from error
+
+
 def without_secrets(url: object) -> str:
     """Return a URL for an error message, without anything that may be a password or a key.
 
     Left out is everything before an `@`, everything after a `?`, `#` or `=`, and a port that is no
-    number. The path of an embedded store is shown as it is.
+    number. The path of an embedded store is shown as it is, without an option after the name.
 
     >>> without_secrets("qdrant://me:secret@host:6333/name?api_key=secret")
     "'qdrant://…@host:6333/name?…'"
@@ -138,7 +181,7 @@ def without_secrets(url: object) -> str:
         return described(url)
     match = _SCHEME.fullmatch(url)
     if match is not None and _is_embedded(match[1]) and not match[2].startswith("//"):
-        text = url
+        text = _OPTION_OF_A_NAME.sub(r"\1…", url)
     else:
         begin = match.end(1) + 1 if match else 0
         head, text = url[:begin], url[begin:]
