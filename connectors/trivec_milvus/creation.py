@@ -19,7 +19,6 @@ from trivec_milvus.requests import Method, Request
 from trivec_milvus.schema import Layout, is_lite, supports_struct_arrays
 
 _POLL_SECONDS = 0.1  # between two requests for the progress of loading
-_HALF, _FULL = ColbertStorage(bits=16), ColbertStorage(bits=32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +37,24 @@ class Creation:
                 "come from, beside the ColBERT vectors"
             )
         names = self.connection.options.names
-        packed = Layout(schema, collection.fields, None if schema.colbert is None else _HALF, names)
+        storage = None if schema.colbert is None else collection.colbert or ColbertStorage()
+        packed = Layout(schema, collection.fields, storage, names)
         reason = ""
         version = self.connection.version
         # milvus-lite is tried too: a later version may have arrays of structs.
-        if schema.colbert is not None and (supports_struct_arrays(version) or is_lite(version)):
-            for bits in (_FULL,) if collection.colbert == _FULL else (_HALF, _FULL):
-                kept = None if reason else bits
-                layout = replace(
-                    packed, storage="native", colbert=kept, half=bits == _HALF, reason=reason
-                )
+        may_be_native = supports_struct_arrays(version) or is_lite(version)
+        if storage is not None and storage.bits >= 16 and may_be_native:
+            for half in (True, False) if storage.bits == 16 else (False,):
+                layout = replace(packed, storage="native", half=half, reason=reason)
                 problem = self._problem(layout)
                 if not problem:
                     return layout
                 reason = problem
-        if schema.colbert is not None and collection.colbert == _FULL:
+        if storage is not None and storage.bits > 16:
             why = reason or f"{version} has no arrays of structs"
             raise InvalidOptionError(
                 f"collection {self.name!r}: {why}, and token vectors that are packed into strings "
-                "have 16 bits; pass ColbertStorage(bits=16)"
+                f"have at most 16 bits; pass '{replace(storage, bits=16)}'"
             )
         problem = self._problem(packed)
         if problem:
@@ -139,6 +137,8 @@ def storage_reason(layout: Layout, version: str) -> str:
     """Return why ColBERT vectors are stored as they are."""
     if layout.reason:
         return layout.reason
+    if layout.code_bits is not None:
+        return "arrays of structs hold float32 or float16 only, strings any number of bits"
     if layout.native:
         return f"{version} holds a vector per token"
     if is_lite(version):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,23 @@ from numpy.typing import NDArray
 from trivec.document import PRIVATE_KEY, Document, metadata_json, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidVectorsError, StoreError
 from trivec.filters import metadata_values
+from trivec.plain import MALFORMED
 from trivec.rows import SparseRows, TokenRows, Tokens
+from trivec.token_codes import TokenCodes
 from trivec.vectors import Vector, Vectors
+from trivec_milvus.packing import (
+    Codes,
+    pack_codes,
+    pack_tokens,
+    packed_bytes,
+    unpack_codes,
+    unpack_tokens,
+)
 from trivec_milvus.schema import MAX_JSON_BYTES, MAX_VARCHAR_BYTES, TOKEN, FilterColumn, Layout
 from trivec_milvus.sort_keys import metadata_keys, sort_keys, type_of_field
 
 Row = dict[str, Any]
+Stored = TypeVar("Stored")
 
 # Servers and milvus-lite refuse a sparse vector without a weight ("empty sparse float vector row").
 # So an empty one is written with this index, the last that they accept; no vocabulary reaches it.
@@ -28,16 +38,16 @@ EMPTY_SPARSE = {SENTINEL: 1e-6}
 
 _NO_TOKENS = np.zeros((0, 1), np.float32)
 
-# The most bytes whose base64 form fits one string: 4 characters for every 3 bytes.
-_CHUNK_BYTES = MAX_VARCHAR_BYTES // 4 * 3
-
 
 def rows_of(documents: Sequence[Document], vectors: Vectors, layout: Layout) -> list[Row]:
     """Return the rows of documents with their vectors."""
     rows, columns = [], layout.columns
+    token_fields = _token_fields(vectors, layout)
     for i, document in enumerate(documents):
         row = _document_row(document, layout, columns)
         _add_vectors(row, document.id, vectors, i, layout)
+        if layout.schema.colbert is not None:
+            row.update(token_fields(i))
         rows.append(row)
     return rows
 
@@ -73,9 +83,52 @@ def vectors_of(
     if "sparse" in wanted:
         sparse = SparseRows.from_dicts([_weights(row[names.sparse]) for row in rows])
     if "colbert" in wanted:
-        tokens = [_tokens(row[names.colbert], layout) for row in rows]
-        colbert = TokenRows.from_arrays(tokens, dim=schema.colbert)
+        colbert = token_rows_of(rows, layout)
     return Vectors(dense=dense, sparse=sparse, colbert=colbert)
+
+
+def token_rows_of(rows: Sequence[Mapping[str, Any]], layout: Layout) -> TokenRows:
+    """Return the token vectors of rows that hold this field, decoded if they are codes.
+
+    Raises:
+        StoreError: If those of a document cannot be read.
+    """
+    if layout.code_bits is not None:
+        return codes_of(rows, layout).decoded()
+    dimension = layout.schema.colbert or 0
+    type = np.float16 if layout.half else np.float32
+
+    def read(stored: Sequence[Any]) -> Tokens:
+        if not stored:
+            return np.zeros((0, dimension), type)
+        if layout.native:
+            return np.array([token[TOKEN] for token in stored], type)
+        return unpack_tokens(stored, dimension)
+
+    return TokenRows.from_arrays(_read_tokens(rows, layout, read), dim=dimension)
+
+
+def codes_of(rows: Sequence[Mapping[str, Any]], layout: Layout) -> TokenCodes:
+    """Return the codes of the token vectors of rows that hold this field.
+
+    Raises:
+        StoreError: If those of a document cannot be read.
+    """
+    bits, dimension = layout.code_bits or 0, layout.schema.colbert or 0
+    none = np.zeros((0, dimension * bits // 8), np.uint8), np.zeros(0, np.float16)
+
+    def read(stored: Sequence[Any]) -> Codes:
+        return unpack_codes(stored, bits, dimension) if stored else none
+
+    return TokenCodes.from_texts(_read_tokens(rows, layout, read), bits, dimension)
+
+
+def token_bytes(layout: Layout) -> float:
+    """Return the bytes of one token vector in a request or an answer."""
+    dimension = layout.schema.colbert or 0
+    if layout.native:
+        return dimension * (2 if layout.half else 4)
+    return packed_bytes(layout.code_bits or 16, dimension)
 
 
 def row_bytes(vectors: Vectors, layout: Layout) -> NDArray[np.int64]:
@@ -86,11 +139,8 @@ def row_bytes(vectors: Vectors, layout: Layout) -> NDArray[np.int64]:
     if vectors.sparse is not None:
         total += np.diff(vectors.sparse.indptr) * 8
     if vectors.colbert is not None:
-        # Packed values are in base64: 4 characters for 3 bytes.
-        per_value = (2 if layout.half else 4) if layout.native else 8 / 3
-        total += np.ceil(np.diff(vectors.colbert.indptr) * vectors.colbert.dim * per_value).astype(
-            np.int64
-        )
+        lengths = np.diff(vectors.colbert.indptr)
+        total += np.ceil(lengths * token_bytes(layout)).astype(np.int64)
     return total
 
 
@@ -103,42 +153,6 @@ def without_reserved_index(query: Vector) -> Vector:
     if query.sparse is None or SENTINEL not in query.sparse:
         return query
     return replace(query, sparse={i: w for i, w in query.sparse.items() if i != SENTINEL})
-
-
-def pack_tokens(tokens: Tokens) -> list[str]:
-    """Return token vectors (t, dimension) as strings: a header, then float16 values in base64.
-
-    Returns:
-        Nothing for no token; else "float16 t dimension" and strings of at most 65,535 bytes with
-        whole vectors in them.
-
-    Example:
-        >>> packed = pack_tokens(np.eye(2, 4))
-        >>> packed[0], unpack_tokens(packed).dtype.name, unpack_tokens(packed).shape
-        ('float16 2 4', 'float16', (2, 4))
-    """
-    if not len(tokens):
-        return []
-    values = np.ascontiguousarray(tokens, np.float16)
-    step = max(1, _CHUNK_BYTES // (values.shape[1] * values.itemsize))
-    return [
-        f"float16 {values.shape[0]} {values.shape[1]}",
-        *(
-            base64.b64encode(values[start : start + step].data).decode("ascii")
-            for start in range(0, len(values), step)
-        ),
-    ]
-
-
-def unpack_tokens(packed: Sequence[str]) -> Tokens:
-    """Return the token vectors that `pack_tokens` packed, float16 (t, dimension)."""
-    dtype, count, dim = packed[0].split()
-    if dtype != "float16":
-        raise StoreError(
-            f"ColBERT vectors of the unknown type {dtype!r}; a newer trivec wrote them"
-        )
-    data = b"".join(map(base64.b64decode, packed[1:]))
-    return np.frombuffer(data, np.float16).reshape(int(count), int(dim))
 
 
 def _document_row(document: Document, layout: Layout, columns: Mapping[str, FilterColumn]) -> Row:
@@ -207,14 +221,6 @@ def _add_vectors(row: Row, id: str, vectors: Vectors, i: int, layout: Layout) ->
         row[names.has_dense] = bool(dense.any())
     if schema.sparse:
         row[names.sparse] = _sparse_row(id, vectors, i) or EMPTY_SPARSE
-    if schema.colbert is not None:
-        tokens = _NO_TOKENS if vectors.colbert is None else vectors.colbert.row(i)
-        row[names.tokens] = len(tokens)
-        row[names.colbert] = (
-            [{TOKEN: vector} for vector in tokens.astype(_dtype(layout), copy=False)]
-            if layout.native
-            else pack_tokens(tokens)
-        )
 
 
 def _sparse_row(id: str, vectors: Vectors, i: int) -> Mapping[int, float]:
@@ -246,13 +252,37 @@ def _weights(stored: Mapping[int, float]) -> Mapping[int, float]:
     return {} if SENTINEL in stored else stored
 
 
-def _tokens(stored: Sequence[Any], layout: Layout) -> Tokens:
-    if not stored:
-        return np.zeros((0, layout.schema.colbert or 0), _dtype(layout))
-    if layout.native:
-        return np.array([token[TOKEN] for token in stored], _dtype(layout))
-    return unpack_tokens(stored)
+def _token_fields(vectors: Vectors, layout: Layout) -> Callable[[int], Row]:
+    """Return what gives the fields of the token vectors of document i."""
+    names, tokens, bits = layout.names, vectors.colbert, layout.code_bits
+    codes = None if tokens is None or bits is None else TokenCodes.encode(tokens, bits)
+    type = np.float16 if layout.half else np.float32
+
+    def fields(i: int) -> Row:
+        if codes is not None:
+            of_document = codes.row(i)
+            packed = pack_codes(of_document, codes.bits)
+            return {names.tokens: len(of_document[1]), names.colbert: packed}
+        values = _NO_TOKENS if tokens is None else tokens.row(i)
+        if layout.native:
+            structs = [{TOKEN: vector} for vector in values.astype(type, copy=False)]
+            return {names.tokens: len(values), names.colbert: structs}
+        return {names.tokens: len(values), names.colbert: pack_tokens(values)}
+
+    return fields
 
 
-def _dtype(layout: Layout) -> type[np.float16 | np.float32]:
-    return np.float16 if layout.half else np.float32
+def _read_tokens(
+    rows: Sequence[Mapping[str, Any]], layout: Layout, read: Callable[[Sequence[Any]], Stored]
+) -> list[Stored]:
+    """Read the token vectors of each row."""
+    names, of_rows = layout.names, []
+    for row in rows:
+        try:
+            of_rows.append(read(row[names.colbert]))
+        except MALFORMED as error:
+            raise StoreError(
+                f"document {row[names.id]!r}: its ColBERT vectors cannot be read: {error}; write "
+                "it again"
+            ) from error
+    return of_rows

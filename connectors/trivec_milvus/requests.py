@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from trivec.search import Part, Search
 from trivec.stores.steps import Steps
 from trivec.vectors import Vector
 from trivec_milvus.filters import all_of, any_of_ids, render
-from trivec_milvus.mapping import Row
+from trivec_milvus.mapping import Row, token_bytes
 from trivec_milvus.replies import rows_by_id
 from trivec_milvus.schema import Layout
 
@@ -97,10 +98,9 @@ def fields_of(layout: Layout, parts: Iterable[str]) -> list[str]:
 
 def answer_bytes(layout: Layout, tokens: Mapping[str, int], with_colbert: bool) -> dict[str, int]:
     """Return about how many bytes each row takes in an answer, given ids with token counts."""
-    per_value = (2 if layout.half else 4) if layout.native else 3
-    per_token = (layout.schema.colbert or 0) * per_value if with_colbert else 0
+    per_token = token_bytes(layout) if with_colbert else 0
     other = 4 * (layout.schema.dense or 0) + 8 * 1024
-    return {id: other + count * per_token for id, count in tokens.items()}
+    return {id: other + math.ceil(count * per_token) for id, count in tokens.items()}
 
 
 class SearchRequests:

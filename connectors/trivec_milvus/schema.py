@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
 from typing import Any, Literal
 
@@ -33,11 +33,12 @@ LIMITS = Limits(
     text_bytes=(MAX_TOKENS + 1) * (MAX_VARCHAR_BYTES - 3),
     metadata_bytes=MAX_JSON_BYTES,
     colbert_rows=MAX_TOKENS,
-    colbert_bits=(16, 32),
+    colbert_bits=(16, 32, 8, 4, 2, 1),
     hits=MAX_LIMIT,
 )
 TOKEN = "vec"  # the vector in a struct of the ColBERT field
 PROPERTY = "trivec"
+_STORAGE = "colbert_storage"  # in the description, beside the dimension
 # Older servers accept vectors of wrong dimensions, and fail to index a few rows of tokens.
 NATIVE_SINCE = (2, 6, 19)
 
@@ -111,10 +112,11 @@ class Layout(Collection):
     Args:
         schema: Which vectors it holds.
         fields: The declared metadata.
-        colbert: How it keeps token vectors; None where the server did not store them as asked.
+        colbert: How it keeps token vectors, as `create` was asked. None in collections of an older
+            trivec where the server did not store them as asked.
         names: The names of the fields in Milvus.
         storage: How ColBERT vectors are stored.
-        half: Whether they have 16 bits, as packed ones always have, or 32.
+        half: Whether native ones are float16, or float32, which some servers take in its place.
         private: Whether the metadata of frameworks has a field of its own.
         reason: Why the server did not store ColBERT vectors as asked; "" if it did.
     """
@@ -129,6 +131,19 @@ class Layout(Collection):
     def native(self) -> bool:
         """Whether Milvus computes the ColBERT scores."""
         return self.storage == "native" and self.schema.colbert is not None
+
+    @property
+    def code_bits(self) -> int | None:
+        """The bits of one number, where token vectors are `TokenCodes`; None where floats."""
+        return None if self.colbert is None or self.colbert.bits >= 16 else self.colbert.bits
+
+    @property
+    def tokens_stored_as(self) -> str:
+        """How token vectors are stored, such as "payload, float16" or "payload, bits=1,pool=2"."""
+        if self.colbert is None or not self.colbert.reduces:
+            return f"{self.storage}, {'float16' if self.half else 'float32'}"
+        bits = self.code_bits or (16 if self.half else 32)
+        return f"{self.storage}, {replace(self.colbert, bits=bits)}"
 
     @property
     def token_field(self) -> str:
@@ -162,6 +177,8 @@ class Layout(Collection):
             "colbert": self.schema.colbert,
             "fields": {**self.fields},
         }
+        if self.schema.colbert is not None and self.colbert is not None:
+            description[_STORAGE] = str(self.colbert)
         if self.reason:
             description["reason"] = self.reason
         return {PROPERTY: json.dumps(description, ensure_ascii=False)}
@@ -244,13 +261,15 @@ class Layout(Collection):
         dense, colbert = existing.get(names.dense), existing.get(names.colbert)
         token = _token_vector(colbert)
         dimension = _dimension(token) or (properties.get("colbert") if colbert else None)
-        problems = []
+        problems: list[str] = []
         if not (dense or names.sparse in existing or dimension):
             problems = [f"there is no {names.dense!r}, {names.sparse!r} or {names.colbert!r}"]
         else:
             half = not (token and token["type"] == DataType.FLOAT_VECTOR)
             reason = str(properties.get("reason", ""))
-            known = dimension and not reason
+            storage = ColbertStorage(bits=16 if half else 32) if dimension and not reason else None
+            if dimension and _STORAGE in properties:
+                storage, problems = _recorded(properties[_STORAGE], dimension, native=bool(token))
             layout = cls(
                 Schema(
                     _dimension(dense),
@@ -259,14 +278,14 @@ class Layout(Collection):
                     str(properties.get("model", "")),
                 ),
                 {path: FieldType(type) for path, type in properties.get("fields", {}).items()},
-                ColbertStorage(bits=16 if half else 32) if known else None,
+                storage,
                 names,
                 "native" if token else "payload",
                 half,
                 names.private in existing,
                 reason,
             )
-            problems = list(layout._differences(existing))
+            problems += layout._differences(existing)
             if not description.get("enable_dynamic_field"):
                 problems.append("the dynamic field is not enabled")
             if not problems:
@@ -318,6 +337,21 @@ def _properties(description: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(properties, dict):
             return properties
     return {}
+
+
+def _recorded(
+    text: object, dimension: int, *, native: bool
+) -> tuple[ColbertStorage | None, list[str]]:
+    """Return how a collection says that it keeps token vectors, and what is wrong about it."""
+    try:
+        storage = ColbertStorage.of(text)  # type: ignore[arg-type]
+        storage.check_dimension(dimension)
+    except InvalidOptionError as error:
+        return None, [f"its description says how it keeps token vectors, and {error}"]
+    if storage.bits < 16 if native else storage.bits > 16:
+        stored = "a vector per token" if native else "strings"
+        return None, [f"it has {stored}, and says that it keeps token vectors as {storage}"]
+    return storage, []
 
 
 def _token_vector(colbert: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -9,11 +9,17 @@ import numpy as np
 
 from trivec.hit import Hit
 from trivec.ranking import is_cut_tied, level, reciprocal_ranks, until_untied
-from trivec.scores import PartScores, Scores, Weights, score_many
+from trivec.scores import PartScores, Scores, Weights, maxsim, score_many
 from trivec.search import PARTS, Part, Search, has_part
 from trivec.stores.steps import Steps
 from trivec.vectors import Vector
-from trivec_milvus.mapping import Row, document_of, vectors_of, without_reserved_index
+from trivec_milvus.mapping import (
+    Row,
+    codes_of,
+    document_of,
+    vectors_of,
+    without_reserved_index,
+)
 from trivec_milvus.replies import check_among, scored_rows
 from trivec_milvus.requests import SearchRequests, answer_bytes, fetch, fields_of
 from trivec_milvus.schema import MAX_LIMIT, Layout
@@ -269,18 +275,21 @@ class SearchSteps:
         self, query: Vector, rows: Sequence[Row], colbert: Sequence[float] | None
     ) -> PartScores:
         """Return the scores of the parts of the search; 0 where the query or the row lacks it."""
-        wanted = self._search.parts
-        read = [part for part in self._layout.schema.parts if part in wanted]
-        if colbert is not None or self._layout.native:
-            read = [part for part in read if part != "colbert"]
+        wanted, layout = self._search.parts, self._layout
+        read = [part for part in layout.schema.parts if part in wanted]
+        known = None if colbert is None else np.array(colbert)
+        if "colbert" in read and (known is not None or layout.native or layout.code_bits):
+            read.remove("colbert")
+            if known is None and not layout.native and query.colbert is not None:
+                known = maxsim(query.colbert, codes_of(rows, layout))
         computed = PartScores()
         if read:
             ones = Weights(*(float(part in read) for part in PARTS))
-            computed = score_many(query, vectors_of(rows, self._layout, read), ones)
+            computed = score_many(query, vectors_of(rows, layout, read), ones)
         scores = {
             "dense": computed.dense,
             "sparse": computed.sparse,
-            "colbert": computed.colbert if colbert is None else np.array(colbert),
+            "colbert": computed.colbert if known is None else known,
         }
         zeros = np.zeros(len(rows))
         return PartScores(**{p: zeros if scores[p] is None else scores[p] for p in wanted})

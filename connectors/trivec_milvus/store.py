@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymilvus import MilvusClient
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
 from trivec.errors import (
@@ -40,6 +41,7 @@ from trivec_milvus.filters import all_of, any_of_ids, literal, render
 from trivec_milvus.lite import LiteFile
 from trivec_milvus.mapping import Row, check_rows, document_of, row_bytes, rows_of, vectors_of
 from trivec_milvus.options import MilvusOptions
+from trivec_milvus.packing import packed_bytes
 from trivec_milvus.replies import check_deleted, check_written, count_of, ids_after
 from trivec_milvus.requests import Method, Request, fetch, fields_of
 from trivec_milvus.schema import LIMITS, MAX_LIMIT, Layout, is_lite
@@ -61,8 +63,9 @@ class MilvusBackend(Backend[Layout]):
     - *native*: an array of structs with one vector per token; Milvus computes the MaxSim. It needs
       a server of at least 2.6.19. Vectors have 16 bits, or 32 if `create` asks for them or the
       server takes no others.
-    - *payload*: float16 values packed into an array of strings; the MaxSim is computed here. This
-      is for milvus-lite and older servers.
+    - *payload*: values packed into an array of strings; the MaxSim is computed here. They are
+      float16 for milvus-lite and older servers, and codes of 8, 4, 2 or 1 bits for all, if `create`
+      asks for them: arrays of structs hold float32 or float16 only.
 
     A search takes the following steps, one after the other. The requests of one step do not depend
     on each other, and the asynchronous methods send them together:
@@ -144,15 +147,19 @@ class MilvusBackend(Backend[Layout]):
     ) -> Sequence[StorageChoice]:
         choice = partial(StorageChoice, "milvus")
         dense, numbers = 4.0 * (schema.dense or 0), tokens * (schema.colbert or 0)
-        packed = 8 / 3 * numbers  # strings hold no bytes: base64 makes 4 characters of 3
-        choices = (
+        choices = [
             choice("dense", "FLOAT_VECTOR", "4 d", dense, True),
             # A term is an id of 4 bytes and a weight.
             choice("sparse", "SPARSE_FLOAT_VECTOR", "8 s", 8 * terms, True),
             choice("colbert", "native, FLOAT_VECTOR", "4 t d", 4 * numbers, False),
             choice("colbert", "native, FLOAT16_VECTOR", "2 t d", 2 * numbers, True),
-            choice("colbert", "payload, float16 in base64", "8/3 t d", packed, False),
-        )
+            # Strings hold no bytes: base64 makes 4 characters of 3.
+            choice("colbert", "payload, float16 in base64", "8/3 t d", 8 / 3 * numbers, False),
+        ]
+        for bits, levels in ((8, "d"), (4, "d/2"), (2, "d/4"), (1, "d/8")):
+            size, name = tokens * packed_bytes(bits, schema.colbert or 0), ColbertStorage(bits)
+            formula = f"4/3 t ({levels} + 2)"
+            choices.append(choice("colbert", f"payload, {name} in base64", formula, size, False))
         return [offered for offered in choices if offered.part in schema.parts]
 
     # --- the collection ------------------------------------------------------------------------
@@ -187,8 +194,8 @@ class MilvusBackend(Backend[Layout]):
         """Return the storage of ColBERT vectors, and where the hybrid score is computed."""
         if collection.schema.colbert is None:
             return (Capability("hybrid", "server", "the collection holds no ColBERT vectors"),)
-        value = f"{collection.storage}, {'float16' if collection.half else 'float32'}"
-        colbert = Capability("colbert", value, storage_reason(collection, self._connection.version))
+        reason = storage_reason(collection, self._connection.version)
+        colbert = Capability("colbert", collection.tokens_stored_as, reason)
         if collection.native:
             return (colbert, Capability("hybrid", "server", "Milvus adds the three scores"))
         return (colbert, Capability("hybrid", "client", "candidates are read and scored here"))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from trivec import Document, Schema, Vectors, open_store
+from trivec import Document, Schema, Store, Vectors, open_store
 from trivec.colbert_storage import ColbertStorage
 from trivec.rows import SparseRows, TokenRows
 from trivec.search import Mode
@@ -112,3 +114,56 @@ def test_time_of_a_query_on_milvus_lite(tmp_path: Path) -> None:
             store.search_many(queries, mode=mode)
             many = 1000 * (time.perf_counter() - begin) / len(queries)
             print(f"{mode}: {statistics.median(times):.1f} ms, {many:.1f} ms in a batch of 20")
+
+
+STORAGES = ("bits=16", "bits=8", "bits=4", "bits=2", "bits=1", "bits=1,pool=2")
+
+
+def test_token_vectors_in_few_bits_on_milvus_lite(tmp_path: Path) -> None:
+    """Hybrid search over 100 candidates of 200 tokens with 1,024 dimensions, and their bytes.
+
+    Processor times are those of the client and of the server, which is in this process. The
+    storages are searched in turn, so that other work on the machine slows all of them.
+    """
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
+    n, tokens, dim = 100, 200, 1024
+    vectors = _random(n, dense=dim, nnz=80, tokens=tokens, colbert=dim)
+    queries = list(_random(7, dense=dim, nnz=12, tokens=32, colbert=dim, seed=1))
+    documents = [Document(f"d{i}", "x" * 1000) for i in range(n)]
+    wall: dict[str, list[float]] = {storage: [] for storage in STORAGES}
+    processor: dict[str, list[float]] = {storage: [] for storage in STORAGES}
+    with ExitStack() as opened:
+        stores: dict[str, Store] = {}
+        for storage in ("", *STORAGES):
+            url = f"milvus+lite:{tmp_path / (storage or 'none')}/bench.db/docs"
+            store = opened.enter_context(open_store(url))
+            colbert = ColbertStorage.parse(storage) if storage else None
+            store.create(
+                Schema(dense=dim, sparse=True, colbert=dim if colbert else None), colbert=colbert
+            )
+            store.upsert(documents, vectors if colbert else replace(vectors, colbert=None))
+            store.search(queries[0])
+            if storage:
+                stores[storage] = store
+        for query in queries:
+            for storage, store in stores.items():
+                begin, begin_processor = time.perf_counter(), time.process_time()
+                assert len(store.search(query, candidates=n)) == 10
+                wall[storage].append(1000 * (time.perf_counter() - begin))
+                processor[storage].append(1000 * (time.process_time() - begin_processor))
+    full, without = 4 * dim * tokens, _bytes(tmp_path / "none") / n
+    before = statistics.median(processor["bits=16"])
+    print(f"\n{n} documents of {tokens} token vectors, which take {full:,} bytes in float32")
+    for storage in STORAGES:
+        ms, size = statistics.median(processor[storage]), _bytes(tmp_path / storage) / n - without
+        print(
+            f"{storage}: hybrid {ms:.0f} ms of the processor (1/{before / ms:.1f}), "
+            f"{statistics.median(wall[storage]):.0f} ms; on disk {size:,.0f} bytes of token "
+            f"vectors a document (1/{full / size:.1f}), {without + size:,.0f} in all"
+        )
+
+
+def _bytes(folder: Path) -> int:
+    """Return what the files in a folder take, without logs of writes, which are cut again."""
+    files = (file for file in folder.rglob("*") if file.is_file() and "wal" not in file.parts)
+    return sum(file.stat().st_size for file in files)
