@@ -19,6 +19,9 @@ from trivec_qdrant.schema import DATATYPES
 ERRORS: Mapping[int, str] = {32: "2e-7", 16: "5e-5", 8: "1e-3", 4: "1e-2"}
 """The largest relative error of a ColBERT score by bits, for vectors of 1,024 dimensions."""
 
+_APART: Mapping[int, str] = {8: "2e-3", 4: "3e-2"}
+"""The largest difference of a ColBERT score from that of `TokenCodes`, for the demo model."""
+
 _SINCE: Mapping[int, tuple[int, int]] = {8: (1, 20), 4: (1, 19)}
 _METADATA_SINCE = (1, 16)
 _MOST = 0.15  # by which the lengths that turbo4 returns are wrong, in any dimension
@@ -90,7 +93,9 @@ def capability(collection: Collection, *, rounds: bool) -> Capability | None:
         return Capability("colbert", "float32", reason)
     reason = f"kept as {storage}; scores are within {ERRORS[storage.bits]} at 1,024 dimensions"
     if storage.bits < 16:
-        reason += ", by codes of Qdrant's own; memory: has others"
+        reason += (
+            f"; memory: has other codes, and its scores differ by up to {_APART[storage.bits]}"
+        )
     if storage.bits == 4:
         reason += "; Qdrant has fewer bits only beside a full copy"
     return Capability("colbert", DATATYPES[storage.bits], reason)

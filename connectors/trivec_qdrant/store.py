@@ -57,8 +57,8 @@ class QdrantBackend(Backend[Collection]):
     """A collection in Qdrant, on a server or embedded.
 
     Hybrid scores are computed by the database in one request, exactly. The collection's metadata
-    hold the model's name and the declared fields (for a shard, a file beside it). In collections
-    of other programs the payload indexes tell the fields.
+    hold the model's name, the declared fields and how token vectors are kept (for a shard, a file
+    beside it). In collections of other programs the payload indexes tell the fields.
 
     Args:
         engine: Reads and writes the collection.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import scripted_qdrant as good
@@ -21,6 +22,8 @@ from trivec.rows import TokenRows
 from trivec.stores.limits import Limits
 from trivec.testing import HashEncoder
 from trivec_qdrant.precision import check_version, with_lengths
+
+Refusal = tuple[grpc.StatusCode, str, dict[str, str]]
 
 BITS = (32, 16, 8, 4)
 EMBEDDED = ("qdrant-edge", "qdrant-memory", "qdrant-local")
@@ -208,7 +211,7 @@ def test_a_damaged_record_is_told(server: Any) -> None:
 
 def test_a_collection_records_what_it_keeps(grpc_server: Any) -> None:
     with open_store(f"qdrant://127.0.0.1:{grpc_server.port - 1}/c") as store:
-        missing = (good.grpc.StatusCode.NOT_FOUND, good.MISSING, {})
+        missing: Refusal = (grpc.StatusCode.NOT_FOUND, good.MISSING, {})
         done = messages.CollectionOperationResponse(result=True)
         version = messages.HealthCheckReply(title="qdrant", version="1.19.0")
         grpc_server.answers += [missing, version, done]
@@ -222,7 +225,7 @@ def test_a_collection_records_what_it_keeps(grpc_server: Any) -> None:
 
 def test_a_server_that_is_too_old_is_asked_for_nothing(grpc_server: Any) -> None:
     with open_store(f"qdrant://127.0.0.1:{grpc_server.port - 1}/c") as store:
-        missing = (good.grpc.StatusCode.NOT_FOUND, good.MISSING, {})
+        missing: Refusal = (grpc.StatusCode.NOT_FOUND, good.MISSING, {})
         version = messages.HealthCheckReply(title="qdrant", version="1.18.0")
         grpc_server.answers += [missing, version]
         with pytest.raises(

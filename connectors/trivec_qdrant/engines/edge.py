@@ -61,7 +61,8 @@ _DATATYPES = {
     "float32": edge.VectorStorageDatatype.Float32,
     "float16": edge.VectorStorageDatatype.Float16,
     "turbo8": edge.VectorStorageDatatype.Turbo8,
-    "turbo4": edge.VectorStorageDatatype.Turbo4,
+    # The stub of qdrant-edge-py 0.9.0 leaves it out.
+    "turbo4": edge.VectorStorageDatatype.Turbo4,  # type: ignore[attr-defined]
 }
 _TURBO = edge.TurboQuantBitSize
 _QUANTIZATIONS: dict[str | None, edge.QuantizationConfigType] = {
