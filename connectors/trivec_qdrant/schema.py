@@ -25,8 +25,7 @@ Quantization = Literal["int8", "binary", "turbo4", "turbo2", "turbo1"]
 """The numbers of a compressed copy of dense vectors; "binary" and "turbo1" take one bit each."""
 
 DATATYPES: Mapping[int, str] = {32: "float32", 16: "float16", 8: "turbo8", 4: "turbo4"}
-"""The number format of token vectors by its bits. The largest relative error of a ColBERT score,
-for unit vectors of 1,024 dimensions: float32 2e-7, float16 5e-5, turbo8 1e-3, turbo4 1e-2."""
+"""The number format of token vectors by its bits; see `trivec_qdrant.precision`."""
 
 _BITS = {name: bits for bits, name in DATATYPES.items()} | {"turbo16": 16}
 
@@ -105,10 +104,10 @@ def sparse_datatype(collection: Collection) -> str:
 
 def as_described(collection: Collection) -> Collection:
     """Return a new collection as its description will read."""
+    if collection.schema.colbert is not None:
+        return replace(collection, colbert=collection.colbert or ColbertStorage())
     exact = collection.schema.sparse and colbert_bits(collection) == 32
-    if collection.schema.colbert is None and not exact:
-        return replace(collection, colbert=None)
-    return replace(collection, colbert=ColbertStorage(colbert_bits(collection)))
+    return replace(collection, colbert=ColbertStorage(32) if exact else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,7 @@ class Description:
                 "Name other vectors with `names`, or use another collection"
             )
         try:
-            model, fields = read_metadata(self.metadata)
+            recorded = read_metadata(self.metadata)
         except ValueError as error:
             raise SchemaMismatchError(
                 f"the collection's own metadata is not what trivec writes: {error}. Use another "
@@ -189,15 +188,15 @@ class Description:
             dense=None if dense is None else dense.size,
             sparse=sparse is not None,
             colbert=None if colbert is None else colbert.size,
-            model=model,
+            model=recorded.model,
         )
         bits = None if colbert is None else _BITS.get(colbert.datatype)
         if colbert is None and sparse is not None and sparse.datatype == DATATYPES[32]:
             bits = 32
         return Collection(
             schema,
-            self._fields(names, lists) if fields is None else fields,
-            None if bits is None else ColbertStorage(bits),
+            self._fields(names, lists) if recorded.fields is None else recorded.fields,
+            None if bits is None else replace(recorded.colbert, bits=bits),
         )
 
     def _problems(self, name: str, *, multivector: bool) -> list[str]:
@@ -248,34 +247,59 @@ def payload_indexes(collection: Collection, names: Names) -> dict[str, str]:
     return indexes
 
 
-def read_metadata(metadata: Mapping[str, Any]) -> tuple[str, dict[str, FieldType] | None]:
-    """Return the model and the declared fields that `own_metadata` wrote; None if it did not.
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The part of a collection's description that lies in its metadata.
+
+    Args:
+        model: The name of the model; "" where it is not recorded.
+        fields: The declared fields; None where they are not recorded.
+        colbert: How token vectors are kept; the number format tells the bits of those collections
+            that do not record it, which keep a vector for each token.
+    """
+
+    model: str = ""
+    fields: dict[str, FieldType] | None = None
+    colbert: ColbertStorage = field(default_factory=ColbertStorage)
+
+
+def read_metadata(metadata: Mapping[str, Any]) -> Recorded:
+    """Return what `own_metadata` wrote, or the defaults where it did not.
 
     Raises:
         ValueError: If it is damaged.
 
     Example:
-        >>> read_metadata({"trivec": {"model": "m", "fields": {"n": "int"}}, "other": 1})
-        ('m', {'n': <FieldType.INT: 'int'>})
+        >>> read_metadata({"trivec": {"model": "m", "colbert": "bits=4,pool=2"}, "other": 1})
+        Recorded(model='m', fields=None, colbert=ColbertStorage(bits=4, pool=2, prune=0.0))
     """
     entry = metadata.get(METADATA) or {}
     if not isinstance(entry, Mapping):
         raise ValueError(f"{METADATA!r} is {str(entry)[:80]!r}")
-    model, fields = str(entry.get("model", "")), entry.get("fields")
-    if fields is None:
-        return model, None
-    if not isinstance(fields, Mapping):
-        raise ValueError(f"fields are {str(fields)[:80]!r}")
-    for path in fields:
-        split_path(path)
-    return model, {path: FieldType(type) for path, type in fields.items()}
+    fields, colbert = entry.get("fields"), entry.get("colbert")
+    types = None
+    if fields is not None:
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"fields are {str(fields)[:80]!r}")
+        for path in fields:
+            split_path(path)
+        types = {path: FieldType(type) for path, type in fields.items()}
+    try:
+        storage = ColbertStorage() if colbert is None else ColbertStorage.parse(colbert)
+    except InvalidOptionError as error:
+        raise ValueError(str(error)[:200]) from error
+    return Recorded(str(entry.get("model", "")), types, storage)
 
 
 def own_metadata(collection: Collection) -> dict[str, Any]:
-    """Return what a collection records in its metadata: the model and the declared fields.
+    """Return what a collection records in its metadata, for `read_metadata`.
 
-    >>> own_metadata(Collection(Schema(dense=4, sparse=False, colbert=None, model="m")))
-    {'trivec': {'model': 'm', 'fields': {}}}
+    >>> schema = Schema(dense=4, sparse=False, colbert=4, model="m")
+    >>> own_metadata(Collection(schema, {}, ColbertStorage(bits=4, pool=2)))
+    {'trivec': {'model': 'm', 'fields': {}, 'colbert': 'bits=4,pool=2'}}
     """
     fields = {path: str(type) for path, type in collection.fields.items()}
-    return {METADATA: {"model": collection.schema.model, "fields": fields}}
+    entry: dict[str, Any] = {"model": collection.schema.model, "fields": fields}
+    if collection.schema.colbert is not None:
+        entry["colbert"] = str(collection.colbert or ColbertStorage())
+    return {METADATA: entry}

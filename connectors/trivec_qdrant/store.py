@@ -27,10 +27,11 @@ from trivec.stores.steps import Steps
 from trivec.stores.storage import StorageChoice
 from trivec.stores.url import StoreUrl
 from trivec.vectors import Vector, Vectors
-from trivec_qdrant import mapping
+from trivec_qdrant import mapping, precision
 from trivec_qdrant.engines.engine import Engine
 from trivec_qdrant.engines.opening import engine_of_client, open_engine
 from trivec_qdrant.filters import Condition, Stranger, dated, lower, strange
+from trivec_qdrant.mapping import Row
 from trivec_qdrant.options import QdrantOptions
 from trivec_qdrant.schema import DATATYPES, Quantization, as_described
 from trivec_qdrant.search import Searcher
@@ -56,8 +57,8 @@ class QdrantBackend(Backend[Collection]):
     """A collection in Qdrant, on a server or embedded.
 
     Hybrid scores are computed by the database in one request, exactly. The collection's metadata
-    hold the model's name and the declared fields (for a shard, a file beside it). In collections
-    of other programs the payload indexes tell the fields.
+    hold the model's name, the declared fields and how token vectors are kept (for a shard, a file
+    beside it). In collections of other programs the payload indexes tell the fields.
 
     Args:
         engine: Reads and writes the collection.
@@ -150,10 +151,9 @@ class QdrantBackend(Backend[Collection]):
         await self._engine.aclose()
 
     def capabilities(self, collection: Collection) -> tuple[Capability, ...]:
-        return (
-            self._searcher.capability,
-            Capability("write", self._engine.route, "chosen when the store was opened"),
-        )
+        write = Capability("write", self._engine.route, "chosen when the store was opened")
+        colbert = precision.capability(collection, rounds=self._engine.rounds)
+        return (self._searcher.capability, write, *([] if colbert is None else [colbert]))
 
     @property
     def endpoint(self) -> str:
@@ -185,12 +185,14 @@ class QdrantBackend(Backend[Collection]):
     def write(
         self, collection: Collection, documents: Sequence[Document], vectors: Vectors
     ) -> Steps[None]:
+        if not self._engine.rounds:
+            vectors = precision.rounded(vectors, collection.colbert)
         yield from self._engine.write(documents, vectors)
 
     def get(self, collection: Collection, ids: Sequence[str], with_vectors: bool) -> Steps[Page]:
         schema = collection.schema if with_vectors else None
         rows = yield from self._engine.read(self._point_ids(ids), _parts(schema))
-        return mapping.page(rows, self._names, schema)
+        return self._page(collection, rows, schema)
 
     def scan_page(
         self,
@@ -208,8 +210,14 @@ class QdrantBackend(Backend[Collection]):
             where, offset = cast(tuple[Condition | None, object], cursor)
         limit = min(limit, VECTOR_PAGE) if schema else limit
         rows, offset = yield from self._engine.scroll(offset, limit, _parts(schema), where)
-        page = mapping.page(rows, self._names, schema)
+        page = self._page(collection, rows, schema)
         return page, None if offset is None else (where, offset)
+
+    def _page(self, collection: Collection, rows: Sequence[Row], schema: Schema | None) -> Page:
+        page = mapping.page(rows, self._names, schema)
+        if page.vectors is None or not self._engine.rounds:
+            return page
+        return page._replace(vectors=precision.with_lengths(page.vectors, collection.colbert))
 
     def delete(self, collection: Collection, ids: Sequence[str]) -> Steps[None]:
         yield from self._engine.delete(self._point_ids(ids))
@@ -317,7 +325,7 @@ def _check_name(name: str) -> str:
 def _storage_choices(schema: Schema, t: float, s: float) -> Iterator[StorageChoice]:
     """Yield the choices for t token vectors and s lexical terms.
 
-    A term is an id of 4 bytes and a weight.
+    A term is an id of 4 bytes and a weight. Codes of turbo8 and turbo4 have a length of 4 bytes.
     """
     if schema.dense is not None:
         d = schema.dense
@@ -343,8 +351,9 @@ def _storage_choices(schema: Schema, t: float, s: float) -> Iterator[StorageChoi
         d = schema.colbert
         most = _COLBERT_VALUES // d
         pooled = f", t at most {most}" if t > most else ""
-        formulas = {32: "4 t d", 16: "2 t d", 8: "t d", 4: "t d / 2"}
+        formulas = {32: "4 t d", 16: "2 t d", 8: "t (d + 4)", 4: "t (d / 2 + 4)"}
         for bits, datatype in DATATYPES.items():
-            storage, size = f"{datatype} multivector", bits / 8 * min(t, most) * d
+            length = 4 if bits < 16 else 0
+            storage, size = f"{datatype} multivector", min(t, most) * (bits / 8 * d + length)
             formula = formulas[bits] + pooled
             yield StorageChoice("qdrant", "colbert", storage, formula, size, bits == 16)

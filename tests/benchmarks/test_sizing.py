@@ -7,25 +7,21 @@ part of a document. For Vespa, whose content nodes are not here, the bytes of wh
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sized_documents import BATCH, TERMS, TEXT_BYTES, TOKENS, batch, bytes_on_disk
 
-from trivec import Document, Schema, Vectors, open_store
+from trivec import Schema, open_store
 from trivec.collection import Collection
 from trivec.insight.plan import MODELS, plan
-from trivec.rows import SparseRows, TokenRows
 from trivec_vespa.mapping import feed_fields
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
 SCHEMA = MODELS["BAAI/bge-m3"]
-TOKENS, TERMS, DIM = 200, 120, 1024
-TEXT_BYTES = 800  # about 4 bytes to a token
-BATCH = 50
 
 
 @dataclass(frozen=True)
@@ -69,41 +65,11 @@ CASES = {
 }
 
 
-def _batch(start: int, n: int, *, colbert: bool = True) -> tuple[list[Document], Vectors]:
-    """Return documents whose vectors are random, which nothing can compress."""
-    rng = np.random.default_rng(start)
-
-    def unit(rows: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        values = rng.standard_normal((rows, DIM), dtype=np.float32)
-        return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
-
-    terms = [rng.choice(250_002, TERMS, replace=False) for _ in range(n)]
-    vectors = Vectors(
-        dense=unit(n),
-        sparse=SparseRows.from_dicts(
-            [dict(zip(row.tolist(), rng.uniform(0.02, 0.4, TERMS), strict=True)) for row in terms]
-        ),
-        colbert=TokenRows(np.arange(n + 1) * TOKENS, unit(n * TOKENS)) if colbert else None,
-    )
-    letters = rng.integers(97, 123, (n, TEXT_BYTES), dtype=np.uint8)
-    texts = [row.tobytes().decode() for row in letters]
-    return [Document(f"d{start + i:09d}", texts[i], {"n": start + i}) for i in range(n)], vectors
-
-
-def _on_disk(folder: Path) -> int:
-    """Return what a folder takes: blocks that are written, without the holes of sparse files.
-
-    Logs of writes, which are cut again, do not count.
-    """
-    paths = [Path(path, name) for path, _, names in os.walk(folder) for name in names]
-    return sum(path.lstat().st_blocks * 512 for path in paths if "wal" not in path.parts)
-
-
 def _write(case: Case, url: str, start: int, stop: int) -> None:
     with open_store(url) as store:
         store.create(case.schema, fields={"n": int}, exist_ok=True)
         for first in range(start, stop, BATCH):
-            store.upsert(*_batch(first, min(BATCH, stop - first), colbert=bool(case.colbert)))
+            store.upsert(*batch(first, min(BATCH, stop - first), colbert=bool(case.colbert)))
         assert store.count() == stop
         store.optimize()  # build the indexes, which others do by themselves
 
@@ -116,9 +82,9 @@ def test_bytes_on_disk(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[
     sizes = []
     for start, stop in ((0, small), (small, large)):
         _write(case, url, start, stop)  # closing the store writes everything out
-        sizes.append(_on_disk(tmp_path))
+        sizes.append(bytes_on_disk(tmp_path))
     per_document = (sizes[1] - sizes[0]) / (large - small)
-    vectors = int(_batch(0, 1, colbert=bool(case.colbert))[1].row_bytes()[0])
+    vectors = int(batch(0, 1, colbert=bool(case.colbert))[1].row_bytes()[0])
     with capsys.disabled():
         print(
             f"\n{name}: {per_document:,.0f} bytes a document ({small}: {sizes[0]:,}, {large}: "
@@ -128,7 +94,7 @@ def test_bytes_on_disk(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_bytes_that_vespa_is_fed(capsys: pytest.CaptureFixture[str]) -> None:
-    documents, vectors = _batch(0, BATCH)
+    documents, vectors = batch(0, BATCH)
     collection = Collection(SCHEMA)
     fed = [
         len(json.dumps({"fields": feed_fields(document, vectors, i, collection)}))

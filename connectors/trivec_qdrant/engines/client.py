@@ -40,6 +40,7 @@ from trivec_qdrant.engines.twins import Twins
 from trivec_qdrant.errors import translating, unreadable
 from trivec_qdrant.filters import Condition, has_text
 from trivec_qdrant.mapping import PointVectors, Row
+from trivec_qdrant.precision import check_version
 from trivec_qdrant.schema import Description, Names, Quantization, own_metadata, payload_indexes
 
 
@@ -225,6 +226,10 @@ class ClientEngine(Engine):
 
     def create(self, collection: Collection, quantization: Quantization | None) -> Steps[None]:
         metadata = own_metadata(collection)
+        storage = collection.colbert
+        has_tokens = collection.schema.colbert is not None
+        if has_tokens and storage and storage.reduces and not self.is_embedded:
+            check_version(storage, (yield from self._server_version()))
         try:
             created = yield from self._ask(
                 "create_collection",
@@ -344,8 +349,12 @@ class ClientEngine(Engine):
             return None
         if self.is_embedded or not has_text(where):
             return render(where)
+        # Since version 1.20 a text condition without an index compares words; before, substrings.
+        return render(where, substring=(yield from self._server_version()) >= (1, 20))
+
+    def _server_version(self) -> Steps[tuple[int, int]]:
+        """Return the major and minor version of the server."""
         if self._version is None:
             answer = yield from self._ask("info")
             self._version = replies.version_of(self.name, answer.version)
-        # Since version 1.20 a text condition without an index compares words; before, substrings.
-        return render(where, substring=self._version >= (1, 20))
+        return self._version

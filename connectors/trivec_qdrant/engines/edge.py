@@ -61,6 +61,8 @@ _DATATYPES = {
     "float32": edge.VectorStorageDatatype.Float32,
     "float16": edge.VectorStorageDatatype.Float16,
     "turbo8": edge.VectorStorageDatatype.Turbo8,
+    # The stub of qdrant-edge-py 0.9.0 leaves it out.
+    "turbo4": edge.VectorStorageDatatype.Turbo4,  # type: ignore[attr-defined]
 }
 _TURBO = edge.TurboQuantBitSize
 _QUANTIZATIONS: dict[str | None, edge.QuantizationConfigType] = {
@@ -86,8 +88,6 @@ class EdgeEngine(Engine):
     that token vectors are not too many; a `Store` does. Other engines of this
     process may share the shard; `path` is its folder as the user named it, perhaps a link.
     """
-
-    colbert_bits = (16, 32, 8)
 
     def __init__(
         self, shard: Shard, name: str, names: Names, *, path: Path, on_close: Callable[[], None]

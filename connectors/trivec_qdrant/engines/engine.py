@@ -132,6 +132,8 @@ class Engine(ABC):
     """The bytes that one number of a vector takes in a write."""
     colbert_bits: ClassVar[tuple[int, ...]] = (16, *(bits for bits in DATATYPES if bits != 16))
     """The bits that one number of a token vector can take, the default first."""
+    rounds: ClassVar[bool] = True
+    """Whether the database rounds token vectors to the bits of their collection."""
 
     def __init__(self, name: str, names: Names) -> None:
         self.name = name

@@ -114,6 +114,7 @@ class LocalEngine(ClientEngine):
     """A collection of the client's pure-Python mode, which is not made for several threads."""
 
     is_embedded = True
+    rounds = False
 
     def __init__(
         self,

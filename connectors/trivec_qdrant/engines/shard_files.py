@@ -16,7 +16,7 @@ except ImportError:  # Windows, where a file that somebody has open cannot be de
     fcntl = None  # type: ignore[assignment]
 
 CONFIG = "edge_config.json"  # the engine's own description
-OURS = "trivec.json"  # trivec's own metadata: the model and the declared fields
+OURS = "trivec.json"  # trivec's own metadata; see `schema.own_metadata`
 UNFINISHED = "trivec.json.part"  # exists while a collection without OURS is made or dropped
 
 _FILES = frozenset({CONFIG, "payload_index.json", "applied_seq.json", OURS, UNFINISHED})

@@ -92,8 +92,19 @@ class Limits:
             raise InvalidOptionError(
                 f"{self.database or 'this store'} keeps token vectors with {offered} bits for each "
                 f"number, got bits={colbert.bits}; the nearest is "
-                f"'{replace(colbert, bits=nearest)}'"
+                f"'{replace(colbert, bits=nearest)}'{self._smaller(colbert)}"
             )
+
+    def _smaller(self, colbert: ColbertStorage) -> str:
+        """Return how pooling saves the bytes that fewer bits than the least would have saved."""
+        least = min(self.colbert_bits)
+        if colbert.bits >= least or colbert.pool > 1:
+            return ""
+        told = [
+            f"'{ColbertStorage(bits=least, pool=pool)}' takes 1/{32 // least * pool}"
+            for pool in (2, 3)
+        ]
+        return f"; of the bytes in float32, {' and '.join(told)}"
 
     def _check(self, document: Document, what: str, size: int, limit: int) -> None:
         if size > limit:
