@@ -13,9 +13,12 @@ dense     fixed-size list of float32
 indices   large list of uint32: the sparse vocabulary ids
 weights   large list of float32: their weights
 colbert   large list of fixed-size lists of float16 or float32
+lexical   large list of float32: the lexical weight of each ColBERT vector
+storage   string: how the collection keeps the ColBERT vectors that they were read from
 ========= ============================================================
 
-A part that the encoder does not make has no column; before encoding there are no vectors.
+A part that the encoder does not make has no column; before encoding there are no vectors. Token
+vectors without lexical weights, or of an encoder, have none of the last two columns.
 """
 
 from __future__ import annotations
@@ -32,8 +35,9 @@ from numpy.typing import NDArray
 from ray import cloudpickle
 
 from trivec.arguments import expect
+from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document, metadata_json
-from trivec.errors import InvalidDocumentError, TrivecError
+from trivec.errors import InvalidDocumentError, InvalidVectorsError, TrivecError
 from trivec.ingestion.report import IngestReport, Rejected
 from trivec.ingestion.sources.members import document_of
 from trivec.ingestion.sources.parquet import plain_rows
@@ -182,6 +186,12 @@ def _columns(vectors: Vectors) -> dict[str, pa.Array]:
         columns["colbert"] = pa.LargeListArray.from_arrays(
             pa.array(vectors.colbert.indptr), _fixed(vectors.colbert.values)
         )
+        if vectors.colbert.weights is not None:
+            columns["lexical"] = pa.LargeListArray.from_arrays(
+                pa.array(vectors.colbert.indptr), vectors.colbert.weights
+            )
+        if vectors.colbert.storage is not None:
+            columns["storage"] = pa.array([str(vectors.colbert.storage)] * len(vectors))
     return columns
 
 
@@ -196,8 +206,26 @@ def _vectors(batch: pa.RecordBatch) -> Vectors | None:
             _indptr(indices), indices.flatten().to_numpy(), weights.flatten().to_numpy()
         )
     if "colbert" in names:
-        colbert = TokenRows(_indptr(batch["colbert"]), _matrix(batch["colbert"].flatten()))
+        colbert = _tokens(batch)
     return Vectors(_matrix(batch["dense"]) if "dense" in names else None, sparse, colbert)
+
+
+def _tokens(batch: pa.RecordBatch) -> TokenRows:
+    """Return the token vectors of a block, whose documents may come from several."""
+    names, weights, storages = set(batch.schema.names), None, set[str | None]()
+    if "lexical" in names and not batch["lexical"].null_count:
+        weights = batch["lexical"].flatten().to_numpy()
+    if "storage" in names:
+        storages = set(batch["storage"].to_pylist())
+    if len(storages) > 1:
+        raise InvalidVectorsError(
+            "token vectors of a block come from collections that keep them differently: "
+            + ", ".join(sorted("in full" if text is None else text for text in storages))
+        )
+    text = next(iter(storages), None)
+    storage = None if text is None else ColbertStorage.parse(text)
+    tokens = batch["colbert"]
+    return TokenRows(_indptr(tokens), _matrix(tokens.flatten()), weights, storage)
 
 
 def _fixed(matrix: NDArray[np.floating]) -> pa.FixedSizeListArray:

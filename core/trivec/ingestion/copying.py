@@ -11,6 +11,7 @@ import numpy as np
 
 from trivec.arguments import at_least_one, expect
 from trivec.checks import check_store
+from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.fields import FieldType
@@ -22,6 +23,7 @@ from trivec.ingestion.options import BATCH_BYTES, Ingestion, RunOptions
 from trivec.ingestion.pipeline import Batch, Pipeline
 from trivec.ingestion.report import IngestReport, Tally
 from trivec.ingestion.stopping import Stop
+from trivec.ingestion.storage import destination_storage
 from trivec.ingestion.verification import Verification, verify
 from trivec.plain import Json
 from trivec.stores.store import Store
@@ -53,10 +55,11 @@ def copy(
     filter: Filter | None = None,
     set_fields: Mapping[str, Json] | None = None,
     fields: Mapping[str, type | FieldType] | None = None,
+    colbert: ColbertStorage | None = None,
     sample: int = 100,
     **options: Unpack[RunOptions],
 ) -> CopyReport:
-    """Copy a collection into another store, with its vectors as they are.
+    """Copy a collection into another store, with its vectors as they are or smaller.
 
     With a journal, the next call resumes where this one ended, and reads the vectors only of
     documents that are new or have changed.
@@ -67,6 +70,9 @@ def copy(
         filter: Copies only documents that satisfy this condition.
         set_fields: Metadata that is set in every copied document, in addition to its own.
         fields: The fields that the destination declares for filters; by default the source's.
+        colbert: How the destination keeps token vectors, such as `ColbertStorage(bits=1, pool=2)`:
+            as the source does, or less of them. By default the option of the destination's store,
+            else what an existing destination does, else what the source does.
         sample: The number of documents that are compared at the end.
         options: See `RunOptions`.
 
@@ -74,7 +80,10 @@ def copy(
         What was written, and how the collections compare.
 
     Raises:
-        InvalidOptionError: If source and destination are the same collection.
+        InvalidOptionError: If source and destination are the same collection, or the destination
+            cannot keep token vectors so.
+        InvalidVectorsError: If the source keeps less of its token vectors than the destination,
+            or lacks the lexical weights that pruning needs. Nothing was created or written.
         SchemaMismatchError: If the destination exists and does not match.
         StoreError: If a database failed; the same call can be repeated.
         IngestInterrupted: After Ctrl-C, when the writes in flight are done.
@@ -104,8 +113,14 @@ def copy(
     if source is destination or source.address == destination.address:
         raise InvalidOptionError(f"source and destination are the same: {source.address}")
     check_files(run.journal, run.rejected, stores=[source, destination])
+    storage = destination_storage(source, destination, colbert, filter=filter)
     schema = source.schema
-    destination.create(schema, fields=source.fields if fields is None else fields, exist_ok=True)
+    destination.create(
+        schema,
+        fields=source.fields if fields is None else fields,
+        colbert=storage,
+        exist_ok=True,
+    )
     total = source.count(filter)
     reading = _Reading(source, filter, dict(set_fields or {}), sample)
     tally = Tally(lambda: reading.read / total if total else None)

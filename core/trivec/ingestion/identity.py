@@ -38,7 +38,9 @@ class EncoderIdentity:
 
 def identity(store: Store, encoder: EncoderIdentity) -> Mapping[str, str]:
     """Return the identity of a journal; raise `SchemaMismatchError` if the store does not match."""
-    held = encoder.schema.held_by(store.schema)
+    collection = store.describe()
+    held = encoder.schema.held_by(collection.schema)
+    storage = None if held.colbert is None else collection.colbert
     return {
         "store": store.address,
         "model": held.model,
@@ -46,5 +48,6 @@ def identity(store: Store, encoder: EncoderIdentity) -> Mapping[str, str]:
         "sparse": str(held.sparse),
         "colbert": str(held.colbert),
         "colbert_overflow": store.overflow,
+        **({} if storage is None else {"colbert_storage": str(storage)}),
         **encoder.options,
     }

@@ -20,6 +20,9 @@ FORMAT = "1"
 _LATER_KEYS = ("precision",)
 """Keys that journals of earlier versions lack; such a journal takes over the first run's value."""
 
+_EARLIER = {"colbert_storage": ("bits=16", "bits=32")}
+"""The values that a journal or a collection stands for which does not record the key."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS documents (
@@ -106,7 +109,7 @@ class JournalDatabase:
             rows = self.connection.execute("SELECT key, value FROM identity")
             stored = {cell(key, str): cell(value, str) for key, value in rows}
             problems = [
-                f"{key} was {stored.get(key, 'nothing')!r} and is {wanted.get(key, 'nothing')!r}"
+                f"{key} was {_shown(key, stored)!r} and is {_shown(key, wanted)!r}"
                 for key in sorted({*stored, *wanted})
                 if stored and not _fits(key, stored.get(key), wanted.get(key))
             ]
@@ -125,4 +128,10 @@ def _fits(key: str, stored: str | None, wanted: str | None) -> bool:
     """Return whether a run can use a journal with this value, which may be missing."""
     if key == "model":
         return same_model(stored or "", wanted or "")
-    return stored == wanted or (stored is None and key in _LATER_KEYS)
+    if stored == wanted or (stored is None and key in _LATER_KEYS):
+        return True
+    return None in (stored, wanted) and (stored or wanted) in _EARLIER.get(key, ())
+
+
+def _shown(key: str, identity: Mapping[str, str]) -> str:
+    return identity.get(key, _EARLIER.get(key, ("nothing",))[0])

@@ -43,7 +43,8 @@ class IngestReport:
         missing: How many the journal had as acknowledged and the store lacked.
         requests: The number of writes.
         bytes: The bytes of text, metadata and vectors written.
-        tokens: The ColBERT vectors written, one for each token.
+        tokens: The ColBERT vectors of the documents written, before the collection prunes and
+            pools them.
         overflowed: How many had more ColBERT vectors than the database can hold.
         seconds: The time since the start.
         encode_seconds: The time spent encoding; reading and writing continue meanwhile.

@@ -9,14 +9,19 @@ from typing import Literal
 
 import numpy as np
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Page
 from trivec.document import Document
 from trivec.filters import Filter
 from trivec.hit import Hit
+from trivec.ingestion.storage import shrinks
 from trivec.plain import Json
+from trivec.rows import Float
 from trivec.scores import Weights, score_many
 from trivec.stores.overflow import fit_rows
+from trivec.stores.reduction import reduced
 from trivec.stores.store import Store
+from trivec.token_codes import TokenCodes
 from trivec.vectors import Vector, Vectors
 
 QUERIES = PAGE = 10
@@ -25,7 +30,9 @@ TOP = 10
 CANDIDATES = 100
 FLOAT_TOLERANCE = 1e-15
 TOLERANCE = 2e-3
-"""How far a score may change by float16 or bfloat16, the coarsest formats of storage."""
+"""How far a score may change by float16 or bfloat16, the coarsest formats of whole vectors."""
+LEAST_OVERLAP = 0.5
+"""The least share of the best ten that a copy with smaller token vectors finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +51,18 @@ class Verification:
         sparse_difference: The largest difference of a lexical weight, relative to the document's
             largest weight.
         colbert_drift: The largest difference of a ColBERT score, over all pairs of `queries`
-            sampled documents as queries and sampled documents, shortened as the database needs
-            them.
+            sampled documents as queries and sampled documents, reduced and shortened as the
+            destination keeps them.
+        colbert_cosine: The lowest cosine of a token vector and its copy, likewise.
+        least_cosine: The least that the destination's own codec of few bits allows; None if it has
+            none, and the ColBERT scores are compared.
+        shrunk: Whether the destination keeps less of the token vectors than the source.
         shortened: The number of documents with more ColBERT vectors than the database can hold.
         queries: The number of sampled documents that were searched for.
         top10_overlap: The share of the source's ten best hits that are among the destination's ten
             best. Hits that a tie decides count as shared: a tie with the tenth hit, within 0.004,
-            or with the last candidate. None if the destination has other documents too.
+            or with the last candidate. None if the destination has other documents too. Where
+            token vectors have shrunk it is a problem only below 0.5.
     """
 
     source_count: int
@@ -61,6 +73,9 @@ class Verification:
     dense_cosine: float = 1.0
     sparse_difference: float = 0.0
     colbert_drift: float = 0.0
+    colbert_cosine: float = 1.0
+    least_cosine: float | None = None
+    shrunk: bool = False
     shortened: int = 0
     queries: int = 0
     top10_overlap: float | None = None
@@ -70,15 +85,20 @@ class Verification:
         """One sentence for each difference that is larger than storage explains."""
         lost = self.source_count - self.destination_count
         weight, score, top = self.sparse_difference, self.colbert_drift, self.top10_overlap
+        least, expected_top = self.least_cosine, LEAST_OVERLAP if self.shrunk else 1
         checks = (
             (lost > 0, f"the destination has {lost} documents less"),
             (self.missing, f"{len(self.missing)} of the sample are missing: {self.missing[:3]}"),
             (self.different, f"{len(self.different)} of the sample differ: {self.different[:3]}"),
             (self.dense_cosine < 1 - TOLERANCE, f"a dense cosine is {self.dense_cosine:.5f}"),
             (weight > TOLERANCE, f"a lexical weight differs by {weight:.2e}"),
-            (score > TOLERANCE, f"a ColBERT score differs by {score:.2e}"),
+            (least is None and score > TOLERANCE, f"a ColBERT score differs by {score:.2e}"),
             (
-                top is not None and top < 1 and not self.shortened,
+                least is not None and self.colbert_cosine < least,
+                f"the cosine of a token vector is {self.colbert_cosine:.5f}",
+            ),
+            (
+                top is not None and top < expected_top and not self.shortened,
                 f"only {top or 0:.1%} of the best ten are the same",
             ),
         )
@@ -96,7 +116,7 @@ def verify(
     """Compare a collection with its copy.
 
     Intended changes are no differences: those of `expected`, characters that the destination
-    replaces, and ColBERT vectors that it merges or cuts because of its limit.
+    replaces, how it keeps token vectors, and those that it merges or cuts because of its limit.
 
     Args:
         source: The collection that was copied.
@@ -106,7 +126,10 @@ def verify(
         expected: Returns a document as the copy changed it.
     """
     count, copied = source.count(filter), destination.count()
-    verification, queries = Verification(count, copied, sampled=0), list[Vector]()
+    keeping = _Keeping(destination, destination.describe().colbert or ColbertStorage(), expected)
+    least, shrunk = keeping.least_cosine, shrinks(source, destination)
+    verification = Verification(count, copied, sampled=0, least_cosine=least, shrunk=shrunk)
+    queries = list[Vector]()
     for start in range(0, len(ids), PAGE):
         before = source.get(ids[start : start + PAGE], with_vectors=True)
         known = [document.id for document in before.documents]
@@ -114,20 +137,52 @@ def verify(
         if before.vectors is not None:
             few = before.vectors.slice(0, max(0, QUERIES - len(queries)))
             queries += [_query(vector) for vector in few]
-        verification = _compared(verification, before, after, expected, queries, destination)
+        verification = _compared(verification, before, after, keeping, queries)
     top10_overlap = None
     if queries and count == copied:
         top10_overlap = _top10_overlap(queries, source, destination, filter)
     return replace(verification, queries=len(queries), top10_overlap=top10_overlap)
 
 
+@dataclass(frozen=True, slots=True)
+class _Keeping:
+    """How the destination keeps what it is given."""
+
+    store: Store
+    storage: ColbertStorage
+    changed: Callable[[Document], Document]
+
+    @property
+    def least_cosine(self) -> float | None:
+        """The lowest cosine of a token vector that the database's own codec allows."""
+        return self.store.limits.codec_cosines.get(self.storage.bits)
+
+    def document(self, document: Document) -> Document:
+        """Return a document of the source as the destination keeps it."""
+        return self.store.as_stored(self.changed(document))
+
+    def vectors(self, vectors: Vectors) -> tuple[Vectors, int]:
+        """Return vectors of the source as the destination keeps them.
+
+        Those of a codec of its own are returned as they are before it.
+
+        Returns:
+            The vectors, and how many documents have more token vectors than the database holds.
+        """
+        if vectors.colbert is None:
+            return vectors, 0
+        rows = reduced(vectors.colbert, self.storage)
+        shortened = 0
+        if self.store.overflow != "error":
+            rows, changed = fit_rows(rows, self.store.max_colbert_rows, self.store.overflow)
+            shortened = len(changed)
+        if self.storage.bits < 16 and self.least_cosine is None:
+            rows = TokenCodes.encode(rows, self.storage.bits).decoded()
+        return replace(vectors, colbert=rows), shortened
+
+
 def _compared(
-    so_far: Verification,
-    before: Page,
-    after: Page,
-    expected: Callable[[Document], Document],
-    queries: Sequence[Vector],
-    destination: Store,
+    so_far: Verification, before: Page, after: Page, keeping: _Keeping, queries: Sequence[Vector]
 ) -> Verification:
     """Return a verification that includes a page of documents and their copies."""
     copies = {document.id: document for document in after.documents}
@@ -136,7 +191,7 @@ def _compared(
     different = []
     for document in before.documents:
         if (copy := copies.get(document.id)) is not None:
-            wanted = destination.as_stored(expected(document))
+            wanted = keeping.document(document)
             if copy.text != wanted.text or not _same_json(copy.metadata, wanted.metadata):
                 different.append(document.id)
     so_far = replace(
@@ -147,15 +202,17 @@ def _compared(
     )
     if not kept or before.vectors is None or after.vectors is None:
         return so_far
-    vectors, shortened = _fitted(before.vectors.take(kept), destination)
+    vectors, shortened = keeping.vectors(before.vectors.take(kept))
     drift, others = _colbert_drift(queries, vectors, after.vectors)
     ids = (after.documents[row].id for row in others)
+    cosine = _colbert_cosine(vectors, after.vectors)
     return replace(
         so_far,
         different=(*so_far.different, *(id for id in ids if id not in so_far.different)),
-        dense_cosine=min(so_far.dense_cosine, _dense_cosine(vectors, after.vectors)),
+        dense_cosine=min(so_far.dense_cosine, _lowest_cosine(vectors.dense, after.vectors.dense)),
         sparse_difference=max(so_far.sparse_difference, _sparse_difference(vectors, after.vectors)),
         colbert_drift=max(so_far.colbert_drift, drift),
+        colbert_cosine=min(so_far.colbert_cosine, cosine),
         shortened=so_far.shortened + shortened,
     )
 
@@ -180,24 +237,23 @@ def _query(vector: Vector) -> Vector:
     return Vector(vector.dense, vector.sparse, tokens)
 
 
-def _fitted(vectors: Vectors, destination: Store) -> tuple[Vectors, int]:
-    """Return vectors shortened to the destination's limit, and how many were shortened."""
-    if vectors.colbert is None or destination.overflow == "error":
-        return vectors, 0
-    limit, policy = destination.max_colbert_rows, destination.overflow
-    rows, changed = fit_rows(vectors.colbert, limit, policy)
-    return replace(vectors, colbert=rows), len(changed)
-
-
-def _dense_cosine(before: Vectors, after: Vectors) -> float:
+def _lowest_cosine(before: Float | None, after: Float | None) -> float:
     """Return the lowest cosine, scaled by the ratio of lengths; 1 if both lack the vector."""
-    if before.dense is None or after.dense is None:
-        return float(before.dense is after.dense)
-    a, b = before.dense.astype(np.float64), after.dense.astype(np.float64)
+    if before is None or after is None:
+        return float(before is after)
+    a, b = before.astype(np.float64), after.astype(np.float64)
     longer = np.maximum((a * a).sum(axis=1), (b * b).sum(axis=1))
     both_lack = ~a.any(axis=1) & ~b.any(axis=1)
     cosines = np.where(both_lack, 1.0, (a * b).sum(axis=1) / np.maximum(longer, 1e-300))
-    return float(cosines.min())
+    return float(cosines.min(initial=1.0))
+
+
+def _colbert_cosine(before: Vectors, after: Vectors) -> float:
+    """Return the lowest cosine of two token vectors, in documents with as many of them."""
+    if before.colbert is None or after.colbert is None:
+        return 1.0
+    pairs = ((before.colbert.row(i), after.colbert.row(i)) for i in range(len(before)))
+    return min((_lowest_cosine(a, b) for a, b in pairs if len(a) == len(b)), default=1.0)
 
 
 def _sparse_difference(before: Vectors, after: Vectors) -> float:

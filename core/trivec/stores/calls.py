@@ -52,6 +52,11 @@ class Calls:
     def _name(self) -> str:
         return self._backend.name
 
+    @property
+    def storage(self) -> ColbertStorage | None:
+        """How a new collection keeps token vectors, if the view or the options say so."""
+        return self._view.colbert or self._handle.options.colbert
+
     def _twice(self, call: Callable[[], Flow[T]]) -> Flow[T]:
         """Make a call, once more if it is refused because the collection is another one now."""
         known = self._handle.collection

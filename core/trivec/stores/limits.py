@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document, metadata_json, public_metadata
@@ -25,6 +26,8 @@ class Limits:
         colbert_rows: The most token vectors of one document.
         colbert_values: The most numbers in all token vectors of one document.
         colbert_bits: The bits that one number of a token vector can take; see `ColbertStorage`.
+        codec_cosines: For those of `colbert_bits` that the database encodes in a way of its own
+            instead of as `TokenCodes`: the lowest cosine of a token vector and what it returns.
         hits: The most hits of one search, and candidates of all sources together.
         declared_fields_only: Whether filters can use declared fields only.
         connections: How many requests of one step are sent at the same time. Where a backend has
@@ -43,6 +46,7 @@ class Limits:
     colbert_rows: int | None = None
     colbert_values: int | None = None
     colbert_bits: tuple[int, ...] = (16,)
+    codec_cosines: Mapping[int, float] = field(default_factory=dict)
     hits: int | None = None
     declared_fields_only: bool = False
     connections: int = 1

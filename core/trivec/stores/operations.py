@@ -76,7 +76,7 @@ class Operations(Calls):
         """Create the collection, or check that the one that exists fits."""
         expect(schema, Schema, "schema", "a Schema, usually encoder.schema")
         expect(exist_ok, bool, "exist_ok", "True or False")
-        colbert = agreed_colbert(colbert, self._handle.options.colbert)
+        colbert = agreed_colbert(colbert, self.storage)
         if colbert is not None:
             self._backend.limits.check_colbert(colbert)
             colbert.check_dimension(schema.colbert)

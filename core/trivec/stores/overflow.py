@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -54,7 +55,8 @@ def fit_rows(
         policy: What to do with longer rows.
 
     Returns:
-        The rows that fit, and the positions of those that were changed.
+        The rows that fit, without lexical weights if any was changed, and the positions of those
+        that were.
 
     Raises:
         OverflowingRowError: If the policy is "error" and a row is too long.
@@ -78,4 +80,4 @@ def fit_rows(
             fitted[i] = pool_tokens(row, limit)
         else:
             fitted[i] = row[: limit if policy == "truncate" else 0]
-    return TokenRows.from_arrays(fitted), long
+    return replace(TokenRows.from_arrays(fitted), storage=rows.storage), long

@@ -155,6 +155,11 @@ class Store:
         return self._handle.options.colbert_overflow
 
     @property
+    def colbert(self) -> ColbertStorage | None:
+        """The option `colbert`, for a new collection; `describe().colbert` says what one has."""
+        return self._operations.storage
+
+    @property
     def max_colbert_rows(self) -> int | None:
         """The most token vectors of one document; None for any number."""
         return self.limits.max_colbert_rows(self.schema.colbert)
