@@ -39,7 +39,7 @@ def prune_rows(rows: TokenRows, share: float) -> TokenRows:
 def kept_tokens(rows: TokenRows, share: float) -> NDArray[np.int64]:
     """Return the positions of the token vectors that `prune_rows` keeps, ascending."""
     if not len(rows.values):
-        return rows
+        return np.zeros(0, np.int64)
     if rows.weights is None:
         raise InvalidVectorsError(
             "prune needs the lexical weight of each token, and these vectors came without; "
