@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import trivec
-from trivec import Document, Store, Vector, open_store
+from trivec import ColbertStorage, Document, Store, Vector, open_store
 from trivec.errors import (
     CollectionNotFoundError,
     InvalidOptionError,
@@ -235,6 +235,35 @@ def test_a_journal_goes_from_one_machine_to_ray_and_back(
     assert report.documents == 1
     with open_store(edge) as store:
         assert store.get(["d00007"]).documents[0].text == "another text"
+
+
+def test_small_token_vectors(cluster: str, tmp_path: Path) -> None:
+    """Lexical weights reach the writers, and nothing is reduced twice."""
+    storage = ColbertStorage(bits=1, pool=2, prune=1 / 3)
+    small, alone = (f"archive:{tmp_path}/{name}" for name in ("small", "alone"))
+    for url in (small, alone):
+        with open_store(url) as store:
+            store.create(HashEncoder().schema, colbert=storage)
+    rows, journal = doubles.rows(60), tmp_path / "articles.journal"
+    with open_store(alone) as store:
+        trivec.ingest(_documents(rows), HashEncoder(), store)
+        wanted = _stored(store)
+    options: dict[str, Any] = {"encoder": HashEncoder, "store": small, "journal": journal}
+    for n in (None, -1):
+        if n is not None:
+            rows = [{**row, "n": n} for row in rows]
+        report = trivec_ray.ingest(ray.data.from_items(rows), **options)
+        assert (report.documents, report.touched) == (60, 0 if n is None else 60)
+        with open_store(small) as store:
+            for id, (_, vector) in _stored(store).items():
+                assert vector.storage == storage
+                assert vector.colbert is not None
+                np.testing.assert_array_equal(vector.colbert, np.asarray(wanted[id][1].colbert))
+    with open_store(small) as store:
+        store.drop()
+        store.create(HashEncoder().schema, colbert=ColbertStorage(bits=2))
+    with pytest.raises(JournalError, match="colbert_storage was 'bits=1,pool=2,prune=1/3'"):
+        trivec_ray.ingest(ray.data.from_items(rows), **options)
 
 
 def test_errors_reach_the_caller_as_they_are(cluster: str, edge: str) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trivec import Document, IngestReport, Vectors
-from trivec.errors import InvalidOptionError, StoreUnavailableError
+from trivec import ColbertStorage, Document, IngestReport, Vectors
+from trivec.errors import InvalidOptionError, InvalidVectorsError, StoreUnavailableError
 from trivec.ingestion.report import Rejected
 from trivec.rows import TokenRows
+from trivec.stores.reduction import reduced
 from trivec.testing import HashEncoder
 
 pytest.importorskip("ray", reason="ray is not installed")
@@ -86,6 +87,43 @@ def test_vectors_travel_unchanged_and_without_a_copy(dtype: type, missing: str |
         first = parts[0].colbert
         assert first is not None
         assert np.shares_memory(first.values, vectors.colbert.values)
+
+
+@pytest.mark.parametrize("storage", [None, ColbertStorage(bits=1), ColbertStorage(8, 2, 1 / 3)])
+def test_token_vectors_bring_their_weights_and_their_storage(
+    storage: ColbertStorage | None,
+) -> None:
+    vectors = HashEncoder().encode_documents([document.text for document in DOCUMENTS])
+    assert vectors.colbert is not None
+    if storage is not None:
+        vectors = replace(vectors, colbert=reduced(vectors.colbert, storage))
+    table = pack(Parcel(DOCUMENTS, vectors))
+    report = pack(Parcel(stored=DOCUMENTS[:1], reports=[IngestReport()]))
+    joined = pa.concat_tables(
+        [table.slice(0, 4), table.slice(4), report], promote_options="default"
+    )
+    parts = [parcel.vectors for parcel in unpack(joined) if parcel.vectors is not None]
+    got, wanted = Vectors.concatenate(parts).colbert, vectors.colbert
+    assert got is not None
+    assert wanted is not None
+    assert got.storage == storage
+    assert (
+        (got.weights is None)
+        == (wanted.weights is None)
+        == (storage == ColbertStorage(8, 2, 1 / 3))
+    )
+    if wanted.weights is not None:
+        np.testing.assert_array_equal(np.asarray(got.weights), wanted.weights)
+
+
+def test_token_vectors_of_different_storages_are_not_mixed() -> None:
+    vectors = HashEncoder().encode_documents(["one two three", "four"])
+    assert vectors.colbert is not None
+    small = replace(vectors, colbert=reduced(vectors.colbert, ColbertStorage(bits=1)))
+    tables = [pack(Parcel(DOCUMENTS[:2], part)) for part in (vectors, small)]
+    joined = pa.concat_tables(tables, promote_options="default").combine_chunks()
+    with pytest.raises(InvalidVectorsError, match="keep them differently: bits=1, in full"):
+        list(unpack(joined))
 
 
 def test_stored_documents_and_reports_travel_beside_the_others() -> None:
