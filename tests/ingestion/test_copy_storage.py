@@ -182,6 +182,31 @@ def test_an_existing_destination_says_how_small(open_new: OpenNew, encoder: Hash
         assert wanted is not None or full.count() == 0
 
 
+class Unrecorded(MemoryBackend):
+    """Does not record how it keeps token vectors, like collections of earlier versions."""
+
+    def create(self, collection: Collection, *, adopt: bool) -> Collection:
+        return super().create(replace(collection, colbert=None), adopt=adopt)
+
+
+def test_a_collection_that_records_nothing_keeps_whole_vectors(
+    open_new: OpenNew, encoder: HashEncoder, tmp_path: Path
+) -> None:
+    full, small = _filled(open_new(), encoder), _filled(open_new(), encoder, SMALL)
+    with Store(Unrecorded(f"unrecorded-{uuid4().hex}")) as store:
+        journal = tmp_path / "copy.journal"
+        assert copy(full, store, journal=journal).verification.problems == ()
+        assert copy(full, store, journal=journal).written.unchanged == 40
+        assert copy(store, open_new(), colbert=SMALL).verification.problems == ()
+        with pytest.raises(InvalidVectorsError, match="what was left out is gone"):
+            copy(small, store)
+        page = small.get(["d001"], with_vectors=True)
+        assert page.vectors is not None
+        with pytest.raises(InvalidVectorsError, match="what was left out is gone"):
+            store.upsert(page.documents, page.vectors)
+        store.drop()
+
+
 class Narrow(MemoryBackend):
     """Offers few numbers of bits."""
 

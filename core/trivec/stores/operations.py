@@ -195,7 +195,8 @@ class Operations(Calls):
                 check_replaces(page.documents, bound)
         self._backend.check(collection, documents, vectors)
         ids = [document.id for document in documents]
-        vectors, overflowed = self._fit(vectors, ids, collection.colbert)
+        # A collection that does not record its storage keeps whole vectors.
+        vectors, overflowed = self._fit(vectors, ids, collection.colbert or ColbertStorage())
         texts = np.fromiter((d.size_bytes for d in documents), np.int64, len(documents))
         sizes = self._backend.wire_bytes(collection, vectors) + texts
         requests = 0
