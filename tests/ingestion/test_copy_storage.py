@@ -278,19 +278,21 @@ def test_a_damaged_small_copy_is_told(open_new: OpenNew, encoder: HashEncoder) -
         destination.drop()
 
 
+@pytest.mark.parametrize("bits", [8, 4])
 def test_a_codec_of_the_database_has_its_own_bound(
-    open_new: OpenNew, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch
+    open_new: OpenNew, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch, bits: int
 ) -> None:
     source, destination = _filled(open_new(), encoder), open_new("qdrant+edge")
-    if 8 not in destination.limits.colbert_bits:
-        pytest.skip("this qdrant-edge has no turbo8")
-    checked = copy(source, destination, colbert=ColbertStorage(bits=8), sample=40).verification
+    if bits not in destination.limits.colbert_bits:
+        pytest.skip(f"this qdrant-edge has no {bits} bits")
+    storage = ColbertStorage(bits, pool=2)
+    checked = copy(source, destination, colbert=storage, sample=40).verification
     assert checked.problems == ()
     assert checked.shrunk
-    assert 0.999 < checked.colbert_cosine < 1
+    assert destination.limits.codec_cosines[bits] < checked.colbert_cosine < 1
     with Store(Careless(f"careless-{uuid4().hex}")) as careless:
         monkeypatch.setattr(Careless, "limits", destination.limits)
-        report = copy(source, careless, colbert=ColbertStorage(bits=8), sample=40)
+        report = copy(source, careless, colbert=storage, sample=40)
         assert "the cosine of a token vector is" in "; ".join(report.verification.problems)
         careless.drop()
 
@@ -383,5 +385,10 @@ def test_texts_without_token_vectors_need_no_weights(encoder: HashEncoder) -> No
 def test_a_view_says_how_it_creates(open_new: OpenNew, encoder: HashEncoder) -> None:
     store = open_new(colbert="bits=2")
     assert store.colbert == ColbertStorage(bits=2)
-    assert store.view(creates=True, colbert=SMALL).colbert == SMALL
-    assert Store(MemoryBackend("any"), StoreOptions()).colbert is None
+    assert store.view(creates=True).colbert == ColbertStorage(bits=2)
+    plain = Store(MemoryBackend("any"), StoreOptions())
+    assert plain.colbert is None
+    assert plain.view(creates=True, colbert=SMALL).colbert == SMALL
+    with pytest.raises(InvalidOptionError, match="for one collection; give one of them"):
+        copy(_filled(open_new(), encoder), store, colbert=SMALL)
+    assert not _exists(store)

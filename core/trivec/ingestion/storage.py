@@ -10,6 +10,7 @@ from trivec.collection import Collection
 from trivec.errors import CollectionNotFoundError, InvalidOptionError, InvalidVectorsError
 from trivec.filters import Filter
 from trivec.pruning import prune_rows
+from trivec.stores.options import agreed_colbert
 from trivec.stores.store import Store
 
 _PAGE = 8  # documents that are read to learn whether the source has lexical weights
@@ -37,7 +38,7 @@ def destination_storage(
         InvalidVectorsError: If the source keeps less than the destination, or lacks the lexical
             weights that pruning needs.
     """
-    storage = destination.colbert if wanted is None else ColbertStorage.of(wanted)
+    storage = agreed_colbert(wanted, destination.colbert)
     kept, existing = source.describe(), _existing(destination)
     if kept.schema.colbert is None:
         return storage
