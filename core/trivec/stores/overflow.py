@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -78,4 +79,4 @@ def fit_rows(
             fitted[i] = pool_tokens(row, limit)
         else:
             fitted[i] = row[: limit if policy == "truncate" else 0]
-    return TokenRows.from_arrays(fitted), long
+    return replace(TokenRows.from_arrays(fitted), storage=rows.storage), long
