@@ -70,7 +70,7 @@ FACADES: dict[str, list[str]] = {
         *("Backend", "Capability", "Collection", "FieldType", "Limits", "OptimizeReport", "Page"),
         "Pause",
         *("Search", "SearchOptions", "Steps", "Stepwise", "StorageChoice", "Store", "StoreOptions"),
-        *("StoreUrl", "UpsertReport", "check_seconds", "open_store", "opener"),
+        *("StoreUrl", "TokenCodes", "UpsertReport", "check_seconds", "open_store", "opener"),
         *("request_seconds", "search_rows"),
     ],
     "trivec.testing": ["HashEncoder"],

@@ -13,6 +13,7 @@ from trivec.stores.steps import Pause, Steps
 from trivec.stores.storage import StorageChoice
 from trivec.stores.store import Store
 from trivec.stores.url import StoreUrl
+from trivec.token_codes import TokenCodes
 
 __all__ = [
     "Backend",
@@ -31,6 +32,7 @@ __all__ = [
     "Store",
     "StoreOptions",
     "StoreUrl",
+    "TokenCodes",
     "UpsertReport",
     "check_seconds",
     "open_store",

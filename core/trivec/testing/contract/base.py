@@ -79,6 +79,7 @@ class ContractBase:
     single: ClassVar[bool] = False
     float64_fields: ClassVar[bool] = False
     colbert: ClassVar[ColbertStorage | None] = None
+    every_storage: ClassVar[bool] = True
     secrets: ClassVar[tuple[str, ...]] = ()
     not_yet: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[int] = 50
@@ -96,6 +97,18 @@ class ContractBase:
     def stored(self, vectors: Vectors) -> Vectors:
         """Return vectors as the database keeps them, where it rounds more than `tolerance`."""
         return vectors
+
+    def colbert_tolerance(self, bits: int) -> float:
+        """Return how far ColBERT scores and token vectors may be from those of `memory:`.
+
+        By default `tolerance`, and 2e-3 for 16 bits beside a class that uses other ones. A database
+        with a codec of its own for few bits overrides it; one that keeps `TokenCodes` need not.
+
+        Args:
+            bits: The bits of one number, of a collection of any `ColbertStorage`.
+        """
+        usual = self.colbert or ColbertStorage()
+        return max(self.tolerance, 2e-3) if bits == 16 != usual.bits else self.tolerance
 
     # --- fixtures --------------------------------------------------------------------------------
 

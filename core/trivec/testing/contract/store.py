@@ -10,6 +10,7 @@ from trivec.testing.contract.filters import FilterRules
 from trivec.testing.contract.handles import HandleRules
 from trivec.testing.contract.search import SearchRules
 from trivec.testing.contract.secrets import SecretRules
+from trivec.testing.contract.storage import StorageRules
 from trivec.testing.contract.strange_filters import StrangeFilterRules
 from trivec.testing.contract.ties import TieRules
 from trivec.testing.contract.values import ValueRules
@@ -22,6 +23,7 @@ class StoreContract(
     HandleRules,
     FaultRules,
     SecretRules,
+    StorageRules,
     CollectionRules,
     TieRules,
     StrangeFilterRules,
@@ -47,6 +49,9 @@ class StoreContract(
             refuses an integer that would be rounded.
         colbert (ColbertStorage | None): How the collections keep token vectors; None for the
             default.
+        every_storage (bool): Whether token vectors are tested with every number of bits that the
+            database offers, pooled by 1, 2 and 3 and pruned; False tests each number of bits
+            once, for databases that take seconds to create a collection.
         secrets (tuple[str, ...]): Keys and passwords that `open` uses, which must show nowhere.
         not_yet (Mapping[str, str]): Tests that fail for now, by name or by name and parameters
             such as "test_filters_hold_in_every_mode[rrf-list]", and why.
