@@ -49,9 +49,10 @@ class StoreContract(
             refuses an integer that would be rounded.
         colbert (ColbertStorage | None): How the collections keep token vectors; None for the
             default.
-        every_storage (bool): Whether token vectors are tested with every number of bits that the
-            database offers, pooled by 1, 2 and 3 and pruned; False tests each number of bits
-            once, for databases that take seconds to create a collection.
+        storages (Sequence[ColbertStorage]): How token vectors are kept in the tests that compare
+            with `memory:`, as far as the database offers the bits: by default all bits, pooled by
+            1, 2 and 3, and some pruned. A database that takes seconds to create a collection
+            names fewer.
         secrets (tuple[str, ...]): Keys and passwords that `open` uses, which must show nowhere.
         not_yet (Mapping[str, str]): Tests that fail for now, by name or by name and parameters
             such as "test_filters_hold_in_every_mode[rrf-list]", and why.
