@@ -411,6 +411,13 @@ class SharesOneFactorAmongAllTokens(PlainBackend):
         return replace(codes, factors=common).decoded()
 
 
+@caught_by("test_hits_are_those_of_memory_with_the_same_storage[bits=8]")
+class ForgetsThatCodesAreRotated(PlainBackend):
+    def tokens(self, rows: TokenRows, bits: int) -> TokenRows:
+        codes = TokenCodes.encode(rows, bits)
+        return TokenRows(rows.indptr, codes.vectors(np.arange(len(codes.packed))))
+
+
 @caught_by("test_hits_are_those_of_memory_with_the_same_storage[bits=4]")
 class ScoresTheFullVectors(PlainBackend):
     """What is small lies beside the full vectors, which searches go on reading."""

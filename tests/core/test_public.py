@@ -71,7 +71,7 @@ FACADES: dict[str, list[str]] = {
         "Pause",
         *("Search", "SearchOptions", "Steps", "Stepwise", "StorageChoice", "Store", "StoreOptions"),
         *("StoreUrl", "TokenCodes", "UpsertReport", "check_seconds", "open_store", "opener"),
-        *("request_seconds", "search_rows"),
+        *("request_seconds", "rotated", "search_rows"),
     ],
     "trivec.testing": ["HashEncoder"],
     "trivec.testing.contract": ["StoreContract"],

@@ -2,6 +2,7 @@
 
 from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
 from trivec.fields import FieldType
+from trivec.rotation import rotated
 from trivec.search import Search, SearchOptions
 from trivec.stores.backend import Backend, Stepwise
 from trivec.stores.deadline import check_seconds, request_seconds
@@ -38,5 +39,6 @@ __all__ = [
     "open_store",
     "opener",
     "request_seconds",
+    "rotated",
     "search_rows",
 ]
