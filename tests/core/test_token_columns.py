@@ -96,7 +96,7 @@ def test_a_file_takes_the_bytes_of_the_storage(tmp_path: Path, bits: int) -> Non
     assert set(columns) == {"colbert.indptr", "colbert.packed", "colbert.factors"}
     size = columns["colbert.packed"].nbytes + columns["colbert.factors"].nbytes
     assert size == 2 * storage.kept(200) * storage.token_bytes(8)
-    with safe_open(path, framework="numpy") as file:  # type: ignore[no-untyped-call]
+    with safe_open(path, framework="numpy") as file:
         assert file.metadata() == {"colbert.storage": str(storage)}
 
 
