@@ -67,8 +67,11 @@ class TokenCodes:
         factors = np.empty(len(rows.values), np.float16)
         for start in range(0, len(packed), _BLOCK):
             block = slice(start, start + _BLOCK)
-            values = rotated(np.asarray(rows.values[block], np.float32))
-            packed[block], factors[block] = _encoded(values, bits)
+            with np.errstate(over="ignore", invalid="ignore"):  # such a factor is not finite
+                values = rotated(np.asarray(rows.values[block], np.float32))
+                packed[block], factors[block] = _encoded(values, bits)
+        # Vectors too short for a factor are zeros, and zeros are written in one way.
+        packed[factors == 0] = _packed(np.full((1, rows.dim), 2 ** (bits - 1), np.uint8), bits)
         bad = np.flatnonzero(~np.isfinite(factors))
         if len(bad):
             row = int(np.searchsorted(rows.indptr, bad[0], side="right")) - 1
@@ -198,9 +201,8 @@ def _rounded(values: Float, largest: Float, bits: int) -> _Rounded:
 
 
 def _factors(squares: Float, dots: Float) -> NDArray[np.float16]:
-    with np.errstate(over="ignore"):  # becomes infinity, which the caller rejects
-        factors = np.divide(squares, dots, out=np.zeros_like(squares), where=dots > 0)
-        return factors.astype(np.float16)
+    factors = np.divide(squares, dots, out=np.zeros_like(squares), where=~(dots <= 0))
+    return factors.astype(np.float16)
 
 
 def _packed(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:

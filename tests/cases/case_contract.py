@@ -23,6 +23,7 @@ class CaseContract(StoreContract):
         cls.tolerance = cls.case.tolerance
         cls.colbert = cls.case.colbert
         cls.single = cls.float64_fields = isinstance(cls.case, VespaCase)
+        cls.storages = cls.case.storages
 
     @pytest.fixture(autouse=True)
     def _server(self, request: pytest.FixtureRequest) -> None:
@@ -34,3 +35,11 @@ class CaseContract(StoreContract):
 
     def stored(self, vectors: Vectors) -> Vectors:
         return self.case.stored(vectors)
+
+    def colbert_tolerance(self, bits: int) -> float:
+        codec = self.case.codecs.get(bits)
+        return codec.scores if codec else super().colbert_tolerance(bits)
+
+    def token_tolerance(self, bits: int) -> float:
+        codec = self.case.codecs.get(bits)
+        return codec.vectors if codec else super().token_tolerance(bits)

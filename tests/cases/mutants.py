@@ -10,15 +10,18 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from plain_backend import PlainBackend, Row, Table, tables
 
-from trivec import Document, Filter, Hit, Vector, Vectors
+from trivec import ColbertStorage, Document, Filter, Hit, Vector, Vectors
 from trivec.collection import Collection, Page
 from trivec.errors import CollectionNotFoundError, StoreError
 from trivec.fields import FieldType
 from trivec.filters import And, Not, Or
+from trivec.pooling import pool_rows
+from trivec.rows import TokenRows
 from trivec.search import Part, Search
-from trivec.stores import Steps
+from trivec.stores import Limits, Steps, TokenCodes
 
 M = TypeVar("M", bound=type[PlainBackend])
 
@@ -383,3 +386,127 @@ class CannotBeClosedTwice(PlainBackend):
 class ShowsItsKey(PlainBackend):
     def __repr__(self) -> str:
         return f"ShowsItsKey({self.name!r}, api_key='open sesame')"
+
+
+# --- how token vectors are kept -------------------------------------------------------------------
+
+
+@caught_by("test_hits_are_those_of_memory_with_the_same_storage[bits=1]")
+class IgnoresBits(PlainBackend):
+    def tokens(self, rows: TokenRows, bits: int) -> TokenRows:
+        return rows
+
+
+@caught_by("test_vectors_are_those_of_memory_with_the_same_storage[bits=2]")
+class KeepsAnotherNumberOfBits(PlainBackend):
+    def tokens(self, rows: TokenRows, bits: int) -> TokenRows:
+        return super().tokens(rows, 2 * bits if bits < 8 else bits)
+
+
+@caught_by("test_hits_are_those_of_memory_with_the_same_storage[bits=1,pool=2]")
+class SharesOneFactorAmongAllTokens(PlainBackend):
+    def tokens(self, rows: TokenRows, bits: int) -> TokenRows:
+        codes = TokenCodes.encode(rows, bits)
+        common = np.full_like(codes.factors, codes.factors.mean())
+        return replace(codes, factors=common).decoded()
+
+
+@caught_by("test_hits_are_those_of_memory_with_the_same_storage[bits=8]")
+class ForgetsThatCodesAreRotated(PlainBackend):
+    def tokens(self, rows: TokenRows, bits: int) -> TokenRows:
+        codes = TokenCodes.encode(rows, bits)
+        return TokenRows(rows.indptr, codes.vectors(np.arange(len(codes.packed))))
+
+
+@caught_by("test_hits_are_those_of_memory_with_the_same_storage[bits=4]")
+class ScoresTheFullVectors(PlainBackend):
+    """What is small lies beside the full vectors, which searches go on reading."""
+
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
+        super().write(collection, documents, vectors)
+        self.full = getattr(self, "full", {})
+        self.full.update(zip((d.id for d in documents), vectors, strict=True))
+
+    def hit(self, query: Vector, row: Row, search: Search, rank_score: float) -> Hit | None:
+        whole = row._replace(vector=self.full[row.document.id])
+        return super().hit(query, whole, search, rank_score)
+
+
+@caught_by("test_a_collection_says_how_it_keeps_token_vectors")
+class ForgetsPool(PlainBackend):
+    def describe(self, declared: Mapping[str, FieldType]) -> Collection | None:
+        collection = super().describe(declared)
+        if collection is None or collection.colbert is None:
+            return collection
+        return replace(collection, colbert=replace(collection.colbert, pool=1))
+
+
+@caught_by("test_how_token_vectors_are_kept_is_known_to_the_next_store")
+class RemembersTheStorageInTheStoreAlone(PlainBackend):
+    storage: ColbertStorage | None = None
+
+    def create(self, collection: Collection, *, adopt: bool) -> Collection:
+        self.storage = collection.colbert
+        super().create(replace(collection, colbert=None), adopt=adopt)
+        return collection
+
+    def describe(self, declared: Mapping[str, FieldType]) -> Collection | None:
+        collection = super().describe(declared)
+        return None if collection is None else replace(collection, colbert=self.storage)
+
+
+@caught_by("test_vectors_are_those_of_memory_with_the_same_storage[bits=32,pool=2]")
+class PoolsAgainOnReading(PlainBackend):
+    def page(self, collection: Collection, rows: Sequence[Row], with_vectors: bool) -> Page:
+        page = super().page(collection, rows, with_vectors)
+        if page.vectors is None or page.vectors.colbert is None or collection.colbert is None:
+            return page
+        pooled = pool_rows(page.vectors.colbert, collection.colbert.pool)
+        return Page(page.documents, replace(page.vectors, colbert=pooled))
+
+
+@caught_by("test_vectors_that_were_read_can_be_written_again[bits=16,pool=2]")
+class PoolsWhatIsWritten(PlainBackend):
+    """The backend does once more what the store has done, from the second write on."""
+
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
+        is_known = any(self.key(document.id) in self.rows() for document in documents)
+        if is_known and vectors.colbert is not None and collection.colbert is not None:
+            pooled = pool_rows(vectors.colbert, collection.colbert.pool)
+            vectors = replace(vectors, colbert=pooled)
+        super().write(collection, documents, vectors)
+
+
+@caught_by("test_vectors_that_were_read_can_be_written_again[bits=4]")
+class LosesABitOnEachReading(PlainBackend):
+    """A factor is cut to few digits when it is read, so a rewritten vector is another one."""
+
+    def page(self, collection: Collection, rows: Sequence[Row], with_vectors: bool) -> Page:
+        page = super().page(collection, rows, with_vectors)
+        if page.vectors is None or page.vectors.colbert is None:
+            return page
+        tokens = page.vectors.colbert
+        smaller = replace(tokens, values=tokens.values * np.float32(1 - 2**-8))
+        return Page(page.documents, replace(page.vectors, colbert=smaller))
+
+
+@caught_by("test_bits_that_are_not_offered_are_refused")
+class OffersBitsThatNobodyKnows(PlainBackend):
+    limits = Limits(colbert_bits=(16, 3))
+
+
+@caught_by("test_what_is_too_long_after_pooling_overflows[truncate]")
+class CutsBeforeItPools(PlainBackend):
+    limits = Limits(colbert_rows=64)
+
+    def write(
+        self, collection: Collection, documents: Sequence[Document], vectors: Vectors
+    ) -> None:
+        if vectors.colbert is not None:
+            cut = [vectors.colbert.row(i)[:32] for i in range(len(documents))]
+            vectors = replace(vectors, colbert=TokenRows.from_arrays(cut))
+        super().write(collection, documents, vectors)

@@ -18,8 +18,9 @@ from trivec.collection import Collection, Page
 from trivec.errors import CollectionNotFoundError, InvalidVectorsError
 from trivec.fields import FieldType
 from trivec.ranking import reciprocal_ranks, weighted_sum
+from trivec.rows import TokenRows
 from trivec.search import Part, Search
-from trivec.stores import Backend
+from trivec.stores import Backend, Limits, TokenCodes
 
 
 class Row(NamedTuple):
@@ -43,6 +44,8 @@ tables: dict[str, Table] = {}
 class PlainBackend(Backend[Collection]):
     """A collection in a dict."""
 
+    limits = Limits(colbert_bits=(16, 32, 8, 4, 2, 1))
+
     # --- the collection ------------------------------------------------------------------------
 
     def describe(self, declared: Mapping[str, FieldType]) -> Collection | None:
@@ -64,8 +67,15 @@ class PlainBackend(Backend[Collection]):
         self, collection: Collection, documents: Sequence[Document], vectors: Vectors
     ) -> None:
         rows = self.rows()
+        tokens = vectors.colbert
+        if tokens is not None and collection.colbert and collection.colbert.bits < 16:
+            vectors = replace(vectors, colbert=self.tokens(tokens, collection.colbert.bits))
         for document, vector in zip(documents, vectors, strict=True):
             rows[self.key(document.id)] = Row(self.kept(document), vector)
+
+    def tokens(self, rows: TokenRows, bits: int) -> TokenRows:
+        """Return token vectors as they are read back from fewer than 16 bits."""
+        return TokenCodes.encode(rows, bits).decoded()
 
     def kept(self, document: Document) -> Document:
         """Return a document as it is read back from its JSON."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 import vespa_standin
 from trivec import ColbertStorage, Store, Vectors, open_store
 from trivec.testing.contract.corpus import FIELDS as FIELDS
+from trivec.testing.contract.corpus import STORAGES
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class StoreCase:
 
     `url` may hold {folder}, {name} and {server}; `tolerance` is that of its stored vectors.
     {server} comes from an environment variable, which a `fixture` may set. `colbert` is how the
-    collection keeps its token vectors; `codecs` are the database's own codes by their bits.
+    collection keeps its token vectors; `storages` are the ways to keep them that it is compared
+    with `memory:` on, and `codecs` the database's own codes by their bits.
     """
 
     name: str
@@ -55,6 +57,7 @@ class StoreCase:
     options: dict[str, object] = field(default_factory=dict)
     fixture: str = ""
     colbert: ColbertStorage | None = None
+    storages: Sequence[ColbertStorage] = STORAGES
     codecs: Mapping[int, Codec] = field(default_factory=dict)
 
     def open(self, folder: Path, name: str) -> Store:
@@ -100,6 +103,11 @@ class StandInCase(VespaCase):
 _standins: dict[int, vespa_standin.StandIn] = {}
 
 _EXACT = ColbertStorage(bits=32)
+_SMALLEST = (ColbertStorage(1, pool=2, prune=1 / 3),)
+_FEW = (  # each number of bits once
+    *(ColbertStorage(32, prune=1 / 3), ColbertStorage(16, pool=2), ColbertStorage(8, pool=3)),
+    *(ColbertStorage(4), ColbertStorage(2, pool=3), *_SMALLEST),
+)
 _REST: dict[str, object] = {"prefer_grpc": False}
 CASES = [
     StoreCase("memory", "memory:/{name}"),
@@ -117,10 +125,15 @@ CASES = [
     StoreCase("milvus", "{server}/{name}", 2e-3, "pymilvus", "TRIVEC_TEST_MILVUS"),
     StoreCase("qdrant-edge", "qdrant+edge:{folder}/{name}", 2e-3, "qdrant_edge", codecs=TURBO),
     StoreCase(
-        "qdrant-edge-exact", "qdrant+edge:{folder}/{name}", 1e-6, "qdrant_edge", colbert=_EXACT
+        "qdrant-edge-exact",
+        "qdrant+edge:{folder}/{name}",
+        1e-6,
+        "qdrant_edge",
+        colbert=_EXACT,
+        storages=_FEW,
     ),
     StoreCase("qdrant-memory", "qdrant+memory:/{name}", 1e-6, "qdrant_client"),
-    StoreCase("qdrant-local", "qdrant+local:{folder}/{name}", 1e-6, "qdrant_client"),
+    StoreCase("qdrant-local", "qdrant+local:{folder}/{name}", 1e-6, "qdrant_client", storages=_FEW),
     StoreCase(
         "qdrant", "{server}/{name}", 2e-3, "qdrant_client", "TRIVEC_TEST_QDRANT", codecs=TURBO
     ),
@@ -133,10 +146,19 @@ CASES = [
         _REST,
         codecs=TURBO,
     ),
-    StandInCase("vespa-standin-1", "", 2e-3, "trivec_vespa"),
-    StandInCase("vespa-standin-h2c-1", "", 2e-3, "trivec_vespa", options={"http2": True}),
-    StandInCase("vespa-standin-2", "", 2e-3, "trivec_vespa"),
-    VespaCase("vespa", "{server}/contract", 2e-3, "trivec_vespa", "TRIVEC_TEST_VESPA"),
+    StandInCase("vespa-standin-1", "", 2e-3, "trivec_vespa", storages=_FEW),
+    StandInCase(
+        "vespa-standin-h2c-1",
+        "",
+        2e-3,
+        "trivec_vespa",
+        options={"http2": True},
+        storages=_SMALLEST,
+    ),
+    StandInCase("vespa-standin-2", "", 2e-3, "trivec_vespa", storages=_SMALLEST),
+    VespaCase(
+        "vespa", "{server}/contract", 2e-3, "trivec_vespa", "TRIVEC_TEST_VESPA", storages=_FEW
+    ),
 ]
 
 

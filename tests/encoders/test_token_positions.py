@@ -72,3 +72,51 @@ def test_only_texts_have_tokens(m3: Path) -> None:
     with pytest.raises(InvalidInputError, match="text 0 holds the lone surrogate"):
         encoder.tokens("kaka \ud800")
     assert np.all([token.id > 0 for token in encoder.tokens("kaka")])
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_each_vector_has_the_lexical_weight_of_its_token(
+    m3: Path, random_text: Text, sparse: bool
+) -> None:
+    """In a batch of texts of all lengths, also where lexical weights are not asked for."""
+    encoder = Encoder.load(m3, precision="float32")
+    texts = ["", *map(random_text, (1, 5, 60, 200)), "kaka kaka lolo kaka", " kaka  lolo "]
+    vectors = encoder.encode_documents(texts, sparse=sparse)
+    whole = encoder.encode_documents(texts)
+    assert (vectors.sparse is None) != sparse
+    assert vectors.colbert is not None
+    assert vectors.colbert.weights is not None
+    assert whole.sparse is not None
+    for i, text in enumerate(texts):
+        lexical = whole.sparse.row(i)
+        tokens = encoder.tokens(text)
+        start, stop = vectors.colbert.indptr[i : i + 2]
+        weights = vectors.colbert.weights[start:stop].tolist()
+        assert weights == [lexical.get(token.id, 0.0) for token in tokens]
+        assert weights[-1] == 0.0  # </s>
+    assert vectors.colbert.weights.any()
+
+
+def test_the_weights_of_a_batch_are_those_of_each_text(m3: Path, random_text: Text) -> None:
+    encoder = Encoder.load(m3, precision="float32", batch_tokens=128)
+    texts = [random_text(length) for length in (3, 300, 40, 7, 120)]
+    together = encoder.encode_documents(texts).colbert
+    assert together is not None
+    assert together.weights is not None
+    for i, text in enumerate(texts):
+        alone = encoder.encode_documents([text]).colbert
+        assert alone is not None
+        assert alone.weights is not None
+        of_text = together.weights[together.indptr[i] : together.indptr[i + 1]]
+        np.testing.assert_allclose(of_text, alone.weights, atol=1e-6)
+
+
+def test_without_token_vectors_or_a_sparse_head_there_are_no_weights(
+    m3: Path, copy: Callable[[Path], Path], random_text: Text
+) -> None:
+    assert Encoder.load(m3).encode_documents([random_text(5)], colbert=False).colbert is None
+    folder = copy(m3)
+    (folder / "sparse_linear.pt").unlink()
+    tokens = Encoder.load(folder).encode_documents([random_text(5)]).colbert
+    assert tokens is not None
+    assert tokens.weights is None

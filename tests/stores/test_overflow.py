@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trivec import Document, Schema, Store, Vectors
+from trivec import ColbertStorage, Document, Schema, Store, Vectors
 from trivec.errors import InvalidInputError
 from trivec.pooling import pool_tokens
 from trivec.rows import TokenRows
@@ -20,7 +20,7 @@ from trivec.stores.overflow import Overflow, fit_rows
 class SmallBackend(MemoryBackend):
     """A memory backend that holds at most four token vectors of a document."""
 
-    limits = Limits(colbert_rows=4)
+    limits = Limits(colbert_rows=4, colbert_bits=(16, 1))
 
 
 def _store(policy: Overflow) -> Store:
@@ -54,6 +54,28 @@ def test_error_names_the_document(long: Vectors) -> None:
         with pytest.raises(InvalidInputError, match="'b': 9 ColBERT vectors"):
             store.upsert([Document(i, i) for i in "abc"], vectors)
         assert store.count() == 0
+        store.drop()
+
+
+@pytest.mark.parametrize(("policy", "left"), [("pool", 4), ("truncate", 4), ("drop", 0)])
+@pytest.mark.parametrize("bits", [16, 1])
+def test_a_policy_is_for_what_is_left_after_pooling(policy: Overflow, left: int, bits: int) -> None:
+    storage = ColbertStorage(bits=bits, pool=2)
+    rng = np.random.default_rng(1)
+    tokens = TokenRows.from_arrays([rng.standard_normal((n, 8)) for n in (2, 8, 11)])
+    vectors = Vectors(dense=np.eye(3, dtype=np.float32), colbert=tokens)
+    with _store(policy) as store:
+        store.create(Schema(dense=3, sparse=False, colbert=8), colbert=storage)
+        report = store.upsert([Document(i, i) for i in "abc"], vectors)
+        assert report.overflowed == ("c",)
+        for _ in range(2):
+            stored = store.get(["a", "b", "c"], with_vectors=True).vectors
+            assert stored is not None
+            assert stored.colbert is not None
+            assert stored.colbert.storage == storage
+            assert np.diff(stored.colbert.indptr).tolist() == [2, 4, left]
+            again = store.upsert([Document(i, i) for i in "abc"], stored)  # changes nothing
+            assert again.overflowed == ()
         store.drop()
 
 

@@ -2,6 +2,7 @@
 
 from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
 from trivec.fields import FieldType
+from trivec.rotation import rotated
 from trivec.search import Search, SearchOptions
 from trivec.stores.backend import Backend, Stepwise
 from trivec.stores.deadline import check_seconds, request_seconds
@@ -13,6 +14,7 @@ from trivec.stores.steps import Pause, Steps
 from trivec.stores.storage import StorageChoice
 from trivec.stores.store import Store
 from trivec.stores.url import StoreUrl
+from trivec.token_codes import TokenCodes
 
 __all__ = [
     "Backend",
@@ -31,10 +33,12 @@ __all__ = [
     "Store",
     "StoreOptions",
     "StoreUrl",
+    "TokenCodes",
     "UpsertReport",
     "check_seconds",
     "open_store",
     "opener",
     "request_seconds",
+    "rotated",
     "search_rows",
 ]

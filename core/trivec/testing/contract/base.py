@@ -18,7 +18,7 @@ from trivec.hit import Hit
 from trivec.search import PARTS
 from trivec.stores.memory import MemoryBackend
 from trivec.stores.store import Store
-from trivec.testing.contract.corpus import FIELDS, SCHEMA, SMALL, Corpus, corpus
+from trivec.testing.contract.corpus import FIELDS, SCHEMA, SMALL, STORAGES, Corpus, corpus
 from trivec.testing.contract.library import Handles, Library
 from trivec.vectors import Vector, Vectors
 
@@ -79,6 +79,7 @@ class ContractBase:
     single: ClassVar[bool] = False
     float64_fields: ClassVar[bool] = False
     colbert: ClassVar[ColbertStorage | None] = None
+    storages: ClassVar[Sequence[ColbertStorage]] = STORAGES
     secrets: ClassVar[tuple[str, ...]] = ()
     not_yet: ClassVar[Mapping[str, str]] = {}
     examples: ClassVar[int] = 50
@@ -96,6 +97,28 @@ class ContractBase:
     def stored(self, vectors: Vectors) -> Vectors:
         """Return vectors as the database keeps them, where it rounds more than `tolerance`."""
         return vectors
+
+    def colbert_tolerance(self, bits: int) -> float:
+        """Return how far ColBERT and hybrid scores may be from those of `memory:`.
+
+        By default `tolerance`, and 2e-3 for 16 bits beside a class that uses other ones. A database
+        with a codec of its own for few bits overrides it; one that keeps `TokenCodes` need not.
+
+        Args:
+            bits: The bits of one number, of a collection of any `ColbertStorage`.
+        """
+        usual = self.colbert or ColbertStorage()
+        return max(self.tolerance, 2e-3) if bits == 16 != usual.bits else self.tolerance
+
+    def token_tolerance(self, bits: int) -> float:
+        """Return how far numbers of token vectors may be from those of `memory:`.
+
+        By default as far as scores may be.
+
+        Args:
+            bits: The bits of one number.
+        """
+        return self.colbert_tolerance(bits)
 
     # --- fixtures --------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document
 from trivec.rows import SparseRows, TokenRows
 from trivec.schema import Schema
@@ -29,6 +30,12 @@ FIELDS: Mapping[str, Any] = {
     "nested.kind": str,
 }
 """The declared metadata of `SCHEMA`'s collections: every type of field."""
+
+STORAGES = (
+    *(ColbertStorage(bits, pool) for bits in ColbertStorage.BITS for pool in (1, 2, 3)),
+    *(ColbertStorage(16, prune=1 / 3), ColbertStorage(1, pool=2, prune=1 / 3)),
+)
+"""How collections keep token vectors in the tests that compare them with `memory:`."""
 
 STRINGS = [
     "plain",

@@ -10,6 +10,7 @@ from trivec.testing.contract.filters import FilterRules
 from trivec.testing.contract.handles import HandleRules
 from trivec.testing.contract.search import SearchRules
 from trivec.testing.contract.secrets import SecretRules
+from trivec.testing.contract.storage import StorageRules
 from trivec.testing.contract.strange_filters import StrangeFilterRules
 from trivec.testing.contract.ties import TieRules
 from trivec.testing.contract.values import ValueRules
@@ -22,6 +23,7 @@ class StoreContract(
     HandleRules,
     FaultRules,
     SecretRules,
+    StorageRules,
     CollectionRules,
     TieRules,
     StrangeFilterRules,
@@ -47,6 +49,10 @@ class StoreContract(
             refuses an integer that would be rounded.
         colbert (ColbertStorage | None): How the collections keep token vectors; None for the
             default.
+        storages (Sequence[ColbertStorage]): How token vectors are kept in the tests that compare
+            with `memory:`, as far as the database offers the bits: by default all bits, pooled by
+            1, 2 and 3, and some pruned. A database that takes seconds to create a collection
+            names fewer.
         secrets (tuple[str, ...]): Keys and passwords that `open` uses, which must show nowhere.
         not_yet (Mapping[str, str]): Tests that fail for now, by name or by name and parameters
             such as "test_filters_hold_in_every_mode[rrf-list]", and why.
