@@ -131,6 +131,7 @@ CASES = [
         "qdrant_edge",
         colbert=_EXACT,
         storages=_FEW,
+        codecs=TURBO,
     ),
     StoreCase("qdrant-memory", "qdrant+memory:/{name}", 1e-6, "qdrant_client"),
     StoreCase("qdrant-local", "qdrant+local:{folder}/{name}", 1e-6, "qdrant_client", storages=_FEW),
