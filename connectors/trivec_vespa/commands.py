@@ -29,10 +29,10 @@ from trivec.schema import Schema
 from trivec.stores.registry import open_store, store_schemes
 
 Name = Annotated[str, typer.Option(help="The collection, which is the name of the schema.")]
-Bits = Annotated[
-    int,
+Storage = Annotated[
+    str,
     typer.Option(
-        "--colbert-bits", help="16, or 1 to also keep the signs of the token vectors, and use them."
+        "--colbert", help="How token vectors are kept, such as 'bits=1,pool=2' or 'prune=1/3'."
     ),
 ]
 
@@ -45,15 +45,17 @@ def vespa_app(
     field: Fields = None,
     dense: Annotated[int, typer.Option(help="The dense dimension; 0 for none.")] = 1024,
     sparse: Annotated[bool, typer.Option(help="Whether there are lexical weights.")] = True,
-    colbert: Annotated[int, typer.Option(help="The ColBERT dimension; 0 for none.")] = 1024,
-    colbert_bits: Bits = 16,
+    colbert_dimension: Annotated[
+        int, typer.Option(help="The ColBERT dimension; 0 for none.")
+    ] = 1024,
+    colbert: Storage = "bits=16",
     as_json: AsJson = False,
 ) -> None:
     """Write a Vespa application package, for `vespa deploy` or to merge into your own."""
     from trivec_vespa.files import write_application
 
-    schema = Schema(dense=dense or None, sparse=sparse, colbert=colbert or None)
-    write_application(schema, fields_of(field), name, directory, colbert=_storage(colbert_bits))
+    schema = Schema(dense=dense or None, sparse=sparse, colbert=colbert_dimension or None)
+    write_application(schema, fields_of(field), name, directory, colbert=_storage(colbert))
     if as_json:
         print_json({"directory": str(directory), "schema": name})
     else:
@@ -69,13 +71,13 @@ def vespa_feed(
     model: ModelFlags,
     reading: SourceFlags,
     field: Fields = None,
-    colbert_bits: Bits = 16,
+    colbert: Storage = "bits=16",
     as_json: AsJson = False,
 ) -> None:
     """Write documents with their vectors as a feed: of a collection, or of a file to encode."""
     from trivec_vespa.files import write_feed
 
-    storage = _storage(colbert_bits)
+    storage = _storage(colbert)
     is_store = source.partition(":")[0] in store_schemes()
     read = inputs_of(stores=[source]) if is_store else inputs_of(source, model.folder)
     check_output(output, inputs=read, what="OUTPUT")
@@ -112,10 +114,10 @@ def _encoded(documents: Iterator[Document], encoder: TextEncoder) -> Iterator[Pa
         yield Page(batch, encoder.encode_documents([document.text for document in batch]))
 
 
-def _storage(bits: int) -> ColbertStorage:
+def _storage(text: str) -> ColbertStorage:
     """Return how Vespa keeps token vectors, or raise `InvalidOptionError` if it cannot."""
     from trivec_vespa.store import VespaBackend
 
-    storage = ColbertStorage(bits=bits)
+    storage = ColbertStorage.parse(text)
     VespaBackend.limits.check_colbert(storage)
     return storage

@@ -18,9 +18,11 @@ _CONTENT = (
 )
 _FIELD = re.compile(r"^\s*field\s+(\w+)\s+type\b", re.MULTILINE)
 _PROFILE = re.compile(r"^\s*rank-profile\s+(\w+)", re.MULTILINE)
-# The names that trivec gives to the fields and rank profiles of a collection.
+# The names that trivec gives to the fields and rank profiles of a collection; until 0.1.0, also
+# `colbert_bin` and `hybrid_binary`.
 _OURS = re.compile(r"m_\w+|id|text|metadata|parts|present|dense_rep|lexical_(?:ws|rep)|"
-                   r"colbert_(?:rep|bin)|union|hybrid(?:_binary)?")  # fmt: skip
+                   r"colbert_(?:rep|codes|factors|bin)|union|"
+                   r"hybrid(?:_(?:32|8|4|2|1|binary))?")  # fmt: skip
 # The changes that an empty collection may have, which Vespa refuses unless they are announced.
 _CHANGES = (ValidationID.fieldTypeChange, ValidationID.tensorTypeChange,
             ValidationID.indexingChange)  # fmt: skip

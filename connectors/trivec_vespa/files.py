@@ -15,6 +15,7 @@ from trivec.errors import InvalidOptionError, OutputError
 from trivec.fields import FieldType
 from trivec.outputs import make_folder, written_beside
 from trivec.schema import Schema
+from trivec.stores.reduction import reduced
 from trivec_vespa.mapping import TextErrors, check_numbers, check_text, document_key, feed_fields
 from trivec_vespa.schema import application_package, check_name
 
@@ -82,16 +83,22 @@ def write_feed(
 
     Raises:
         InvalidDocumentError: If Vespa would refuse a document's strings, or round its numbers.
-        InvalidOptionError: If a page has no vectors.
+        InvalidOptionError: If a page has no vectors, or token vectors of this dimension do not
+            fill whole bytes.
+        InvalidVectorsError: If token vectors hold less than the storage keeps.
         OutputError: If the file cannot be written; an older one is kept.
     """
     check_name(name)
-    kept = replace(collection, colbert=colbert or collection.colbert)
+    storage = colbert or collection.colbert or ColbertStorage()
+    storage.check_dimension(collection.schema.colbert)
+    kept = replace(collection, colbert=storage)
     count = 0
     with written_beside(path) as file:
         for documents, vectors in pages:
             if vectors is None:
                 raise InvalidOptionError("the pages hold no vectors; scan(with_vectors=True)")
+            if vectors.colbert is not None:
+                vectors = replace(vectors, colbert=reduced(vectors.colbert, storage))
             for row, document in enumerate(documents):
                 check_text(document, collection.fields, text_errors)
                 check_numbers(document, collection.fields)

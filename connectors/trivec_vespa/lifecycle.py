@@ -48,7 +48,12 @@ class Lifecycle:
         self.description = f"/document/v1/{name}-collection/{name}/docid/collection"
 
     def read(self) -> Steps[Collection | None]:
-        """Return the collection, or None if it does not exist."""
+        """Return the collection, or None if it does not exist.
+
+        Raises:
+            SchemaMismatchError: If it is one of an older version that this one does not read.
+            StoreError: If Vespa fails, or the description is damaged.
+        """
         request = Request("GET", self.description, stored_fields)
         stored = yield from self._unless_missing(request)
         if stored is None:
@@ -128,7 +133,10 @@ class Lifecycle:
         It may hold documents without a description, if they were written after another handle
         dropped the collection.
         """
-        if (yield from self.read()) is not None:
+        try:
+            if (yield from self.read()) is not None:
+                return True
+        except SchemaMismatchError:  # an older version wrote it
             return True
         yql = "select id from sources * where parts >= 0"
         body = {"yql": yql, "hits": 0, "ranking": "unranked"}

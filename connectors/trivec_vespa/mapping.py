@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection, Page
 from trivec.document import Document, metadata_json
-from trivec.errors import InvalidDocumentError
+from trivec.errors import InvalidDocumentError, SchemaMismatchError
 from trivec.fields import FieldType
 from trivec.filters import metadata_values, parse_datetime
-from trivec.rows import Float, SparseRows, TokenRows, Tokens
+from trivec.rows import Float, SparseRows, TokenRows
 from trivec.schema import Schema
 from trivec.vectors import Vectors
+from trivec_vespa.hexadecimal import bfloat16_hex, bfloat16_rows
 from trivec_vespa.replies import Fields, finite, json_of, reading
-from trivec_vespa.schema import SPARSE_SCALE, attribute_name, stores_signs
+from trivec_vespa.schema import SPARSE_SCALE, attribute_name
+from trivec_vespa.token_layout import TokenLayout
 
 PART_DENSE, PART_SPARSE, PART_COLBERT = 1, 2, 4
 """The bits of the attribute `parts`."""
@@ -42,33 +44,6 @@ _DOTS = re.compile(r"\.{1,2}~*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # --- numbers -----------------------------------------------------------------------------------
-
-
-def to_bfloat16(values: NDArray[np.floating]) -> NDArray[np.uint16]:
-    """Return the bits of the nearest bfloat16 values, uint16; ties to even, finite stays finite.
-
-    Vespa itself cuts the lower bits off, which shortens unit vectors of 1,024 dimensions to
-    0.9972; when they are rounded, the length is 1.00000.
-
-    Example:
-        >>> [hex(bits) for bits in to_bfloat16(np.array([1.0, 1.00390625, -0.3]))]
-        ['0x3f80', '0x3f80', '0xbe9a']
-    """
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    infinite = (rounded & 0x7FFF) == 0x7F80
-    nearest: NDArray[np.uint16] = (rounded - infinite).astype(np.uint16)
-    return nearest
-
-
-def float_hex(values: NDArray[np.floating]) -> str:
-    """Return float32 values as hex, eight digits each, as query tensors take them."""
-    return np.ascontiguousarray(values, ">f4").tobytes().hex()
-
-
-def sign_hex(tokens: Tokens) -> str:
-    """Return the signs of token vectors as hex, two digits for eight dimensions."""
-    return np.packbits(tokens > 0, axis=1).tobytes().hex()
 
 
 def signed_ids(indices: NDArray[np.uint32]) -> NDArray[np.int32]:
@@ -188,7 +163,7 @@ def feed_fields(
     parts = 0
     if vectors.dense is not None and vectors.dense[row].any():
         parts |= PART_DENSE
-        fields["dense_rep"] = {"values": _bfloat16_hex(vectors.dense[row])}
+        fields["dense_rep"] = {"values": bfloat16_hex(vectors.dense[row])}
     if vectors.sparse is not None:
         start, stop = vectors.sparse.indptr[row], vectors.sparse.indptr[row + 1]
         if stop > start:
@@ -196,13 +171,12 @@ def feed_fields(
             indices, weights = vectors.sparse.indices[start:stop], vectors.sparse.values[start:stop]
             fields["lexical_rep"] = _cells(indices, weights)
             fields["lexical_ws"] = _cells(signed_ids(indices), wand_weights(weights))
-    if vectors.colbert is not None:
+    layout = TokenLayout.of(collection.schema, collection.colbert)
+    if vectors.colbert is not None and layout is not None:
         tokens = vectors.colbert.row(row)
         if len(tokens):
             parts |= PART_COLBERT
-            fields["colbert_rep"] = {"blocks": _blocks(_bfloat16_hex(tokens), len(tokens))}
-            if stores_signs(collection.colbert):
-                fields["colbert_bin"] = {"blocks": _blocks(sign_hex(tokens), len(tokens))}
+            fields |= layout.feed(tokens)
     fields["parts"] = parts
     return fields
 
@@ -214,17 +188,8 @@ def _attribute(values: Sequence[Any], type_: FieldType) -> object:
     return list(values) if type_.is_list else values[0]
 
 
-def _bfloat16_hex(values: NDArray[np.floating]) -> str:
-    return to_bfloat16(values).astype(">u2").tobytes().hex()
-
-
 def _cells(labels: NDArray[np.integer], values: NDArray[Any]) -> dict[str, object]:
     return dict(zip(map(str, labels.tolist()), values.tolist(), strict=True))
-
-
-def _blocks(text: str, count: int) -> dict[str, str]:
-    width = len(text) // count
-    return {str(i): text[i * width : (i + 1) * width] for i in range(count)}
 
 
 # --- stored documents ----------------------------------------------------------------------------
@@ -238,8 +203,9 @@ def document_from(fields: Fields) -> Document:
         return Document(fields["id"], fields.get("text", ""), parsed)
 
 
-def read_page(stored: Sequence[Fields], schema: Schema, *, with_vectors: bool) -> Page:
+def read_page(stored: Sequence[Fields], collection: Collection, *, with_vectors: bool) -> Page:
     """Return stored documents, read as `format.tensors=hex`, with their vectors."""
+    schema, layout = collection.schema, TokenLayout.of(collection.schema, collection.colbert)
     documents = [document_from(fields) for fields in stored]
     if not with_vectors:
         return Page(documents, None)
@@ -249,13 +215,11 @@ def read_page(stored: Sequence[Fields], schema: Schema, *, with_vectors: bool) -
     for row, fields in enumerate(stored):
         with reading(f"the document {documents[row].id!r}"):
             if schema.dense is not None and "dense_rep" in fields:
-                dense[row] = _rows([fields["dense_rep"]["values"]], schema.dense)[0]
+                dense[row] = bfloat16_rows([fields["dense_rep"]["values"]], schema.dense)[0]
             if schema.sparse:
                 weights.append(_weights(fields["lexical_rep"]) if "lexical_rep" in fields else {})
-            if schema.colbert is not None:
-                blocks = fields["colbert_rep"]["blocks"] if "colbert_rep" in fields else {}
-                ordered = [blocks[label] for label in sorted(blocks, key=int)]
-                tokens.append(_rows(ordered, schema.colbert))
+            if layout is not None:
+                tokens.append(layout.read(fields))
     vectors = Vectors(
         dense=None if schema.dense is None else dense,
         sparse=SparseRows.from_dicts(weights) if schema.sparse else None,
@@ -266,29 +230,11 @@ def read_page(stored: Sequence[Fields], schema: Schema, *, with_vectors: bool) -
     return Page(documents, vectors)
 
 
-def _rows(texts: Sequence[object], dim: int) -> Float:
-    """Return vectors from the hex of each, float32 (n, dim)."""
-    for text in texts:
-        if not isinstance(text, str) or len(text) != 4 * dim:
-            got = f"{len(text)} digits" if isinstance(text, str) else f"a {type(text).__name__}"
-            raise ValueError(f"a vector of {dim} bfloat16 takes {4 * dim} digits of hex, got {got}")
-    rows = from_hex("".join(map(str, texts))).reshape(len(texts), dim)
-    if not np.isfinite(rows).all():
-        raise ValueError("a vector holds a number that is not finite")
-    return rows
-
-
 def _weights(tensor: Mapping[str, Any]) -> dict[int, float]:
     """Return lexical weights by vocabulary id, checked."""
     weights = {int(label): finite(weight) for label, weight in tensor["cells"].items()}
     SparseRows.from_dicts([weights])
     return weights
-
-
-def from_hex(text: str) -> Float:
-    """Return the float32 values of bfloat16 hex, four digits each."""
-    bits = np.frombuffer(bytes.fromhex(text), ">u2").astype(np.uint32) << 16
-    return bits.view(np.float32)
 
 
 # --- the description of the collection -----------------------------------------------------------
@@ -306,20 +252,30 @@ def description_fields(collection: Collection) -> dict[str, object]:
         "sparse": schema.sparse,
         "colbert": schema.colbert,
         "model": schema.model,
-        "binary_colbert": stores_signs(collection.colbert),
+        "colbert_storage": str(collection.colbert or ColbertStorage()),
         "fields": collection.fields,
     }
     return {"metadata": json.dumps(about)}
 
 
 def read_description(fields: Fields) -> Collection:
-    """Return the collection from the fields of its description."""
+    """Return the collection from the fields of its description.
+
+    Raises:
+        SchemaMismatchError: If it keeps the signs of token vectors beside them, as `bits=1` once
+            meant.
+        LookupError, TypeError, ValueError: If it is no description.
+    """
     about: Any = json_of(fields["metadata"])
     schema = Schema(
         dense=about["dense"], sparse=about["sparse"], colbert=about["colbert"], model=about["model"]
     )
     types = {path: FieldType(type_) for path, type_ in about["fields"].items()}
-    signs = about["binary_colbert"]
-    if not isinstance(signs, bool):
-        raise TypeError(f"binary_colbert is {signs!r:.100}")
-    return Collection(schema, types, ColbertStorage(bits=1 if signs else 16))
+    if about.get("binary_colbert") is True:
+        raise SchemaMismatchError(
+            "the collection keeps bfloat16 token vectors and their signs beside them, which this "
+            "version does not read; drop() it, create it with colbert='bits=1' and ingest again"
+        )
+    storage = ColbertStorage.parse(about["colbert_storage"])
+    storage.check_dimension(schema.colbert)
+    return Collection(schema, types, storage)

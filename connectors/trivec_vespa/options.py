@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from vespa.application import Vespa
 
@@ -48,10 +46,6 @@ class VespaOptions(StoreOptions):
     Raises:
         InvalidOptionError: If an option is out of range.
     """
-
-    renamed: ClassVar[Mapping[str, str]] = {
-        "binary_colbert": "store.create(schema, colbert=ColbertStorage(bits=1))"
-    }
 
     token: str | None = field(default=None, repr=False)
     cert: str | None = field(default=None, repr=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 
@@ -10,6 +9,7 @@ from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.fields import FieldType, field_types
 from trivec.schema import Schema
+from trivec_vespa.token_layout import TokenLayout
 
 try:
     from vespa import package as vp
@@ -23,10 +23,6 @@ APPLICATION = "trivec"
 
 UNION = "union"
 """The rank profile of the dense and the sparse score."""
-HYBRID = "hybrid"
-"""The rank profile that adds the ColBERT score in a second phase."""
-HYBRID_SIGNS = "hybrid_binary"
-"""The same with the ColBERT score estimated from the signs of the token vectors."""
 
 MAX_HITS = 10_000
 """The most hits of one query; Vespa's own default of 400 is not enough for k=1000."""
@@ -69,12 +65,11 @@ def application_package(
         schema: Which vectors the collection holds; usually `encoder.schema`.
         fields: The metadata that filters use, as for `Store.create`.
         name: The collection, which becomes the schema's name.
-        colbert: How token vectors are kept: `ColbertStorage(bits=1)` also stores their signs, 1 bit
-            per dimension, with a rank profile that estimates ColBERT scores from them.
+        colbert: How the collection keeps token vectors; 16 bits by default.
 
     Raises:
-        InvalidOptionError: If Vespa cannot have the name or a field, or the ColBERT dimension is no
-            multiple of 8 with `bits=1`.
+        InvalidOptionError: If Vespa cannot have the name or a field, or token vectors of this
+            dimension do not fill whole bytes.
 
     Example:
         >>> package = application_package(Schema(dense=8, sparse=True, colbert=8), {}, "articles")
@@ -82,26 +77,16 @@ def application_package(
         ['union', 'hybrid']
     """
     check_name(name)
-    signs = stores_signs(colbert)
-    if signs and (schema.colbert is None or schema.colbert % 8):
-        raise InvalidOptionError(
-            f"ColbertStorage(bits=1) needs ColBERT vectors whose dimension is a multiple of 8, "
-            f"not {schema.colbert}"
-        )
+    layout = TokenLayout.of(schema, colbert)
     declared = field_types(fields)
     document = vp.Document(
-        [*_base_fields(), *_vector_fields(schema, signs), *_metadata_fields(declared)]
+        [*_base_fields(), *_vector_fields(schema, layout), *_metadata_fields(declared)]
     )
     return vp.ApplicationPackage(
         APPLICATION,
-        schema=[vp.Schema(name, document, rank_profiles=_profiles(schema, signs))],
+        schema=[vp.Schema(name, document, rank_profiles=_profiles(schema, layout))],
         query_profile=vp.QueryProfile([vp.QueryField("maxHits", MAX_HITS)]),
     )
-
-
-def stores_signs(colbert: ColbertStorage | None) -> bool:
-    """Return whether a collection stores the signs of its token vectors beside them."""
-    return colbert is not None and colbert.bits == 1
 
 
 def check_name(name: str) -> str:
@@ -138,7 +123,7 @@ def _base_fields() -> list[vp.Field]:
     ]  # fmt: skip
 
 
-def _vector_fields(schema: Schema, signs: bool) -> list[vp.Field]:
+def _vector_fields(schema: Schema, layout: TokenLayout | None) -> list[vp.Field]:
     fields = []
     if schema.dense is not None:
         hnsw = vp.HNSW("prenormalized-angular", 16, 200)
@@ -151,12 +136,9 @@ def _vector_fields(schema: Schema, signs: bool) -> list[vp.Field]:
             "lexical_rep", "tensor<float>(t{})", ["attribute"], attribute=["fast-rank"]
         )
         fields += [weights, exact]
-    if schema.colbert is not None:
-        tensor = f"tensor<bfloat16>(dt{{}}, x[{schema.colbert}])"
-        fields.append(vp.Field("colbert_rep", tensor, ["attribute"], attribute=["paged"]))
-    if signs and schema.colbert is not None:
-        tensor = f"tensor<int8>(dt{{}}, x[{schema.colbert // 8}])"
-        fields.append(vp.Field("colbert_bin", tensor, ["attribute"]))
+    # Read by the second phase only, so they may lie on disk.
+    for name, tensor in ({} if layout is None else layout.tensors).items():
+        fields.append(vp.Field(name, tensor, ["attribute"], attribute=["paged"]))
     return fields
 
 
@@ -185,7 +167,7 @@ def _metadata_fields(declared: Mapping[str, FieldType]) -> list[vp.Field]:
     return fields
 
 
-def _profiles(schema: Schema, signs: bool) -> list[vp.RankProfile]:
+def _profiles(schema: Schema, layout: TokenLayout | None) -> list[vp.RankProfile]:
     inputs: list[tuple[str, str] | tuple[str, str, str]] = [
         ("query(w_dense)", "double", "1.0"),
         ("query(w_sparse)", "double", "1.0"),
@@ -203,41 +185,21 @@ def _profiles(schema: Schema, signs: bool) -> list[vp.RankProfile]:
     profiles = [
         vp.RankProfile(UNION, first, inputs=inputs, functions=functions, match_features=features)
     ]
-    if schema.colbert is None:
+    if layout is None:
         return profiles
-    expressions = {HYBRID: _EXACT}
-    if signs:
-        # For a unit vector of d dimensions, sqrt(pi / 2 / d) times the products with its signs is
-        # an unbiased estimate; unpack_bits returns 0 and 1, hence 2 * product - sum.
-        factor = math.sqrt(math.pi / 2 / schema.colbert)
-        expressions[HYBRID_SIGNS] = f"{factor!r} * ({_SIGNS}) / query(q_len)"
-    for name, expression in expressions.items():
-        profiles.append(
-            vp.RankProfile(
-                name,
-                first,
-                inputs=[
-                    *inputs,
-                    ("query(q_colbert)", f"tensor<float>(qt{{}}, x[{schema.colbert}])"),
-                    ("query(q_len)", "double", "1.0"),
-                    ("query(w_colbert)", "double", "1.0"),
-                ],
-                functions=[*functions, vp.Function("colbert", expression)],
-                second_phase=vp.SecondPhaseRanking(
-                    f"{first} + query(w_colbert) * colbert", rerank_count=200
-                ),
-                match_features=[*names, "colbert", "attribute(parts)"],
-            )
-        )
-    return profiles
-
-
-# Vespa's fused MaxSim needs float x float; with bfloat16 on one side it falls back to a join.
-_EXACT = (
-    "sum(reduce(sum(query(q_colbert) * cell_cast(attribute(colbert_rep), float), x), max, dt), qt)"
-    " / query(q_len)"
-)
-_SIGNS = (
-    "2 * sum(reduce(sum(query(q_colbert) * unpack_bits(attribute(colbert_bin)), x), max, dt), qt)"
-    " - sum(query(q_colbert))"
-)
+    hybrid = vp.RankProfile(
+        layout.profile,
+        first,
+        inputs=[
+            *inputs,
+            ("query(q_colbert)", f"tensor<float>(qt{{}}, x[{layout.query_size}])"),
+            ("query(q_len)", "double", "1.0"),
+            ("query(w_colbert)", "double", "1.0"),
+        ],
+        functions=[*functions, vp.Function("colbert", layout.expression)],
+        second_phase=vp.SecondPhaseRanking(
+            f"{first} + query(w_colbert) * colbert", rerank_count=200
+        ),
+        match_features=[*names, "colbert", "attribute(parts)"],
+    )
+    return [*profiles, hybrid]

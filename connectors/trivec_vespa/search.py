@@ -21,16 +21,17 @@ from trivec.stores.steps import Steps
 from trivec.vectors import Vector
 from trivec_vespa.client import Request
 from trivec_vespa.filters import render
+from trivec_vespa.hexadecimal import float_hex
 from trivec_vespa.mapping import (
     PART_COLBERT,
     PART_DENSE,
     document_from,
-    float_hex,
     signed_ids,
     wand_weights,
 )
 from trivec_vespa.replies import Fields, Result, finite, reading
-from trivec_vespa.schema import HYBRID, HYBRID_SIGNS, MAX_HITS, UNION, stores_signs
+from trivec_vespa.schema import MAX_HITS, UNION
+from trivec_vespa.token_layout import TokenLayout
 
 _ANY_VALUE: dict[FieldType, Scalar] = {
     FieldType.STR: "x",
@@ -64,29 +65,36 @@ class Candidate:
 
     def score(self, part: Part) -> float:
         """Return the score of a part, 0 where the document or the query lacks it."""
-        if part == "colbert" and not self.parts & PART_COLBERT:
-            return 0.0  # the estimate from signs is not 0 without token vectors
         return float(self.scores.get(part, 0.0))
 
 
 def query_body(
-    query: Vector, search: Search, target: int, hits: int, condition: str, *, signs: bool
+    query: Vector,
+    search: Search,
+    target: int,
+    hits: int,
+    condition: str,
+    layout: TokenLayout | None,
 ) -> dict[str, Any]:
     """Return the body of the Vespa query that answers a search.
 
-    Each source gives `target` candidates on each content node. `condition` is the filter in YQL, or
-    "". With `signs`, ColBERT scores are estimated from the signs of the token vectors.
+    Args:
+        query: The query.
+        search: The search.
+        target: How many candidates each source gives on each content node.
+        hits: The most hits of the answer.
+        condition: The filter in YQL, or "".
+        layout: How the collection keeps token vectors; None if it holds none.
     """
     union = " or ".join(_SOURCES[part].format(n=target) for part in search.sources(query))
-    colbert = "colbert" in search.scored_parts(query)
+    tokens = query.colbert if "colbert" in search.scored_parts(query) else None
     # "colbert" has no weights of its own; dense and sparse scores decide which documents Vespa
     # keeps if there are too many.
     weights = search.weights if search.mode == "hybrid" else Weights(1, 1, 1)
-    profile = HYBRID_SIGNS if signs else HYBRID
     body: dict[str, Any] = {
         "yql": f"select id, text, metadata from sources * where ({union})"
         + (f" and {condition}" if condition else ""),
-        "ranking": profile if colbert else UNION,
+        "ranking": UNION,
         "ranking.rerankCount": hits,
         "hits": hits,
         "input.query(w_dense)": weights.dense,
@@ -103,11 +111,10 @@ def query_body(
         # An array of pairs: Vespa flattens a JSON object here and then finds nothing.
         keys, integers = signed_ids(ids).tolist(), wand_weights(values).tolist()
         body["q_tokens"] = [list(pair) for pair in zip(keys, integers, strict=True)]
-    if colbert and query.colbert is not None:
-        body["input.query(q_colbert)"] = {
-            str(i): float_hex(token) for i, token in enumerate(query.colbert)
-        }
-        body["input.query(q_len)"] = len(query.colbert)
+    if tokens is not None and layout is not None:
+        body["ranking"] = layout.profile
+        body["input.query(q_colbert)"] = layout.query(tokens)
+        body["input.query(q_len)"] = len(tokens)
         body["input.query(w_colbert)"] = weights.colbert
     return body
 
@@ -121,7 +128,7 @@ def probe(collection: Collection) -> dict[str, Any]:
     twice as much hex, which is read as numbers of twice the size: so there are two, one as
     numbers and one in the shortest hex.
     """
-    schema, signs = collection.schema, stores_signs(collection.colbert)
+    schema, layout = collection.schema, TokenLayout.of(collection.schema, collection.colbert)
     query = Vector(
         dense=None if schema.dense is None else np.ones(schema.dense, np.float32),
         sparse={0: 1.0} if schema.sparse else None,
@@ -134,12 +141,13 @@ def probe(collection: Collection) -> dict[str, Any]:
     condition = " and ".join(["parts >= 0", *tests])
     body: dict[str, Any]
     if Search().sources(query):
-        body = query_body(query, Search(), 1, 1, condition, signs=signs)
+        body = query_body(query, Search(), 1, 1, condition, layout)
     else:  # ColBERT vectors alone give no candidates
         yql = f"select id from sources * where {condition}"
-        body = {"yql": yql, "ranking": HYBRID_SIGNS if signs else HYBRID}
-    if schema.colbert is not None:
-        body["input.query(q_colbert)"] = {"0": [0.0] * schema.colbert, "1": "00" * schema.colbert}
+        body = {"yql": yql, "ranking": UNION if layout is None else layout.profile}
+    if layout is not None:
+        size = layout.query_size
+        body["input.query(q_colbert)"] = {"0": [0.0] * size, "1": "00" * size}
     return {**body, "hits": 0}
 
 
@@ -161,10 +169,17 @@ def answer(
     search: Search,
     condition: str,
     request: Callable[[Mapping[str, Any]], Request[Result]],
-    *,
-    signs: bool,
+    layout: TokenLayout | None,
 ) -> Steps[list[list[Hit]]]:
-    """Answer queries exactly, asking for more where documents of equal scores may be missing."""
+    """Answer queries exactly, asking for more where documents of equal scores may be missing.
+
+    Args:
+        queries: The queries.
+        search: The search.
+        condition: The filter in YQL, or "".
+        request: Returns the request for the body of a query.
+        layout: How the collection keeps token vectors; None if it holds none.
+    """
 
     def fetch(targets: Mapping[int, int]) -> Steps[dict[int, list[Candidate]]]:
         candidates: dict[int, list[Candidate]] = {}
@@ -172,7 +187,7 @@ def answer(
         limits = {row: min(2 * target, MAX_HITS) for row, target in targets.items()}
         while limits:
             bodies = [
-                query_body(queries[row], search, targets[row], limit, condition, signs=signs)
+                query_body(queries[row], search, targets[row], limit, condition, layout)
                 for row, limit in limits.items()
             ]
             results: Sequence[Result] = yield [request(body) for body in bodies]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vespa.application import Vespa
 
+from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Capability, Collection, Page
 from trivec.document import Document
 from trivec.errors import (
@@ -49,8 +50,9 @@ from trivec_vespa.mapping import (
 )
 from trivec_vespa.options import VespaOptions, application
 from trivec_vespa.replies import Result, Visit, next_continuation, reading, visited
-from trivec_vespa.schema import MAX_HITS, check_name, stores_signs
+from trivec_vespa.schema import MAX_HITS, check_name
 from trivec_vespa.search import answer
+from trivec_vespa.token_layout import TokenLayout
 
 _PAGE = 1000  # ids that one query of `delete_where` finds
 _VISITED = 1024  # the most documents that one visit may ask for
@@ -88,7 +90,10 @@ class VespaBackend(Backend[Collection]):
     """
 
     limits = Limits(
-        database="Vespa", hits=MAX_HITS, declared_fields_only=True, colbert_bits=(16, 1)
+        database="Vespa",
+        hits=MAX_HITS,
+        declared_fields_only=True,
+        colbert_bits=(16, 32, 8, 4, 2, 1),
     )
     options = VespaOptions
 
@@ -139,7 +144,17 @@ class VespaBackend(Backend[Collection]):
             choice("dense", tensor, "2 d", 2.0 * (schema.dense or 0), True),
             choice("sparse", "weightedset<int> + tensor<float>", "8 s + 8 s", 16 * terms, True),
             choice("colbert", tensor, "2 t d", 2 * numbers, True),
-            choice("colbert", f"{tensor} + signs", "2 t d + t d / 8", 2.125 * numbers, False),
+            choice("colbert", "tensor<float>", "4 t d", 4 * numbers, False),
+            *(
+                choice(
+                    "colbert",
+                    f"{bits} bit{'s' * (bits > 1)}, factors",
+                    f"t d{f' / {8 // bits}' * (bits < 8)} + 4 t",
+                    numbers * bits / 8 + 4 * tokens,
+                    False,
+                )
+                for bits in (8, 4, 2, 1)
+            ),
         )
         return [offered for offered in choices if offered.part in schema.parts]
 
@@ -159,19 +174,18 @@ class VespaBackend(Backend[Collection]):
         self.client.close()
 
     def capabilities(self, collection: Collection) -> tuple[Capability, ...]:
-        signs = stores_signs(collection.colbert)
-        return (
+        layout = TokenLayout.of(collection.schema, collection.colbert)
+        capabilities = (
             Capability("hybrid", "one request", "parts are match-features of its second phase"),
             Capability(
                 "candidates", "approximate", "HNSW, and wand over rounded weights, find them"
             ),
             Capability("vectors", "bfloat16", "half of float32; scores within 2e-3"),
-            Capability(
-                "colbert",
-                "signs" if signs else "bfloat16",
-                "1 bit per dimension, estimated" if signs else "paged from disk",
-            ),
         )
+        if layout is None:
+            return capabilities
+        kept = collection.colbert or ColbertStorage()
+        return (*capabilities, Capability("colbert", str(kept), _tensors(layout)))
 
     def _check_exists(self) -> Steps[None]:
         """Raise `CollectionNotFoundError` if the collection was dropped, which Vespa does not say.
@@ -204,9 +218,8 @@ class VespaBackend(Backend[Collection]):
         if vectors.sparse is not None:
             total += 50 * np.diff(vectors.sparse.indptr)  # two fields of "250001": 0.1234567890…
         if vectors.colbert is not None:
-            per_token = 4 * vectors.colbert.dim + 10
-            if stores_signs(collection.colbert):
-                per_token += vectors.colbert.dim // 4 + 10
+            layout = TokenLayout.of(collection.schema, collection.colbert)
+            per_token = 0 if layout is None else layout.token_feed_bytes
             total += per_token * np.diff(vectors.colbert.indptr)
         return total
 
@@ -224,12 +237,12 @@ class VespaBackend(Backend[Collection]):
         yield from self._check_exists()  # else another handle's drop() may have left these out
 
     def get(self, collection: Collection, ids: Sequence[str], with_vectors: bool) -> Steps[Page]:
-        parameters = self._reading(collection.schema, with_vectors)
+        parameters = self._reading(collection, with_vectors)
         answers = yield [read_request(self.name, id, parameters) for id in storable_ids(ids)]
         stored = [fields for fields in answers if fields is not None]
         if not stored:
             yield from self._check_exists()
-        return read_page(stored, collection.schema, with_vectors=with_vectors)
+        return read_page(stored, collection, with_vectors=with_vectors)
 
     def scan_page(
         self,
@@ -247,7 +260,7 @@ class VespaBackend(Backend[Collection]):
         position = cursor if isinstance(cursor, _Cursor) else _Cursor()
         kept, continuation = position.documents, position.continuation
         if not kept:
-            parameters = self._reading(collection.schema, False)
+            parameters = self._reading(collection, False)
             parameters["wantedDocumentCount"] = min(limit, _VISITED)
             if continuation:
                 parameters["continuation"] = continuation
@@ -289,12 +302,14 @@ class VespaBackend(Backend[Collection]):
         result: Result = yield from ask(self._query({"yql": yql, "hits": 0, "ranking": "unranked"}))
         return result.total
 
-    def _reading(self, schema: Schema, with_vectors: bool) -> dict[str, str | int]:
+    def _reading(self, collection: Collection, with_vectors: bool) -> dict[str, str | int]:
         """Return the parameters of reading documents."""
         names = ["id", "text", "metadata"]
         if with_vectors:
-            tensors = {"dense": "dense_rep", "sparse": "lexical_rep", "colbert": "colbert_rep"}
-            names += [tensors[part] for part in schema.parts]
+            layout = TokenLayout.of(collection.schema, collection.colbert)
+            colbert = [] if layout is None else [*layout.tensors]
+            tensors = {"dense": ["dense_rep"], "sparse": ["lexical_rep"], "colbert": colbert}
+            names += [name for part in collection.schema.parts for name in tensors[part]]
         return {"fieldSet": f"{self.name}:{','.join(names)}", "format.tensors": "hex"}
 
     # --- search --------------------------------------------------------------------------------
@@ -303,11 +318,11 @@ class VespaBackend(Backend[Collection]):
         self, collection: Collection, queries: Sequence[Vector], search: Search
     ) -> Steps[list[list[Hit]]]:
         condition = "" if search.filter is None else render(search.filter, collection.fields)
-        signs = stores_signs(collection.colbert)
+        layout = TokenLayout.of(collection.schema, collection.colbert)
         hits: list[list[Hit]] = []
         for start in range(0, len(queries), _QUERIES):
             batch = queries[start : start + _QUERIES]
-            hits += yield from answer(batch, search, condition, self._query, signs=signs)
+            hits += yield from answer(batch, search, condition, self._query, layout)
         if not all(hits):
             yield from self._check_exists()
         return hits
@@ -348,6 +363,15 @@ def _where(collection: Collection, condition: Filter | None) -> str:
     """Return the YQL condition of a collection's documents; its description lacks `parts`."""
     test = "parts >= 0"
     return test if condition is None else f"{test} and {render(condition, collection.fields)}"
+
+
+def _tensors(layout: TokenLayout) -> str:
+    """Return how Vespa keeps token vectors, and how it computes scores from them."""
+    if not layout.is_packed:
+        number = "float32" if layout.bits == 32 else "bfloat16"
+        return f"{number}, paged from disk"
+    bits = "int8 levels" if layout.bits == 8 else "packed bits"
+    return f"{bits} and a factor for each token, in place of the vectors; paged from disk"
 
 
 VespaStore = opener(VespaOptions, VespaBackend.of_app)

@@ -20,19 +20,16 @@ from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.rows import SparseRows, TokenRows
 from trivec_vespa import write_application, write_feed
+from trivec_vespa.hexadecimal import bfloat16_rows, float_hex, float_rows, to_bfloat16
 from trivec_vespa.mapping import (
     check_numbers,
     check_text,
     document_from,
     document_path,
     feed_fields,
-    float_hex,
-    from_hex,
     microseconds,
     refused_text,
-    sign_hex,
     signed_ids,
-    to_bfloat16,
     wand_weights,
 )
 
@@ -49,7 +46,8 @@ def test_every_finite_bfloat16_is_kept_and_read_back() -> None:
     values = _floats(finite)
     np.testing.assert_array_equal(to_bfloat16(values), finite)
     text = finite.astype(">u2").tobytes().hex()
-    np.testing.assert_array_equal(from_hex(text).view(np.uint32), values.view(np.uint32))
+    read = bfloat16_rows([text], len(finite))[0]
+    np.testing.assert_array_equal(read.view(np.uint32), values.view(np.uint32))
 
 
 def test_rounding_goes_to_the_nearest_and_ties_to_even() -> None:
@@ -83,11 +81,7 @@ def test_rounding_keeps_the_length_of_unit_vectors() -> None:
 
 def test_query_tensors_are_float32_in_hex() -> None:
     assert float_hex(np.array([1.0, -2.0])) == "3f800000c0000000"
-
-
-def test_signs_are_packed_eight_to_a_byte() -> None:
-    tokens = np.array([[1, -1, 0, 1, -1, -1, -1, -1], [-1, 1, 1, 1, 1, 1, 1, 1]], np.float32)
-    assert sign_hex(tokens) == "907f"
+    assert float_rows(["3f800000c0000000"], 2).tolist() == [[1.0, -2.0]]
 
 
 def test_no_lexical_weight_is_lost_for_wand() -> None:
@@ -158,14 +152,16 @@ def test_parts_that_a_document_lacks_are_not_sent(collection: Collection) -> Non
         sparse=SparseRows.from_dicts([{}, {5: 0.5}]),
         colbert=TokenRows.from_arrays([np.zeros((0, 16)), np.ones((2, 16))]),
     )
-    signs = replace(collection, colbert=ColbertStorage(bits=1))
-    none = feed_fields(Document("a", ""), vectors, 0, signs)
+    small = replace(collection, colbert=ColbertStorage(bits=1))
+    none = feed_fields(Document("a", ""), vectors, 0, small)
     assert none["parts"] == 0
-    assert not {"dense_rep", "lexical_rep", "lexical_ws", "colbert_rep", "colbert_bin"} & set(none)
-    some = feed_fields(Document("b", ""), vectors, 1, signs)
+    assert not {name for name in none if name.startswith(("dense", "lexical", "colbert"))}
+    some = feed_fields(Document("b", ""), vectors, 1, small)
     assert some["parts"] == 6
     assert some["lexical_ws"] == {"5": 5000}
-    assert some["colbert_bin"] == {"blocks": {"0": "ffff", "1": "ffff"}}
+    assert some["colbert_codes"] == {"blocks": {"0": "ffff", "1": "ffff"}}
+    assert some["colbert_factors"] == {"0": 1.0, "1": 1.0}
+    assert "colbert_rep" not in some
 
 
 def test_dot_ids_are_no_path_segments() -> None:
@@ -177,9 +173,8 @@ def test_dot_ids_are_no_path_segments() -> None:
 
 def test_vespa_reads_the_feed_file_as_it_was_meant(collection: Collection, tmp_path: Path) -> None:
     vespa_standin.need()
-    signs = ColbertStorage(bits=1)
     folder = tmp_path / "app"
-    write_application(collection.schema, collection.fields, "test", folder, colbert=signs)
+    write_application(collection.schema, collection.fields, "test", folder)
     rng = np.random.default_rng(5)
     every = np.arange(0, 2**16, 13, dtype=np.uint16)
     finite = _floats(every[(every & 0x7F80) != 0x7F80])
@@ -196,7 +191,7 @@ def test_vespa_reads_the_feed_file_as_it_was_meant(collection: Collection, tmp_p
     ]
     file = tmp_path / "feed.jsonl"
     assert write_feed([Page(documents, vectors)], file, name="test", collection=collection,
-                      colbert=signs, text_errors="replace") == 3  # fmt: skip
+                      text_errors="replace") == 3  # fmt: skip
     lines = [json.loads(line) for line in file.read_text().split("\n") if line]
     read = vespa_standin.ask("feed", lines, str(folder))
     assert [one["id"] for one in read] == [f"id:test:test::{key}" for key in ("a/b", "..~", "ż")]
@@ -214,7 +209,6 @@ def test_vespa_reads_the_feed_file_as_it_was_meant(collection: Collection, tmp_p
     assert read[0]["fields"]["lexical_rep"] == {
         "{t:7}": pytest.approx(0.1), "{t:4294967294}": 3.5
     }  # fmt: skip
-    assert len(read[0]["fields"]["colbert_bin"]) == len(finite) * 2
     assert "colbert_rep" not in read[1]["fields"]
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trivec import Document, F, Schema, Store, Vector, Vectors, Weights, copy, open_store
-from trivec.colbert_storage import ColbertStorage
+from trivec import Document, F, Schema, Store, Vector, Vectors, copy, open_store
 from trivec.errors import (
     CollectionNotFoundError,
     IncompleteResultError,
@@ -207,48 +206,6 @@ def test_what_is_stored_is_the_nearest_bfloat16(store: Store) -> None:
     for got, wanted in pairs:
         # Half a unit in the last of 8 bits; cutting bits off would miss by a whole one.
         assert np.all(np.abs(got - wanted) <= np.abs(wanted) * 2.0**-8)
-
-
-def test_signs_estimate_colbert_scores(store: Store, open_vespa: Any, schema: Schema) -> None:
-    vectors = _vectors(30)
-    assert vectors.colbert is not None
-    documents = [Document(f"d{i:02d}", "") for i in range(30)]
-    store.upsert(documents, vectors)
-    query = _vectors(1, seed=9)[0]
-    assert query.colbert is not None
-    exact = store.search(query, k=31, mode="colbert")
-    tokens = vectors.colbert.row(int(exact[0].document.id[1:]))
-    assert exact[0].score == pytest.approx((query.colbert @ tokens.T).max(axis=1).mean(), abs=2e-3)
-    store.drop()
-    signs = open_vespa()
-    signs.create(schema, fields={"lang": str}, colbert=ColbertStorage(bits=1))
-    signs.upsert(documents, vectors)
-    signs.upsert([Document("none", "")], Vectors(dense=vectors.dense[:1]))  # type: ignore[index]
-    hits = signs.search(query, k=31, mode="hybrid", weights=Weights(1, 1, 1))
-    assert len(hits) == 31
-    for hit in hits:
-        if hit.document.id == "none":
-            assert hit.scores.colbert == 0
-            continue
-        tokens = vectors.colbert.row(int(hit.document.id[1:]))
-        estimate = np.sqrt(np.pi / 2 / 16) * query.colbert @ np.where(tokens > 0, 1, -1).T
-        assert hit.scores.colbert == pytest.approx(estimate.max(axis=1).mean(), abs=1e-5)
-    hits = signs.search(query, k=31, mode="colbert")
-    assert len(hits) == 30
-    assert "none" not in {hit.document.id for hit in hits}
-    assert open_vespa().describe().colbert == ColbertStorage(bits=1)
-    with pytest.raises(SchemaMismatchError, match=r"bits=1\), expected ColbertStorage\(bits=16\)"):
-        signs.create(schema, colbert=ColbertStorage(), exist_ok=True)
-
-
-def test_signs_that_are_not_stored_cannot_be_searched(store: Store, schema: Schema) -> None:
-    with pytest.raises(SchemaMismatchError, match=r"bits=16\), expected ColbertStorage\(bits=1\)"):
-        store.create(schema, colbert=ColbertStorage(bits=1), exist_ok=True)
-
-
-def test_the_old_name_of_signs_is_told() -> None:
-    with pytest.raises(InvalidOptionError, match=r"colbert=ColbertStorage\(bits=1\)"):
-        open_store("vespa://localhost/test", binary_colbert=True)
 
 
 def test_refused_text_stops_a_write_before_it_starts(store: Store, open_vespa: Any) -> None:

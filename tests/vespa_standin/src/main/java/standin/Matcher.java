@@ -361,7 +361,10 @@ class Matcher {
     }
 
     /** The dense vectors of a tensor with one indexed and at most one mapped dimension. */
-    static List<double[]> vectors(Tensor tensor) {
+    static List<double[]> vectors(Tensor tensor) { return List.copyOf(vectorsByLabel(tensor).values()); }
+
+    /** The same by the label of the mapped dimension. */
+    static Map<String, double[]> vectorsByLabel(Tensor tensor) {
         int indexed = 0, mapped = -1;
         for (int i = 0; i < tensor.type().dimensions().size(); i++)
             if (tensor.type().dimensions().get(i).isIndexed()) indexed = i; else mapped = i;
@@ -371,7 +374,7 @@ class Matcher {
             var cell = cells.next();
             vectors.computeIfAbsent(mapped < 0 ? "" : cell.getKey().label(mapped), k -> new double[size])[(int) cell.getKey().numericLabel(indexed)] = cell.getValue();
         }
-        return List.copyOf(vectors.values());
+        return vectors;
     }
 
     private static double distance(String metric, double[] q, double[] d) {
