@@ -370,8 +370,7 @@ def _tensors(layout: TokenLayout) -> str:
     if not layout.is_packed:
         number = "float32" if layout.bits == 32 else "bfloat16"
         return f"{number}, paged from disk"
-    bits = "int8 levels" if layout.bits == 8 else "packed bits"
-    return f"{bits} and a factor for each token, in place of the vectors; paged from disk"
+    return "packed levels and a factor for each token, in place of the vectors; paged from disk"
 
 
 VespaStore = opener(VespaOptions, VespaBackend.of_app)

@@ -22,7 +22,7 @@ CODES = "colbert_codes"
 FACTORS = "colbert_factors"
 """The tensor of the factor of each token, beside `CODES`."""
 
-_INT8 = 128  # what is subtracted from a byte, so that it is an int8
+_SIGN = np.uint8(128)  # the bit that changes when 128 is subtracted from a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class TokenLayout:
     """How a collection keeps token vectors.
 
     With 32 or 16 bits, they are a tensor of floats. With fewer bits, they are `TokenCodes`: a
-    tensor of bytes, and a factor for each token. With 8 bits a byte is the number of a level less
-    128, a number as Vespa reads it; with fewer bits it is unpacked, and the query has a number for
-    each bit.
+    tensor of bytes, and a factor for each token. With 8 or 4 bits, Vespa computes with the bytes as
+    numbers, so they are stored less 128, as int8. With 2 bits or 1, it unpacks the bits, and the
+    query has a number for each of them.
 
     Args:
         bits: The bits of one number.
@@ -82,22 +82,30 @@ class TokenLayout:
     @property
     def query_size(self) -> int:
         """How many numbers the query tensor has for each of its tokens."""
-        return self.dimension * (self.bits if self.bits < 8 else 1)
+        return self.dimension * (1 if self._has_numbers else self.bits)
+
+    @property
+    def _has_numbers(self) -> bool:
+        """Whether Vespa computes with numbers, not with bits."""
+        return self.bits >= 4
 
     @property
     def expression(self) -> str:
         """The ColBERT score.
 
         Vespa computes it with one fused operation if it multiplies float by float, whatever the
-        two tensors are made of. So the factor is part of the document's vectors. A bit less 1/2,
-        and a byte less its middle, are levels in half of the query's unit.
+        two tensors are made of. So the factor is part of the document's vectors. For `rows`, see
+        `query_rows`.
         """
+        code = f"cell_cast(attribute({CODES}), float)"
         if self.bits == 32:
             rows = f"attribute({ROWS})"
         elif self.bits == 16:
             rows = f"cell_cast(attribute({ROWS}), float)"
         elif self.bits == 8:
-            rows = f"((cell_cast(attribute({CODES}), float) + 0.5) * attribute({FACTORS}))"
+            rows = f"(({code} + 0.5) * attribute({FACTORS}))"
+        elif self.bits == 4:
+            rows = f"((concat({code}, floor({code} * 0.0625), x) + 0.5) * attribute({FACTORS}))"
         else:
             rows = f"((unpack_bits(attribute({CODES})) - 0.5) * attribute({FACTORS}))"
         return f"sum(reduce(sum(query(q_colbert) * {rows}, x), max, dt), qt) / query(q_len)"
@@ -111,16 +119,24 @@ class TokenLayout:
     def query_rows(self, tokens: Tokens) -> Float:
         """Return what the document's numbers are multiplied by, float32 (tokens, query_size).
 
-        The level of a code c is (2c - L) / L with L = 2**bits - 1. Bit j of a code, counted from
-        the lowest, adds 2**(j + 1) / L to it.
+        The level of a code c is (c - L/2) * 2/L with L = 2**bits - 1. The document has c - L/2:
+
+        - With 8 bits, it is a byte less its middle.
+        - With 4 bits, a byte holds the codes a and b. The document has the byte less its middle,
+          which is 16 (a - L/2) + (b - L/2), and then a - L/2. So the query has its number for b,
+          and then that for a less 16 times that for b.
+        - With 2 bits or 1, it is the sum over its bits j of 2**j times the bit less 1/2.
         """
         rows = np.asarray(tokens, np.float32)
         if not self.is_packed:
             return rows
-        largest = 2**self.bits - 1
+        rows = rows * np.float32(2 / (2**self.bits - 1))
         if self.bits == 8:
-            return rows * np.float32(2 / largest)
-        bits = np.float32(2.0 ** np.arange(self.bits, 0, -1) / largest)
+            return rows
+        if self.bits == 4:
+            high, low = rows[:, ::2], rows[:, 1::2]
+            return np.concatenate([low, high - 16 * low], axis=1)
+        bits = np.float32(2.0 ** np.arange(self.bits - 1, -1, -1))
         return (rows[:, :, None] * bits).reshape(len(rows), self.query_size)
 
     # --- documents -----------------------------------------------------------------------------
@@ -135,7 +151,7 @@ class TokenLayout:
             digits = float_hex(tokens) if self.bits == 32 else bfloat16_hex(tokens)
             return {ROWS: {"blocks": _blocks(digits, len(tokens))}}
         codes = TokenCodes.encode(TokenRows(np.array([0, len(tokens)]), tokens), self.bits)
-        packed = codes.packed ^ np.uint8(_INT8) if self.bits == 8 else codes.packed
+        packed = codes.packed ^ _SIGN if self._has_numbers else codes.packed
         return {
             CODES: {"blocks": _blocks(packed.tobytes().hex(), len(tokens))},
             FACTORS: dict(zip(map(str, range(len(tokens))), codes.factors.tolist(), strict=True)),
@@ -165,8 +181,8 @@ class TokenLayout:
         if blocks.keys() != cells.keys():
             raise ValueError(f"{len(blocks)} token vectors have {len(cells)} factors")
         packed = byte_rows([blocks[label] for label in labels], self.dimension * self.bits // 8)
-        if self.bits == 8:
-            packed = packed ^ np.uint8(_INT8)
+        if self._has_numbers:
+            packed = packed ^ _SIGN
         numbers = np.array([finite(cells[label]) for label in labels], np.float64)
         with np.errstate(over="ignore"):  # becomes infinity, which is refused below
             factors, given = numbers.astype(np.float16), numbers.astype(np.float32)

@@ -7,7 +7,6 @@ each query; the vectors in bfloat16 are decoded once. A real content node comput
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -27,7 +26,7 @@ from trivec_vespa.mapping import feed_fields
 
 DOCUMENTS, TOKENS, QUERY_TOKENS, DIM, ROUNDS = 100, 200, 32, 1024, 5
 SCHEMA = Schema(dense=DIM, sparse=True, colbert=DIM)
-STORAGES = ["bits=16", "bits=8", "bits=4", "bits=1", "bits=1,pool=2"]
+STORAGES = ["bits=16", "bits=8", "bits=4", "bits=2", "bits=1", "bits=1,pool=2"]
 
 
 def _vectors(count: int, seed: int) -> Vectors:
@@ -68,11 +67,11 @@ def test_hybrid_queries(capsys: pytest.CaptureFixture[str]) -> None:
                 start = time.perf_counter()
                 store.search(query, mode="hybrid", k=10, candidates=DOCUMENTS)
                 seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(taken[2:]) for name, taken in seconds.items()}
+    best = {name: min(taken[2:]) for name, taken in seconds.items()}
     with capsys.disabled():
         print(f"\nhybrid, {DOCUMENTS} candidates of {TOKENS} x {DIM}, {QUERY_TOKENS} query tokens:")
-        for name, median in medians.items():
-            print(f"  {name}: {1000 * median:.0f} ms, {median / medians['bits=16']:.2f} of bits=16")
+        for name, least in best.items():
+            print(f"  {name}: {1000 * least:.0f} ms, {least / best['bits=16']:.2f} of bits=16")
 
 
 @pytest.mark.benchmark

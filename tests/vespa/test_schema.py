@@ -42,7 +42,9 @@ BITS = VespaBackend.limits.colbert_bits
 
 WORD = re.compile(r"[A-Za-z_]\w*")
 FEATURE = re.compile(r"(query|attribute)\((\w+)\)")
-OPERATORS = frozenset({"sum", "reduce", "max", "cell_cast", "float", "unpack_bits"})
+OPERATORS = frozenset(
+    {"sum", "reduce", "max", "cell_cast", "float", "unpack_bits", "concat", "floor"}
+)
 DIMENSIONS = frozenset({"x", "t", "dt", "qt"})
 
 
