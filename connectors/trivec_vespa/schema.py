@@ -192,7 +192,7 @@ def _profiles(schema: Schema, layout: TokenLayout | None) -> list[vp.RankProfile
         first,
         inputs=[
             *inputs,
-            ("query(q_colbert)", f"tensor<float>(qt{{}}, x[{layout.query_size}])"),
+            ("query(q_colbert)", f"tensor<float>(qt{{}}, x[{layout.dimension}])"),
             ("query(q_len)", "double", "1.0"),
             ("query(w_colbert)", "double", "1.0"),
         ],

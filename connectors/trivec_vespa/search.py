@@ -146,7 +146,7 @@ def probe(collection: Collection) -> dict[str, Any]:
         yql = f"select id from sources * where {condition}"
         body = {"yql": yql, "ranking": UNION if layout is None else layout.profile}
     if layout is not None:
-        size = layout.query_size
+        size = layout.dimension
         body["input.query(q_colbert)"] = {"0": [0.0] * size, "1": "00" * size}
     return {**body, "hits": 0}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -30,9 +31,8 @@ class TokenLayout:
     """How a collection keeps token vectors.
 
     With 32 or 16 bits, they are a tensor of floats. With fewer bits, they are `TokenCodes`: a
-    tensor of bytes, and a factor for each token. With 8 or 4 bits, Vespa computes with the bytes as
-    numbers, so they are stored less 128, as int8. With 2 bits or 1, it unpacks the bits, and the
-    query has a number for each of them.
+    tensor of bytes, and a factor for each token. With one bit, Vespa unpacks the bytes; else it
+    computes with them as numbers, so they are stored less 128, as int8.
 
     Args:
         bits: The bits of one number.
@@ -80,16 +80,6 @@ class TokenLayout:
         return {CODES: f"tensor<int8>(dt{{}}, x[{size}])", FACTORS: "tensor<float>(dt{})"}
 
     @property
-    def query_size(self) -> int:
-        """How many numbers the query tensor has for each of its tokens."""
-        return self.dimension * (1 if self._has_numbers else self.bits)
-
-    @property
-    def _has_numbers(self) -> bool:
-        """Whether Vespa computes with numbers, not with bits."""
-        return self.bits >= 4
-
-    @property
     def expression(self) -> str:
         """The ColBERT score.
 
@@ -97,18 +87,28 @@ class TokenLayout:
         two tensors are made of. So the factor is part of the document's vectors. For `rows`, see
         `query_rows`.
         """
-        code = f"cell_cast(attribute({CODES}), float)"
         if self.bits == 32:
             rows = f"attribute({ROWS})"
         elif self.bits == 16:
             rows = f"cell_cast(attribute({ROWS}), float)"
-        elif self.bits == 8:
-            rows = f"(({code} + 0.5) * attribute({FACTORS}))"
-        elif self.bits == 4:
-            rows = f"((concat({code}, floor({code} * 0.0625), x) + 0.5) * attribute({FACTORS}))"
-        else:
+        elif self.bits == 1:
             rows = f"((unpack_bits(attribute({CODES})) - 0.5) * attribute({FACTORS}))"
+        else:
+            rows = f"(({self._codes()} + 0.5) * attribute({FACTORS}))"
         return f"sum(reduce(sum(query(q_colbert) * {rows}, x), max, dt), qt) / query(q_len)"
+
+    def _codes(self) -> str:
+        """Return the codes of each byte, less their middle and 1/2, from the last to the first."""
+        byte = f"cell_cast(attribute({CODES}), float)"
+        shifts = range(self.bits, 8, self.bits)
+        shifted = [byte, *(f"floor({byte} * {2.0**-shift})" for shift in shifts)]
+        size = 2**self.bits
+        codes = [f"{low} - {size} * {high} - {size // 2}" for low, high in pairwise(shifted)]
+        # The first code has the sign of the byte, so it is a number less its middle already.
+        rows, *others = [*codes, shifted[-1]]
+        for other in others:
+            rows = f"concat({rows}, {other}, x)"
+        return rows
 
     # --- queries -------------------------------------------------------------------------------
 
@@ -117,27 +117,18 @@ class TokenLayout:
         return {str(i): float_hex(token) for i, token in enumerate(self.query_rows(tokens))}
 
     def query_rows(self, tokens: Tokens) -> Float:
-        """Return what the document's numbers are multiplied by, float32 (tokens, query_size).
+        """Return what the document's numbers are multiplied by, float32 (tokens, dimension).
 
-        The level of a code c is (c - L/2) * 2/L with L = 2**bits - 1. The document has c - L/2:
-
-        - With 8 bits, it is a byte less its middle.
-        - With 4 bits, a byte holds the codes a and b. The document has the byte less its middle,
-          which is 16 (a - L/2) + (b - L/2), and then a - L/2. So the query has its number for b,
-          and then that for a less 16 times that for b.
-        - With 2 bits or 1, it is the sum over its bits j of 2**j times the bit less 1/2.
+        The level of a code c is (c - L/2) * 2/L with L = 2**bits - 1. The document has c - L/2.
+        Where a byte holds several codes, it has the last ones of all bytes first, then those before
+        them; with one bit, all in their order.
         """
         rows = np.asarray(tokens, np.float32)
         if not self.is_packed:
             return rows
         rows = rows * np.float32(2 / (2**self.bits - 1))
-        if self.bits == 8:
-            return rows
-        if self.bits == 4:
-            high, low = rows[:, ::2], rows[:, 1::2]
-            return np.concatenate([low, high - 16 * low], axis=1)
-        bits = np.float32(2.0 ** np.arange(self.bits - 1, -1, -1))
-        return (rows[:, :, None] * bits).reshape(len(rows), self.query_size)
+        count = 1 if self.bits == 1 else 8 // self.bits
+        return np.concatenate([rows[:, i::count] for i in reversed(range(count))], axis=1)
 
     # --- documents -----------------------------------------------------------------------------
 
@@ -151,7 +142,7 @@ class TokenLayout:
             digits = float_hex(tokens) if self.bits == 32 else bfloat16_hex(tokens)
             return {ROWS: {"blocks": _blocks(digits, len(tokens))}}
         codes = TokenCodes.encode(TokenRows(np.array([0, len(tokens)]), tokens), self.bits)
-        packed = codes.packed ^ _SIGN if self._has_numbers else codes.packed
+        packed = codes.packed ^ _SIGN if self.bits > 1 else codes.packed
         return {
             CODES: {"blocks": _blocks(packed.tobytes().hex(), len(tokens))},
             FACTORS: dict(zip(map(str, range(len(tokens))), codes.factors.tolist(), strict=True)),
@@ -181,7 +172,7 @@ class TokenLayout:
         if blocks.keys() != cells.keys():
             raise ValueError(f"{len(blocks)} token vectors have {len(cells)} factors")
         packed = byte_rows([blocks[label] for label in labels], self.dimension * self.bits // 8)
-        if self._has_numbers:
+        if self.bits > 1:
             packed = packed ^ _SIGN
         numbers = np.array([finite(cells[label]) for label in labels], np.float64)
         with np.errstate(over="ignore"):  # becomes infinity, which is refused below

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
+import vespa_standin
 from trivec import ColbertStorage, Document, F, Schema, Store, Vector, Vectors, open_store
 from trivec.collection import Collection
 from trivec.errors import InvalidOptionError, InvalidVectorsError, SchemaMismatchError, StoreError
@@ -65,17 +67,19 @@ def test_products_with_bits_are_those_with_the_decoded_vectors(bits: int) -> Non
     codes = TokenCodes.encode(TokenRows.from_arrays([tokens]), bits)
     layout = TokenLayout(bits, 64)
     # As the rank profile does.
-    numbers = (codes.packed ^ np.uint8(128)).view(np.int8).astype(np.float32)
-    if bits == 8:
-        rows = numbers + np.float32(0.5)
-    elif bits == 4:
-        rows = np.concatenate([numbers, np.floor(numbers / 16)], axis=1) + np.float32(0.5)
-    else:
+    if bits == 1:
         rows = np.unpackbits(codes.packed, axis=1) - np.float32(0.5)
+    else:
+        shifted = [
+            np.floor((codes.packed ^ np.uint8(128)).view(np.int8) * np.float32(2.0**-shift))
+            for shift in range(0, 8, bits)
+        ]
+        size = 2**bits
+        parts = [low - size * high - size // 2 for low, high in pairwise(shifted)]
+        rows = np.concatenate([*parts, shifted[-1]], axis=1) + np.float32(0.5)
     rows = rows * codes.factors.astype(np.float32)[:, None]
-    assert rows.shape[1] == layout.query_size
     np.testing.assert_allclose(
-        layout.query_rows(query) @ rows.T, query @ codes.decoded().values.T, atol=3e-6
+        layout.query_rows(query) @ rows.T, query @ codes.decoded().values.T, atol=1e-6
     )
 
 
@@ -236,6 +240,26 @@ def test_all_scores_are_those_of_memory(bits: int, open_vespa: Any, schema: Sche
             _refuses_other_storages(store, schema, storage)
             memory.drop()
         store.drop()
+
+
+@pytest.mark.parametrize("bits", PACKED)
+def test_vespas_own_evaluator_gives_the_same(
+    bits: int, schema: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vespa_standin.need()
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Dstandin.reference=true")
+    served = vespa_standin.StandIn()
+    with (
+        open_store(served.url("reference"), config_server=served.config_server) as store,
+        open_store("memory:/vespa-reference") as memory,
+    ):
+        for each in (store, memory):
+            each.create(schema, fields={"year": int}, colbert=ColbertStorage(bits=bits))
+            each.upsert(DOCUMENTS, VECTORS)
+        _same(store, memory)
+        for each in (store, memory):
+            each.drop()
+    served.close()
 
 
 def _reads_the_same(store: Store, memory: Store) -> None:
