@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from trivec.colbert_storage import ColbertStorage
+from trivec.rotation import rotated
 from trivec.rows import Float, TokenRows, Tokens
 from trivec.schema import Schema
 from trivec.token_codes import TokenCodes
@@ -119,14 +120,15 @@ class TokenLayout:
     def query_rows(self, tokens: Tokens) -> Float:
         """Return what the document's numbers are multiplied by, float32 (tokens, dimension).
 
-        The level of a code c is (c - L/2) * 2/L with L = 2**bits - 1. The document has c - L/2.
-        Where a byte holds several codes, it has the last ones of all bytes first, then those before
-        them; with one bit, all in their order.
+        Codes are those of rotated vectors, so the query is rotated. The level of a code c is
+        (c - L/2) * 2/L with L = 2**bits - 1, and the document has c - L/2. Where a byte holds
+        several codes, it has the last ones of all bytes first, then those before them; with one
+        bit, all in their order.
         """
         rows = np.asarray(tokens, np.float32)
         if not self.is_packed:
             return rows
-        rows = rows * np.float32(2 / (2**self.bits - 1))
+        rows = rotated(rows) * np.float32(2 / (2**self.bits - 1))
         count = 1 if self.bits == 1 else 8 // self.bits
         return np.concatenate([rows[:, i::count] for i in reversed(range(count))], axis=1)
 

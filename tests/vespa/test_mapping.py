@@ -19,6 +19,7 @@ from trivec.collection import Collection, Page
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.rows import SparseRows, TokenRows
+from trivec.token_codes import TokenCodes
 from trivec_vespa import write_application, write_feed
 from trivec_vespa.hexadecimal import bfloat16_rows, float_hex, float_rows, to_bfloat16
 from trivec_vespa.mapping import (
@@ -159,8 +160,10 @@ def test_parts_that_a_document_lacks_are_not_sent(collection: Collection) -> Non
     some = feed_fields(Document("b", ""), vectors, 1, small)
     assert some["parts"] == 6
     assert some["lexical_ws"] == {"5": 5000}
-    assert some["colbert_codes"] == {"blocks": {"0": "ffff", "1": "ffff"}}
-    assert some["colbert_factors"] == {"0": 1.0, "1": 1.0}
+    codes = TokenCodes.encode(TokenRows.from_arrays([np.ones((2, 16), np.float32)]), 1)
+    blocks = {str(i): codes.packed[i].tobytes().hex() for i in range(2)}
+    assert some["colbert_codes"] == {"blocks": blocks}
+    assert some["colbert_factors"] == {str(i): float(codes.factors[i]) for i in range(2)}
     assert "colbert_rep" not in some
 
 

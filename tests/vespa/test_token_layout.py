@@ -109,7 +109,9 @@ def test_every_factor_is_read_back_from_the_digits_of_a_float() -> None:
         "colbert_codes": {"blocks": dict.fromkeys(cells, "ff")},
         "colbert_factors": {"cells": cells},
     }
-    np.testing.assert_array_equal(layout.read(fields)[:, 0], factors.astype(np.float32))
+    packed = np.full((len(factors), 1), 255, np.uint8)
+    codes = TokenCodes.from_texts([(packed, factors)], 1, 8)
+    np.testing.assert_array_equal(layout.read(fields), codes.decoded().values)
 
 
 def _stored(fed: Mapping[str, Any]) -> dict[str, Any]:
