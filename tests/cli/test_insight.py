@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from trivec import Document, open_store
+from trivec import ColbertStorage, Document, open_store
 from trivec.cli.app import app
 from trivec.testing import HashEncoder
 
@@ -192,3 +192,99 @@ def test_the_options_of_a_search_are_on_every_command_that_searches(url: str, be
         assert all(f"--{name}" in options for name in ("weights", "candidates", "filter"))
     none = run("evaluate", url, beir, "--filter", "year > 2020", "--mode", "dense", "--json")
     assert json.loads(none.stdout)[0]["metrics"]["R@100"]["mean"] == 0
+
+
+# --- plan --measure ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> str:
+    """Return the URL of an archive of twenty documents of three sentences."""
+    encoder = HashEncoder()
+    words = ["whale", "fox", "seal", "hen", "bear", "owl", "frog", "deer", "sea", "sky"]
+    documents = [
+        Document(
+            f"d{i}", " ".join(f"{words[i % 10]} {w} {words[i // 3]} swims." for w in words[:4])
+        )
+        for i in range(20)
+    ]
+    url = f"archive:{tmp_path / 'saved'}"
+    with open_store(url) as store:
+        store.create(encoder.schema)
+        store.upsert(documents, encoder.encode_documents([d.text for d in documents]))
+    return url
+
+
+def test_measure_with_judgements(saved: str, tmp_path: Path) -> None:
+    queries, qrels, page = tmp_path / "q.tsv", tmp_path / "qrels.tsv", tmp_path / "page.html"
+    queries.write_text("1\twhale fox swims\n2\tseal hen\n", encoding="utf-8")
+    qrels.write_text("1\td0\t1\n2\td2\t1\n", encoding="utf-8")
+    small = ("--colbert", "bits=1,pool=2", "--colbert", "bits=8,prune=1/3")
+    args = ("plan", saved, "--measure", queries, "--qrels", qrels, *small)
+    done = run(*args, "--json", "--html", page)
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert (report["documents"], report["questions"], report["judged"]) == (20, 2, True)
+    assert [row["storage"] for row in report["storages"]] == [
+        "bits=32",
+        "bits=8,prune=1/3",
+        "bits=1,pool=2",
+    ]
+    row = report["storages"][2]
+    assert (row["bits"], row["pool"], row["prune"]) == (1, 2, 0)
+    assert row["terabytes_100m"] == pytest.approx(100 * row["terabytes_1m"])
+    quality = row["qualities"]["hybrid"]["nDCG@10"]
+    low, high = quality["interval"]
+    assert low <= quality["share"] <= high
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    table = run(*args)
+    assert "bits=8,prune=1/3" in table.stdout
+    assert "20 documents" in table.stdout
+
+
+def test_measure_without_questions(saved: str) -> None:
+    done = run("plan", saved, "--measure", "--colbert", "bits=1", "--sample", 15, "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert (report["documents"], report["available"], report["judged"]) == (15, 20, False)
+    assert set(report["storages"][1]["qualities"]["colbert"]) == {"overlap@10", "rank correlation"}
+
+
+def test_measure_a_file_of_documents(tmp_path: Path, beir: Path) -> None:
+    documents = tmp_path / "documents.jsonl"
+    rows = [json.dumps({"id": id, "text": text}) for id, text in TEXTS.items()]
+    documents.write_text("\n".join(rows), encoding="utf-8")
+    done = run("plan", documents, beir, "--measure", "--weights", "1,0,1", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["questions"] == 2
+    given = run("plan", documents, beir / "queries.jsonl", "--measure", "--json")
+    assert json.loads(given.stdout)["judged"] is False
+
+
+def test_wrong_calls_of_measure(
+    url: str, saved: str, tmp_path: Path, beir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*args: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("trivec.cli.models.load_encoder", loaded)
+    with open_store("memory:/small") as store:
+        store.create(HashEncoder().schema, colbert=ColbertStorage(bits=1))
+    for args, message in (
+        (("--measure",), "--measure needs a collection"),
+        ((url, "--html", "x.html"), "--html: only with --measure"),
+        ((url, beir), "a file of questions: only with --measure"),
+        ((url, "--colbert", "bits=1"), "--colbert: only with --measure"),
+        ((url, "--measure", "--tokens", 9), "not with --measure"),
+        ((url, "--measure", "--colbert", "bits=3"), "bits=3"),
+        ((url, "--measure", "--qrels", beir / "qrels" / "test.tsv"), "give the questions too"),
+        ((url, "--measure", tmp_path / "nothing.jsonl"), "nothing.jsonl"),
+        ((saved, "--measure", "--html", tmp_path / "saved" / "x.html"), "--html"),
+        (("memory:/small", "--measure"), "what was left out is gone"),
+    ):
+        done = run("plan", *args)
+        assert done.exit_code == 1, (args, done.output)
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    with open_store("memory:/small") as store:
+        store.drop()

@@ -69,7 +69,7 @@ def evaluate(
 ) -> None:
     """Measure search modes on your own questions and judgements."""
     modes: list[Mode] | None = None if mode is None else [as_mode(name) for name in mode]
-    inputs = inputs_of(*_judged_files(data, qrels, split), model.folder, stores=[store])
+    inputs = inputs_of(*judged_files(data, qrels, split), model.folder, stores=[store])
     outputs = {"--html": html}
     if runs is not None:
         check_folder(runs, inputs=inputs, what="--runs")
@@ -106,7 +106,7 @@ def evaluate(
         output().print(evaluation)
 
 
-def _judged_files(data: Path, qrels: Path | None, split: str) -> list[Path | None]:
+def judged_files(data: Path, qrels: Path | None, split: str) -> list[Path | None]:
     """Return the files that `read_judged` may read."""
     if not data.is_dir():
         return [data, qrels]

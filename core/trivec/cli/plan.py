@@ -1,32 +1,62 @@
-"""`trivec plan`: the bytes that vectors will take in each database."""
+"""`trivec plan`: the bytes of vectors in each database, and what smaller ones cost in quality."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from trivec.cli.options import AsJson, notes, output, print_json
+from trivec.cli.evaluate import QrelsOption, SplitOption, judged_files, read_judged
+from trivec.cli.models import DEFAULT, ModelFlags
+from trivec.cli.options import (
+    AsJson,
+    WeightsText,
+    inputs_of,
+    notes,
+    output,
+    print_json,
+    weights_of,
+)
+from trivec.colbert_storage import ColbertStorage
+from trivec.document import Document
 from trivec.errors import InvalidOptionError
+from trivec.ingestion.sources import Source
+from trivec.insight.judgements import Qrels, read_queries
 from trivec.insight.plan import plan as storage_choices
 from trivec.insight.plan import schema_of
+from trivec.insight.storage_measurement import check_full, measure_storage
+from trivec.insight.storage_report import StorageReport
+from trivec.outputs import check_outputs
 from trivec.schema import Schema
 from trivec.stores.registry import open_store
 from trivec.stores.storage import StorageChoice
+from trivec.stores.store import Store
 from trivec.stores.url import StoreUrl
 
 SAMPLE = 256  # documents of a collection whose lengths are measured
 
 
 def plan(
+    model: ModelFlags,
     store: Annotated[
         str | None,
         typer.Argument(
             help="URL of a collection whose dimensions and lengths are taken; its database comes "
-            "first."
+            "first. With --measure also a file of documents, which are encoded."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="With --measure: a folder in BEIR's layout, or a file of questions; without it, "
+            "questions are drawn from the documents."
         ),
     ] = None,
     tokens: Annotated[
@@ -36,10 +66,138 @@ def plan(
         float | None,
         typer.Option(help="The mean number of lexical terms; as many as tokens by default."),
     ] = None,
-    model: Annotated[str, typer.Option(help="The name of a model.")] = "BAAI/bge-m3",
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Measure what smaller token vectors cost in quality, on a sample."
+        ),
+    ] = False,
+    qrels: QrelsOption = None,
+    split: SplitOption = "test",
+    colbert: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --measure: a storage such as bits=1,pool=2; repeat for more. About 20 by "
+            "default."
+        ),
+    ] = None,
+    sample: Annotated[int, typer.Option(help="The most documents to measure with.")] = 2_000,
+    questions: Annotated[
+        int | None,
+        typer.Option(help="The most questions; all that are judged, or 200 others, by default."),
+    ] = None,
+    weights: WeightsText = "general",
+    candidates: Annotated[
+        int, typer.Option(help="The number of candidates from each of the two sources.")
+    ] = 100,
+    seed: Annotated[int, typer.Option(help="The seed of the random sample.")] = 0,
+    html: Annotated[
+        Path | None, typer.Option(help="With --measure: write a page with charts to this file.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compute the bytes of 1,000 documents for each way to store their vectors."""
+    """Compute the bytes of 1,000 documents for each way to store their vectors.
+
+    With --measure, try small token vectors on your own documents and questions.
+    """
+    if not measure:
+        given = {"a file of questions": data, "--qrels": qrels, "--colbert": colbert}
+        for name, value in {**given, "--questions": questions, "--html": html}.items():
+            if value is not None:
+                raise InvalidOptionError(f"{name}: only with --measure")
+        _print_plan(store, tokens, terms, model.model or DEFAULT, as_json=as_json)
+        return
+    if store is None:
+        raise InvalidOptionError("--measure needs a collection, or a file of documents")
+    if tokens is not None or terms is not None:
+        raise InvalidOptionError("--tokens and --terms: not with --measure, which counts them")
+    storages = [ColbertStorage.parse(text) for text in colbert] if colbert else None
+    combination = weights_of(weights)
+    is_file = Path(store).exists()
+    check_outputs(
+        {"--html": html},
+        inputs=[
+            *inputs_of(model.folder, stores=() if is_file else [store]),
+            *(inputs_of(store) if is_file else ()),
+            *(() if data is None else inputs_of(*judged_files(data, qrels, split))),
+        ],
+    )
+    queries, judgements = _questions(data, qrels, split)
+    with ExitStack() as opened:
+        documents: Iterator[Document] | Store
+        if is_file:
+            source = Source(store)
+            source.check()
+            documents, encoder = source.documents(), model.load()
+        else:
+            documents = collection = opened.enter_context(open_store(store))
+            check_full(collection)
+            encoder = model.load_for(collection)
+        with notes.status("measuring") as status:  # nothing where there is no terminal
+            report = measure_storage(
+                documents,
+                encoder,
+                queries,
+                judgements,
+                storages=storages,
+                sample=sample,
+                questions=questions,
+                weights=combination,
+                candidates=candidates,
+                seed=seed,
+                progress=status.update,
+            )
+    if html is not None:
+        report.write_html(html)
+        notes.print(f"the charts are in {escape(str(html))}")
+    if as_json:
+        print_json(_as_json(report))
+    else:
+        output().print(report)
+
+
+def _questions(
+    data: Path | None, qrels: Path | None, split: str
+) -> tuple[dict[str, str] | None, Qrels | None]:
+    """Read the questions, and their judgements if there are any."""
+    if data is None:
+        if qrels is not None:
+            raise InvalidOptionError("--qrels: give the questions too, as a file after the store")
+        return None, None
+    if qrels is None and not data.is_dir():
+        return read_queries(data), None
+    return read_judged(data, qrels, split)
+
+
+def _as_json(report: StorageReport) -> dict[str, object]:
+    return {
+        "documents": report.documents,
+        "available": report.available,
+        "questions": report.questions,
+        "judged": report.judged,
+        "tokens": report.tokens,
+        "notes": report.notes,
+        "storages": [
+            {
+                "storage": str(result.storage),
+                **asdict(result.storage),
+                "token_bytes": result.token_bytes,
+                "document_bytes": result.document_bytes,
+                "terabytes_1m": result.terabytes(1_000_000),
+                "terabytes_100m": result.terabytes(100_000_000),
+                "qualities": {
+                    mode: {metric: asdict(quality) for metric, quality in by_metric.items()}
+                    for mode, by_metric in result.qualities.items()
+                },
+            }
+            for result in report.results
+        ],
+    }
+
+
+def _print_plan(
+    store: str | None, tokens: float | None, terms: float | None, model: str, *, as_json: bool
+) -> None:
     scheme = None if store is None else StoreUrl.parse(store).scheme
     if store is None:
         schema = schema_of(model)

@@ -22,12 +22,8 @@ from trivec.insight.storage_quality import (
 )
 from trivec.insight.storage_questions import Judged, Questions, given, held_out
 from trivec.insight.storage_ranking import Ranking
-from trivec.insight.storage_report import (
-    RANKED_MODES,
-    RankedMode,
-    StorageReport,
-    StorageResult,
-)
+from trivec.insight.storage_report import StorageReport
+from trivec.insight.storage_results import RANKED_MODES, RankedMode, StorageResult
 from trivec.insight.storage_sample import Drawn, Sample, Source
 from trivec.schema import Schema
 from trivec.scores import Weights
@@ -188,22 +184,32 @@ def _judged(
     return judged
 
 
+def check_full(store: Store) -> None:
+    """Check that a collection holds full token vectors.
+
+    Raises:
+        InvalidOptionError: If it keeps less, or none.
+    """
+    collection = store.describe()
+    if collection.schema.colbert is None:
+        raise InvalidOptionError(f"{store.address} holds no token vectors to measure")
+    kept = collection.colbert
+    if kept is not None and kept.reduces:
+        raise InvalidOptionError(
+            f"{store.address} keeps its token vectors as {kept}, and what was left out is gone; "
+            "measure an archive or a collection with full token vectors, or the documents "
+            "themselves, which are encoded anew"
+        )
+
+
 def _schema(source: Source, encoder: TextEncoder) -> Schema:
     """Return the vectors to compare; they are full token vectors, and others for candidates."""
     schema = encoder.schema
     if isinstance(source, Store):
+        check_full(source)
         schema = encoder.schema.held_by(source.schema)
-        kept = source.describe().colbert
-        if kept is not None and kept.reduces:
-            raise InvalidOptionError(
-                f"{source.address} keeps its token vectors as {kept}, and what was left out is "
-                "gone; measure an archive or a collection with full token vectors, or the "
-                "documents themselves, which are encoded anew"
-            )
     if schema.colbert is None:
-        raise InvalidOptionError(
-            "there are no token vectors to measure: the collection or the model has none"
-        )
+        raise InvalidOptionError("there are no token vectors to measure: the model makes none")
     if schema.dense is None and not schema.sparse:
         raise InvalidOptionError(
             "there are neither dense nor sparse vectors, from which candidates come"

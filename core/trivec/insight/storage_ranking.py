@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidVectorsError
 from trivec.insight.statistics import Values
-from trivec.insight.storage_report import RankedMode
+from trivec.insight.storage_results import RankedMode
 from trivec.insight.storage_sample import Sample
 from trivec.insight.storage_scores import Pairs, add_scores
 from trivec.scores import PartScores, Weights, score_many

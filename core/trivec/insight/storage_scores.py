@@ -45,15 +45,15 @@ class Pairs:
             candidates: For each question the rows of its candidates.
             documents: The number of documents.
         """
-        lengths = [len(rows) for rows in candidates]
+        lengths = np.array([len(rows) for rows in candidates], np.int64)
         rows = np.concatenate([np.zeros(0, np.int64), *candidates])
         question = np.repeat(np.arange(len(candidates)), lengths)
         order = np.argsort(rows, kind="stable")
         place = np.empty(len(rows), np.int64)
         place[order] = np.arange(len(rows))
         starts = np.searchsorted(rows[order], np.arange(documents + 1))
-        ends = np.cumsum(lengths)[:-1] if lengths else []
-        return cls(question[order], starts, tuple(np.split(place, ends)) if lengths else ())
+        places = np.split(place, np.cumsum(lengths)[:-1])
+        return cls(question[order], starts, tuple(places[: len(candidates)]))
 
     def __len__(self) -> int:
         return len(self.questions)

@@ -16,11 +16,11 @@ from trivec.insight.rendering.storage_text import (
     quality_text,
 )
 from trivec.insight.rendering.style import STYLE, page
-from trivec.insight.storage_report import (
+from trivec.insight.storage_results import (
     RANKED_MODES,
     RankedMode,
-    StorageReport,
     StorageResult,
+    StorageResults,
 )
 
 _STYLE = """
@@ -38,17 +38,17 @@ _WIDTH, _HEIGHT = 860, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 20, 16, 44
 
 
-def storage_html(report: StorageReport) -> str:
+def storage_html(report: StorageResults) -> str:
     """Return the charts and the table as a self-contained `<div>`."""
     return f'<div class="trivec"><style>{STYLE}{_STYLE}</style>{_content(report)}</div>'
 
 
-def storage_page(report: StorageReport) -> str:
+def storage_page(report: StorageResults) -> str:
     """Return a whole page."""
     return page("trivec storages", storage_html(report))
 
 
-def _content(report: StorageReport) -> str:
+def _content(report: StorageResults) -> str:
     charts = "".join(
         f"<h3>{escape(mode_name(mode))}: {escape(report.metrics[0])} in % of full float32</h3>"
         f"{_chart(report, mode)}"
@@ -69,7 +69,7 @@ def _content(report: StorageReport) -> str:
 class _Scale:
     """Positions in a chart: bytes on a log axis, shares on a linear one."""
 
-    def __init__(self, report: StorageReport, mode: RankedMode) -> None:
+    def __init__(self, report: StorageResults, mode: RankedMode) -> None:
         sizes = [max(1.0, result.token_bytes) for result in report.results]
         self.least, self.most = min(sizes) / 1.15, max(sizes) * 1.15
         self.low, self.high = bounds([result.quality(mode) for result in report.results])
@@ -83,7 +83,7 @@ class _Scale:
         return _TOP + place * (_HEIGHT - _TOP - _BOTTOM)
 
 
-def _chart(report: StorageReport, mode: RankedMode) -> str:
+def _chart(report: StorageResults, mode: RankedMode) -> str:
     scale = _Scale(report, mode)
     frontier = report.frontier(mode)
     parts = [*_axes(scale)]
@@ -162,7 +162,7 @@ def _tick_text(size: float) -> str:
 
 
 def _point(
-    report: StorageReport, result: StorageResult, mode: RankedMode, scale: _Scale, best: bool
+    report: StorageResults, result: StorageResult, mode: RankedMode, scale: _Scale, best: bool
 ) -> str:
     quality = result.quality(mode)
     x, y = scale.x(result.token_bytes), scale.y(quality.share)
@@ -201,7 +201,7 @@ def _label(
 # --- the table -----------------------------------------------------------------------------------
 
 
-def _table(report: StorageReport) -> str:
+def _table(report: StorageResults) -> str:
     columns = [(mode, metric) for metric in report.metrics for mode in RANKED_MODES]
     head = "".join(
         f'<th class="num">{escape(title)}</th>'

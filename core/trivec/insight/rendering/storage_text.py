@@ -10,12 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from trivec.insight.rendering.style import PART_NAMES, TERMINAL
-from trivec.insight.storage_report import (
+from trivec.insight.storage_results import (
     RANKED_MODES,
     Quality,
     RankedMode,
-    StorageReport,
-    StorageResult,
+    StorageResults,
 )
 
 MILLION = 1_000_000
@@ -23,7 +22,7 @@ WIDTH, HEIGHT = 64, 14  # cells of the chart
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def storage_text(report: StorageReport) -> RenderableType:
+def storage_text(report: StorageResults) -> RenderableType:
     """Return the report as something that rich prints."""
     return Group(
         Text(heading(report), style="bold"),
@@ -36,12 +35,13 @@ def storage_text(report: StorageReport) -> RenderableType:
 
 
 EXPLANATION = (
-    "percentages are of full float32, with 95 % intervals of the paired differences (bootstrap); TB "
-    "are of all three parts, without texts, indexes and replicas"
+    "percentages are of full float32, with 95 % intervals of the paired differences (bootstrap); "
+    "TB are of all three parts, without texts, indexes and replicas; no smaller storage is as good "
+    "for hybrid search as one in bold"
 )
 
 
-def heading(report: StorageReport) -> str:
+def heading(report: StorageResults) -> str:
     """Return the numbers of the sample as a line."""
     return (
         f"{report.documents:,} documents of {report.tokens:.0f} token vectors on average, "
@@ -79,11 +79,11 @@ def quality_text(quality: Quality) -> tuple[str, str]:
     return f"{100 * quality.share:.1f}", f"{100 * low:.1f}-{100 * high:.1f}"
 
 
-def _table(report: StorageReport) -> Table:
+def _table(report: StorageResults) -> Table:
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("")
     table.add_column("storage", no_wrap=True)
-    table.add_column("tokens", justify="right", no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
     table.add_column("TB of 1 M", justify="right")
     table.add_column("TB of 100 M", justify="right")
     for metric in report.metrics:
@@ -109,11 +109,11 @@ def _table(report: StorageReport) -> Table:
     return table
 
 
-def _letters(report: StorageReport) -> list[str]:
+def _letters(report: StorageResults) -> list[str]:
     return [_LETTERS[i] if i < len(_LETTERS) else "*" for i in range(len(report.results))]
 
 
-def _chart(report: StorageReport, mode: RankedMode) -> Text:
+def _chart(report: StorageResults, mode: RankedMode) -> Text:
     """Draw quality against bytes on a log axis; the bars are the intervals of the frontier."""
     frontier = report.frontier(mode)
     low, high = bounds([result.quality(mode) for result in frontier])
