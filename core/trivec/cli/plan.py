@@ -84,7 +84,9 @@ def plan(
     sample: Annotated[int, typer.Option(help="The most documents to measure with.")] = 2_000,
     questions: Annotated[
         int | None,
-        typer.Option(help="The most questions; all that are judged, or 200 others, by default."),
+        typer.Option(
+            help="The most questions; by default all that are given, or 200 that are drawn."
+        ),
     ] = None,
     weights: WeightsText = "general",
     candidates: Annotated[

@@ -83,7 +83,8 @@ def measure_storage(
             `memory:` and a new encoding have it.
         sample: The most documents: those judged relevant, then others at random. A smaller
             collection is taken whole.
-        questions: The most questions; by default all that fit with judgements, else 200.
+        questions: The most questions; by default all of `queries` (whose relevant documents fit
+            into the sample), or 200 that are drawn.
         weights: The weights of the hybrid score.
         candidates: How many documents each of the two sources gives.
         seed: The seed of all random choices.

@@ -127,7 +127,7 @@ class StorageResults:
 
         Args:
             min_share: The share of the first metric. Without judgements it is an overlap of the 10
-                best, which falls faster than quality does: ask for less there, such as 0.9.
+                best, which falls much faster than quality does: ask for less there, such as 0.85.
             mode: "hybrid" or "colbert".
         """
         enough = [r for r in self.results if r.quality(mode).interval.low >= min_share]

@@ -191,7 +191,8 @@ def _label(
     while any(abs(x - other) < 130 and abs(y - above) < 13 for other, above in labels):
         y += 13
     labels.append((x, y))
-    anchor, shift = ("end", -8) if x > _WIDTH - 160 else ("start", 8)
+    # On the left, since the line of the frontier rises to the right.
+    anchor, shift = ("start", 8) if x < _LEFT + 160 else ("end", -8)
     return (
         f'<text class="label" x="{x + shift:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
         f"{escape(str(result.storage))}</text>"
