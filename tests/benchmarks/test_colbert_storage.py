@@ -51,7 +51,9 @@ def report(request: pytest.FixtureRequest, vectors: Path, encoder: Encoder) -> S
         archive.create(encoder.schema, exist_ok=True)
         if archive.count() < len(documents):
             ingest(documents, encoder, archive)
-        return measure_storage(archive, encoder, queries, qrels, sample=len(documents))
+        return measure_storage(
+            archive, encoder, queries, qrels, storages=SHOWN, sample=len(documents)
+        )
 
 
 def read_corpus(path: Path) -> Iterator[Document]:
