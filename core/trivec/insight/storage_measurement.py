@@ -23,7 +23,7 @@ from trivec.insight.storage_quality import (
 from trivec.insight.storage_questions import Judged, Questions, given, held_out
 from trivec.insight.storage_ranking import Ranking
 from trivec.insight.storage_report import StorageReport
-from trivec.insight.storage_results import RANKED_MODES, RankedMode, StorageResult
+from trivec.insight.storage_results import RANKED_MODES, Quality, RankedMode, StorageResult
 from trivec.insight.storage_sample import Drawn, Sample, Source
 from trivec.schema import Schema
 from trivec.scores import Weights
@@ -306,7 +306,7 @@ def _results(
     for number, storage in enumerate(storages):
         kept = sum(storage.kept(length) for length in documents.lengths.tolist())
         token_bytes = kept * storage.token_bytes(schema.colbert or 0) / len(documents.ids)
-        qualities = {
+        qualities: dict[RankedMode, dict[str, Quality]] = {
             mode: {
                 metric: quality(of_questions, values[mode][0][metric])
                 for metric, of_questions in values[mode][number].items()

@@ -203,7 +203,9 @@ def _label(
 
 
 def _table(report: StorageResults) -> str:
-    columns = [(mode, metric) for metric in report.metrics for mode in RANKED_MODES]
+    columns: list[tuple[RankedMode, str]] = [
+        (mode, metric) for metric in report.metrics for mode in RANKED_MODES
+    ]
     head = "".join(
         f'<th class="num">{escape(title)}</th>'
         for title in (
