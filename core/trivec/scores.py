@@ -111,19 +111,24 @@ class TokenColumns(Protocol):
     @property
     def indptr(self) -> NDArray[np.int64]:
         """Where the tokens of each text start, int64 (n + 1,)."""
+        ...
 
     @property
     def dim(self) -> int:
         """The dimension of one token vector."""
+        ...
 
     def turned(self, query: Float) -> Float:
         """Return token vectors of a query in the space of `products` and `vectors`."""
+        ...
 
     def products(self, tokens: slice, columns: Float) -> Float:
         """Return the dot products of a run of tokens with turned float32 (dimension, queries)."""
+        ...
 
     def vectors(self, tokens: NDArray[np.int64]) -> Float:
         """Return the vectors of the tokens at these positions, float32 (tokens, dimension)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def test_a_feed_prunes_and_pools_once(tmp_path: Path) -> None:
     encoder = HashEncoder()
     text = "one two three four five six seven eight"
     feeds: list[dict[str, object]] = []
+    out = tmp_path / "feed.jsonl"
     with (
         open_store("memory:/vespa-full") as full,
         open_store("memory:/vespa-small", colbert="bits=1,pool=2,prune=1/4") as small,
@@ -65,7 +66,6 @@ def test_a_feed_prunes_and_pools_once(tmp_path: Path) -> None:
             ("memory:/vespa-small", "bits=1,pool=2,prune=1/4"),
         ]
         for origin, storage in origins:
-            out = tmp_path / "feed.jsonl"
             done = run("vespa-feed", origin, out, "--name", "articles", "--colbert", storage)
             assert done.exit_code == 0, done.output
             feeds.append(json.loads(out.read_text("utf-8"))["fields"])
