@@ -12,8 +12,8 @@ from trivec.ingestion.ingest import aingest, ingest
 from trivec.ingestion.report import IngestReport
 from trivec.insight.evaluation import Evaluation, evaluate
 from trivec.insight.explanation import Explanation, explain
-from trivec.insight.storage_measurement import measure_storage
-from trivec.insight.storage_report import StorageReport
+from trivec.insight.storage.measurement import measure_storage
+from trivec.insight.storage.report import StorageReport
 from trivec.insight.tuned import Tuning
 from trivec.insight.tuning import tune
 from trivec.reranking.cross_encoder import Reranker

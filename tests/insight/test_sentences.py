@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trivec.insight.sentences import sentences
+from trivec.insight.storage.sentences import sentences
 
 
 @pytest.mark.parametrize(

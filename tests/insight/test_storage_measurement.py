@@ -31,9 +31,10 @@ from trivec.errors import (
     MissingDependencyError,
     SchemaMismatchError,
 )
-from trivec.insight.storage_questions import Judged, held_out
-from trivec.insight.storage_sample import BLOCK
-from trivec.insight.storage_scores import Pairs, add_scores, as_kept
+from trivec.insight.storage.questions import Judged, held_out
+from trivec.insight.storage.sample import BLOCK
+from trivec.insight.storage.scores import Asked, Pairs, add_scores, as_kept
+from trivec.rotation import rotated_back
 from trivec.rows import TokenRows
 from trivec.scores import maxsim
 from trivec.testing import HashEncoder
@@ -59,7 +60,7 @@ class SignEncoder(HashEncoder):
         vectors = super()._encode(texts)  # type: ignore[arg-type]
         tokens = vectors.colbert
         assert tokens is not None
-        values = (np.where(tokens.values >= 0, 0.25, -0.25)).astype(np.float32)
+        values = rotated_back((np.where(tokens.values >= 0, 0.25, -0.25)).astype(np.float32))
         return replace(vectors, colbert=replace(tokens, values=values))
 
 
@@ -127,7 +128,7 @@ def test_the_full_numbers_are_those_of_the_hybrid_search(judged: StorageReport) 
         )
 
 
-def test_one_bit_loses_nothing_where_numbers_differ_by_sign_only() -> None:
+def test_one_bit_loses_nothing_where_rotated_numbers_differ_by_sign_only() -> None:
     report = measure_storage(
         DOCUMENTS, SignEncoder(), QUERIES, QRELS, storages=["bits=1", "bits=1,pool=4"]
     )
@@ -159,7 +160,7 @@ def test_the_scores_are_those_of_maxsim() -> None:
     scores = np.zeros((len(storages), len(pairs)))
     for start in (0, 8):
         rows = np.arange(start, 8 if start == 0 else 20)
-        add_scores(scores, pairs, start, documents.take(rows), questions, storages)
+        add_scores(scores, pairs, start, documents.take(rows), Asked.of(questions), storages)
     for number, kept in enumerate(as_kept(documents, storages)):
         for question, rows in enumerate(candidates):
             expected = maxsim(questions.row(question), kept)[rows]
@@ -171,7 +172,7 @@ def test_texts_without_tokens_score_0() -> None:
     questions = TokenRows.from_arrays([np.ones((1, 8)), np.ones((0, 8))])
     pairs = Pairs.from_candidates([np.array([0, 1]), np.array([0, 1])], 2)
     scores = np.zeros((1, 4))
-    add_scores(scores, pairs, 0, documents, questions, [ColbertStorage(bits=32)])
+    add_scores(scores, pairs, 0, documents, Asked.of(questions), [ColbertStorage(bits=32)])
     assert [scores[0, places].tolist() for places in pairs.places] == [[0, 8], [0, 0]]
 
 

@@ -31,8 +31,8 @@ from trivec.ingestion.sources import Source
 from trivec.insight.judgements import Qrels, read_queries
 from trivec.insight.plan import plan as storage_choices
 from trivec.insight.plan import schema_of
-from trivec.insight.storage_measurement import check_full, measure_storage
-from trivec.insight.storage_report import StorageReport
+from trivec.insight.storage.measurement import check_full, measure_storage
+from trivec.insight.storage.report import StorageReport
 from trivec.outputs import check_outputs
 from trivec.schema import Schema
 from trivec.stores.registry import open_store

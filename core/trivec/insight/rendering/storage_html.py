@@ -16,7 +16,7 @@ from trivec.insight.rendering.storage_text import (
     quality_text,
 )
 from trivec.insight.rendering.style import STYLE, page
-from trivec.insight.storage_results import (
+from trivec.insight.storage.results import (
     RANKED_MODES,
     RankedMode,
     StorageResult,

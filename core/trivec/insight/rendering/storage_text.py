@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trivec.insight.rendering.style import PART_NAMES, TERMINAL
-from trivec.insight.storage_results import (
+from trivec.insight.storage.results import (
     RANKED_MODES,
     Quality,
     RankedMode,

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
 from trivec.insight.judgements import Qrels, checked_grades, judged_queries
-from trivec.insight.sentences import sentences
+from trivec.insight.storage.sentences import sentences
 
 DRAWN = 200  # questions drawn from documents, unless told otherwise
 _FEWEST = 10  # questions drawn from documents that can say anything

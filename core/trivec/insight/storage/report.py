@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trivec.insight.storage_results import StorageResults
+from trivec.insight.storage.results import StorageResults
 from trivec.outputs import written_beside
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from trivec.errors import InvalidOptionError
 from trivec.insight.judgements import Qrels
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import Values
-from trivec.insight.storage_quality import (
+from trivec.insight.storage.quality import (
     AGREEMENT,
     JUDGED,
     agreement_values,
@@ -20,11 +20,11 @@ from trivec.insight.storage_quality import (
     judged_values,
     quality,
 )
-from trivec.insight.storage_questions import Judged, Questions, given, held_out
-from trivec.insight.storage_ranking import Ranking
-from trivec.insight.storage_report import StorageReport
-from trivec.insight.storage_results import RANKED_MODES, Quality, RankedMode, StorageResult
-from trivec.insight.storage_sample import Drawn, Sample, Source
+from trivec.insight.storage.questions import Judged, Questions, given, held_out
+from trivec.insight.storage.ranking import Ranking
+from trivec.insight.storage.report import StorageReport
+from trivec.insight.storage.results import RANKED_MODES, Quality, RankedMode, StorageResult
+from trivec.insight.storage.sample import Drawn, Sample, Source
 from trivec.schema import Schema
 from trivec.scores import Weights
 from trivec.stores.store import Store

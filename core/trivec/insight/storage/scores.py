@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.colbert_storage import ColbertStorage
+from trivec.rotation import rotated
 from trivec.rows import Float, TokenRows, spans
 from trivec.scores import TokenColumns
 from trivec.stores.reduction import reduced
@@ -59,12 +60,38 @@ class Pairs:
         return len(self.questions)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The token vectors of all questions.
+
+    Args:
+        indptr: int64 (questions + 1,), where the tokens of each start.
+        values: float32 (tokens, dimension).
+        turned: The same, rotated as token codes are.
+    """
+
+    indptr: Rows
+    values: Float
+    turned: Float
+
+    @classmethod
+    def of(cls, questions: TokenRows) -> Asked:
+        """Rotate the token vectors of questions once for all storages."""
+        values: Float = np.asarray(questions.values, np.float32)
+        return cls(questions.indptr, values, rotated(values))
+
+    def columns(self, tokens: Rows) -> tuple[Float, Float]:
+        """Return some of them as columns for a product, as they are and rotated."""
+        values, turned = self.values[tokens], self.turned[tokens]
+        return np.ascontiguousarray(values.T), np.ascontiguousarray(turned.T)
+
+
 def add_scores(
     scores: NDArray[np.float64],
     pairs: Pairs,
     first: int,
     documents: TokenRows,
-    questions: TokenRows,
+    questions: Asked,
     storages: Sequence[ColbertStorage],
 ) -> None:
     """Write the ColBERT scores of a block of documents, as `trivec.scores.maxsim` defines them.
@@ -82,7 +109,6 @@ def add_scores(
     """
     columns = as_kept(documents, storages)
     lengths = np.diff(questions.indptr)
-    asked = np.asarray(questions.values, np.float32)
     for row in range(len(documents)):
         span = slice(int(pairs.starts[first + row]), int(pairs.starts[first + row + 1]))
         places = np.arange(span.start, span.stop)
@@ -97,8 +123,9 @@ def add_scores(
             flat = np.arange(begins[-1]) + np.repeat(
                 questions.indptr[some] - begins[:-1], lengths[some]
             )
-            query: Float = np.ascontiguousarray(asked[flat].T)
+            plain, turned = questions.columns(flat)
             for i, kept in enumerate(columns):
+                query = turned if isinstance(kept, TokenCodes) else plain
                 tokens_kept = slice(int(kept.indptr[row]), int(kept.indptr[row + 1]))
                 best = kept.products(tokens_kept, query).max(axis=0)
                 sums = np.add.reduceat(best, begins[:-1], dtype=np.float64)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidVectorsError
 from trivec.insight.statistics import Values
-from trivec.insight.storage_results import RankedMode
-from trivec.insight.storage_sample import Sample
-from trivec.insight.storage_scores import Pairs, add_scores
+from trivec.insight.storage.results import RankedMode
+from trivec.insight.storage.sample import Sample
+from trivec.insight.storage.scores import Asked, Pairs, add_scores
 from trivec.scores import PartScores, Weights, score_many
 from trivec.search import Search
 from trivec.stores.memory import candidates as source_candidates
@@ -58,8 +58,9 @@ class Ranking:
         colbert = np.zeros((len(storages), len(pairs)))
         if questions.colbert is None:
             raise InvalidVectorsError("the encoder makes no token vectors of questions")
+        asked = Asked.of(questions.colbert)
         for first, block in documents.blocks():
-            add_scores(colbert, pairs, first, block, questions.colbert, storages)
+            add_scores(colbert, pairs, first, block, asked, storages)
         return cls(unions, parts, pairs, colbert, weights)
 
     def scores(self, storage: int, mode: RankedMode) -> Iterator[Values]:

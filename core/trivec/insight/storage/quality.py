@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trivec.insight.measures import Measures
 from trivec.insight.statistics import Interval, Values, bootstrap_interval
-from trivec.insight.storage_results import Quality
+from trivec.insight.storage.results import Quality
 
 TOP = 10
 """The hits of a ranking that matter."""

@@ -17,7 +17,7 @@ from trivec.checks import check_documents
 from trivec.document import Document
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidDocumentError, InvalidOptionError, InvalidVectorsError
-from trivec.insight.storage_questions import chance
+from trivec.insight.storage.questions import chance
 from trivec.rows import TokenRows
 from trivec.schema import Schema
 from trivec.stores.store import Store

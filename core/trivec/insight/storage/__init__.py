@@ -1,0 +1,1 @@
+"""Measure what small token vectors cost in quality."""
