@@ -1,9 +1,10 @@
 """The quality of small token vectors on judged collections, and the table of docs/benchmarks.md.
 
 `TRIVEC_BENCHMARK_DATA` is the folder of the collections, by default `shared/data` beside the
-repository; each has `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` in BEIR's layout. The documents
-are encoded with the demo model into archives in `TRIVEC_BENCHMARK_VECTORS`, so that the next run
-encodes nothing; by default into a temporary folder.
+repository; each has `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` in BEIR's layout. The collection
+of `trivec demo` is measured too: nothing was chosen by it. The documents are encoded with the demo
+model into archives in `TRIVEC_BENCHMARK_VECTORS`, so that the next run encodes nothing; by default
+into a temporary folder.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from pathlib import Path
 import pytest
 
 from trivec import Document, Encoder, StorageReport, ingest, measure_storage, open_store
+from trivec.demo.collection import load_collection
 from trivec.demo.model import demo_model
-from trivec.insight.judgements import read_beir
+from trivec.insight.judgements import Qrels, read_beir
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(6 * 3600)]
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("TRIVEC_BENCHMARK_DATA") or ROOT.parent / "shared" / "data")
-NAMES = ("scifact", "xquad-r-ar", "xquad-r-de", "xquad-r-en", "xquad-r-zh")
+NAMES = ("demo", "scifact", "xquad-r-ar", "xquad-r-de", "xquad-r-en", "xquad-r-zh")
 SHOWN = ("bits=4", "bits=1", "bits=1,pool=2", "bits=1,pool=3", "bits=1,prune=1/3")
 
 
@@ -42,11 +44,7 @@ def encoder() -> Encoder:
 @pytest.fixture(scope="module", params=NAMES)
 def report(request: pytest.FixtureRequest, vectors: Path, encoder: Encoder) -> StorageReport:
     """Measure one collection with all of its documents and questions."""
-    folder = DATA / request.param
-    if not folder.is_dir():
-        pytest.skip(f"there is no folder {folder}; TRIVEC_BENCHMARK_DATA names another one")
-    documents = list(read_corpus(folder / "corpus.jsonl"))
-    queries, qrels = read_beir(folder)
+    documents, queries, qrels = collection(request.param)
     with open_store(f"archive:{vectors / request.param}") as archive:
         archive.create(encoder.schema, exist_ok=True)
         if archive.count() < len(documents):
@@ -54,6 +52,17 @@ def report(request: pytest.FixtureRequest, vectors: Path, encoder: Encoder) -> S
         return measure_storage(
             archive, encoder, queries, qrels, storages=SHOWN, sample=len(documents)
         )
+
+
+def collection(name: str) -> tuple[list[Document], dict[str, str], Qrels]:
+    """Return the documents, questions and judgements of a collection."""
+    if name == "demo":
+        demo = load_collection()
+        return demo.documents, {q.id: q.text for q in demo.questions}, demo.qrels
+    folder = DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"there is no folder {folder}; TRIVEC_BENCHMARK_DATA names another one")
+    return list(read_corpus(folder / "corpus.jsonl")), *read_beir(folder)
 
 
 def read_corpus(path: Path) -> Iterator[Document]:
