@@ -1,10 +1,10 @@
 """The quality of small token vectors on judged collections, and the table of docs/benchmarks.md.
 
 `TRIVEC_BENCHMARK_DATA` is the folder of the collections, by default `shared/data` beside the
-repository; each has `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` in BEIR's layout. The collection
-of `trivec demo` is measured too: nothing was chosen by it. The documents are encoded with the demo
-model into archives in `TRIVEC_BENCHMARK_VECTORS`, so that the next run encodes nothing; by default
-into a temporary folder.
+repository; each has `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` in BEIR's layout. The
+collection of `trivec demo` is measured too: nothing was chosen by it. The documents are encoded with
+the demo model into archives in `TRIVEC_BENCHMARK_VECTORS`, so that the next run encodes nothing; by
+default into a temporary folder.
 """
 
 from __future__ import annotations
