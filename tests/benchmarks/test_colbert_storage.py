@@ -2,8 +2,8 @@
 
 `TRIVEC_BENCHMARK_DATA` is the folder of the collections, by default `shared/data` beside the
 repository; each has `corpus.jsonl`, `queries.jsonl` and `qrels.tsv` in BEIR's layout. The
-collection of `trivec demo` is measured too: nothing was chosen by it. The documents are encoded with
-the demo model into archives in `TRIVEC_BENCHMARK_VECTORS`, so that the next run encodes nothing; by
+collection of `trivec demo` is measured too: nothing was chosen by it. The demo model encodes the
+documents into archives in `TRIVEC_BENCHMARK_VECTORS`, so that the next run encodes nothing; by
 default into a temporary folder.
 """
 
