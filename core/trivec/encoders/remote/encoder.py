@@ -57,8 +57,8 @@ class RemoteEncoder:
         Needs a server, such as `trivec serve BAAI/bge-m3`:
 
         ```python
-        with open_encoder("trivec://localhost:7600") as encoder:
-            print(encoder.schema)
+        encoder = open_encoder("trivec://localhost:7600")
+        print(encoder.schema)
         ```
     """
 
