@@ -21,7 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from trivec.errors import TrivecError
 from trivec.serving.metrics import SHARED
 
-_HEADER_SECONDS = 15.0
+
 _KEEP_ALIVE_SECONDS = 75  # longer than clients keep theirs, so that they close first
 _CONNECTIONS = 1024  # more are answered with 503
 
@@ -66,7 +66,7 @@ def run(app: Starlette, bound: socket.socket, *, ready: Callable[[], None]) -> N
     """
     config = uvicorn.Config(
         app,
-        http=_PromptProtocol,
+        http=PromptProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -134,9 +134,10 @@ class _Server(uvicorn.Server):
         self._ready()
 
 
-class _PromptProtocol(H11Protocol):
+class PromptProtocol(H11Protocol):
     """HTTP that closes a connection if the headers of a request take too long."""
 
+    header_seconds = 15.0
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -161,7 +162,7 @@ class _PromptProtocol(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _wait(self) -> None:
-        self._timer = self.loop.call_later(_HEADER_SECONDS, self._close)
+        self._timer = self.loop.call_later(self.header_seconds, self._close)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
