@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -159,6 +159,7 @@ class HttpClient:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._async: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        self._guards: dict[asyncio.AbstractEventLoop, AsyncIterator[None]] = {}
         parts = urlsplit(self.address)
         if self._token and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             _warn_of_plain_token(parts.hostname or "")
@@ -331,15 +332,32 @@ class HttpClient:
             with self._lock:
                 for other in [other for other in self._async if other.is_closed()]:
                     del self._async[other]
+                    self._guards.pop(other, None)
                 client = self._async.setdefault(loop, made)
-            if client is not made:
+            if client is made:
+                self._guards[loop] = guard = _closed_with_loop(made)
+                await anext(guard)
+            else:
                 await made.aclose()
         return client
+
+    def __del__(self) -> None:
+        client: httpx.Client | None = getattr(self, "_client", None)
+        if client is not None:
+            client.close()
 
     def _forget(self) -> None:
         """Leave the connections to the parent process."""
         self._lock = threading.Lock()
-        self._client, self._async = None, {}
+        self._client, self._async, self._guards = None, {}, {}
+
+
+async def _closed_with_loop(client: httpx.AsyncClient) -> AsyncIterator[None]:
+    """Close a client when its event loop ends, which closes the generators that it knows."""
+    try:
+        yield
+    finally:
+        await client.aclose()
 
 
 def _made(make: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - either client
