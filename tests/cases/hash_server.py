@@ -5,6 +5,7 @@ The program: python hash_server.py '{"options": {...}, "seconds": 0.5, "processe
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import socket
@@ -19,13 +20,16 @@ from typing import Any
 
 import httpx
 
-from trivec import Vectors
+from trivec import Encoder, Vectors
+from trivec.encoders.protocol import TextEncoder
 from trivec.serving import ServeOptions, application
 from trivec.serving.process import PromptProtocol, bind, run, run_each
 from trivec.testing import HashEncoder
 
+HTTP = httpx.Client(verify=False, timeout=60)
+"""One client for all tests: a context of TLS takes longer to make than a request."""
 
-HTTP = httpx.Client(verify=False, timeout=30)
+atexit.register(HTTP.close)
 
 
 class SlowEncoder(HashEncoder):
@@ -71,9 +75,16 @@ def hash_server(
     seconds: float = 0,
     processes: int = 1,
     port: int = 0,
+    model: str = "",
 ) -> Iterator[Server]:
-    """Yield a running server of `HashEncoder`; kill it at the end."""
-    settings = {"options": options or {}, "seconds": seconds, "processes": processes, "port": port}
+    """Yield a running server of `HashEncoder`, or of a model; kill it at the end."""
+    settings = {
+        "options": options or {},
+        "seconds": seconds,
+        "processes": processes,
+        "port": port,
+        "model": model,
+    }
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
         [sys.executable, __file__, json.dumps(settings)],
@@ -97,9 +108,19 @@ def serve(settings: Mapping[str, Any], bound: socket.socket) -> None:
     """Serve until a signal."""
     PromptProtocol.header_seconds = 1.0
     seconds = settings["seconds"]
-    encoder = SlowEncoder(seconds) if seconds else HashEncoder()
+    encoder: TextEncoder = SlowEncoder(seconds) if seconds else HashEncoder()
+    if settings["model"]:
+        import torch
+
+        torch.set_num_threads(1)
+        encoder = Encoder.load(settings["model"], device="cpu", precision="float32")
     app = application(encoder, options=ServeOptions(**settings["options"]))
-    run(app, bound, ready=lambda: print(bound.getsockname()[1], flush=True))
+    run(app, bound, ready=lambda: _say(bound.getsockname()[1]))
+
+
+def _say(port: int) -> None:
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
 
 
 def main() -> None:
