@@ -23,11 +23,12 @@ from trivec.cli import (
     optimize,
     plan,
     search,
+    serve,
     tune,
 )
 from trivec.cli.options import expand, notes
+from trivec.entry_points import load_entry_point
 from trivec.errors import MissingDependencyError, TrivecError
-from trivec.stores.registry import load_entry_point
 from trivec.terminal import make_safe, one_line, printable
 
 
@@ -119,6 +120,7 @@ for command in (
     tune.tune,
     plan.plan,
     optimize.optimize,
+    serve.serve,
     doctor.doctor,
 ):
     app.command()(expand(command))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trivec.arguments import at_least_one, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS, Batcher, token_batches
 from trivec.encoders.columns import Columns
+from trivec.encoders.extras import require_torch
 from trivec.encoders.options import EncodingOptions, OnProgress
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable, reloadable, survives_fork
@@ -169,6 +170,7 @@ class Encoder(Reloadable):
             CheckpointError: If files are missing, shapes are wrong, or tensors or settings would
                 be ignored; the message names all of them.
             InvalidOptionError: If an option is out of range, or the device does not exist.
+            MissingDependencyError: If the extra `[torch]` is not installed.
         """
         if colbert_dtype not in ("float32", "float16"):
             raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
@@ -180,6 +182,7 @@ class Encoder(Reloadable):
             expect(text, (str, type(None)), option, "a string")
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
+        require_torch("Encoder.load")
         # torch and transformers take seconds to import, and programs that only search need neither.
         from trivec.encoders.checkpoint import open_checkpoint
         from trivec.encoders.heads import Heads
