@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from trivec.arguments import at_least_one, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS, Batcher, token_batches
 from trivec.encoders.columns import Columns
-from trivec.encoders.lexical import lexical_rows
 from trivec.encoders.options import EncodingOptions, OnProgress
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable, reloadable, survives_fork
@@ -394,7 +393,7 @@ class Encoder(Reloadable):
             columns.put(
                 rows,
                 dense=heads.dense(states, texts, skip=skip) if call.dense else None,
-                sparse=lexical_rows(weights, texts)
+                sparse=heads.lexical(weights, texts)
                 if call.sparse and weights is not None
                 else None,
                 colbert=heads.tokens(states, texts) if call.colbert else [],

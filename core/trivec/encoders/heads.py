@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from trivec.encoders.lexical import highest_weights, without_special
 from trivec.encoders.linear import Linear
 from trivec.encoders.settings import Pooling
 from trivec.encoders.tokenizer import PackedTexts
-from trivec.rows import Float
+from trivec.rows import Float, SparseRows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,11 +85,22 @@ class Heads:
             raise ValueError("there is no sparse head")
         with torch.inference_mode():
             weights: Float = self.sparse(states).squeeze(1).relu().cpu().numpy()
-        return without_special(weights, texts, self.special_ids)
+        return np.where(np.isin(texts.ids, self.special_ids), np.float32(0), weights)
+
+    def lexical(self, weights: Float, texts: PackedTexts) -> SparseRows:
+        """Return the highest weight of each text's token ids, without zeros."""
+        text = np.repeat(np.arange(len(texts.indptr) - 1), np.diff(texts.indptr))
+        # ~(weights <= 0) keeps NaN, which then raises an error instead of losing a word.
+        kept = np.flatnonzero(~(weights <= 0))
+        return _maxima(text[kept], texts.ids[kept], weights[kept], len(texts.indptr) - 1)
 
     def token_weights(self, weights: Float, texts: PackedTexts) -> list[Float]:
         """Return the highest weight in its text of the id of each token that `tokens` returns."""
-        highest = highest_weights(weights, texts)
+        text = np.repeat(np.arange(len(texts.indptr) - 1), np.diff(texts.indptr))
+        order, starts = _groups(text, texts.ids)
+        highest = np.empty_like(weights)
+        lengths = np.diff(starts, append=len(order))
+        highest[order] = np.repeat(np.maximum.reduceat(weights[order], starts), lengths)
         kept = np.flatnonzero(~self.starts(texts))
         return np.split(highest[kept], np.searchsorted(kept, texts.indptr[1:-1]))
 
@@ -107,3 +117,31 @@ class Heads:
 def _unit(vectors: Tensor) -> Float:
     result: Float = functional.normalize(vectors, dim=-1).cpu().numpy()
     return result
+
+
+def _maxima(
+    text: NDArray[np.int64], ids: NDArray[np.int64], weights: Float, texts: int
+) -> SparseRows:
+    """Return the highest weight of each id in each text.
+
+    >>> rows = _maxima(np.array([0, 0, 0]), np.array([7, 3, 7]), np.float32([0.5, 0.25, 0.75]), 2)
+    >>> rows.row(0), rows.row(1)
+    ({3: 0.25, 7: 0.75}, {})
+    """
+    order, starts = _groups(text, ids)
+    text, ids, weights = text[order], ids[order], weights[order]
+    counts = np.bincount(text[starts], minlength=texts)
+    return SparseRows(
+        np.concatenate([[0], np.cumsum(counts)]),
+        ids[starts].astype(np.uint32),
+        np.maximum.reduceat(weights, starts) if len(starts) else weights,
+    )
+
+
+def _groups(
+    text: NDArray[np.int64], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return an order that puts equal ids of a text side by side, and where each group starts."""
+    order = np.lexsort((ids, text))
+    new = (np.diff(text[order], prepend=-1) != 0) | (np.diff(ids[order], prepend=-1) != 0)
+    return order, np.flatnonzero(new)

@@ -32,11 +32,22 @@ def model_name(model: str | Path) -> str:
 
 
 def fetch(
-    model: str | Path, *, revision: str | None, cache_dir: str | Path | None, local_only: bool
+    model: str | Path,
+    *,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    local_only: bool,
+    weights: bool = True,
 ) -> Path:
     """Return the folder of a model, downloaded from the hub if it is not local.
 
-    The options are those of `Encoder.load`.
+    Args:
+        model: As in `Encoder.load`; so are `revision`, `cache_dir` and `local_only`.
+        revision: Branch, tag or commit on the hub.
+        cache_dir: Where the hub's files are kept.
+        local_only: Whether to use the files on disk without asking the hub.
+        weights: Whether to download the weights, which take nearly all of the space. Without
+            them come the tokenizer, the settings and the heads.
 
     Raises:
         CheckpointError: If it is no folder and the hub has no such model, or cannot be reached.
@@ -68,8 +79,8 @@ def fetch(
 
     try:
         # Two steps, since many repositories hold the same weights in both formats.
-        folder = download([*_SMALL_FILES, "model*.safetensors"])
-        if not any(folder.glob("model*.safetensors")):
+        folder = download([*_SMALL_FILES, *(["model*.safetensors"] if weights else [])])
+        if weights and not any(folder.glob("model*.safetensors")):
             folder = download([*_SMALL_FILES, "pytorch_model*.bin"])
     except HFValidationError as error:
         raise CheckpointError(

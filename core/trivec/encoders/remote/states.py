@@ -1,0 +1,163 @@
+"""The vectors of BGE-M3 from the states of a server that serves its backbone alone, in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivec.encoders.arrays import Array, read_arrays
+from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
+from trivec.encoders.settings import Pooling
+from trivec.encoders.tokenizer import PackedTexts
+from trivec.errors import CheckpointError, EncoderError
+from trivec.rows import Float, SparseRows, unit
+
+Layer = tuple[Array, Array]
+"""The weight (outputs, hidden) and the bias (outputs,) of a linear layer."""
+
+_SUFFIXES = (".safetensors", ".pt", ".bin", ".pth")
+_UNIT = 0.01  # how far from 1 the length of a normalised row can be in bfloat16
+
+
+def read_layer(folder: Path, name: str) -> Layer | None:
+    """Return a head of a model folder, or None if the folder has none.
+
+    Args:
+        folder: A folder with files of heads, such as BAAI/bge-m3's.
+        name: sparse_linear or colbert_linear.
+
+    Raises:
+        CheckpointError: If the file cannot be read, or is no linear layer.
+    """
+    path = next((p for s in _SUFFIXES if (p := folder / f"{name}{s}").is_file()), None)
+    if path is None:
+        return None
+    arrays = {key.rpartition(".")[2]: array for key, array in read_arrays(path).items()}
+    shapes = {key: array.shape for key, array in arrays.items()}
+    weight, bias = arrays.get("weight"), arrays.get("bias")
+    outputs = 1 if name == "sparse_linear" else len(weight) if weight is not None else 0
+    fits = weight is not None and weight.ndim == 2 and len(weight) == outputs
+    if weight is None or bias is None or not fits or bias.shape != (outputs,) or len(arrays) > 2:
+        first = outputs or "dimension"
+        raise CheckpointError(
+            f"{path} holds {shapes}, expected weight ({first}, hidden) and bias ({first},)"
+        )
+    return weight, bias
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StateHeads:
+    """Turns the states of a batch into vectors, as the heads of `trivec.Encoder` do.
+
+    Args:
+        pooling: Which states make the dense vector.
+        sparse: The layer of the lexical weights, or None.
+        colbert: The layer of the token vectors, or None.
+        special_ids: The ids that carry no lexical weight, sorted.
+    """
+
+    pooling: Pooling
+    sparse: Layer | None
+    colbert: Layer | None
+    special_ids: NDArray[np.int64]
+
+    def dense(self, states: Float, texts: PackedTexts) -> Float:
+        """Return unit vectors, float32 (texts, hidden)."""
+        if self.pooling == "cls":
+            return unit(states[texts.indptr[:-1]])
+        # The sum has the direction of the mean.
+        return unit(np.add.reduceat(states.astype(np.float64), texts.indptr[:-1], axis=0))
+
+    def weights(self, states: Float, texts: PackedTexts) -> Float:
+        """Return the lexical weight of each token in its place, float32 (tokens,)."""
+        if self.sparse is None:
+            raise ValueError("there is no sparse head")
+        weights: Float = np.maximum(_linear(self.sparse, states)[:, 0], np.float32(0))
+        return without_special(weights, texts, self.special_ids)
+
+    def lexical(self, weights: Float, texts: PackedTexts) -> SparseRows:
+        """Return the highest weight of each text's token ids, without zeros."""
+        return lexical_rows(weights, texts)
+
+    def token_weights(self, weights: Float, texts: PackedTexts) -> list[Float]:
+        """Return the highest weight in its text of the id of each token that `tokens` returns."""
+        return weights_of_tokens(weights, texts, _firsts(texts))
+
+    def tokens(self, states: Float, texts: PackedTexts) -> list[Float]:
+        """Return each text's unit token vectors, float32 (tokens but the first, dimension)."""
+        if self.colbert is None:
+            raise ValueError("there is no ColBERT head")
+        kept = np.flatnonzero(~_firsts(texts))
+        vectors = unit(_linear(self.colbert, states[kept]))
+        return np.split(vectors, np.searchsorted(kept, texts.indptr[1:-1]))
+
+
+def packed_states(rows: Sequence[object], lengths: NDArray[np.int64], hidden: int) -> Float:
+    """Return the states of texts laid end to end, float32 (tokens, hidden).
+
+    Args:
+        rows: The states of each text as the server sent them.
+        lengths: The number of tokens of each text.
+        hidden: The number of inputs that the heads expect.
+
+    Raises:
+        EncoderError: If the server sent other shapes, or normalised the states.
+    """
+    if len(rows) != len(lengths):
+        raise EncoderError(f"the server answered {len(rows)} texts of {len(lengths)}")
+    arrays: list[Float] = []
+    for row, length in zip(rows, lengths.tolist(), strict=True):
+        try:
+            states = np.asarray(row, np.float32)
+        except (TypeError, ValueError) as error:
+            raise EncoderError(f"the server sent states that are no numbers: {error}") from error
+        if states.ndim != 2 or states.shape[1] != hidden:
+            raise EncoderError(
+                f"the server sent states of shape {states.shape}, and the heads take (tokens, "
+                f"{hidden}); it serves another model than the one whose heads are given"
+            )
+        if len(states) != length:
+            raise EncoderError(
+                f"the server sent {len(states)} states of a text that has {length} tokens by the "
+                "tokenizer beside the heads; it serves another model, or puts a prompt of its own "
+                "before each text (--default-prompt)"
+            )
+        arrays.append(states)
+    packed: Float = np.concatenate(arrays)
+    check_lengths(packed)
+    return packed
+
+
+def check_lengths(states: Float) -> None:
+    """Raise `EncoderError` if all states have length 1, which those of a backbone never have.
+
+    The lexical weights depend on the length of a state, and the bias of both heads too, so vectors
+    from normalised states would be wrong, and the lost lengths cannot be found again without the
+    backbone's weights.
+
+    >>> check_lengths(np.float32([[3, 4], [0.6, 0.8]]))
+    """
+    norms = np.linalg.norm(states.astype(np.float64), axis=1)
+    if len(norms) and bool((np.abs(norms - 1) < _UNIT).all()):
+        raise EncoderError(
+            "the server normalises the states of tokens, whose lengths the sparse and the ColBERT "
+            "head need; /embed_all of text-embeddings-inference does not, so look at what stands "
+            "between, or leave heads out for dense vectors alone"
+        )
+
+
+def _firsts(texts: PackedTexts) -> NDArray[np.bool_]:
+    """Return which tokens are the first one of a text."""
+    firsts = np.zeros(len(texts.ids), np.bool_)
+    firsts[texts.indptr[:-1]] = True
+    return firsts
+
+
+def _linear(layer: Layer, states: Float) -> Float:
+    weight, bias = layer
+    result: Float = states @ weight.T + bias
+    return result
