@@ -14,7 +14,7 @@ from typing import Any
 import httpcore
 from qdrant_client import QdrantClient
 
-from trivec.stores.deadline import seconds_left
+from trivec.deadline import seconds_left
 
 PIECE = 64 * 1024  # of a request's body, which is written with a time of its own
 

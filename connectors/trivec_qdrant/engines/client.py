@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
 from trivec.collection import Collection
+from trivec.deadline import limited, request_seconds
 from trivec.document import Document
 from trivec.errors import CollectionNotFoundError, StoreError
 from trivec.search import Part
-from trivec.stores.deadline import limited, request_seconds
 from trivec.stores.steps import Steps, ask
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
