@@ -4,49 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.encoders.arrays import Array, read_arrays
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
+from trivec.encoders.remote.head_folder import Layer
 from trivec.encoders.settings import Pooling
 from trivec.encoders.tokenizer import PackedTexts
-from trivec.errors import CheckpointError, EncoderError
+from trivec.errors import EncoderError
 from trivec.rows import Float, SparseRows, unit
 
-Layer = tuple[Array, Array]
-"""The weight (outputs, hidden) and the bias (outputs,) of a linear layer."""
-
-_SUFFIXES = (".safetensors", ".pt", ".bin", ".pth")
 _UNIT = 0.01  # how far from 1 the length of a normalised row can be in bfloat16
-
-
-def read_layer(folder: Path, name: str) -> Layer | None:
-    """Return a head of a model folder, or None if the folder has none.
-
-    Args:
-        folder: A folder with files of heads, such as BAAI/bge-m3's.
-        name: sparse_linear or colbert_linear.
-
-    Raises:
-        CheckpointError: If the file cannot be read, or is no linear layer.
-    """
-    path = next((p for s in _SUFFIXES if (p := folder / f"{name}{s}").is_file()), None)
-    if path is None:
-        return None
-    arrays = {key.rpartition(".")[2]: array for key, array in read_arrays(path).items()}
-    shapes = {key: array.shape for key, array in arrays.items()}
-    weight, bias = arrays.get("weight"), arrays.get("bias")
-    outputs = 1 if name == "sparse_linear" else len(weight) if weight is not None else 0
-    fits = weight is not None and weight.ndim == 2 and len(weight) == outputs
-    if weight is None or bias is None or not fits or bias.shape != (outputs,) or len(arrays) > 2:
-        first = outputs or "dimension"
-        raise CheckpointError(
-            f"{path} holds {shapes}, expected weight ({first}, hidden) and bias ({first},)"
-        )
-    return weight, bias
 
 
 @dataclass(frozen=True, slots=True, eq=False)
