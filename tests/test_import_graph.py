@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "arguments",
             "collection",
             "addresses",
+            "bounded",
             "colbert_storage",
             "deadline",
             "document",
