@@ -134,7 +134,8 @@ class Tei(Double):
         if route == "GET /info":
             return self.info()
         if route == "POST /tokenize":
-            return [self._tokens(text) for text in self._inputs(body)]
+            special = body.get("add_special_tokens", True)
+            return [self._tokens(text, special) for text in self._inputs(body)]
         if route == "POST /embed" and self.pooling:
             assert body.get("normalize", True)
             return [self._pooled(text).tolist() for text in self._inputs(body)]
@@ -191,8 +192,8 @@ class Tei(Double):
         # Ids of special tokens only, for which the double's function takes the empty text.
         return [t if isinstance(i, str) else "" for t, i in zip(texts, inputs, strict=True)]
 
-    def _tokens(self, text: str) -> list[dict[str, object]]:
-        encoding = self.tokenizer.encode(text)
+    def _tokens(self, text: str, special: bool) -> list[dict[str, object]]:
+        encoding = self.tokenizer.encode(text, add_special_tokens=special)
         return [
             {"id": i, "text": token, "special": bool(special), "start": start, "stop": stop}
             for i, token, special, (start, stop) in zip(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from trivec.encoders.files import reason
@@ -37,7 +38,7 @@ def fetch(
     revision: str | None,
     cache_dir: str | Path | None,
     local_only: bool,
-    weights: bool = True,
+    files: Sequence[str] | None = None,
 ) -> Path:
     """Return the folder of a model, downloaded from the hub if it is not local.
 
@@ -46,8 +47,8 @@ def fetch(
         revision: Branch, tag or commit on the hub.
         cache_dir: Where the hub's files are kept.
         local_only: Whether to use the files on disk without asking the hub.
-        weights: Whether to download the weights, which take nearly all of the space. Without
-            them come the tokenizer, the settings and the heads.
+        files: Patterns of the names of the only files to download; None for all that
+            `Encoder.load` reads.
 
     Raises:
         CheckpointError: If it is no folder and the hub has no such model, or cannot be reached.
@@ -78,9 +79,11 @@ def fetch(
         )
 
     try:
+        if files is not None:
+            return download(list(files))
         # Two steps, since many repositories hold the same weights in both formats.
-        folder = download([*_SMALL_FILES, *(["model*.safetensors"] if weights else [])])
-        if weights and not any(folder.glob("model*.safetensors")):
+        folder = download([*_SMALL_FILES, "model*.safetensors"])
+        if not any(folder.glob("model*.safetensors")):
             folder = download([*_SMALL_FILES, "pytorch_model*.bin"])
     except HFValidationError as error:
         raise CheckpointError(

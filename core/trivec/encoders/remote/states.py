@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
-from trivec.encoders.remote.head_folder import Layer
+from trivec.encoders.remote.layers import Layer
 from trivec.encoders.settings import Pooling
 from trivec.encoders.tokenizer import PackedTexts
 from trivec.errors import EncoderError
-from trivec.rows import Float, SparseRows, unit
+from trivec.rows import Float, TokenRows, unit
+from trivec.vectors import Vectors
 
 _UNIT = 0.01  # how far from 1 the length of a normalised row can be in bfloat16
 
@@ -34,35 +35,47 @@ class StateHeads:
     colbert: Layer | None
     special_ids: NDArray[np.int64]
 
-    def dense(self, states: Float, texts: PackedTexts) -> Float:
-        """Return unit vectors, float32 (texts, hidden)."""
+    def vectors(self, states: Float, texts: PackedTexts, parts: Sequence[str]) -> Vectors:
+        """Return the vectors of texts.
+
+        Args:
+            states: float32 (tokens, hidden).
+            texts: The texts of the states.
+            parts: The parts to make; there must be a layer for each.
+        """
+        weights = None if self.sparse is None else self._weights(states, texts)
+        return Vectors(
+            dense=self._dense(states, texts) if "dense" in parts else None,
+            sparse=lexical_rows(weights, texts)
+            if "sparse" in parts and weights is not None
+            else None,
+            colbert=self._tokens(states, texts, weights) if "colbert" in parts else None,
+        )
+
+    def _dense(self, states: Float, texts: PackedTexts) -> Float:
         if self.pooling == "cls":
             return unit(states[texts.indptr[:-1]])
         # The sum has the direction of the mean.
         return unit(np.add.reduceat(states.astype(np.float64), texts.indptr[:-1], axis=0))
 
-    def weights(self, states: Float, texts: PackedTexts) -> Float:
+    def _weights(self, states: Float, texts: PackedTexts) -> Float:
         """Return the lexical weight of each token in its place, float32 (tokens,)."""
-        if self.sparse is None:
-            raise ValueError("there is no sparse head")
+        assert self.sparse is not None
         weights: Float = np.maximum(_linear(self.sparse, states)[:, 0], np.float32(0))
         return without_special(weights, texts, self.special_ids)
 
-    def lexical(self, weights: Float, texts: PackedTexts) -> SparseRows:
-        """Return the highest weight of each text's token ids, without zeros."""
-        return lexical_rows(weights, texts)
-
-    def token_weights(self, weights: Float, texts: PackedTexts) -> list[Float]:
-        """Return the highest weight in its text of the id of each token that `tokens` returns."""
-        return weights_of_tokens(weights, texts, _firsts(texts))
-
-    def tokens(self, states: Float, texts: PackedTexts) -> list[Float]:
-        """Return each text's unit token vectors, float32 (tokens but the first, dimension)."""
-        if self.colbert is None:
-            raise ValueError("there is no ColBERT head")
-        kept = np.flatnonzero(~_firsts(texts))
-        vectors = unit(_linear(self.colbert, states[kept]))
-        return np.split(vectors, np.searchsorted(kept, texts.indptr[1:-1]))
+    def _tokens(self, states: Float, texts: PackedTexts, weights: Float | None) -> TokenRows:
+        """Return the unit vectors of all tokens but the first of each text, with their weights."""
+        assert self.colbert is not None
+        firsts = np.zeros(len(texts.ids), np.bool_)
+        firsts[texts.indptr[:-1]] = True
+        return TokenRows(
+            texts.indptr - np.arange(len(texts.indptr)),
+            unit(_linear(self.colbert, states[~firsts])),
+            None
+            if weights is None
+            else np.concatenate(weights_of_tokens(weights, texts, firsts)),
+        )
 
 
 def packed_states(rows: Sequence[object], lengths: NDArray[np.int64], hidden: int) -> Float:
@@ -117,13 +130,6 @@ def check_lengths(states: Float) -> None:
             "head need; /embed_all of text-embeddings-inference does not, so look at what stands "
             "between, or leave heads out for dense vectors alone"
         )
-
-
-def _firsts(texts: PackedTexts) -> NDArray[np.bool_]:
-    """Return which tokens are the first one of a text."""
-    firsts = np.zeros(len(texts.ids), np.bool_)
-    firsts[texts.indptr[:-1]] = True
-    return firsts
 
 
 def _linear(layer: Layer, states: Float) -> Float:

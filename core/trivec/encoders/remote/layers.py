@@ -1,48 +1,49 @@
-"""The files of a model that turn the states of its backbone into vectors: heads and tokenizer."""
+"""The heads of a model, which turn the states of its backbone into vectors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trivec.encoders.arrays import Array, read_arrays
-from trivec.encoders.files import read_json, reason
 from trivec.encoders.hub import fetch
-from trivec.encoders.tokenizer import TextTokenizer
-from trivec.errors import CheckpointError
+from trivec.errors import CheckpointError, MissingDependencyError
 
 Layer = tuple[Array, Array]
 """The weight (outputs, hidden) and the bias (outputs,) of a linear layer."""
 
 _SUFFIXES = (".safetensors", ".pt", ".bin", ".pth")
-_SPECIAL = ("cls", "bos", "eos", "sep", "pad", "unk")  # as `TextTokenizer.load`
+_FILES = [f"{name}_linear{suffix}" for name in ("sparse", "colbert") for suffix in _SUFFIXES]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HeadFolder:
-    """The heads of a model and its tokenizer, read without torch and transformers.
+class HeadLayers:
+    """The heads of a model, read without its weights and without torch.
 
     Args:
         sparse: The layer of the lexical weights, or None.
         colbert: The layer of the token vectors, or None.
-        tokenizer: The tokenizer, or None if the model has no head.
-        source: Where they come from, for messages.
     """
 
     sparse: Layer | None
     colbert: Layer | None
-    tokenizer: TextTokenizer | None
-    source: str
 
     @classmethod
-    def read(cls, model: str | Path) -> HeadFolder:
+    def read(cls, model: str | Path) -> HeadLayers:
         """Read the files of a local folder, or of a model on the hub.
 
         Raises:
-            CheckpointError: If there is no such model, or a file is missing or damaged.
+            CheckpointError: If there is no such model, or a file is damaged.
+            MissingDependencyError: If it is on the hub, and huggingface-hub is not installed.
         """
-        folder = fetch(model, revision=None, cache_dir=None, local_only=False, weights=False)
+        try:
+            folder = fetch(model, revision=None, cache_dir=None, local_only=False, files=_FILES)
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"the heads of {str(model)!r} are on the hub, and huggingface-hub is not "
+                "installed; run: pip install 'trivec[tei]', or give a folder with "
+                "sparse_linear.pt and colbert_linear.pt as heads"
+            ) from error
         sparse, colbert = read_layer(folder, "sparse_linear"), read_layer(folder, "colbert_linear")
         widths = {layer[0].shape[1] for layer in (sparse, colbert) if layer is not None}
         if len(widths) > 1:
@@ -50,8 +51,7 @@ class HeadFolder:
                 f"the heads in {folder} take {' and '.join(map(str, sorted(widths)))} numbers for "
                 "a token; they belong to different models"
             )
-        tokenizer = load_tokenizer(folder) if widths else None
-        return cls(sparse, colbert, tokenizer, str(model))
+        return cls(sparse, colbert)
 
     @property
     def hidden(self) -> int | None:
@@ -84,37 +84,3 @@ def read_layer(folder: Path, name: str) -> Layer | None:
     raise CheckpointError(
         f"{path} holds {shapes}, expected weight ({first}, hidden) and bias ({first},)"
     )
-
-
-def load_tokenizer(folder: Path) -> TextTokenizer:
-    """Load the tokenizer.json of a model folder, which needs no transformers.
-
-    Raises:
-        CheckpointError: If it is missing or cannot be read.
-    """
-    from tokenizers import Tokenizer
-
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise CheckpointError(f"{folder} has heads and no tokenizer.json, which they need")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library's exceptions have no type of their own
-        raise CheckpointError(f"{path} cannot be read: {reason(error)}") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    problems: list[str] = []
-    ids: list[int] = []
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        settings: dict[str, Any] = read_json(folder, name, problems) or {}
-        for role in _SPECIAL:
-            token = settings.get(f"{role}_token")
-            token = token.get("content") if isinstance(token, dict) else token
-            number = tokenizer.token_to_id(token) if isinstance(token, str) else None
-            if number is not None:
-                ids.append(number)
-    if problems:
-        raise CheckpointError(f"{folder}: {'; '.join(problems)}")
-    first = TextTokenizer(tokenizer, ids)
-    # As `TextTokenizer.load`: the tokens around a text are special whatever their names.
-    return TextTokenizer(tokenizer, [*ids, first.first, first.last])
