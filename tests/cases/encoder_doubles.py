@@ -25,7 +25,7 @@ States = Callable[[str], Floats]
 
 
 @dataclass
-class Refusal(Exception):  # noqa: N818 - an answer, not an error of the test
+class Refusal(Exception):
     """An answer with an error's status."""
 
     status: int
@@ -186,9 +186,7 @@ class Tei(Double):
             for text in inputs
         ]
         if not all(texts):
-            raise Refusal(
-                413, {"error": "`inputs` cannot be empty", "error_type": "Validation"}
-            )
+            raise Refusal(413, {"error": "`inputs` cannot be empty", "error_type": "Validation"})
         # Ids of special tokens only, for which the double's function takes the empty text.
         return [t if isinstance(i, str) else "" for t, i in zip(texts, inputs, strict=True)]
 

@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -98,9 +99,7 @@ def assert_same(found: Vectors, expected: Vectors) -> None:
         np.testing.assert_allclose(found.colbert.weights, expected.colbert.weights, atol=TOLERANCE)
 
 
-def test_vectors_are_those_of_the_encoder(
-    open_tei: Open, local: Encoder, texts: list[str]
-) -> None:
+def test_vectors_are_those_of_the_encoder(open_tei: Open, local: Encoder, texts: list[str]) -> None:
     encoder = open_tei()
     assert_same(encoder.encode_documents(texts), local.encode_documents(texts))
     assert_same(encoder.encode_queries(texts), local.encode_queries(texts))
@@ -193,9 +192,7 @@ def test_normalised_states_are_refused(open_tei: Open, server: Tei) -> None:
     assert encoder.encode_documents(["some text"], sparse=False, colbert=False).dense is not None
 
 
-def test_another_model_than_that_of_the_heads(
-    open_tei: Open, server: Tei
-) -> None:
+def test_another_model_than_that_of_the_heads(open_tei: Open, server: Tei) -> None:
     assert server.states is not None
     states = server.states
     server.states = lambda text: states(text)[:, :16]
@@ -281,9 +278,7 @@ def test_tokens(open_tei: Open, server: Tei, local: Encoder, texts: list[str]) -
     encoder = open_tei()
     for text in [*texts, "  blanks  before and after "]:
         found, expected = encoder.tokens(text), local.tokens(text)
-        assert [(t.id, t.start, t.end) for t in found] == [
-            (t.id, t.start, t.end) for t in expected
-        ]
+        assert [(t.id, t.start, t.end) for t in found] == [(t.id, t.start, t.end) for t in expected]
 
 
 def test_positions_in_bytes(open_tei: Open, server: Tei, local: Encoder) -> None:
@@ -293,19 +288,17 @@ def test_positions_in_bytes(open_tei: Open, server: Tei, local: Encoder) -> None
     class InBytes:
         def encode(self, text: str, **options: Any) -> Any:
             found = tokenizer.encode(text, **options)
-
-            class Encoding:
-                ids, tokens = found.ids, found.tokens
-                special_tokens_mask = found.special_tokens_mask
-                offsets = [(len(text[:a].encode()), len(text[:b].encode())) for a, b in found.offsets]
-
-            return Encoding()
+            spans = [(len(text[:a].encode()), len(text[:b].encode())) for a, b in found.offsets]
+            return SimpleNamespace(
+                ids=found.ids,
+                tokens=found.tokens,
+                special_tokens_mask=found.special_tokens_mask,
+                offsets=spans,
+            )
 
     server.tokenizer = InBytes()
     found, expected = open_tei().tokens(text), local.tokens(text)
-    assert [(t.text, t.start, t.end) for t in found] == [
-        (t.text, t.start, t.end) for t in expected
-    ]
+    assert [(t.text, t.start, t.end) for t in found] == [(t.text, t.start, t.end) for t in expected]
 
 
 def test_options_and_copies(open_tei: Open, server: Tei) -> None:

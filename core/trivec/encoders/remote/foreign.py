@@ -43,7 +43,7 @@ class ForeignOptions(RemoteOptions):
     document_instruction: str = ""
 
     def __post_init__(self) -> None:
-        super(ForeignOptions, self).__post_init__()
+        super().__post_init__()
         for option in ("query_instruction", "document_instruction"):
             expect(getattr(self, option), str, option, "a string")
 

@@ -45,7 +45,7 @@ class OpenAiOptions(ForeignOptions):
     dimensions: int | None = None
 
     def __post_init__(self) -> None:
-        super(OpenAiOptions, self).__post_init__()
+        super().__post_init__()
         expect(self.model, (str, type(None)), "model", "the name of a model")
         if self.dimensions is not None:
             object.__setattr__(self, "dimensions", at_least_one(self.dimensions, "dimensions"))

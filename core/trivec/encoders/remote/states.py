@@ -72,9 +72,7 @@ class StateHeads:
         return TokenRows(
             texts.indptr - np.arange(len(texts.indptr)),
             unit(_linear(self.colbert, states[~firsts])),
-            None
-            if weights is None
-            else np.concatenate(weights_of_tokens(weights, texts, firsts)),
+            None if weights is None else np.concatenate(weights_of_tokens(weights, texts, firsts)),
         )
 
 

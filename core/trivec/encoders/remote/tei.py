@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal
 
@@ -40,6 +40,7 @@ STATE_TOKENS = 1024
 """The most tokens of a request for states, whose JSON takes 12 kB for each token of bge-m3."""
 
 _POOLINGS: Mapping[str, Pooling] = {"cls": "cls", "mean": "mean"}
+_BLANK = "▁"
 # The names that the tokenizers of BERT and XLM-RoBERTa give to the tokens without a weight.
 _SPECIAL = ("<s>", "</s>", "<pad>", "<unk>", "[CLS]", "[SEP]", "[PAD]", "[UNK]")
 
@@ -57,7 +58,7 @@ class TeiOptions(ForeignOptions):
     heads: str | Path | Literal[False] | None = None
 
     def __post_init__(self) -> None:
-        super(TeiOptions, self).__post_init__()
+        super().__post_init__()
         if self.heads is not None and self.heads is not False:
             expect(self.heads, (str, Path), "heads", "a folder, a name on the hub, or False")
 
@@ -374,6 +375,9 @@ def _spans_of(text: str, tokens: Sequence[Mapping[str, Any]]) -> list[Token]:
     >>> ids = [{"id": 5, "start": 0, "stop": 3}, {"id": 6, "start": 3, "stop": 7}]
     >>> [(token.text, token.start, token.end) for token in _spans_of("né rue", ids)]
     [('né', 0, 2), ('rue', 3, 6)]
+    >>> ids = [{"id": 5, "start": 1, "stop": 3}, {"id": 6, "start": 2, "stop": 5}]
+    >>> [(token.text, token.start, token.end) for token in _spans_of("a 588", ids)]
+    [('▁', 2, 2), ('588', 2, 5)]
     """
     ends = [(int(t.get("start") or 0), int(t.get("stop") or 0)) for t in tokens]
     if max((stop for _, stop in ends), default=0) > len(text):
@@ -383,10 +387,13 @@ def _spans_of(text: str, tokens: Sequence[Mapping[str, Any]]) -> list[Token]:
             (int(np.searchsorted(starts, start, "right")) - 1, int(np.searchsorted(starts, stop)))
             for start, stop in ends
         ]
-    found = []
+    found: list[Token] = []
     for token, (start, stop) in zip(tokens, ends, strict=True):
         covered = text[start:stop]
         start += len(covered) - len(covered.lstrip())
         shown_text = covered.strip() or str(token.get("text", ""))
+        if found and start < found[-1].end:
+            # SentencePiece gives its blank mark, when alone, the position of the next character.
+            found[-1] = replace(found[-1], text=_BLANK, end=found[-1].start)
         found.append(Token(int(token["id"]), shown_text, start, start + len(covered.strip())))
     return found
