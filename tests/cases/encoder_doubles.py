@@ -219,7 +219,7 @@ class Tei(Double):
         pooled: Floats = states[0] if self.pooling == "cls" else states.mean(0)
         return (pooled / np.linalg.norm(pooled)).astype(np.float32)
 
-    def _ranks(self, body: Any) -> list[dict[str, object]]:
+    def _ranks(self, body: Any) -> list[dict[str, float]]:
         texts: list[str] = body["texts"]
         if len(texts) > self.batch:
             raise Refusal(413, {"error": "batch size", "error_type": "Validation"})
@@ -228,7 +228,7 @@ class Tei(Double):
             raw[text] if body["raw_scores"] else 1 / (1 + np.exp(-raw[text])) for text in texts
         ]
         ranks = [{"index": i, "score": float(score)} for i, score in enumerate(scores)]
-        return sorted(ranks, key=lambda rank: -float(str(rank["score"])))
+        return sorted(ranks, key=lambda rank: -rank["score"])
 
 
 def pair_score(query: str, text: str) -> float:

@@ -132,7 +132,7 @@ class _Unpickler(pickle.Unpickler):
 def _numbers(data: bytes, dtype: str) -> Array:
     """Return the numbers of a storage in float32.
 
-    >>> _numbers(b"\\x80\\x3f", "BF16"), _numbers(b"\\x00\\x3c", "F16")
+    >>> _numbers(bytes.fromhex("803f"), "BF16"), _numbers(bytes.fromhex("003c"), "F16")
     (array([1.], dtype=float32), array([1.], dtype=float32))
     """
     if dtype not in _DTYPES:
