@@ -33,7 +33,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
     Setup:
         .. code-block:: bash
 
-            pip install 'trivec[langchain,qdrant]'  # or milvus, vespa
+            pip install 'trivec[torch,langchain,qdrant]'  # or milvus, vespa
 
     Key init args:
         vectorstore: TrivecVectorStore

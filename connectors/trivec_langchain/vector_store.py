@@ -33,7 +33,7 @@ class TrivecVectorStore(SearchableStore):
     Setup:
         .. code-block:: bash
 
-            pip install 'trivec[langchain,qdrant]'  # or milvus, vespa
+            pip install 'trivec[torch,langchain,qdrant]'  # or milvus, vespa
 
     Key init args — indexing params:
         embedding: TextEncoder | Embeddings

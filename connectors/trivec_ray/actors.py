@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from trivec import Encoder
+from trivec import open_encoder
 from trivec.checks import check_encoder
 from trivec.document import Document
 from trivec.encoders import TextEncoder
@@ -238,8 +238,8 @@ class Writing:
 
 
 def make_encoder(make: Maker) -> TextEncoder:
-    """Load a model by its name or folder, or call the callable that makes an encoder."""
-    encoder = make() if callable(make) else Encoder.load(make)
+    """Open an encoder by name, folder or URL, or call the callable that makes one."""
+    encoder = make() if callable(make) else open_encoder(make)
     check_encoder(encoder, "what `encoder` returned")
     return encoder
 

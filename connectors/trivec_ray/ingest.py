@@ -60,9 +60,10 @@ def ingest(
 
     Args:
         dataset: One row for each document.
-        encoder: The name or folder of a model, or a callable without arguments that makes the
-            encoder, such as `partial(Encoder.load, "BAAI/bge-m3", precision="float16")`. Each
-            encoder actor loads its own.
+        encoder: The name or folder of a model, the URL of an encoder as `open_encoder` takes it, or
+            a callable without arguments that makes the encoder, such as
+            `partial(Encoder.load, "BAAI/bge-m3", precision="float16")`. Each encoder actor loads
+            its own.
         store: The URL of a collection that exists, or a callable without arguments that opens it.
             Each writer opens its own. It is given those of the three parts that it holds.
         store_options: The keyword options of `open_store`. They are sent to the writers and not

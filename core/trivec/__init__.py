@@ -4,6 +4,7 @@ from trivec._version import __version__
 from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document
 from trivec.encoders.encoder import Encoder
+from trivec.encoders.registry import open_encoder
 from trivec.errors import TrivecError
 from trivec.filters import F, Filter
 from trivec.hit import Hit
@@ -51,6 +52,7 @@ __all__ = [
     "explain",
     "ingest",
     "measure_storage",
+    "open_encoder",
     "open_store",
     "score",
     "tune",

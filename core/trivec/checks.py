@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from trivec.arguments import described, expect
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.schema import Schema
 from trivec.stores.store import Store
+
+if TYPE_CHECKING:
+    from trivec.encoders.protocol import TextEncoder, TokenizingEncoder
 
 
 def check_store(value: object, what: str) -> None:
@@ -30,7 +34,7 @@ def check_encoder(value: object, what: str, *, tokens: bool = False) -> None:
     if isinstance(value, Store):
         hint = "; the encoder and the store are swapped"
     elif isinstance(value, str | Path):
-        hint = f"; load it with Encoder.load({str(value)!r})"
+        hint = f"; open it with open_encoder({str(value)!r})"
     if not _is_encoder(value):
         raise InvalidOptionError(
             f"{what}: expected an encoder, which has a schema and encode_documents, "
@@ -41,6 +45,16 @@ def check_encoder(value: object, what: str, *, tokens: bool = False) -> None:
             f"{what}: expected an encoder that returns the tokens of a text, got "
             f"{described(value)}, which has no method `tokens`"
         )
+
+
+def tokenizing(encoder: TextEncoder, what: str) -> TokenizingEncoder:
+    """Return an encoder that also returns the tokens of a text.
+
+    Raises:
+        InvalidOptionError: If it does not, such as a server of dense vectors.
+    """
+    check_encoder(encoder, what, tokens=True)
+    return cast("TokenizingEncoder", encoder)
 
 
 def check_documents(value: object, what: str) -> None:

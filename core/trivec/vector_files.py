@@ -114,8 +114,10 @@ def columns_of_bytes(content: bytes) -> dict[str, Any]:
     Raises:
         InvalidVectorsError: If it is cut short or malformed.
     """
-    from safetensors import SafetensorError, deserialize
+    import safetensors
+    from safetensors import SafetensorError
 
+    deserialize: Any = safetensors.deserialize  # it has no types
     try:
         tensors = dict(deserialize(content))
         length = int.from_bytes(content[:8], "little")

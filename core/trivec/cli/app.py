@@ -23,6 +23,7 @@ from trivec.cli import (
     optimize,
     plan,
     search,
+    serve,
     tune,
 )
 from trivec.cli.options import expand, notes
@@ -119,6 +120,7 @@ for command in (
     tune.tune,
     plan.plan,
     optimize.optimize,
+    serve.serve,
     doctor.doctor,
 ):
     app.command()(expand(command))

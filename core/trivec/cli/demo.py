@@ -14,6 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from trivec.checks import tokenizing
 from trivec.cli.models import DEMO, ModelFlags
 from trivec.cli.options import AsJson, Colbert, notes, output, print_json
 from trivec.cli.search import hits_table
@@ -65,7 +66,7 @@ def demo(
     collection = load_collection()
     url = store or _embedded(model.model or DEMO, colbert)
     with open_store(url, colbert=colbert) as target:
-        encoder = model.load_for(target)
+        encoder = tokenizing(model.load_for(target), "--model")
         report, reused = update(collection, encoder, target)
         notes.print(
             f"{report.documents} documents encoded and written, {reused} reused from {escape(url)}"

@@ -16,11 +16,12 @@ from rich.table import Table
 from trivec import __version__
 from trivec.cli.options import AsJson, output, print_json
 from trivec.collection import Collection
-from trivec.errors import TrivecError
+from trivec.encoders.extras import require_torch
+from trivec.errors import MissingDependencyError, TrivecError
 from trivec.stores.registry import backend_class, open_store, required_packages, store_schemes
 from trivec.terminal import one_line
 
-FRAMEWORKS = ("langchain-core", "llama-index-core", "ray")
+OPTIONAL = ("torch", "transformers", "langchain-core", "llama-index-core", "ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def _versions() -> Iterable[Finding]:
     yield Finding("version", "trivec", __version__)
     yield Finding("version", "python", platform.python_version())
     required = [name for entry in store_schemes().values() for name in required_packages(entry)]
-    for package in dict.fromkeys([*required, *FRAMEWORKS]):
+    for package in dict.fromkeys([*required, *OPTIONAL]):
         if package == "trivec":
             continue
         try:
@@ -70,6 +71,11 @@ def _versions() -> Iterable[Finding]:
 
 
 def _machine() -> Iterable[Finding]:
+    try:
+        require_torch("a model in this process")
+    except MissingDependencyError as error:
+        yield Finding("machine", "precision auto", str(error))
+        return
     import torch
 
     from trivec.encoders.cpu import this_processor

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from trivec.checks import tokenizing
 from trivec.cli.models import ModelFlags
 from trivec.cli.options import (
     AsJson,
@@ -43,7 +44,7 @@ def explain(
         documents, vectors = collection.get([id], with_vectors=True)
         if not documents or vectors is None:
             raise InvalidOptionError(f"{store} holds no document {id!r}")
-        encoder = model.load_for(collection)
+        encoder = tokenizing(model.load_for(collection), "--model")
     explanation = explain_score(
         query, documents[0], encoder, document_vector=vectors[0], weights=chosen
     )

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
 
 from trivec.cli.options import notes
+from trivec.encoders.encoder import Encoder
+from trivec.encoders.extras import require_torch
+from trivec.encoders.protocol import TextEncoder
+from trivec.encoders.registry import open_encoder
+from trivec.encoders.url import is_url
 from trivec.errors import CheckpointError, CollectionNotFoundError, InvalidOptionError
 from trivec.schema import Schema
 from trivec.stores.store import Store
-
-if TYPE_CHECKING:
-    from trivec.encoders.encoder import Encoder
 
 DEFAULT = "BAAI/bge-m3"
 DEMO = "demo"
@@ -28,8 +30,9 @@ class ModelFlags:
     model: Annotated[
         str | None,
         typer.Option(
-            help="Hub id or folder of the model, or 'demo' for the small demo model; by default "
-            f"the collection's own model, or {DEFAULT} if there is none."
+            help="Hub id or folder of the model, the URL of an encoder such as "
+            "trivec://localhost:7600, or 'demo' for the small demo model; by default the "
+            f"collection's own model, or {DEFAULT} if there is none."
         ),
     ] = None
     model_name: Annotated[
@@ -47,12 +50,12 @@ class ModelFlags:
         folder = Path(self.model or DEFAULT).expanduser()
         return folder if folder.is_dir() else None
 
-    def load(self) -> Encoder:
-        """Load the model."""
+    def load(self) -> TextEncoder:
+        """Load the model, or connect to its server."""
         model = DEFAULT if self.model is None else self.model
         return load_encoder(model, self.device, self.precision, self.model_name)
 
-    def load_for(self, store: Store) -> Encoder:
+    def load_for(self, store: Store) -> TextEncoder:
         """Load the model for a collection, which need not exist.
 
         If the collection was made with another model, this raises `SchemaMismatchError`; if the
@@ -70,7 +73,7 @@ class ModelFlags:
         """Return the model to load for an existing collection."""
         if self.model_name is not None:
             schema.check_model(self.model_name)
-        elif self.model is not None:
+        elif self.model is not None and not is_url(self.model):
             schema.check_model(_name_of(self.model))
         if self.model is not None:
             return self.model
@@ -83,11 +86,18 @@ class ModelFlags:
         return DEFAULT
 
 
-def load_encoder(model: str, device: str, precision: str, name: str | None = None) -> Encoder:
-    """Load a model from a folder or the hub; build the demo model if it is "demo"."""
-    from trivec.encoders.encoder import Encoder
-
+def load_encoder(model: str, device: str, precision: str, name: str | None = None) -> TextEncoder:
+    """Open an encoder by name, folder or URL; build the demo model if it is "demo"."""
+    if is_url(model):
+        for option, text in (("--device", device), ("--precision", precision)):
+            if text != "auto":
+                raise InvalidOptionError(
+                    f"{option} {text} is for a model in this process; an encoder behind a URL runs "
+                    "as its server was started"
+                )
+        return open_encoder(model, name=name)
     if model == DEMO:
+        require_torch("the demo model")
         from trivec.demo.model import demo_model
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))

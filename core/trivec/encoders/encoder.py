@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from trivec.arguments import at_least_one, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS
 from trivec.encoders.columns import Columns
+from trivec.encoders.extras import require_torch
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens
 from trivec.encoders.local import Call, LocalEncoder
 from trivec.encoders.precision import Precision
@@ -141,6 +142,7 @@ class Encoder(LocalEncoder):
             CheckpointError: If files are missing, shapes are wrong, or tensors or settings would
                 be ignored; the message names all of them.
             InvalidOptionError: If an option is out of range, or the device does not exist.
+            MissingDependencyError: If the extra `[torch]` is not installed.
         """
         if colbert_dtype not in ("float32", "float16"):
             raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
@@ -152,6 +154,7 @@ class Encoder(LocalEncoder):
             expect(text, (str, type(None)), option, "a string")
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
+        require_torch("Encoder.load")
         # torch and transformers take seconds to import, and programs that only search need neither.
         from trivec.encoders.checkpoint import open_checkpoint
         from trivec.encoders.heads import Heads

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trivec.arguments import at_least_one, described, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
+from trivec.encoders.extras import require_torch
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable, reloadable, survives_fork
 from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, check_texts
@@ -100,6 +101,7 @@ class Reranker(Reloadable):
         expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
+        require_torch("Reranker.load")
         from trivec.encoders.checkpoint import open_checkpoint
         from trivec.encoders.hub import fetch
         from trivec.encoders.placement import place

@@ -6,14 +6,13 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, ClassVar, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 from trivec.arguments import at_least_one
-from trivec.encoders.options import OnProgress
 from trivec.encoders.protocol import Token
 from trivec.encoders.remote.batches import ain_order, in_order, text_batches
 from trivec.encoders.remote.http import HttpAnswer, HttpClient, HttpRequest
-from trivec.encoders.remote.options import RemoteOptions
+from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.wire import (
     IDENTITY_HEADER,
     SAFETENSORS,
@@ -34,21 +33,6 @@ PORT = 7600
 """The port of `trivec serve` where the URL has none."""
 
 _IN_LOOP_BYTES = 64 * 1024  # that are decoded in the event loop; more in a thread
-
-
-class RemoteEncodingOptions(TypedDict, total=False):
-    """The keyword options of `RemoteEncoder.encode_documents` and the other methods.
-
-    `dense`, `sparse` and `colbert` say which vectors to make, by default those that the server
-    can; `max_length` is the most tokens of a text; `progress` is called after each request with
-    the number of texts done and the number of all texts.
-    """
-
-    dense: bool | None
-    sparse: bool | None
-    colbert: bool | None
-    max_length: int | None
-    progress: OnProgress | None
 
 
 class RemoteEncoder:
@@ -73,8 +57,8 @@ class RemoteEncoder:
         Needs a server, such as `trivec serve BAAI/bge-m3`:
 
         ```python
-        with open_encoder("trivec://localhost:7600") as encoder:
-            print(encoder.schema)
+        encoder = open_encoder("trivec://localhost:7600")
+        print(encoder.schema)
         ```
     """
 

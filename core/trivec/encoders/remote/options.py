@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Self, TypedDict
 
 from trivec.arguments import at_least_one, expect, named_options
 from trivec.deadline import check_seconds
+from trivec.encoders.options import OnProgress
 from trivec.errors import InvalidOptionError
 
 BATCH_BYTES = 16 * 1024
@@ -69,6 +70,21 @@ class RemoteOptions:
             InvalidOptionError: If a name is unknown or a value out of range.
         """
         return named_options(cls, where, given)
+
+
+class RemoteEncodingOptions(TypedDict, total=False):
+    """The keyword options of `RemoteEncoder.encode_documents` and the other methods.
+
+    `dense`, `sparse` and `colbert` say which vectors to make, by default those that the server
+    can; `max_length` is the most tokens of a text; `progress` is called after each request with
+    the number of texts done and the number of all texts.
+    """
+
+    dense: bool | None
+    sparse: bool | None
+    colbert: bool | None
+    max_length: int | None
+    progress: OnProgress | None
 
 
 def check_token(token: object, what: str) -> str:
