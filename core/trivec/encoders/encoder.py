@@ -2,55 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import at_least_one, expect
-from trivec.encoders.batching import CPU_BATCH_TOKENS, Batcher, token_batches
+from trivec.encoders.batching import CPU_BATCH_TOKENS
 from trivec.encoders.columns import Columns
 from trivec.encoders.extras import require_torch
-from trivec.encoders.options import EncodingOptions, OnProgress
+from trivec.encoders.lexical import lexical_rows, weights_of_tokens
+from trivec.encoders.local import Call, LocalEncoder
 from trivec.encoders.precision import Precision
-from trivec.encoders.processes import Reloadable, reloadable, survives_fork
-from trivec.encoders.protocol import Token
-from trivec.encoders.tokenizer import OnTruncate, TextTokenizer, TokenIds, check_texts
-from trivec.errors import CheckpointError, InvalidOptionError
+from trivec.encoders.processes import reloadable, survives_fork
+from trivec.encoders.tokenizer import TextTokenizer, TokenIds
+from trivec.errors import InvalidOptionError
 from trivec.schema import Schema
-from trivec.vectors import Vector, Vectors
 
 if TYPE_CHECKING:
     from trivec.encoders.backbone import Backbone
     from trivec.encoders.heads import Heads
 
-MAX_LENGTH = 8192
 MCLS_WINDOW = 256  # tokens; from the BGE-M3 paper (arXiv:2402.03216), section 3.4
-# Texts of concurrent callers that are encoded together: enough to fill batches of short questions,
-# few enough that the next caller does not wait long.
-SHARED_TEXTS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """The options of one call, with their defaults resolved.
-
-    Texts of concurrent calls with equal options are encoded together.
-    """
-
-    dense: bool
-    sparse: bool
-    colbert: bool
-    max_length: int
-    instruction: str
-    progress: OnProgress | None
-    on_truncate: OnTruncate | None
-
-
-class Encoder(Reloadable):
+class Encoder(LocalEncoder):
     """A model of the BGE-M3 family.
 
     It reads a text once and returns its dense vector (the meaning of the whole text), its lexical
@@ -101,28 +78,23 @@ class Encoder(Reloadable):
         batch_tokens: int = CPU_BATCH_TOKENS,
         colbert_dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
-        self.model = schema.model
-        self.schema = schema
-        self.device = str(backbone.device)
-        self.precision = precision
-        self._model_length = backbone.architecture.max_length
-        self.max_length = min(MAX_LENGTH, self._model_length, max_length or MAX_LENGTH)
-        self.query_instruction = query_instruction
-        self.document_instruction = document_instruction
-        self.options = {} if heads.window is None else {"mcls": str(heads.window)}
-        if document_instruction:
-            self.options["document_instruction"] = document_instruction
-        if precision is not Precision.FLOAT32:  # which older journals imply
-            self.options["precision"] = precision.value
-        self._include_prompt = include_prompt
+        super().__init__(
+            tokenizer,
+            schema=schema,
+            device=str(backbone.device),
+            precision=precision,
+            model_length=backbone.architecture.max_length,
+            max_length=max_length,
+            query_instruction=query_instruction,
+            document_instruction=document_instruction,
+            include_prompt=include_prompt,
+            window=heads.window,
+            options={} if heads.window is None else {"mcls": str(heads.window)},
+            batch_tokens=batch_tokens,
+            colbert_dtype=colbert_dtype,
+        )
         self._backbone = backbone
         self._heads = heads
-        self._tokenizer = tokenizer
-        self._batch_tokens = batch_tokens
-        self._colbert_dtype = np.float16 if colbert_dtype == "float16" else np.float32
-        self._batcher: Batcher[_Call, str, Vectors] = Batcher(
-            self._encode, Vectors.slice, max_items=SHARED_TEXTS
-        )
 
     @classmethod
     @reloadable
@@ -234,156 +206,9 @@ class Encoder(Reloadable):
             colbert_dtype=colbert_dtype,
         )
 
-    def __repr__(self) -> str:
-        return (
-            f"Encoder(model={self.model!r}, parts={self.schema.parts}, device={self.device!r}, "
-            f"precision={self.precision.value!r}, max_length={self.max_length})"
-        )
-
-    def encode_documents(self, texts: Sequence[str], **options: Unpack[EncodingOptions]) -> Vectors:
-        """Encode texts to be stored, after the model's document instruction if it has one.
-
-        Args:
-            texts: n strings; an empty one is legal.
-            **options: Which vectors to make and how; see `EncodingOptions`.
-
-        Returns:
-            One row per text, in their order, with a unit dense vector, the highest weight of each
-            token id (special tokens left out), and a unit vector of each token but the first.
-
-        Raises:
-            CheckpointError: If an option asks for vectors that the checkpoint has no head for.
-            InvalidInputError: If a text is not a string, or holds half of a surrogate pair.
-            InvalidOptionError: If no vectors are left to make, or `max_length` is below 3.
-        """
-        call = self._call(self.document_instruction, **options)
-        return self._encode(call, check_texts(texts))
-
-    def encode_queries(self, texts: Sequence[str], **options: Unpack[EncodingOptions]) -> Vectors:
-        """Encode questions, after the model's query instruction if it has one.
-
-        Arguments, result and errors are those of `encode_documents`.
-        """
-        call = self._call(self.query_instruction, **options)
-        return self._encode(call, check_texts(texts))
-
-    def encode_query(self, text: str, **options: Unpack[EncodingOptions]) -> Vector:
-        """Encode one question; the options and the errors are those of `encode_documents`.
-
-        Returns:
-            Its dense vector (dimension,), its lexical weights, and its ColBERT vectors
-            (tokens, dimension).
-        """
-        return self.encode_queries([text], **options)[0]
-
-    async def aencode_documents(
-        self, texts: Sequence[str], **options: Unpack[EncodingOptions]
-    ) -> Vectors:
-        """Encode texts in the encoder's own thread, together with those of other callers.
-
-        Arguments, result and errors are those of `encode_documents`. The callbacks `progress` and
-        `on_truncate` run in that thread; a call with a callback is encoded alone.
-        """
-        return await self._submit(self._call(self.document_instruction, **options), texts)
-
-    async def aencode_queries(
-        self, texts: Sequence[str], **options: Unpack[EncodingOptions]
-    ) -> Vectors:
-        """Encode questions in the encoder's own thread, together with those of other callers.
-
-        Arguments, result and errors are those of `aencode_documents`.
-        """
-        return await self._submit(self._call(self.query_instruction, **options), texts)
-
-    async def aencode_query(self, text: str, **options: Unpack[EncodingOptions]) -> Vector:
-        """Encode one question in the encoder's own thread, together with those of other callers.
-
-        The options and the errors are those of `aencode_documents`.
-        """
-        return (await self.aencode_queries([text], **options))[0]
-
-    def tokens(self, text: str, *, max_length: int | None = None) -> list[Token]:
-        """Return a text's tokens in the order of its ColBERT vectors, with their positions.
-
-        Args:
-            text: A document or a question, without the model's instruction.
-            max_length: The `max_length` with which the text was encoded.
-
-        Returns:
-            One token for each ColBERT vector, except those of the instruction.
-        """
-        check_texts([text])
-        longest = self._longest(max_length)
-        return self._tokenizer.tokens(text, max_length=longest, window=self._heads.window)
-
-    def _longest(self, max_length: int | None) -> int:
-        if max_length is None:
-            return self.max_length
-        return min(at_least_one(max_length, "max_length"), self._model_length)
-
-    async def _submit(self, call: _Call, texts: Sequence[str]) -> Vectors:
-        alone = call.progress is not None or call.on_truncate is not None
-        return await self._batcher.submit(call, check_texts(texts), alone=alone)
-
-    def _call(
-        self,
-        instruction: str,
-        *,
-        dense: bool | None = None,
-        sparse: bool | None = None,
-        colbert: bool | None = None,
-        max_length: int | None = None,
-        progress: OnProgress | None = None,
-        on_truncate: OnTruncate | None = None,
-    ) -> _Call:
-        """Check the options of a call and resolve their defaults."""
-        for part, wanted in (("sparse", sparse), ("colbert", colbert)):
-            if wanted and part not in self.schema.parts:
-                raise CheckpointError(
-                    f"{self.model} has no {part}_linear.pt, which {part}=True needs; leave the "
-                    "option out, or load a checkpoint with that file"
-                )
-        longest = self._longest(max_length)
-        if longest < 3:
-            raise InvalidOptionError(f"max_length={max_length} must be at least 3")
-        call = _Call(
-            instruction=instruction,
-            dense=dense is not False,
-            sparse=sparse is not False and self.schema.sparse,
-            colbert=colbert is not False and self.schema.colbert is not None,
-            max_length=longest,
-            progress=progress,
-            on_truncate=on_truncate,
-        )
-        if not (call.dense or call.sparse or call.colbert):
-            raise InvalidOptionError("no part is left: dense, sparse and colbert are all off")
-        return call
-
-    def _encode(self, call: _Call, texts: Sequence[str]) -> Vectors:
-        instructed = [call.instruction + text for text in texts]
-        ids = self._tokenizer(instructed, max_length=call.max_length, window=self._heads.window)
-        ids.report(call.on_truncate)
-        lengths = ids.lengths()
-        columns = Columns(
-            len(texts),
-            dense=self.schema.dense if call.dense else None,
-            sparse=call.sparse,
-            colbert=self.schema.colbert if call.colbert else None,
-            weights=self._heads.sparse is not None,
-            token_counts=lengths - self._heads.start_counts(lengths),
-            colbert_dtype=self._colbert_dtype,
-        )
-        done = 0
-        for rows in token_batches(lengths, self._batch_tokens):
-            self._encode_batch(call, ids, rows, columns)
-            done += len(rows)
-            if call.progress is not None:
-                call.progress(done, len(texts))
-        return columns.finish()
-
     @survives_fork
     def _encode_batch(
-        self, call: _Call, ids: TokenIds, rows: NDArray[np.int64], columns: Columns
+        self, call: Call, ids: TokenIds, rows: NDArray[np.int64], columns: Columns
     ) -> None:
         import torch
 
@@ -396,11 +221,11 @@ class Encoder(Reloadable):
             columns.put(
                 rows,
                 dense=heads.dense(states, texts, skip=skip) if call.dense else None,
-                sparse=heads.lexical(weights, texts)
+                sparse=lexical_rows(weights, texts)
                 if call.sparse and weights is not None
                 else None,
                 colbert=heads.tokens(states, texts) if call.colbert else [],
-                weights=heads.token_weights(weights, texts)
+                weights=weights_of_tokens(weights, texts, heads.starts(texts))
                 if call.colbert and weights is not None
                 else [],
             )
@@ -413,9 +238,3 @@ class Encoder(Reloadable):
             return
         self._encode_batch(call, ids, rows[:middle], columns)
         self._encode_batch(call, ids, rows[middle:], columns)
-
-    def _skipped(self, instruction: str) -> int:
-        """Return how many tokens of an instruction are not pooled into dense vectors."""
-        if self._include_prompt or not instruction:
-            return 0
-        return self._tokenizer.prompt_length(instruction)

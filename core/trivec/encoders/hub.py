@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from trivec.encoders.files import reason
@@ -32,11 +33,22 @@ def model_name(model: str | Path) -> str:
 
 
 def fetch(
-    model: str | Path, *, revision: str | None, cache_dir: str | Path | None, local_only: bool
+    model: str | Path,
+    *,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    local_only: bool,
+    files: Sequence[str] | None = None,
 ) -> Path:
     """Return the folder of a model, downloaded from the hub if it is not local.
 
-    The options are those of `Encoder.load`.
+    Args:
+        model: As in `Encoder.load`; so are `revision`, `cache_dir` and `local_only`.
+        revision: Branch, tag or commit on the hub.
+        cache_dir: Where the hub's files are kept.
+        local_only: Whether to use the files on disk without asking the hub.
+        files: Patterns of the names of the only files to download; None for all that
+            `Encoder.load` reads.
 
     Raises:
         CheckpointError: If it is no folder and the hub has no such model, or cannot be reached.
@@ -67,6 +79,8 @@ def fetch(
         )
 
     try:
+        if files is not None:
+            return download(list(files))
         # Two steps, since many repositories hold the same weights in both formats.
         folder = download([*_SMALL_FILES, "model*.safetensors"])
         if not any(folder.glob("model*.safetensors")):

@@ -87,6 +87,19 @@ class PackedTexts:
         positions: Ids = (total - np.repeat(before, np.diff(self.indptr))) * counted + padding
         return positions
 
+    def starts(self, first: int, window: int | None) -> NDArray[np.bool_]:
+        """Return which tokens are the first one of a text or, with MCLS, of a window.
+
+        Args:
+            first: The id of the token that starts a text.
+            window: The number of tokens between its repetitions (MCLS), or None.
+        """
+        offsets = self.offsets()
+        period = np.int64(np.iinfo(np.int64).max) if window is None else window + 1
+        # After a full window comes the text's end or the next window.
+        starts: NDArray[np.bool_] = (offsets % period == 0) & (self.ids == first)
+        return starts
+
     def runs(self) -> list[tuple[int, int, int]]:
         """Return (first token, number of texts, their length) for each run of equal lengths."""
         lengths = np.diff(self.indptr)
@@ -95,6 +108,13 @@ class PackedTexts:
         return list(
             zip(self.indptr[first].tolist(), counts.tolist(), lengths[first].tolist(), strict=True)
         )
+
+
+def start_counts(lengths: NDArray[np.int64], window: int | None) -> NDArray[np.int64]:
+    """Return how many tokens `starts` marks in texts of these lengths, int64 (texts,)."""
+    if window is None:
+        return np.ones_like(lengths)
+    return -(-(lengths - 1) // (window + 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,15 @@
 
 from trivec.reranking.cross_encoder import Reranker
 from trivec.reranking.mmr import diverse
+from trivec.reranking.remote import RemoteReranker
 from trivec.reranking.rescorer import Candidate, CrossEncoder, RerankMode, Rescorer
 
-__all__ = ["Candidate", "CrossEncoder", "RerankMode", "Reranker", "Rescorer", "diverse"]
+__all__ = [
+    "Candidate",
+    "CrossEncoder",
+    "RemoteReranker",
+    "RerankMode",
+    "Reranker",
+    "Rescorer",
+    "diverse",
+]

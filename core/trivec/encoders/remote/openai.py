@@ -1,0 +1,167 @@
+"""Encoders on servers with the OpenAI API's `/v1/embeddings`, which have dense vectors alone."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from trivec.arguments import at_least_one, expect, shown
+from trivec.encoders.remote.foreign import (
+    Batch,
+    ForeignEncoder,
+    ForeignOptions,
+    http_client,
+    unit_rows,
+)
+from trivec.encoders.remote.http import HttpAnswer, HttpRequest
+from trivec.encoders.remote.wire import Identity
+from trivec.encoders.url import EncoderUrl
+from trivec.errors import EncoderError, InvalidOptionError
+from trivec.twins import Twin
+from trivec.vectors import Vectors
+
+OPENAI_HOST, OPENAI_TOKEN = "api.openai.com", "OPENAI_API_KEY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenAiOptions(ForeignOptions):
+    """Options of `openai+https://` and `infinity+https://`.
+
+    Args:
+        model: The name under which the server knows the model; by default the only one that it
+            lists.
+        dimensions: The dimension to ask for, if the model can shorten its vectors; by default its
+            own.
+    """
+
+    model: str | None = None
+    dimensions: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        expect(self.model, (str, type(None)), "model", "the name of a model")
+        if self.dimensions is not None:
+            object.__setattr__(self, "dimensions", at_least_one(self.dimensions, "dimensions"))
+
+
+class OpenAiEncoder(ForeignEncoder):
+    """An encoder behind `POST /v1/embeddings`: dense vectors, scaled to length 1.
+
+    The path of the URL is what precedes `/embeddings`. At api.openai.com the token is, where none
+    is given, that of the environment variable OPENAI_API_KEY.
+
+    Example:
+        Needs a server:
+
+        ```python
+        encoder = open_encoder("openai+http://localhost:8000/v1", model="BAAI/bge-m3")
+        ```
+    """
+
+    options_class: ClassVar[type[ForeignOptions]] = OpenAiOptions
+
+    def __init__(self, url: EncoderUrl, options: OpenAiOptions) -> None:
+        super().__init__(url, options)
+        if url.host == OPENAI_HOST:
+            self._client = http_client(url, options, token=os.environ.get(OPENAI_TOKEN))
+        self._prefix = f"/{url.path}" if url.path else ""
+        self._asked_model = options.model
+        self._dimensions = options.dimensions
+        self._answering: str | None = None  # the model that the first answer names
+
+    def _describe(self) -> Twin[Identity]:
+        if self._asked_model is None:
+            self._asked_model = yield from self._only_model()
+        probe = Batch(["dimension"])
+        answer = yield from self._exchange(self._request(probe, ["dense"]))
+        dense = self._read(probe, ["dense"], answer).dense
+        assert dense is not None
+        instruction = self._given.document_instruction
+        return Identity(
+            model=self._asked_model,
+            dense=int(dense.shape[1]),
+            sparse=False,
+            colbert=None,
+            options={"document_instruction": instruction} if instruction else {},
+        )
+
+    def _only_model(self) -> Twin[str]:
+        answer = yield from self._exchange(HttpRequest("GET", f"{self._prefix}/models"))
+        listed = answer.json()
+        try:
+            names = [str(model["id"]) for model in listed["data"]]
+        except (TypeError, KeyError):
+            names = []
+        if len(names) != 1:
+            raise InvalidOptionError(
+                f"{self._url} lists {len(names)} models, {shown(names[:10])}; say which one: "
+                "model=…"
+            )
+        return names[0]
+
+    def _request(self, batch: Batch, parts: Sequence[str]) -> HttpRequest:
+        body: dict[str, Any] = {
+            "input": list(batch.texts),
+            "model": self._asked_model,
+            # A third of the bytes of decimal numbers. A server that does not know it sends those.
+            "encoding_format": "base64",
+        }
+        if self._dimensions is not None:
+            body["dimensions"] = self._dimensions
+        return HttpRequest(
+            "POST", f"{self._prefix}/embeddings", json.dumps(body, ensure_ascii=False).encode()
+        )
+
+    def _read(self, batch: Batch, parts: Sequence[str], answer: HttpAnswer) -> Vectors:
+        value = answer.json()
+        rows: list[object] = [None] * len(batch.texts)
+        try:
+            for entry in value["data"]:
+                rows[entry["index"]] = _numbers(entry["embedding"])
+            model = str(value.get("model") or "")
+        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+            raise EncoderError(
+                f"{answer.where}: the answer is not that of /v1/embeddings: {answer.message()}"
+            ) from error
+        if any(row is None for row in rows):
+            raise EncoderError(f"{answer.where}: the answer lacks the vector of a text")
+        self._check_model(model)
+        dense = unit_rows(rows, len(batch.texts), answer)
+        expected = self._identity.dense if self._identity is not None else self._dimensions
+        if expected is not None and dense.shape[1] != expected:
+            raise EncoderError(
+                f"{answer.where}: the answer holds vectors of dimension {dense.shape[1]}, expected "
+                f"{expected}"
+            )
+        return Vectors(dense=dense)
+
+    def _check_model(self, model: str) -> None:
+        """Compare the model that an answer names with that of the first answer."""
+        if self._answering is None:
+            self._answering = model
+        if model != self._answering:
+            raise EncoderError(
+                f"{self._url} answers with the model {model!r}, and before with "
+                f"{self._answering!r}. Vectors of both cannot be compared"
+            )
+
+
+def _numbers(embedding: object) -> object:
+    """Return the numbers of a vector, of a list or of little-endian float32 in base64.
+
+    >>> _numbers("AACAPwAAAEA="), _numbers([0.5])
+    (array([1., 2.], dtype=float32), [0.5])
+    """
+    if not isinstance(embedding, str):
+        return embedding
+    try:
+        return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
+    except binascii.Error as error:
+        raise ValueError("the vector is not in base64") from error
