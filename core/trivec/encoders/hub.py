@@ -31,6 +31,18 @@ def model_name(model: str | Path) -> str:
     return folder.resolve().name
 
 
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of a snapshot in the hub's cache; None for any other folder.
+
+    >>> commit_of(Path("/cache/models--BAAI--bge-m3/snapshots/5617a9f"))
+    '5617a9f'
+    """
+    parts = folder.resolve().parts
+    if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):
+        return parts[-1]
+    return None
+
+
 def fetch(
     model: str | Path, *, revision: str | None, cache_dir: str | Path | None, local_only: bool
 ) -> Path:
