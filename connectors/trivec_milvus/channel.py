@@ -18,10 +18,10 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import ErrorCode
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
+from trivec.deadline import request_seconds
 from trivec.errors import InvalidOptionError
-from trivec.stores.deadline import request_seconds
-from trivec.stores.retry import retry_after
-from trivec.stores.turns import own_turn
+from trivec.retry import retry_after
+from trivec.turns import own_turn
 
 _OPTIONS: dict[str, Any] = {
     # pymilvus sets these only on channels that it opens itself.

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 
 from pymilvus import AsyncMilvusClient, MilvusClient
 
+from trivec.addresses import is_loopback
+from trivec.deadline import request_seconds
 from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
-from trivec.stores.deadline import request_seconds
-from trivec.stores.url import StoreUrl, is_loopback
+from trivec.stores.url import StoreUrl
 from trivec_milvus.channel import aio_channel, channel, once_each
 from trivec_milvus.errors import store_errors
 from trivec_milvus.lite import LiteFile, Turns, turns_of

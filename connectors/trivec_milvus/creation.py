@@ -11,8 +11,8 @@ from pymilvus.client.types import LoadState
 
 from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection
+from trivec.deadline import limited, pause
 from trivec.errors import InvalidOptionError, StoreError, StoreUnavailableError
-from trivec.stores.deadline import limited, pause
 from trivec_milvus.client import Connection
 from trivec_milvus.errors import unreadable_answers
 from trivec_milvus.requests import Method, Request

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from trivec.deadline import seconds_left
 from trivec.errors import (
     InvalidOptionError,
     MissingDependencyError,
@@ -19,7 +20,6 @@ from trivec.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
-from trivec.stores.deadline import seconds_left
 from trivec.stores.folder import check_not_linked, check_vacant, make_folder, telling_full
 
 HOST = "127.0.0.1"

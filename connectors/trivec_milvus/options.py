@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 from trivec.arguments import expect
+from trivec.deadline import check_seconds
 from trivec.errors import InvalidOptionError
-from trivec.stores.deadline import check_seconds
 from trivec.stores.options import StoreOptions
 from trivec_milvus.schema import Names
 

@@ -16,6 +16,7 @@ from pymilvus import MilvusClient
 
 from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Capability, Collection, Page
+from trivec.deadline import unless_limited
 from trivec.document import Document
 from trivec.errors import (
     CollectionNotFoundError,
@@ -28,7 +29,6 @@ from trivec.hit import Hit
 from trivec.schema import Schema
 from trivec.search import Search
 from trivec.stores.backend import Backend
-from trivec.stores.deadline import unless_limited
 from trivec.stores.registry import opener
 from trivec.stores.steps import Steps, ask
 from trivec.stores.storage import StorageChoice

@@ -8,8 +8,9 @@ import os
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from trivec.addresses import is_loopback
 from trivec.errors import InvalidOptionError, MissingDependencyError
-from trivec.stores.url import StoreUrl, is_loopback
+from trivec.stores.url import StoreUrl
 from trivec_qdrant.options import QdrantOptions, check_port
 
 if TYPE_CHECKING:

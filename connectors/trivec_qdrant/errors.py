@@ -21,7 +21,7 @@ from trivec.errors import (
     StoreUnavailableError,
     TrivecError,
 )
-from trivec.stores.retry import retry_after
+from trivec.retry import retry_after
 
 # Texts of server 1.19 for requests that would pass in smaller parts.
 _TOO_LARGE = re.compile(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, get_args
 
 from trivec.arguments import expect
+from trivec.deadline import check_seconds
 from trivec.errors import InvalidOptionError
-from trivec.stores.deadline import check_seconds
 from trivec.stores.options import StoreOptions
 from trivec_qdrant.schema import Names, Quantization
 

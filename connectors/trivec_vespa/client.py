@@ -14,8 +14,8 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from vespa.application import Vespa
 
+from trivec.deadline import request_seconds
 from trivec.errors import StoreError, StoreUnavailableError
-from trivec.stores.deadline import request_seconds
 from trivec_vespa.errors import refusal, understood
 from trivec_vespa.replies import Result, json_of, searched
 from trivec_vespa.transport import Method, Transport

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from trivec.deadline import seconds_left
 from trivec.errors import AuthenticationError, StoreError, StoreFullError, StoreUnavailableError
-from trivec.stores.deadline import seconds_left
 from trivec.stores.steps import Pause, Steps
 from trivec_vespa.client import Request
 from trivec_vespa.errors import NotFoundError

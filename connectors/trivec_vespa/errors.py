@@ -13,7 +13,7 @@ from trivec.errors import (
     StoreUnavailableError,
     TrivecError,
 )
-from trivec.stores.retry import retry_after
+from trivec.retry import retry_after
 from trivec_vespa.replies import WrongReplyError, is_about, is_error, json_of, message_of
 from trivec_vespa.transport import Answer
 

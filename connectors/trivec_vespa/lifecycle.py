@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from vespa.application import Vespa
 
 from trivec.collection import Collection
+from trivec.deadline import limited, pause, seconds_left
 from trivec.errors import SchemaMismatchError, StoreError, StoreUnavailableError
-from trivec.stores.deadline import limited, pause, seconds_left
 from trivec.stores.steps import Steps, ask
 from trivec_vespa.client import Client, Request, query
 from trivec_vespa.deployment import active_schemas, check_nothing_is_lost, deploy

@@ -9,8 +9,8 @@ from pathlib import Path
 from vespa.application import Vespa
 
 from trivec.arguments import at_least_one
+from trivec.deadline import check_seconds
 from trivec.errors import InvalidOptionError
-from trivec.stores.deadline import check_seconds
 from trivec.stores.options import StoreOptions
 from trivec.stores.url import StoreUrl
 from trivec_vespa.mapping import TextErrors

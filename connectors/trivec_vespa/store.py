@@ -14,6 +14,7 @@ from vespa.application import Vespa
 
 from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Capability, Collection, Page
+from trivec.deadline import limited
 from trivec.document import Document
 from trivec.errors import (
     CollectionNotFoundError,
@@ -24,13 +25,12 @@ from trivec.errors import (
 from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.hit import Hit
+from trivec.retry import retrying
 from trivec.schema import Schema
 from trivec.search import Search
 from trivec.stores.backend import Backend, Stepwise
-from trivec.stores.deadline import limited
 from trivec.stores.limits import Limits
 from trivec.stores.registry import opener
-from trivec.stores.retry import retrying
 from trivec.stores.steps import Steps, ask, run
 from trivec.stores.storage import StorageChoice
 from trivec.stores.url import StoreUrl

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields
+from types import MappingProxyType
+from typing import Any, TypeVar
+
 from trivec.errors import InvalidInputError, InvalidOptionError
+
+T = TypeVar("T")
 
 _SHOWN = 60
 """The maximum characters of an argument in an error message."""
@@ -93,6 +100,34 @@ def at_least_one(value: object, what: str) -> int:
     if whole is None or whole < 1:
         raise InvalidOptionError(f"{named(what, value)} must be an integer of at least 1")
     return whole
+
+
+def named_options(
+    options: type[T],
+    where: str,
+    given: Mapping[str, object],
+    *,
+    renamed: Mapping[str, str] = MappingProxyType({}),
+) -> T:
+    """Return options that are given by name, such as the keyword arguments of `open_store`.
+
+    Args:
+        options: The dataclass of the options.
+        where: What the options are for, which an error begins with.
+        given: Values by the names of options.
+        renamed: Names that options had before, and what to write instead.
+
+    Raises:
+        InvalidOptionError: If a name is unknown or a value out of range.
+    """
+    declared: Any = options
+    known = [option.name for option in fields(declared)]
+    for name in sorted(set(given) - set(known)):
+        if name in renamed:
+            raise InvalidOptionError(f"{where}: {name} has another name now: {renamed[name]}")
+        raise InvalidOptionError(f"{where}: unknown option {name}; known are {', '.join(known)}")
+    made: T = declared(**given)
+    return made
 
 
 def _is_huge(value: object) -> bool:

@@ -12,13 +12,17 @@ TrivecError
 ├── SchemaMismatchError                  the collection has another schema
 ├── JournalError                         a journal of another run, or not a journal
 ├── OutputError (OSError)                a file could not be written
+├── UnavailableError                     a server cannot be reached now; the call is repeated
+├── EncoderError                         the server of an encoder failed
+│   └── EncoderUnavailableError          retry later (also an UnavailableError)
 └── StoreError                           the database failed
     ├── CollectionNotFoundError          the collection does not exist
     ├── AuthenticationError              the credentials were refused
     ├── DocumentRefusedError             one document, named by its id
     ├── RequestTooLargeError             send less at once
     ├── StoreFullError                   no more writes until there is space
-    ├── StoreUnavailableError            retry later; the outcome may be unknown
+    ├── StoreUnavailableError            retry later (also an UnavailableError); the outcome may
+    │                                    be unknown
     └── IncompleteResultError            a result for a part of the collection
 ```
 """
@@ -30,6 +34,8 @@ __all__ = [
     "CheckpointError",
     "CollectionNotFoundError",
     "DocumentRefusedError",
+    "EncoderError",
+    "EncoderUnavailableError",
     "IncompleteResultError",
     "InvalidDocumentError",
     "InvalidFilterError",
@@ -45,6 +51,7 @@ __all__ = [
     "StoreFullError",
     "StoreUnavailableError",
     "TrivecError",
+    "UnavailableError",
 ]
 
 
@@ -92,6 +99,34 @@ class OutputError(TrivecError, OSError):
     """A file could not be written; `errno` is the system's error number, if there is one."""
 
 
+class UnavailableError(TrivecError):
+    """A server cannot be reached now, and the same call may succeed later.
+
+    Args:
+        message: The message.
+        retry_after: The seconds to wait, if the server said so.
+        unreachable: Whether the host is unknown, or no server listens there.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, unreachable: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.unreachable = unreachable
+
+
+class EncoderError(TrivecError):
+    """The server of an encoder refused, answered wrongly, or changed its model."""
+
+
+class EncoderUnavailableError(EncoderError, UnavailableError):
+    """The server of an encoder cannot be reached or is busy; no vectors came.
+
+    The arguments are those of `UnavailableError`.
+    """
+
+
 class StoreError(TrivecError):
     """The database refused or failed."""
 
@@ -116,21 +151,11 @@ class StoreFullError(StoreError):
     """The database accepts no more writes of any document until there is space."""
 
 
-class StoreUnavailableError(StoreError):
+class StoreUnavailableError(StoreError, UnavailableError):
     """The database cannot be reached now; whether it carried out the request is unknown.
 
-    Args:
-        message: The message.
-        retry_after: The seconds to wait, if the database said so.
-        unreachable: Whether the host is unknown, or no server listens there.
+    The arguments are those of `UnavailableError`.
     """
-
-    def __init__(
-        self, message: str, *, retry_after: float | None = None, unreachable: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-        self.unreachable = unreachable
 
 
 class IncompleteResultError(StoreError):

@@ -47,6 +47,7 @@ _RAGGED: Mapping[str, tuple[Sequence[Sequence[str]], Sequence[str]]] = {
     "colbert": ([["values"], ["packed", "factors"]], ["weights"]),
 }
 _STORAGE = "colbert.storage"
+PARTS = ("dense", *_RAGGED)
 
 
 def token_columns(rows: TokenRows) -> dict[str, NDArray[Any]]:
@@ -107,6 +108,37 @@ def read_columns(path: str | os.PathLike[str], rows: slice, parts: Sequence[str]
         ) from error
 
 
+def columns_of_bytes(content: bytes) -> dict[str, Any]:
+    """Read what `write_columns` wrote from memory: the arguments of `Vectors`.
+
+    Raises:
+        InvalidVectorsError: If it is cut short or malformed.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        tensors = dict(deserialize(content))
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length]).get("__metadata__")
+        return _Columns(_InMemory(tensors, metadata)).read(slice(None), tuple(PARTS))
+    except InvalidVectorsError:
+        raise
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise InvalidVectorsError(f"no vectors, or they are cut short: {error}") from error
+
+
+def dtype_named(name: str) -> np.dtype[Any]:
+    """Return the type of a column that safetensors calls by this name.
+
+    Raises:
+        InvalidVectorsError: If no column has such a type.
+    """
+    dtypes = {**_FLOATS, **_BYTES, **_IDS, **_STARTS}
+    if not isinstance(name, str) or name not in dtypes:
+        raise InvalidVectorsError(f"no column has the type {str(name)[:20]!r}")
+    return dtypes[name]
+
+
 def assembled(
     columns: Mapping[str, NDArray[Any]], storage: ColbertStorage | None = None
 ) -> dict[str, Any]:
@@ -130,10 +162,47 @@ def assembled(
     return made
 
 
+class _InMemory:
+    """Has the methods of `safe_open` for tensors that were read already."""
+
+    def __init__(
+        self, tensors: Mapping[str, Mapping[str, Any]], metadata: Mapping[str, str] | None
+    ) -> None:
+        self._tensors = tensors
+        self._metadata = metadata
+
+    def keys(self) -> list[str]:
+        return list(self._tensors)
+
+    def metadata(self) -> Mapping[str, str] | None:
+        return self._metadata
+
+    def get_slice(self, name: str) -> _Tensor:
+        return _Tensor(self._tensors[name])
+
+
+class _Tensor:
+    """Has the methods of a slice of `safe_open`."""
+
+    def __init__(self, tensor: Mapping[str, Any]) -> None:
+        self._tensor = tensor
+
+    def get_shape(self) -> list[int]:
+        return list(self._tensor["shape"])
+
+    def get_dtype(self) -> str:
+        return str(self._tensor["dtype"])
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        dtype = dtype_named(self.get_dtype()).newbyteorder("<")
+        values = np.frombuffer(self._tensor["data"], dtype).reshape(self.get_shape())
+        return values[rows].astype(dtype.newbyteorder("="), copy=False)
+
+
 class _Columns:
     """The columns of one file."""
 
-    def __init__(self, file: Any) -> None:  # noqa: ANN401 - safe_open is untyped
+    def __init__(self, file: _InMemory | Any) -> None:  # noqa: ANN401 - safe_open is untyped
         self._file = file
         self._names = set(file.keys())
 

@@ -30,6 +30,7 @@ from hostile_grpc import (
 from hostile_http import self_signed
 
 from trivec import Document, F, Store, open_store
+from trivec.deadline import limited
 from trivec.errors import (
     AuthenticationError,
     InvalidOptionError,
@@ -38,8 +39,7 @@ from trivec.errors import (
     StoreUnavailableError,
     TrivecError,
 )
-from trivec.stores.deadline import limited
-from trivec.stores.retry import ATTEMPTS
+from trivec.retry import ATTEMPTS
 from trivec.testing import HashEncoder
 
 pytest.importorskip("pymilvus", reason="pymilvus is not installed")
@@ -185,13 +185,13 @@ def store(server: HostileGrpc, collection: str) -> Iterator[Store]:
 
 @pytest.fixture
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trivec.stores.retry._exponential", tenacity.wait_none())
+    monkeypatch.setattr("trivec.retry._exponential", tenacity.wait_none())
 
 
 @pytest.fixture
 def no_repetitions(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make waits so long that no deadline leaves time for one."""
-    monkeypatch.setattr("trivec.stores.retry._exponential", tenacity.wait_fixed(1000))
+    monkeypatch.setattr("trivec.retry._exponential", tenacity.wait_fixed(1000))
 
 
 @pytest.mark.parametrize("behaviour", _TIMES)

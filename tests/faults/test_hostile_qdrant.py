@@ -26,6 +26,7 @@ from qdrant_client import QdrantClient
 from qdrant_client import grpc as messages
 
 from trivec import Document, F, Store, open_store
+from trivec.bounded import bound
 from trivec.collection import Collection
 from trivec.errors import (
     AuthenticationError,
@@ -35,7 +36,6 @@ from trivec.errors import (
     TrivecError,
 )
 from trivec_qdrant import QdrantStore
-from trivec_qdrant.engines.bounded import bound
 
 TIMEOUT = 0.3
 IN_TIME = 8.0  # for one call, on a busy machine; what drips would go on for hours
@@ -365,7 +365,8 @@ def test_a_client_that_was_handed_in_ends_in_time_and_stays_as_it_was(http: Host
         assert client.count("c").count == 1
         transport: Any = client.http.client._client._transport
         backend = transport._pool._network_backend
-        bound(client)
+        http_client: Any = client.http.client
+        bound(http_client._client)
         assert transport._pool._network_backend is backend
         assert isinstance(backend._inner, httpcore.SyncBackend)
 

@@ -75,7 +75,7 @@ def store(server: HostileServer, shared_store: Store) -> Store:
 @pytest.fixture
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat what failed at once."""
-    monkeypatch.setattr("trivec.stores.retry._wait", lambda state: 0.0)
+    monkeypatch.setattr("trivec.retry._wait", lambda state: 0.0)
     monkeypatch.setattr("trivec_vespa.documents._WAIT_SECONDS", 0.01)
 
 

@@ -274,6 +274,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
             events.pop(0)()
         return 0.0
 
-    monkeypatch.setattr("trivec.stores.retry._wait", wait)
+    monkeypatch.setattr("trivec.retry._wait", wait)
     monkeypatch.setattr("trivec_vespa.documents._WAIT_SECONDS", 0.0)
     return events

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from trivec import Document, Store, open_store
+from trivec.deadline import limited
 from trivec.errors import (
     CollectionNotFoundError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
 )
-from trivec.stores.deadline import limited
 from trivec.testing import HashEncoder
 from trivec_milvus.lite import LiteFile, Turns, turns_of
 

@@ -16,12 +16,12 @@ import pytest
 
 from trivec import Document, Hit, Schema, Store, Vector, Vectors
 from trivec.collection import Collection
+from trivec.deadline import limited, pause, request_seconds, seconds_left, stopped_by
 from trivec.errors import InvalidOptionError, StoreUnavailableError
+from trivec.retry import retry_after
 from trivec.search import Search
-from trivec.stores.deadline import limited, pause, request_seconds, seconds_left, stopped_by
 from trivec.stores.memory import MemoryBackend
 from trivec.stores.options import StoreOptions
-from trivec.stores.retry import retry_after
 
 QUERY = Vector(dense=np.ones(8, np.float32))
 

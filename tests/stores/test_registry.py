@@ -11,14 +11,10 @@ import pytest
 from installed import install, on_path
 
 from trivec import Schema, open_store
+from trivec.entry_points import requirement
 from trivec.errors import InvalidOptionError, MissingDependencyError, StoreError
 from trivec.stores.memory import MemoryBackend
-from trivec.stores.registry import (
-    installed_backends,
-    required_packages,
-    requirement,
-    store_schemes,
-)
+from trivec.stores.registry import installed_backends, required_packages, store_schemes
 from trivec.stores.url import StoreUrl
 
 

@@ -168,7 +168,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
         asked.append(state.outcome.exception().retry_after)
         return 0.0
 
-    monkeypatch.setattr("trivec.stores.retry._wait", no_wait)
+    monkeypatch.setattr("trivec.retry._wait", no_wait)
     monkeypatch.setattr("trivec.stores.steps.pause", asked.append)
     monkeypatch.setattr("trivec_vespa.lifecycle.pause", asked.append)
     return asked

@@ -70,7 +70,7 @@ def _changed(value: Any, path: Path) -> Iterator[tuple[str, Any]]:
 @pytest.fixture
 def reply(monkeypatch: pytest.MonkeyPatch) -> Callable[[Reply], None]:
     """Let a function answer all requests, each of which is made once only."""
-    monkeypatch.setattr("trivec.stores.retry.ATTEMPTS", 1)
+    monkeypatch.setattr("trivec.retry.ATTEMPTS", 1)
     monkeypatch.setattr("trivec_vespa.documents._WAIT_SECONDS", 0.0)
 
     def by(function: Reply) -> None:

@@ -10,19 +10,20 @@ from operator import attrgetter
 from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
+import httpx
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 
+from trivec.bounded import bound
 from trivec.collection import Collection
+from trivec.deadline import limited, request_seconds
 from trivec.document import Document
 from trivec.errors import CollectionNotFoundError, StoreError
 from trivec.search import Part
-from trivec.stores.deadline import limited, request_seconds
 from trivec.stores.steps import Steps, ask
 from trivec.vectors import Vectors
 from trivec_qdrant import mapping
 from trivec_qdrant.client import TIMEOUT
 from trivec_qdrant.engines import replies
-from trivec_qdrant.engines.bounded import bound
 from trivec_qdrant.engines.client_filters import render
 from trivec_qdrant.engines.columns import description, sparse_params, vector_params
 from trivec_qdrant.engines.engine import (
@@ -95,7 +96,7 @@ class ClientEngine(Engine):
         self._version: tuple[int, int] | None = None
         self._twins: Twins | None = None
         if not self.is_embedded:
-            bound(client)
+            _bind(client)
             self._twins = Twins(client)
 
     @property
@@ -358,3 +359,10 @@ class ClientEngine(Engine):
             answer = yield from self._ask("info")
             self._version = replies.version_of(self.name, answer.version)
         return self._version
+
+
+def _bind(client: QdrantClient) -> None:
+    """Let the requests over REST end at the deadline of the call that makes them."""
+    http = getattr(client.http.client, "_client", None)
+    if isinstance(http, httpx.Client):
+        bound(http)

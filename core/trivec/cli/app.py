@@ -26,8 +26,8 @@ from trivec.cli import (
     tune,
 )
 from trivec.cli.options import expand, notes
+from trivec.entry_points import load_entry_point
 from trivec.errors import MissingDependencyError, TrivecError
-from trivec.stores.registry import load_entry_point
 from trivec.terminal import make_safe, one_line, printable
 
 

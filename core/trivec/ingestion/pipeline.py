@@ -9,6 +9,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Protocol
 
+from trivec.deadline import stopped_by
 from trivec.document import Document
 from trivec.errors import (
     AuthenticationError,
@@ -25,7 +26,6 @@ from trivec.ingestion.prefetcher import POLL_SECONDS, prefetched
 from trivec.ingestion.progress import shown
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Rejected, Tally
 from trivec.ingestion.stopping import Stop
-from trivec.stores.deadline import stopped_by
 from trivec.stores.store import Store
 from trivec.vectors import Vectors
 

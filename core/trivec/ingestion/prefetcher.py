@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
+from trivec.deadline import stopped_by
 from trivec.ingestion.stopping import Stop
-from trivec.stores.deadline import stopped_by
 
 T = TypeVar("T")
 

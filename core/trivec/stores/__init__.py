@@ -1,11 +1,11 @@
 """Collections in databases: `Store` for users, `Backend` for the authors of connectors."""
 
 from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
+from trivec.deadline import check_seconds, request_seconds
 from trivec.fields import FieldType
 from trivec.rotation import rotated
 from trivec.search import Search, SearchOptions
 from trivec.stores.backend import Backend, Stepwise
-from trivec.stores.deadline import check_seconds, request_seconds
 from trivec.stores.limits import Limits
 from trivec.stores.memory import search_rows
 from trivec.stores.options import StoreOptions

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from trivec.collection import Collection
+from trivec.deadline import unless_limited
 from trivec.errors import (
     AuthenticationError,
     CollectionNotFoundError,
@@ -22,10 +23,9 @@ from trivec.errors import (
     TrivecError,
 )
 from trivec.fields import FieldType
+from trivec.retry import aretrying, retrying
 from trivec.stores.backend import Backend, Stepwise
-from trivec.stores.deadline import unless_limited
 from trivec.stores.options import StoreOptions
-from trivec.stores.retry import aretrying, retrying
 from trivec.stores.steps import arun, run
 from trivec.stores.validation import check_storage
 from trivec.twins import adrive, drive

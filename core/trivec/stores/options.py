@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
-from trivec.arguments import at_least_one
+from trivec.arguments import at_least_one, named_options
 from trivec.colbert_storage import ColbertStorage
+from trivec.deadline import DEADLINE_SECONDS, check_seconds
 from trivec.errors import InvalidOptionError
-from trivec.stores.deadline import DEADLINE_SECONDS, check_seconds
 from trivec.stores.overflow import Overflow, check_overflow
 
 BATCH_BYTES = 32 * 1024 * 1024
@@ -60,16 +60,7 @@ class StoreOptions:
         Raises:
             InvalidOptionError: If a name is unknown or a value out of range.
         """
-        known = [option.name for option in fields(cls)]
-        for name in sorted(set(given) - set(known)):
-            if name in cls.renamed:
-                raise InvalidOptionError(
-                    f"{where}: {name} has another name now: {cls.renamed[name]}"
-                )
-            raise InvalidOptionError(
-                f"{where}: unknown option {name}; known are {', '.join(known)}"
-            )
-        return cls(**given)  # type: ignore[arg-type]
+        return named_options(cls, where, given, renamed=cls.renamed)
 
 
 def agreed_colbert(*given: ColbertStorage | str | None) -> ColbertStorage | None:

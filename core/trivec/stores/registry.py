@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from trivec.arguments import shown
+from trivec.entry_points import load_entry_point
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.stores.backend import Backend
 from trivec.stores.options import StoreOptions, agreed_colbert
@@ -28,17 +29,6 @@ def store_schemes() -> Mapping[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def requirement(entry: EntryPoint) -> str:
-    """Return what pip installs for an entry point: its package, with the extras that it names.
-
-    >>> requirement(EntryPoint("memory", "trivec.stores.memory:MemoryBackend [a]", GROUP))
-    'trivec[a]'
-    """
-    package = entry.module.partition(".")[0] if entry.dist is None else entry.dist.name
-    extras = f"[{','.join(entry.extras)}]" if entry.extras else ""
-    return package + extras
-
-
 def required_packages(entry: EntryPoint) -> list[str]:
     """Return the names of the packages that an entry point's package requires.
 
@@ -52,27 +42,6 @@ def required_packages(entry: EntryPoint) -> list[str]:
         if name and (not extras or set(extras) & set(entry.extras)):
             names.append(name[0])
     return names
-
-
-def load_entry_point(entry: EntryPoint, what: str) -> Any:  # noqa: ANN401 - any object
-    """Load an entry point.
-
-    Args:
-        entry: The entry point.
-        what: What it is, as an error begins; such as "the store 'qdrant'".
-
-    Raises:
-        MissingDependencyError: If a package is not installed; the message says what to install.
-    """
-    try:
-        return entry.load()
-    except MissingDependencyError:
-        raise
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{what} needs a package that is not installed ({error}); "
-            f"run: pip install '{requirement(entry)}'"
-        ) from error
 
 
 def backend_class(scheme: str) -> type[Backend[Any]]:

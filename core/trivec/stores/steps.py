@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from types import GeneratorType
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
-from trivec.stores.deadline import pause
-from trivec.stores.turns import own_turn
+from trivec.deadline import pause
+from trivec.turns import own_turn
 from trivec.twins import InThread, adrive, drive
 
 T = TypeVar("T")

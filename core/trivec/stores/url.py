@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from trivec.addresses import PORTS, host_name, redacted
 from trivec.arguments import described
 from trivec.colbert_storage import ColbertStorage
 from trivec.errors import InvalidOptionError
 
 _SCHEME = re.compile(r"([a-z][a-z0-9]*(?:\+[a-z0-9]+)?):(.+)", re.DOTALL)
-_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-_PORTS = range(1, 2**16)
 _MOST_BYTES, _MOST_NAME_BYTES = 4096, 255  # of a path and of a name in it, on Linux
 _REPEATED = 200  # characters of a URL that an error repeats
 
@@ -120,7 +118,7 @@ class StoreUrl:
         given = without_secrets(url)
         form = (
             f"the form {scheme}://host:port/name, with an IPv6 address in brackets and a port from "
-            f"{_PORTS[0]} to {_PORTS[-1]}"
+            f"{PORTS[0]} to {PORTS[-1]}"
         )
         try:
             parts = urlsplit(url)
@@ -133,8 +131,8 @@ class StoreUrl:
             raise InvalidOptionError(
                 f"{given} ends without the name of a collection; expected {scheme}://host:port/name"
             )
-        host = _host(parts.hostname or "", in_brackets="[" in parts.netloc)
-        bad_port = port is not None and port not in _PORTS
+        host = host_name(parts.hostname or "", in_brackets="[" in parts.netloc)
+        bad_port = port is not None and port not in PORTS
         if host is None or bad_port or "/" in name or parts.fragment:
             raise InvalidOptionError(f"{given} must have {form}")
         return cls(scheme, name, host=host, port=port)
@@ -185,42 +183,8 @@ def without_secrets(url: object) -> str:
     else:
         begin = match.end(1) + 1 if match else 0
         head, text = url[:begin], url[begin:]
-        if "@" in text:
-            user, _, rest = text.rpartition("@")
-            rest = "" if set("?#=") & set(user) else rest  # which may belong to a query
-            text = ("//" if text.startswith("//") else "") + "…@" + rest
-        text = re.sub(r"([?#=]).+", r"\1…", text, flags=re.DOTALL)
-        text = head + re.sub(r"^(//[^/:\[\]]*:)(?!\d{1,5}(?:/|$))[^/]+", r"\1…", text)
+        text = head + redacted(text)
     return repr(text if len(text) <= _REPEATED else f"{text[:_REPEATED]}…")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine (RFC 6761, section 6.3).
-
-    >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "10.0.0.1", "db")]
-    [True, True, True, False, False]
-    """
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _host(name: str, *, in_brackets: bool) -> str | None:
-    """Return the ASCII name or the address of a host, or None if it is neither."""
-    try:
-        if in_brackets:
-            return name if IPv6Address(name) else None
-        if not name.isascii():
-            name = name.encode("idna").decode()
-        if "xn--" in name:
-            name.encode().decode("idna")
-    except ValueError:
-        return None
-    labels = name.removesuffix(".").split(".")
-    return name if len(name) <= 253 and all(map(_LABEL.fullmatch, labels)) else None
 
 
 def _is_embedded(scheme: str) -> bool:

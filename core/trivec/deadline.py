@@ -1,7 +1,7 @@
-"""The deadline of one call of a store, and the event that ends its waits earlier.
+"""The deadline of one call, and the event that ends its waits earlier.
 
 A call has one deadline for its requests, its repetitions and the waits between them. It is kept in
-a context variable, so that it reaches each request of a backend; a thread that a backend starts
+a context variable, so that it reaches each request of a client; a thread that a client starts
 for its requests gets a copy of the context (`contextvars.copy_context`).
 """
 

@@ -1,4 +1,4 @@
-"""Requests over REST that end at their deadline, however slowly a server reads and writes.
+"""Requests of httpx that end at their deadline, however slowly a server reads and writes.
 
 httpx gives each read and each write a time of its own, so that a server which sends one byte now
 and then keeps a request for ever. Here each read and write gets only the time that the deadline
@@ -12,21 +12,21 @@ from collections.abc import Iterable
 from typing import Any
 
 import httpcore
-from qdrant_client import QdrantClient
+import httpx
 
-from trivec.stores.deadline import seconds_left
+from trivec.deadline import seconds_left
 
 PIECE = 64 * 1024  # of a request's body, which is written with a time of its own
 
 
-def bound(client: QdrantClient) -> None:
+def bound(client: httpx.Client) -> None:
     """Let the requests of a client end at the deadline of the call that makes them.
 
-    Outside of a store's calls the client stays as it was. httpx has no option for it, so this
-    reaches into its transports; one without such a pool is left alone.
-    A client may be bound again.
+    Outside of `trivec.deadline.limited` the client stays as it was. httpx has no option for it, so
+    this reaches into its transports; one without such a pool is left alone. A client may be bound
+    again.
     """
-    http: Any = getattr(client.http.client, "_client", None)
+    http: Any = client
     mounted: dict[str, Any] = getattr(http, "_mounts", {})
     for transport in (getattr(http, "_transport", None), *mounted.values()):
         pool: Any = getattr(transport, "_pool", None)

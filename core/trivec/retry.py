@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import tenacity
 
-from trivec.errors import StoreUnavailableError
-from trivec.stores.deadline import pause, seconds_left
+from trivec.deadline import pause, seconds_left
+from trivec.errors import UnavailableError
 
 ATTEMPTS = 6  # waits of 0.5, 1, 2, 4 and 8 s between them, each with up to 1 s of jitter
 MAX_WAIT_SECONDS = 60.0  # the longest that a server's Retry-After is obeyed
@@ -53,13 +53,13 @@ def retry_after(value: str | float | None) -> float | None:
 
 
 def retrying(*, reached: bool = True) -> tenacity.Retrying:
-    """Return a caller that repeats calls that raise `StoreUnavailableError`, after a wait.
+    """Return a caller that repeats calls that raise `UnavailableError`, after a wait.
 
     It gives up after some attempts, and earlier where the call's deadline leaves no time for the
     wait.
 
     Args:
-        reached: Whether the database has answered before. If not, and nobody listens there, its
+        reached: Whether the server has answered before. If not, and nobody listens there, its
             address is wrong or it was not started, and the first error is raised.
     """
     return tenacity.Retrying(
@@ -84,7 +84,7 @@ def aretrying(*, reached: bool = True) -> tenacity.AsyncRetrying:
 
 
 def _may_pass(reached: bool, error: BaseException) -> bool:
-    return isinstance(error, StoreUnavailableError) and (reached or not error.unreachable)
+    return isinstance(error, UnavailableError) and (reached or not error.unreachable)
 
 
 def _is_over(state: tenacity.RetryCallState) -> bool:
@@ -95,8 +95,8 @@ def _give_up(state: tenacity.RetryCallState) -> NoReturn:
     """Raise the last error, with a note if the deadline ended the repetitions."""
     error = state.outcome.exception() if state.outcome is not None else None
     assert error is not None
-    if isinstance(error, StoreUnavailableError) and _out_of_time(state):
-        raise StoreUnavailableError(
+    if isinstance(error, UnavailableError) and _out_of_time(state):
+        raise type(error)(
             f"{error}; the call's deadline leaves no time to try again",
             retry_after=error.retry_after,
             unreachable=error.unreachable,
@@ -126,5 +126,5 @@ def _tell(state: tenacity.RetryCallState) -> None:
 def _wait(state: tenacity.RetryCallState) -> float:
     """Return the seconds to wait: as the server asked, else exponential with jitter."""
     error = state.outcome.exception() if state.outcome is not None else None
-    asked = retry_after(error.retry_after) if isinstance(error, StoreUnavailableError) else None
+    asked = retry_after(error.retry_after) if isinstance(error, UnavailableError) else None
     return _exponential(state) if asked is None else asked

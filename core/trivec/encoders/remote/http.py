@@ -1,0 +1,420 @@
+"""A client of one HTTP server: blocking and asynchronous, with deadlines and repetitions."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import threading
+import weakref
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import httpx
+
+from trivec._version import __version__
+from trivec.addresses import is_loopback
+from trivec.bounded import bound
+from trivec.deadline import request_seconds, seconds_left, unless_limited
+from trivec.encoders.processes import after_fork
+from trivec.encoders.remote.options import check_token
+from trivec.errors import EncoderError, EncoderUnavailableError, InvalidOptionError
+from trivec.retry import aretrying, retry_after, retrying
+from trivec.turns import own_turn
+
+TOKEN = "TRIVEC_ENCODER_TOKEN"
+"""The environment variable that is read where no token is given."""
+
+_CONNECT_SECONDS = 10.0
+_MOST_BYTES = 1 << 30  # of one answer
+_MOST_CHARACTERS = 300  # of a server's message
+_IDLE_SECONDS = 30.0  # that a connection is kept; servers close theirs later
+_BUSY = (429, 502, 503, 504)
+
+_log = logging.getLogger("trivec")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request.
+
+    Args:
+        method: GET or POST.
+        path: The path, with a slash at its start.
+        body: JSON, or None.
+        accept: The media type of the answer.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    body: bytes | None = None
+    accept: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """An answer that ended, of any status but those of a busy server.
+
+    Args:
+        request: What it answers.
+        address: The server's.
+        status: The status.
+        headers: The headers, by their names in lower case.
+        content: The body.
+        secret: What its message must not show.
+    """
+
+    request: HttpRequest
+    address: str
+    status: int
+    headers: Mapping[str, str]
+    content: bytes = field(repr=False)
+    secret: str = field(default="", repr=False)
+
+    @property
+    def where(self) -> str:
+        """The request in an error message."""
+        return f"{self.request.method} {self.address}{self.request.path}"
+
+    @property
+    def type(self) -> str:
+        """The media type of the body, in lower case."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def message(self) -> str:
+        """Return the server's words on one line, shortened and without the token."""
+        return _message(self.content, self.secret)
+
+    def error(self) -> EncoderError:
+        """Return the error for a status other than 200."""
+        what = f"{self.where}: status {self.status}: {self.message()}"
+        if 300 <= self.status < 400:
+            target = urlsplit(self.headers.get("location", ""))
+            leads = f"{target.scheme}://{target.hostname}" if target.hostname else "elsewhere"
+            return EncoderError(
+                f"{self.where}: the server redirects to {leads[:100]}; give the address of the "
+                "encoder itself"
+            )
+        if self.status in (401, 403):
+            return EncoderError(
+                f"{what}. The server wants a token: give `token`, or set {TOKEN}"
+                if not self.secret
+                else f"{what}. The server refuses this token"
+            )
+        return EncoderError(what)
+
+    def checked(self) -> HttpAnswer:
+        """Return the answer if its status is 200.
+
+        Raises:
+            EncoderError: If it is another one.
+        """
+        if self.status != 200:
+            raise self.error()
+        return self
+
+    def json(self) -> Any:  # noqa: ANN401 - any JSON
+        """Return the body as JSON.
+
+        Raises:
+            EncoderError: If it is none.
+        """
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError):
+            raise EncoderError(
+                f"{self.where}: expected JSON, got {self.type or 'no type'}: {self.message()}; is "
+                "there a proxy in between, or another kind of server?"
+            ) from None
+
+
+class HttpClient:
+    """Requests to one server, over connections that are kept.
+
+    Any number of threads and event loops can use it, and so can forked processes.
+
+    Args:
+        address: Such as `http://localhost:7600`.
+        token: The bearer token; by default the environment variable TRIVEC_ENCODER_TOKEN.
+        connections: How many connections are kept.
+        deadline: Seconds of one request with its repetitions, unless the call has a deadline.
+
+    Raises:
+        InvalidOptionError: If the token cannot be sent.
+    """
+
+    def __init__(
+        self, address: str, *, token: str | None = None, connections: int = 8, deadline: float = 300
+    ) -> None:
+        self.address = address.rstrip("/")
+        self._token = _token(token)
+        self._connections = connections
+        self._deadline = deadline
+        self._reached = False
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._async: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        self._guards: dict[asyncio.AbstractEventLoop, AsyncIterator[None]] = {}
+        parts = urlsplit(self.address)
+        if self._token and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            _warn_of_plain_token(parts.hostname or "")
+        _clients.add(self)
+
+    def __repr__(self) -> str:
+        return f"HttpClient({self.address!r})"
+
+    def exchange(self, request: HttpRequest) -> HttpAnswer:
+        """Send a request, again while the server is busy or away, and return the answer.
+
+        Raises:
+            EncoderUnavailableError: If no answer came in time.
+        """
+        with unless_limited(self._deadline):
+            repeated = retrying(reached=self._reached)
+            return repeated(self._send, request)
+
+    async def aexchange(self, request: HttpRequest) -> HttpAnswer:
+        """Send a request without blocking the event loop; see `exchange`."""
+        with unless_limited(self._deadline):
+            repeated = aretrying(reached=self._reached)
+            return await repeated(self._asend, request)
+
+    def close(self) -> None:
+        """Close the connections; a later request opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+            loops, self._async = self._async, {}
+        if client is not None:
+            client.close()
+        for loop, asynchronous in loops.items():
+            if loop.is_running():
+                with suppress(RuntimeError):  # it closes at this moment
+                    asyncio.run_coroutine_threadsafe(asynchronous.aclose(), loop)
+
+    async def aclose(self) -> None:
+        """Close the connections; those of the running event loop are closed on return."""
+        own = self._async.pop(asyncio.get_running_loop(), None)
+        self.close()
+        if own is not None:
+            await own.aclose()
+
+    def _send(self, request: HttpRequest) -> HttpAnswer:
+        timeout = self._seconds(request)
+        try:
+            with self._blocking().stream(
+                request.method,
+                self.address + request.path,
+                content=request.body,
+                headers=_headers(request),
+                timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
+            ) as response:
+                content = bytearray()
+                for part in response.iter_bytes():
+                    content += part
+                    self._check_size(request, content)
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
+            raise self._translated(error, request) from error
+        return self._answer(request, response, content)
+
+    async def _asend(self, request: HttpRequest) -> HttpAnswer:
+        timeout = self._seconds(request)
+        await own_turn()
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                (await self._asynchronous()).stream(
+                    request.method,
+                    self.address + request.path,
+                    content=request.body,
+                    headers=_headers(request),
+                    timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
+                ) as response,
+            ):
+                content = bytearray()
+                async for part in response.aiter_bytes():
+                    content += part
+                    self._check_size(request, content)
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError) as error:
+            raise self._translated(error, request) from error
+        return self._answer(request, response, content)
+
+    def _seconds(self, request: HttpRequest) -> float:
+        left = seconds_left()
+        if left is not None and left <= 0:
+            raise EncoderUnavailableError(f"{self._where(request)}: the call's deadline has passed")
+        return request_seconds(self._deadline)
+
+    def _answer(
+        self, request: HttpRequest, response: httpx.Response, content: bytearray
+    ) -> HttpAnswer:
+        """Return an answer; raise for the statuses of a server that is busy or starting."""
+        self._reached = True
+        answer = HttpAnswer(
+            request,
+            self.address,
+            response.status_code,
+            {name.lower(): value for name, value in response.headers.items()},
+            bytes(content),
+            self._token,
+        )
+        if answer.status in _BUSY:
+            raise EncoderUnavailableError(
+                f"{answer.where}: status {answer.status}: {answer.message()}",
+                retry_after=retry_after(answer.headers.get("retry-after")),
+            )
+        return answer
+
+    def _check_size(self, request: HttpRequest, content: bytearray) -> None:
+        if len(content) > _MOST_BYTES:
+            raise EncoderError(f"{self._where(request)}: no end within {len(content)} bytes")
+
+    def _where(self, request: HttpRequest) -> str:
+        return f"{request.method} {self.address}{request.path}"
+
+    def _translated(self, error: Exception, request: HttpRequest) -> EncoderError:
+        """Return the error for an exception of httpx."""
+        where, text = self._where(request), _message(str(error).encode(), self._token)
+        if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+            return EncoderError(f"{where}: {text}")
+        if isinstance(error, httpx.ConnectError) and "CERTIFICATE" in text.upper():
+            return EncoderError(
+                f"{where}: {text}. The server's certificate is not trusted. For a private "
+                "certificate authority set the environment variable SSL_CERT_FILE"
+            )
+        if isinstance(error, httpx.ConnectError) and "SSL" in text:
+            return EncoderError(
+                f"{where}: {text}. The server at this port does not speak TLS: leave out the s of "
+                "the URL's scheme, or give another port"
+            )
+        if isinstance(error, httpx.DecodingError):
+            return EncoderError(f"{where}: the answer cannot be decompressed: {text}")
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return EncoderUnavailableError(
+                f"{where}: no server answers there ({text or type(error).__name__})",
+                unreachable=True,
+            )
+        if isinstance(error, httpx.TimeoutException | TimeoutError):
+            return EncoderUnavailableError(f"{where}: no answer in time")
+        return EncoderUnavailableError(
+            f"{where}: the connection failed ({text or type(error).__name__})"
+        )
+
+    def _options(self) -> dict[str, Any]:
+        headers = {"User-Agent": f"trivec/{__version__}", "Accept-Encoding": "identity"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        limits = httpx.Limits(
+            max_connections=None,
+            max_keepalive_connections=self._connections,
+            keepalive_expiry=_IDLE_SECONDS,
+        )
+        return {"headers": headers, "limits": limits, "follow_redirects": False}
+
+    def _blocking(self) -> httpx.Client:
+        with self._lock:
+            if self._client is None:
+                self._client = _made(httpx.Client, self._options())
+                bound(self._client)
+            return self._client
+
+    async def _asynchronous(self) -> httpx.AsyncClient:
+        """Return the client of the running event loop."""
+        loop = asyncio.get_running_loop()
+        client = self._async.get(loop)
+        if client is None:
+            # In a thread, since reading the certificates takes 20 ms.
+            made = await asyncio.to_thread(_made, httpx.AsyncClient, self._options())
+            with self._lock:
+                for other in [other for other in self._async if other.is_closed()]:
+                    del self._async[other]
+                    self._guards.pop(other, None)
+                client = self._async.setdefault(loop, made)
+            if client is made:
+                self._guards[loop] = guard = _closed_with_loop(made)
+                await anext(guard)
+            else:
+                await made.aclose()
+        return client
+
+    def __del__(self) -> None:
+        client: httpx.Client | None = getattr(self, "_client", None)
+        if client is not None:
+            client.close()
+
+    def _forget(self) -> None:
+        """Leave the connections to the parent process."""
+        self._lock = threading.Lock()
+        self._client, self._async, self._guards = None, {}, {}
+
+
+async def _closed_with_loop(client: httpx.AsyncClient) -> AsyncIterator[None]:
+    """Close a client when its event loop ends, which closes the generators that it knows."""
+    try:
+        yield
+    finally:
+        await client.aclose()
+
+
+def _made(make: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - either client
+    try:
+        return make(**options)
+    except (OSError, ValueError, ImportError) as error:
+        raise InvalidOptionError(
+            f"no HTTP client can be made: {error}; look at the environment variables "
+            "SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
+        ) from error
+
+
+def _headers(request: HttpRequest) -> dict[str, str]:
+    headers = {"Accept": request.accept}
+    if request.body is not None:
+        headers["Content-Type"] = "application/json"
+    return headers
+
+
+def _message(content: bytes, secret: str) -> str:
+    """Return a server's words on one line, without control characters and the secret."""
+    text = content[:20_000].decode("utf-8", "replace")
+    with suppress(ValueError, RecursionError):
+        value = json.loads(text)
+        for name in ("error", "message", "detail"):
+            inner = value.get(name) if isinstance(value, dict) else None
+            value = inner if isinstance(inner, str | dict) else value
+        text = value if isinstance(value, str) else text
+    if secret:
+        text = text.replace(secret, "***")
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
+
+
+def _token(token: str | None) -> str:
+    """Return the token, or that of the environment, or ""."""
+    if token is not None:
+        return check_token(token, "token")
+    given = os.environ.get(TOKEN)
+    return check_token(given, TOKEN) if given else ""
+
+
+@lru_cache
+def _warn_of_plain_token(host: str) -> None:
+    """Warn once of each host that the token can be read on the way."""
+    _log.warning(
+        "the token goes to %s without TLS, where others can read it; use a URL with TLS, such as "
+        "trivecs://, if the server speaks it",
+        host,
+    )
+
+
+_clients: weakref.WeakSet[HttpClient] = weakref.WeakSet()
+
+
+@after_fork
+def _forget_all() -> None:
+    """Open new connections in each forked process."""
+    for client in _clients:
+        client._forget()
