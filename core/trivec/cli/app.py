@@ -19,6 +19,7 @@ from trivec.cli import (
     encode,
     evaluate,
     explain,
+    export,
     ingest,
     optimize,
     plan,
@@ -119,6 +120,7 @@ for command in (
     tune.tune,
     plan.plan,
     optimize.optimize,
+    export.export,
     doctor.doctor,
 ):
     app.command()(expand(command))

@@ -5,6 +5,7 @@ Importing this package does not import torch; `Encoder.load` does.
 
 from trivec.encoders.caching import CachingEncoder, CachingOptions
 from trivec.encoders.encoder import Encoder
+from trivec.encoders.onnx import OnnxEncoder
 from trivec.encoders.options import EncodingOptions
 from trivec.encoders.precision import Precision
 from trivec.encoders.protocol import TextEncoder, Token, TokenizingEncoder
@@ -15,6 +16,7 @@ __all__ = [
     "CachingOptions",
     "Encoder",
     "EncodingOptions",
+    "OnnxEncoder",
     "Precision",
     "TextEncoder",
     "Token",

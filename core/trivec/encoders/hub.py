@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from trivec.encoders.files import reason
+from trivec.encoders.onnx_files import exported_name
 from trivec.errors import CheckpointError
 
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "*_linear.pt", "*_linear.safetensors"]
@@ -15,8 +16,8 @@ _OTHER_FORMATS = ["onnx/*", "openvino/*"]
 def model_name(model: str | Path) -> str:
     """Return the name that the schema gives to the model that `Encoder.load` is given.
 
-    This is the name on the hub, also for a folder of the hub's cache; for any other folder it is
-    the folder's name.
+    This is the name on the hub, also for a folder of the hub's cache; for an exported model it is
+    its checkpoint's, and for any other folder the folder's name.
 
     >>> model_name("BAAI/bge-m3")
     'BAAI/bge-m3'
@@ -24,6 +25,8 @@ def model_name(model: str | Path) -> str:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return str(model)
+    if (exported := exported_name(folder)) is not None:
+        return exported
     # A snapshot in the hub's cache: models--BAAI--bge-m3/snapshots/<commit>.
     for name in folder.resolve().parts:
         if name.startswith("models--"):

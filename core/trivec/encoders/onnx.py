@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -97,6 +98,8 @@ class OnnxEncoder(LocalEncoder):
         cls,
         model: str | Path,
         *,
+        device: str = "auto",
+        precision: str = "auto",
         name: str | None = None,
         query_instruction: str | None = None,
         document_instruction: str | None = None,
@@ -108,6 +111,8 @@ class OnnxEncoder(LocalEncoder):
 
         Args:
             model: The folder.
+            device: "auto" or "cpu", which is the same.
+            precision: "auto" or "float32", which is the same.
             name: The model's name in the schema; by default that of the exported model.
             query_instruction: The text before each question; by default the exported model's.
             document_instruction: The text before each document; by default the exported model's.
@@ -122,6 +127,12 @@ class OnnxEncoder(LocalEncoder):
         """
         if colbert_dtype not in ("float32", "float16"):
             raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
+        for option, value, only in (("device", device, "cpu"), ("precision", precision, "float32")):
+            if value not in ("auto", only):
+                raise InvalidOptionError(
+                    f"{option}={value!r}; expected 'auto' or {only!r}, since an exported model "
+                    "runs on the CPU in float32; Encoder.load takes the checkpoint itself"
+                )
         expect(model, (str, Path), "model", "the folder of an exported model")
         for option, text in (
             ("name", name),
@@ -187,10 +198,7 @@ class OnnxEncoder(LocalEncoder):
             else None,
             sparse=lexical_rows(weights, texts) if call.sparse and weights is not None else None,
             # The first token of a text has no ColBERT vector.
-            colbert=[
-                results["tokens"][start + 1 : stop]
-                for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
-            ]
+            colbert=[results["tokens"][start + 1 : stop] for start, stop in pairwise(bounds)]
             if call.colbert
             else [],
             weights=weights_of_tokens(weights, texts, starts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def export_model(
     return settings
 
 
-def check_export_folder(folder: StrPath, *, inputs: list[Path]) -> None:
+def check_export_folder(folder: StrPath, *, inputs: Iterable[Path] = ()) -> None:
     """Check that a model can be exported to a folder, before any work is done.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import os.path
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -76,7 +76,19 @@ class ExportSettings:
 
 def is_export(folder: str | Path) -> bool:
     """Return whether a folder is one that `trivec export` wrote."""
-    return os.path.isfile(os.path.join(folder, SETTINGS))
+    try:
+        return os.path.isfile(Path(folder).expanduser() / SETTINGS)
+    except RuntimeError:  # "~name" of an unknown user
+        return False
+
+
+def exported_name(folder: Path) -> str | None:
+    """Return the name of an exported model; None if the folder has none that can be read."""
+    if not is_export(folder):
+        return None
+    settings = (read_json(folder, SETTINGS, []) or {}).get("settings")
+    name = settings.get("model") if isinstance(settings, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def read_export(folder: Path) -> ExportSettings:

@@ -102,9 +102,9 @@ def reloadable(
         loaded._arguments = {
             **arguments,
             **_source(arguments),
+            "device": loaded.device,
+            "precision": str(loaded.precision),
         }
-        if "device" in arguments:  # "auto" could decide otherwise elsewhere
-            loaded._arguments |= {"device": loaded.device, "precision": str(loaded.precision)}
         return loaded
 
     return cast("Callable[Concatenate[type[Model], P], Model]", loading)
