@@ -229,6 +229,11 @@ def pooled(states: Float, texts: PackedTexts, pooling: Pooling, *, skip: int) ->
     return unit
 
 
+# Sessions of the process that forked this one. Deleting one would wait for threads that are not
+# here.
+_inherited: list[object] = []
+
+
 class Session:
     """ONNX Runtime's session of a graph, made again in a forked process, which has no threads.
 
@@ -287,6 +292,7 @@ class Session:
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> dict[str, Float]:
         """Return the outputs by name, a row for each token."""
         if self._process != os.getpid():
+            _inherited.append(self._session)
             self._process, self._session = os.getpid(), self._open()
         names = [output.name for output in self._session.get_outputs()]
         try:
