@@ -19,6 +19,7 @@ from trivec.cli import (
     encode,
     evaluate,
     explain,
+    export,
     ingest,
     optimize,
     plan,
@@ -121,6 +122,7 @@ for command in (
     plan.plan,
     optimize.optimize,
     serve.serve,
+    export.export,
     doctor.doctor,
 ):
     app.command()(expand(command))

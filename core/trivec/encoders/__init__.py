@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trivec.encoders.caching import CachingEncoder, CachingOptions
 from trivec.encoders.encoder import Encoder
+from trivec.encoders.onnx import OnnxEncoder
 from trivec.encoders.options import EncodingOptions
 from trivec.encoders.precision import Precision
 from trivec.encoders.protocol import TextEncoder, Token, TokenizingEncoder
@@ -24,6 +25,7 @@ __all__ = [
     "Encoder",
     "EncoderUrl",
     "EncodingOptions",
+    "OnnxEncoder",
     "Precision",
     "RemoteEncoder",
     "RemoteEncodingOptions",

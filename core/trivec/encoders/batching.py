@@ -27,19 +27,29 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def token_batches(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
+def token_batches(
+    lengths: NDArray[np.int64], budget: int, *, padded: int | None = None
+) -> Iterator[NDArray[np.int64]]:
     """Yield the rows of texts, longest first, in batches of at most `budget` tokens.
 
     A text longer than the budget is a batch by itself. Sorting puts equal lengths side by side,
     where one attention call handles them all, and reaches the peak memory use first.
+
+    Args:
+        lengths: The number of tokens of each text.
+        budget: The most tokens of a batch.
+        padded: The most tokens of a batch, counted as if all texts were as long as the longest.
 
     >>> [batch.tolist() for batch in token_batches(np.array([3, 9, 4, 3]), 8)]
     [[1], [2, 0], [3]]
     """
     order = np.argsort(-lengths, kind="stable")
     start = tokens = 0
-    for stop, length in enumerate(lengths[order].tolist()):
-        if stop > start and tokens + length > budget:
+    sizes: list[int] = lengths[order].tolist()
+    for stop, length in enumerate(sizes):
+        block = (stop + 1 - start) * sizes[start]
+        full = tokens + length > budget or (padded is not None and block > padded)
+        if stop > start and full:
             yield order[start:stop]
             start, tokens = stop, 0
         tokens += length

@@ -14,10 +14,11 @@ from trivec.encoders.columns import Columns
 from trivec.encoders.extras import require_torch
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens
 from trivec.encoders.local import Call, LocalEncoder
+from trivec.encoders.onnx_files import is_export
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable, survives_fork
 from trivec.encoders.tokenizer import TextTokenizer, TokenIds
-from trivec.errors import InvalidOptionError
+from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.schema import Schema
 
 if TYPE_CHECKING:
@@ -147,6 +148,11 @@ class Encoder(LocalEncoder):
         if colbert_dtype not in ("float32", "float16"):
             raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
         expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
+        if is_export(model):
+            raise CheckpointError(
+                f"{str(model)!r} holds an exported model, not a checkpoint; open it with "
+                "open_encoder or OnnxEncoder.load"
+            )
         for option, text in (
             ("query_instruction", query_instruction),
             ("document_instruction", document_instruction),

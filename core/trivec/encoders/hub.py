@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trivec.encoders.files import reason
+from trivec.encoders.onnx_files import exported_name
 from trivec.errors import CheckpointError
 
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "*_linear.pt", "*_linear.safetensors"]
@@ -16,8 +17,8 @@ _OTHER_FORMATS = ["onnx/*", "openvino/*"]
 def model_name(model: str | Path) -> str:
     """Return the name that the schema gives to the model that `Encoder.load` is given.
 
-    This is the name on the hub, also for a folder of the hub's cache; for any other folder it is
-    the folder's name.
+    This is the name on the hub, also for a folder of the hub's cache; for an exported model it is
+    its checkpoint's, and for any other folder the folder's name.
 
     >>> model_name("BAAI/bge-m3")
     'BAAI/bge-m3'
@@ -25,11 +26,25 @@ def model_name(model: str | Path) -> str:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return str(model)
+    if (exported := exported_name(folder)) is not None:
+        return exported
     # A snapshot in the hub's cache: models--BAAI--bge-m3/snapshots/<commit>.
     for name in folder.resolve().parts:
         if name.startswith("models--"):
             return name.removeprefix("models--").replace("--", "/")
     return folder.resolve().name
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit of a snapshot in the hub's cache; None for any other folder.
+
+    >>> commit_of(Path("/cache/models--BAAI--bge-m3/snapshots/5617a9f"))
+    '5617a9f'
+    """
+    parts = folder.resolve().parts
+    if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):
+        return parts[-1]
+    return None
 
 
 def fetch(

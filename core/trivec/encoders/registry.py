@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Protocol, Self, cast
 
 from trivec.arguments import expect, shown
 from trivec.encoders.encoder import Encoder
+from trivec.encoders.onnx import OnnxEncoder
+from trivec.encoders.onnx_files import is_export
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.remote.options import RemoteOptions
 from trivec.encoders.url import EncoderUrl, is_url
@@ -71,12 +73,14 @@ def open_encoder(what: str | Path, **options: object) -> TextEncoder:
     """Open an encoder: a model in this process, or one on a server.
 
     Args:
-        what: The name of a model on the hub or its folder, as `Encoder.load` takes them; or the
-            URL of a server, such as `trivec://localhost:7600`, or `trivecs://` with TLS.
-        options: Those of `Encoder.load`, or those of the server's class, such as `RemoteOptions`.
+        what: The name of a model on the hub or its folder, as `Encoder.load` takes them; a folder
+            that `trivec export` wrote; or the URL of a server, such as `trivec://localhost:7600`,
+            or `trivecs://` with TLS.
+        options: Those of `Encoder.load` or `OnnxEncoder.load`, or those of the server's class, such
+            as `RemoteOptions`.
 
     Returns:
-        An encoder; one of `trivec://` and `Encoder` also have `tokens`.
+        An encoder; one of `trivec://`, `Encoder` and `OnnxEncoder` also have `tokens`.
 
     Raises:
         InvalidOptionError: If the URL, its scheme or an option is unknown.
@@ -97,11 +101,11 @@ def open_encoder(what: str | Path, **options: object) -> TextEncoder:
         url = EncoderUrl.parse(what)
         made = encoder_class(url.scheme)
         return made.from_url(url, made.options_class.of(url.scheme, options))
-    known = list(inspect.signature(Encoder.load).parameters)
+    load: Any = OnnxEncoder.load if is_export(what) else Encoder.load
+    known = [name for name in inspect.signature(load).parameters if name != "cls"]
     for name in sorted(set(options) - set(known[1:])):
         raise InvalidOptionError(
             f"{str(what)!r}: unknown option {name}; known are {', '.join(known[1:])}"
         )
-    load: Any = Encoder.load
-    encoder: Encoder = load(what, **options)
+    encoder: Encoder | OnnxEncoder = load(what, **options)
     return encoder

@@ -100,6 +100,20 @@ class PackedTexts:
         starts: NDArray[np.bool_] = (offsets % period == 0) & (self.ids == first)
         return starts
 
+    def padded(self, padding: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the ids as one block, and 1 where it holds a token, both int64 (texts, longest).
+
+        >>> PackedTexts(np.array([0, 5, 2, 0, 2]), np.array([0, 3, 5])).padded(1)
+        (array([[0, 5, 2],
+               [0, 2, 1]]), array([[1, 1, 1],
+               [1, 1, 0]]))
+        """
+        lengths = np.diff(self.indptr)
+        holds = np.arange(lengths.max()) < lengths[:, None]
+        block = np.full(holds.shape, padding, np.int64)
+        block[holds] = self.ids
+        return block, holds.astype(np.int64)
+
     def runs(self) -> list[tuple[int, int, int]]:
         """Return (first token, number of texts, their length) for each run of equal lengths."""
         lengths = np.diff(self.indptr)
@@ -194,7 +208,7 @@ class TextTokenizer:
         typed: bool = True,
     ) -> None:
         self._tokenizer = tokenizer
-        self._keep_end = keep_end
+        self.keep_end = keep_end
         self._typed = typed
         self.special_ids = np.unique(np.asarray(special_ids, np.int64))
         ids = tokenizer.encode("").ids
@@ -230,14 +244,7 @@ class TextTokenizer:
             )
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        added = tokenizer.get_added_tokens_decoder()
-        known = tokenizer.get_vocab(with_added_tokens=True).values()
-        tokens = 1 + max((*known, *added), default=-1)
-        if tokens > vocabulary:
-            raise CheckpointError(
-                f"the tokenizer in {folder} has {tokens} tokens, the model "
-                f"{vocabulary}; they belong to different models"
-            )
+        _check_vocabulary(tokenizer, vocabulary, folder)
         typed = "token_type_ids" in loaded.model_input_names
         if typed and any(tokenizer.encode("").type_ids):
             raise CheckpointError(
@@ -260,6 +267,32 @@ class TextTokenizer:
         result.special_ids = np.union1d(result.special_ids, [result.first, result.last])
         return result
 
+    @classmethod
+    def from_file(
+        cls, path: Path, vocabulary: int, special_ids: Sequence[int], *, keep_end: bool
+    ) -> TextTokenizer:
+        """Load a tokenizer that `save` wrote; it reads single texts only.
+
+        Args:
+            path: The file.
+            vocabulary: The number of token ids that the model knows.
+            special_ids: The ids that never carry a lexical weight.
+            keep_end: Whether a text that is too long loses its beginning instead of its end.
+
+        Raises:
+            CheckpointError: If it cannot be read or has a token that the model lacks.
+        """
+        with _checkpoint_errors(f"{path} cannot be loaded"):
+            from tokenizers import Tokenizer
+
+            tokenizer = Tokenizer.from_file(str(path))
+            _check_vocabulary(tokenizer, vocabulary, path)
+            return cls(tokenizer, special_ids, keep_end=keep_end, typed=False)
+
+    def save(self, path: Path) -> None:
+        """Write the tokenizer as a tokenizer.json, its conversion to lower case included."""
+        path.write_text(self._tokenizer.to_str(pretty=False), encoding="utf-8")
+
     def frame_of_pair(self) -> tuple[Ids, Ids, tuple[int, int]]:
         """Return the special tokens of a pair of texts, their types, and the types of both texts.
 
@@ -276,7 +309,7 @@ class TextTokenizer:
 
     def cut(self, content: Ids, room: int) -> Ids:
         """Return at most `room` tokens of a text, from the side that the checkpoint keeps."""
-        return content[max(0, len(content) - room) :] if self._keep_end else content[:room]
+        return content[max(0, len(content) - room) :] if self.keep_end else content[:room]
 
     def prompt_length(self, instruction: str) -> int:
         """Return how many tokens precede the text after an instruction, the first one included."""
@@ -301,7 +334,7 @@ class TextTokenizer:
             encoding = self._tokenizer.encode(text, add_special_tokens=False)
         room = _room(max_length, window)
         content = list(zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True))
-        kept = content[-room:] if self._keep_end else content[:room]
+        kept = content[-room:] if self.keep_end else content[:room]
         tokens = [_token(text, *entry) for entry in kept]
         name, end = self._tokenizer.id_to_token(self.last) or "", len(text)
         return [*tokens, Token(self.last, name, end, end)]
@@ -331,6 +364,17 @@ class TextTokenizer:
         if window is not None and len(content) > window:
             content = np.insert(content, np.arange(window, len(content), window), self.first)
         return np.concatenate([[self.first], content, [self.last]])
+
+
+def _check_vocabulary(tokenizer: Tokenizer, vocabulary: int, path: Path) -> None:
+    added = tokenizer.get_added_tokens_decoder()
+    known = tokenizer.get_vocab(with_added_tokens=True).values()
+    tokens = 1 + max((*known, *added), default=-1)
+    if tokens > vocabulary:
+        raise CheckpointError(
+            f"the tokenizer in {path} has {tokens} tokens, the model "
+            f"{vocabulary}; they belong to different models"
+        )
 
 
 def _token(text: str, token_id: int, piece: str, span: tuple[int, int]) -> Token:
