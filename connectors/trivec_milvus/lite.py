@@ -180,6 +180,22 @@ class LiteFile:
                 f"does not write: {', '.join(map(repr, foreign[:3]))}; move that elsewhere first"
             )
 
+    def drop_indexes(self, name: str) -> bool:
+        """Delete the index files of a collection, which loading it makes again.
+
+        milvus-lite writes them in place, so one is cut short if the process dies meanwhile, and
+        then the collection cannot be loaded.
+
+        Returns:
+            Whether there were any.
+        """
+        folder = Path(self.path) / "collections" / name
+        with self.turns.writing():
+            files = [*folder.rglob("*.idx"), *folder.rglob("*.sidx")]
+            for file in files:
+                file.unlink(missing_ok=True)
+        return bool(files)
+
     def close(self) -> None:
         """Stop the server if this was the last user; `MilvusClient.close` would not.
 
