@@ -112,7 +112,13 @@ def load(connection: Connection, name: str) -> None:
 
     Each percent has the time of one call of the store.
     """
-    connection.send(name, Request("load_collection", {"_async": True}))
+    request = Request("load_collection", {"_async": True})
+    try:
+        connection.send(name, request)
+    except StoreError:
+        if connection.lite is None or not connection.lite.drop_indexes(name):
+            raise
+        connection.send(name, request)
     percent = -1
     while percent < 100:
         with limited(connection.options.deadline):

@@ -180,6 +180,18 @@ class LiteFile:
                 f"does not write: {', '.join(map(repr, foreign[:3]))}; move that elsewhere first"
             )
 
+    def drop_indexes(self, name: str) -> bool:
+        """Delete the index files of a collection, which loading it makes again.
+
+        milvus-lite writes them in place, so one is cut short if the process dies meanwhile, and
+        then the collection cannot be loaded.
+
+        Returns:
+            Whether there were any.
+        """
+        with self.turns.writing():
+            return _drop_indexes(self.path, name)
+
     def close(self) -> None:
         """Stop the server if this was the last user; `MilvusClient.close` would not.
 
@@ -279,11 +291,26 @@ def _read_again(path: str, name: str) -> None:
     try:
         name = database.resolve_collection_name(name)
         _close_files(database._collections.pop((DEFAULT_DATABASE_NAME, name), None))
-        database.get_collection(name).load()
+        collection = database.get_collection(name)
+        try:
+            collection.load()
+        except Exception:  # perhaps the disk was full when an index was written
+            if not _drop_indexes(path, name):
+                raise
+            collection.load()
     except CollectionNotFoundError:
         return
     except Exception as error:
         raise _unopened(path, error) from error
+
+
+def _drop_indexes(path: str, name: str) -> bool:
+    """Delete the index files of a collection; return whether there were any."""
+    folder = Path(path) / "collections" / name
+    files = [*folder.rglob("*.idx"), *folder.rglob("*.sidx")]
+    for file in files:
+        file.unlink(missing_ok=True)
+    return bool(files)
 
 
 def _close_files(collection: Any) -> None:  # noqa: ANN401 - milvus-lite has no types

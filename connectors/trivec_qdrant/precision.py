@@ -11,8 +11,8 @@ from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Capability, Collection
 from trivec.errors import InvalidOptionError
 from trivec.rows import TokenRows
+from trivec.stores import reduction
 from trivec.stores.limits import Limits
-from trivec.token_codes import TokenCodes
 from trivec.vectors import Vectors
 from trivec_qdrant.schema import DATATYPES
 
@@ -49,10 +49,9 @@ def check_version(storage: ColbertStorage, version: tuple[int, int]) -> None:
 def rounded(vectors: Vectors, storage: ColbertStorage | None) -> Vectors:
     """Round token vectors as `TokenCodes` does, for an engine that keeps every number whole."""
     tokens = vectors.colbert
-    if tokens is None or storage is None or storage.bits >= 16:
+    if tokens is None or storage is None:
         return vectors
-    decoded = TokenCodes.encode(tokens, storage.bits).decoded()
-    return replace(vectors, colbert=replace(tokens, values=decoded.values))
+    return replace(vectors, colbert=reduction.rounded(tokens, storage))
 
 
 def with_lengths(vectors: Vectors, storage: ColbertStorage | None) -> Vectors:

@@ -35,9 +35,9 @@ from numpy.typing import NDArray
 from ray import cloudpickle
 
 from trivec.arguments import expect
-from trivec.colbert_storage import ColbertStorage
+from trivec.colbert_storage import ColbertStorage, common_storage
 from trivec.document import Document, metadata_json
-from trivec.errors import InvalidDocumentError, InvalidVectorsError, TrivecError
+from trivec.errors import InvalidDocumentError, TrivecError
 from trivec.ingestion.report import IngestReport, Rejected
 from trivec.ingestion.sources.members import document_of
 from trivec.ingestion.sources.parquet import plain_rows
@@ -212,18 +212,12 @@ def _vectors(batch: pa.RecordBatch) -> Vectors | None:
 
 def _tokens(batch: pa.RecordBatch) -> TokenRows:
     """Return the token vectors of a block, whose documents may come from several."""
-    names, weights, storages = set(batch.schema.names), None, set[str | None]()
+    names, weights, texts = set(batch.schema.names), None, set[str | None]()
     if "lexical" in names and not batch["lexical"].null_count:
         weights = batch["lexical"].flatten().to_numpy()
     if "storage" in names:
-        storages = set(batch["storage"].to_pylist())
-    if len(storages) > 1:
-        raise InvalidVectorsError(
-            "token vectors of a block come from collections that keep them differently: "
-            + ", ".join(sorted("in full" if text is None else text for text in storages))
-        )
-    text = next(iter(storages), None)
-    storage = None if text is None else ColbertStorage.parse(text)
+        texts = set(batch["storage"].to_pylist())
+    storage = common_storage(None if text is None else ColbertStorage.parse(text) for text in texts)
     tokens = batch["colbert"]
     return TokenRows(_indptr(tokens), _matrix(tokens.flatten()), weights, storage)
 

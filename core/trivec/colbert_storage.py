@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Real
@@ -117,8 +118,7 @@ class ColbertStorage:
 
     def kept(self, tokens: int) -> int:
         """Return how many token vectors of a document with `tokens` tokens are kept."""
-        left = tokens - int(tokens * self.prune + 1e-9)
-        return max(min(left, 2), left // self.pool) if self.pool > 1 else left
+        return pooled_size(tokens - pruned_tokens(tokens, self.prune), self.pool)
 
     def token_bytes(self, dimension: int) -> int:
         """Return the bytes of one token vector, without what a database adds to it."""
@@ -165,6 +165,39 @@ class ColbertStorage:
             )
         prune = 0.0 if source.prune else self.prune
         return ColbertStorage(self.bits, self.pool // source.pool, prune)
+
+
+def pruned_tokens(tokens: int, share: float) -> int:
+    """Return how many of a text's token vectors are dropped.
+
+    >>> pruned_tokens(9, 1 / 3), pruned_tokens(5, 1 / 3)
+    (3, 1)
+    """
+    return int(tokens * share + 1e-9)
+
+
+def pooled_size(tokens: int, factor: int) -> int:
+    """Return how many token vectors remain of a text: at least two, if it has two.
+
+    >>> [pooled_size(tokens, 3) for tokens in (0, 1, 2, 5, 9, 10)]
+    [0, 1, 2, 2, 3, 3]
+    """
+    return max(min(tokens, 2), tokens // factor)
+
+
+def common_storage(storages: Iterable[ColbertStorage | None]) -> ColbertStorage | None:
+    """Return how all token vectors of a batch were kept; None for vectors in full.
+
+    Raises:
+        InvalidVectorsError: If they were kept differently.
+    """
+    different = set(storages)
+    if len(different) > 1:
+        raise InvalidVectorsError(
+            "the token vectors of a batch come from collections that keep them differently: "
+            + ", ".join(sorted("in full" if s is None else str(s) for s in different))
+        )
+    return next(iter(different), None)
 
 
 def _is_integer(value: object) -> bool:

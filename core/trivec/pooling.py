@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.colbert_storage import pooled_size
 from trivec.errors import InvalidOptionError
 from trivec.rows import TokenRows, Tokens
 
@@ -87,15 +88,6 @@ def pool_tokens(tokens: Tokens, most: int) -> Tokens:
         [[1.0, 0.0], [0.0, 2.0], [1.0, 0.0]]
     """
     return tokens if len(tokens) <= most else _means(tokens, clusters(tokens, most))
-
-
-def pooled_size(tokens: int, factor: int) -> int:
-    """Return how many token vectors remain of a text: at least two, if it has two.
-
-    >>> [pooled_size(tokens, 3) for tokens in (0, 1, 2, 5, 9, 10)]
-    [0, 1, 2, 2, 3, 3]
-    """
-    return max(min(tokens, 2), tokens // factor)
 
 
 def pool_rows(rows: TokenRows, factor: int) -> TokenRows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.colbert_storage import pruned_tokens
 from trivec.errors import InvalidVectorsError
 from trivec.rows import TokenRows
 
@@ -56,5 +57,6 @@ def kept_tokens(rows: TokenRows, share: float) -> NDArray[np.int64]:
 
 
 def _dropped(lengths: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    dropped: NDArray[np.int64] = np.floor(lengths * share + 1e-9).astype(np.int64)
-    return dropped
+    """Return how many vectors of each text are dropped."""
+    dropped = (pruned_tokens(length, share) for length in lengths.tolist())
+    return np.fromiter(dropped, np.int64, len(lengths))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import described, expect
-from trivec.colbert_storage import ColbertStorage
+from trivec.colbert_storage import ColbertStorage, common_storage
 from trivec.errors import InvalidVectorsError
 from trivec.outputs import written_beside
 from trivec.rows import Float, SparseRows, TokenRows, Tokens, first_not_finite, floats, integers
@@ -242,12 +242,19 @@ class Vectors:
             arrays = [none if row.colbert is None else row.colbert for row in rows]
             for i, array in enumerate(arrays):
                 _expect_dim(array, colbert, f"ColBERT row {i}")
-            storage = _same_storage([row.storage for row in rows if row.colbert is not None])
+            storage = common_storage(row.storage for row in rows if row.colbert is not None)
             tokens = replace(TokenRows.from_arrays(arrays, dim=colbert), storage=storage)
         return Vectors(
             dense=stacked,
             sparse=SparseRows.from_dicts([row.sparse or {} for row in rows]) if sparse else None,
             colbert=tokens,
+        )
+
+    @staticmethod
+    def none(schema: Schema) -> Vectors:
+        """Return the vectors of no text, with the parts of a schema."""
+        return Vectors.from_rows(
+            [], dense=schema.dense, sparse=schema.sparse, colbert=schema.colbert
         )
 
     def row_bytes(self) -> NDArray[np.int64]:
@@ -343,18 +350,8 @@ def _join_tokens(parts: Sequence[TokenRows]) -> TokenRows:
         _join_indptr([part.indptr for part in parts]),
         np.concatenate([part.values for part in parts]),
         np.concatenate(weights) if filled and len(weights) == len(filled) else None,
-        _same_storage([part.storage for part in filled]),
+        common_storage(part.storage for part in filled),
     )
-
-
-def _same_storage(storages: Sequence[ColbertStorage | None]) -> ColbertStorage | None:
-    """Return how all token vectors of a batch were kept."""
-    if len(set(storages)) > 1:
-        raise InvalidVectorsError(
-            "the token vectors of a batch come from collections that keep them differently: "
-            + ", ".join(sorted("in full" if s is None else str(s) for s in set(storages)))
-        )
-    return storages[0] if storages else None
 
 
 def _join_indptr(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trivec import pooling
+from trivec.colbert_storage import pooled_size
 from trivec.errors import InvalidOptionError
-from trivec.pooling import clusters, pool_rows, pool_tokens, pooled_size
+from trivec.pooling import clusters, pool_rows, pool_tokens
 from trivec.rows import TokenRows, Tokens, unit
 
 

@@ -369,6 +369,48 @@ def test_documents_are_not_lost_when_a_flush_finds_the_disk_full(
     gc.collect()
 
 
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_an_index_file_that_was_cut_short_is_made_again(
+    tmp_path: Path, encoder: HashEncoder, share: float
+) -> None:
+    url = f"milvus+lite:{tmp_path}/a.db/c"
+    store = _filled(url, encoder)
+    _write(store, encoder, range(1100))  # so many are flushed, and get an index
+    query = encoder.encode_query("fox 7")
+    found = [hit.document.id for hit in store.search(query, mode="dense", k=5)]
+    store.close()
+    indexes = list((tmp_path / "a.db").rglob("*.idx"))
+    assert indexes
+    for file in indexes:
+        with file.open("r+b") as opened:
+            opened.truncate(int(file.stat().st_size * share))
+    with open_store(url) as again:
+        assert again.count() == len(TEXTS) + 1100
+        assert [hit.document.id for hit in again.search(query, mode="dense", k=5)] == found
+
+
+def test_an_index_file_is_made_again_when_a_collection_is_read_after_a_full_disk(
+    tmp_path: Path, encoder: HashEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _filled(f"milvus+lite:{tmp_path}/a.db/c", encoder) as store:
+        _write(store, encoder, range(1100))
+        indexes = list((tmp_path / "a.db").rglob("*.idx"))
+        assert indexes
+
+        def fail(*args: object) -> None:
+            for file in indexes:
+                file.write_bytes(b"")
+            raise _full()
+
+        with monkeypatch.context() as broken:
+            broken.setattr("milvus_lite.storage.wal.WAL.write_insert", fail)
+            with pytest.raises(StoreFullError):
+                _write(store, encoder, range(1100, 1110))
+        assert store.count() == len(TEXTS) + 1100
+        found = store.search(encoder.encode_query("fox 7"), mode="dense", k=5)
+        assert len(found) == 5
+
+
 def test_a_folder_of_something_else_is_refused_and_stays(
     tmp_path: Path, encoder: HashEncoder
 ) -> None:

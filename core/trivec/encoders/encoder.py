@@ -223,7 +223,9 @@ class Encoder(LocalEncoder):
             states = self._backbone(texts)
             heads = self._heads
             skip = self._skipped(call.instruction)
-            weights = None if heads.sparse is None else heads.weights(states, texts)
+            weights = None
+            if heads.sparse is not None and (call.sparse or call.colbert):
+                weights = heads.weights(states, texts)
             columns.put(
                 rows,
                 dense=heads.dense(states, texts, skip=skip) if call.dense else None,

@@ -19,9 +19,8 @@ from trivec.plain import Json
 from trivec.rows import Float
 from trivec.scores import Weights, score_many
 from trivec.stores.overflow import fit_rows
-from trivec.stores.reduction import reduced
+from trivec.stores.reduction import reduced, rounded
 from trivec.stores.store import Store
-from trivec.token_codes import TokenCodes
 from trivec.vectors import Vector, Vectors
 
 QUERIES = PAGE = 10
@@ -176,8 +175,8 @@ class _Keeping:
         if self.store.overflow != "error":
             rows, changed = fit_rows(rows, self.store.max_colbert_rows, self.store.overflow)
             shortened = len(changed)
-        if self.storage.bits < 16 and self.least_cosine is None:
-            rows = TokenCodes.encode(rows, self.storage.bits).decoded()
+        if self.least_cosine is None:
+            rows = rounded(rows, self.storage)
         return replace(vectors, colbert=rows), shortened
 
 

@@ -90,11 +90,7 @@ class _Table:
         """Return the rows of these ids."""
         rows = [self.rows[id] for id in ids]
         if not rows:
-            schema = self.collection.schema
-            none = Vectors.from_rows(
-                [], dense=schema.dense, sparse=schema.sparse, colbert=schema.colbert
-            )
-            return self._coded([], none)
+            return self._coded([], Vectors.none(self.collection.schema))
         codes = [row.codes for row in rows if row.codes is not None]
         return Rows(
             [row.documents[0] for row in rows],

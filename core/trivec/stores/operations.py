@@ -241,7 +241,7 @@ class Operations(Calls):
         order = [index[id] for id in ids if id in index]
         vectors = page.vectors
         if with_vectors and vectors is None:
-            vectors = _no_vectors(collection.schema)
+            vectors = Vectors.none(collection.schema)
         bound = yield from self._bound()
         documents = [page.documents[i] for i in order]
         return within(Page(documents, None if vectors is None else vectors.take(order)), bound)
@@ -391,7 +391,3 @@ def _pause() -> Stepwise[bool]:
     """Wait a moment for another write to create the collection."""
     yield [Pause(0.01)]
     return True
-
-
-def _no_vectors(schema: Schema) -> Vectors:
-    return Vectors.from_rows([], dense=schema.dense, sparse=schema.sparse, colbert=schema.colbert)

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.colbert_storage import ColbertStorage
+from trivec.colbert_storage import ColbertStorage, pooled_size
 from trivec.errors import InvalidVectorsError
-from trivec.pooling import clusters, pool_rows, pooled_size
+from trivec.pooling import clusters, pool_rows
 from trivec.pruning import kept_tokens, prune_rows
 from trivec.rows import TokenRows
+from trivec.token_codes import TokenCodes
 
 _LONGEST = float(np.finfo(np.float16).max)
 
@@ -69,6 +70,13 @@ def vectors_of(rows: TokenRows, storage: ColbertStorage) -> NDArray[np.int64]:
     found = np.full(len(rows.values), -1, np.int64)
     found[kept] = clusters(rows.values[kept], most)
     return found
+
+
+def rounded(rows: TokenRows, storage: ColbertStorage) -> TokenRows:
+    """Round token vectors to what few bits stand for; those of 16 and 32 bits stay as they are."""
+    if storage.bits >= 16:
+        return rows
+    return replace(rows, values=TokenCodes.encode(rows, storage.bits).decoded().values)
 
 
 def kept_as(rows: TokenRows, storage: ColbertStorage | None) -> TokenRows:

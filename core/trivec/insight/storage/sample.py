@@ -197,7 +197,7 @@ def _vectors(
         return documents, encoded.only(schema).filled(schema)
     page = source.get([document.id for document in documents], with_vectors=True)
     if page.vectors is None:
-        return [], Vectors.from_rows([], dense=1, sparse=False, colbert=None)
+        return [], Vectors.none(schema)
     vectors = page.vectors.only(schema).filled(schema)
     changed = [i for i, document in enumerate(page.documents) if document.id in texts]
     if not changed:
