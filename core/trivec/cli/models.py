@@ -28,13 +28,18 @@ class ModelFlags:
     model: Annotated[
         str | None,
         typer.Option(
-            help="Hub id or folder of the model, or 'demo' for the small demo model; by default "
+            help="Hub id or folder of the model, or 'demo' for the small demo model; options may "
+            "follow, as in 'me/tuned?heads=BAAI/bge-m3&truncate_dim=256'; by default "
             f"the collection's own model, or {DEFAULT} if there is none."
         ),
     ] = None
     model_name: Annotated[
         str | None,
         typer.Option(help="The model's name in the collection, if it differs from its folder's."),
+    ] = None
+    max_length: Annotated[
+        int | None,
+        typer.Option(help="The most tokens of a text that are read; by default the model's limit."),
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto"
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = (
@@ -44,13 +49,15 @@ class ModelFlags:
     @property
     def folder(self) -> Path | None:
         """The folder of the model, if it is read from one."""
-        folder = Path(self.model or DEFAULT).expanduser()
+        from trivec.encoders.variants import ModelVariant
+
+        folder = Path(ModelVariant.parse(self.model or DEFAULT).model).expanduser()
         return folder if folder.is_dir() else None
 
     def load(self) -> Encoder:
         """Load the model."""
         model = DEFAULT if self.model is None else self.model
-        return load_encoder(model, self.device, self.precision, self.model_name)
+        return load_encoder(model, self.device, self.precision, self.model_name, self.max_length)
 
     def load_for(self, store: Store) -> Encoder:
         """Load the model for a collection, which need not exist.
@@ -83,7 +90,13 @@ class ModelFlags:
         return DEFAULT
 
 
-def load_encoder(model: str, device: str, precision: str, name: str | None = None) -> Encoder:
+def load_encoder(
+    model: str,
+    device: str,
+    precision: str,
+    name: str | None = None,
+    max_length: int | None = None,
+) -> Encoder:
     """Load a model from a folder or the hub; build the demo model if it is "demo"."""
     from trivec.encoders.encoder import Encoder
 
@@ -92,9 +105,16 @@ def load_encoder(model: str, device: str, precision: str, name: str | None = Non
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
     try:
-        return Encoder.load(model, device=device, precision=_precision_of(precision), name=name)
+        return Encoder.load(
+            model,
+            device=device,
+            precision=_precision_of(precision),
+            name=name,
+            max_length=max_length,
+        )
     except CheckpointError as error:
-        if "/" in model or Path(model).is_dir():
+        base = model.partition("?")[0]
+        if "/" in base or Path(base).is_dir():
             raise
         raise CheckpointError(
             f"{error}; if a collection was made by a model in a folder called {model!r}, give the "
@@ -117,6 +137,6 @@ def _name_of(model: str) -> str:
         from trivec.demo.model import demo_name
 
         return demo_name()
-    from trivec.encoders.hub import model_name
+    from trivec.encoders.variants import model_name
 
     return model_name(model)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
@@ -18,6 +19,7 @@ from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable, reloadable, survives_fork
 from trivec.encoders.protocol import Token
 from trivec.encoders.tokenizer import OnTruncate, TextTokenizer, TokenIds, check_texts
+from trivec.encoders.variants import ModelVariant
 from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors
@@ -65,8 +67,7 @@ class Encoder(Reloadable):
         schema (Schema): The vectors that it makes.
         device (str): Where it runs: "cpu", "cuda:0" and so on.
         precision (Precision): The number format of its matrix products.
-        max_length (int): The default for the most tokens of a text that are read: the checkpoint's
-            own limit, at most 8,192.
+        max_length (int): The default for the most tokens of a text that are read.
         query_instruction (str): The text that `encode_queries` puts before a question; "" for
             BGE-M3.
         document_instruction (str): The text that `encode_documents` puts before a text; "" for
@@ -99,16 +100,19 @@ class Encoder(Reloadable):
         max_length: int | None = None,
         batch_tokens: int = CPU_BATCH_TOKENS,
         colbert_dtype: Literal["float32", "float16"] = "float32",
+        options: Mapping[str, str] | None = None,
     ) -> None:
         self.model = schema.model
         self.schema = schema
         self.device = str(backbone.device)
         self.precision = precision
         self._model_length = backbone.architecture.max_length
-        self.max_length = min(MAX_LENGTH, self._model_length, max_length or MAX_LENGTH)
+        self.max_length = min(self._model_length, max_length or MAX_LENGTH)
         self.query_instruction = query_instruction
         self.document_instruction = document_instruction
-        self.options = {} if heads.window is None else {"mcls": str(heads.window)}
+        self.options = dict(options or {})
+        if heads.window is not None:
+            self.options["mcls"] = str(heads.window)
         if document_instruction:
             self.options["document_instruction"] = document_instruction
         if precision is not Precision.FLOAT32:  # which older journals imply
@@ -139,13 +143,17 @@ class Encoder(Reloadable):
         query_instruction: str | None = None,
         document_instruction: str | None = None,
         mcls: bool = False,
+        heads: str | Path | None = None,
+        truncate_dim: int | None = None,
+        max_length: int | None = None,
         colbert_dtype: Literal["float32", "float16"] = "float32",
         batch_tokens: int | None = None,
     ) -> Encoder:
         """Load a model from a folder or from the Hugging Face hub, without running code from it.
 
         Args:
-            model: A local folder, or the name of a model on the hub.
+            model: A local folder, or the name of a model on the hub. Options may follow, as in the
+                names of schemas: "me/tuned?heads=BAAI/bge-m3&truncate_dim=256".
             device: "auto" for a CUDA GPU if there is one, else the CPU; or any device of
                 `torch.device`.
             precision: "auto", "float32", "bfloat16", "float16" or "int8". "auto" is float16 on
@@ -162,12 +170,20 @@ class Encoder(Reloadable):
                 prompt "document" ("passage", "corpus") in config_sentence_transformers.json.
             mcls: Whether to repeat the first token every 256 tokens and to average these tokens
                 into the dense vector, as the BGE-M3 paper proposes for long texts.
+            heads: Another checkpoint, a folder or a name on the hub, whose sparse and ColBERT heads
+                are used, for a fine-tuned model without heads of its own. Its hidden size must be
+                the model's. The schema's model name tells both, unless `name` is given.
+            truncate_dim: The number of first numbers that dense vectors keep, for models trained
+                so (Matryoshka); the rest is scaled to length 1. By default the checkpoint's own
+                `truncate_dim`, or all. The schema tells it.
+            max_length: The most tokens of a text if a call does not say, up to what the model can
+                take; by default the checkpoint's own limit, at most 8,192.
             colbert_dtype: The number format of token vectors; float16 halves their memory.
             batch_tokens: The most tokens of one forward pass; a longer text is a pass by itself.
 
         Raises:
-            CheckpointError: If files are missing, shapes are wrong, or tensors or settings would
-                be ignored; the message names all of them.
+            CheckpointError: If files are missing, shapes are wrong, tensors or settings would be
+                ignored, or `heads` is given for a model with heads; the message names all of them.
             InvalidOptionError: If an option is out of range, or the device does not exist.
         """
         if colbert_dtype not in ("float32", "float16"):
@@ -180,16 +196,36 @@ class Encoder(Reloadable):
             expect(text, (str, type(None)), option, "a string")
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
+        if max_length is not None:
+            max_length = _enough(at_least_one(max_length, "max_length"))
+        variant = ModelVariant.parse(model, heads=heads, truncate_dim=truncate_dim)
         # torch and transformers take seconds to import, and programs that only search need neither.
         from trivec.encoders.checkpoint import open_checkpoint
         from trivec.encoders.heads import Heads
         from trivec.encoders.hub import fetch
         from trivec.encoders.placement import place
 
-        folder = fetch(model, revision=revision, cache_dir=cache_dir, local_only=local_files_only)
-        instructed = query_instruction is not None and document_instruction is not None
-        checkpoint = open_checkpoint(folder, model=model, instructed=instructed)
+        get = partial(fetch, cache_dir=cache_dir, local_only=local_files_only)
+        others = variant.heads
+        checkpoint = open_checkpoint(
+            get(variant.model, revision=revision),
+            model=variant.model,
+            instructed=query_instruction is not None and document_instruction is not None,
+            heads=None if others is None else get(others, revision=None, heads_only=True),
+        )
         settings = checkpoint.settings
+        variant = variant.named(without_dim=checkpoint.dense)
+        dense = variant.truncate_dim or checkpoint.dense
+        if dense > checkpoint.architecture.hidden:
+            raise InvalidOptionError(
+                f"truncate_dim={dense} is more than the {checkpoint.architecture.hidden} numbers "
+                f"of a dense vector of {checkpoint.name}"
+            )
+        longest = min(MAX_LENGTH, checkpoint.max_length)
+        options = {} if variant.heads is None else {"heads": variant.heads}
+        max_length = min(max_length or longest, checkpoint.architecture.max_length)
+        if max_length != longest:
+            options["max_length"] = str(max_length)
         if mcls and (settings.pooling != "cls" or not settings.include_prompt):
             raise InvalidOptionError(
                 f"mcls=True averages first tokens, but {checkpoint.name} pools by "
@@ -198,25 +234,26 @@ class Encoder(Reloadable):
         placement = place(device, precision)
         backbone = placement.backbone(checkpoint)
         tokenizer = TextTokenizer.load(
-            folder, checkpoint.architecture.vocabulary, lower_case=settings.lower_case
+            checkpoint.folder, checkpoint.architecture.vocabulary, lower_case=settings.lower_case
         )
-        heads = Heads(
+        layers = Heads(
             pooling=settings.pooling,
             sparse=checkpoint.sparse and placement.exact_linear(*checkpoint.sparse),
             colbert=checkpoint.colbert and placement.exact_linear(*checkpoint.colbert),
             first=tokenizer.first,
             special_ids=tokenizer.special_ids,
             window=MCLS_WINDOW if mcls else None,
+            truncate_dim=dense,
         )
         return cls(
             backbone,
-            heads,
+            layers,
             tokenizer,
             schema=Schema(
-                dense=checkpoint.architecture.hidden,
+                dense=dense,
                 sparse=checkpoint.sparse is not None,
                 colbert=None if checkpoint.colbert is None else len(checkpoint.colbert[0]),
-                model=name or checkpoint.name,
+                model=name or str(variant),
             ),
             precision=placement.precision,
             query_instruction=checkpoint.query_instruction
@@ -226,9 +263,10 @@ class Encoder(Reloadable):
             if document_instruction is None
             else document_instruction,
             include_prompt=settings.include_prompt,
-            max_length=checkpoint.max_length,
+            max_length=max_length,
             batch_tokens=batch_tokens or placement.batch_tokens,
             colbert_dtype=colbert_dtype,
+            options=options,
         )
 
     def __repr__(self) -> str:
@@ -313,6 +351,30 @@ class Encoder(Reloadable):
         longest = self._longest(max_length)
         return self._tokenizer.tokens(text, max_length=longest, window=self._heads.window)
 
+    def convert_id_to_token(self, weights: Mapping[int, float]) -> dict[str, float]:
+        """Return lexical weights under the texts of their tokens; the document is not needed.
+
+        Texts have no blank before a word, as in FlagEmbedding. If two ids have the same text, such
+        as a word and the end of a longer word, the higher weight is kept.
+
+        Args:
+            weights: Token ids and their weights, such as `vectors.sparse.row(0)`.
+
+        Raises:
+            InvalidInputError: If an id is not of this model's vocabulary.
+
+        Example:
+            ```python
+            query = encoder.encode_query("Which animal is the largest?")
+            print(encoder.convert_id_to_token(query.sparse))
+            ```
+        """
+        texts: dict[str, float] = {}
+        for token, weight in weights.items():
+            text = self._tokenizer.text_of(token)
+            texts[text] = max(weight, texts.get(text, weight))
+        return texts
+
     def _longest(self, max_length: int | None) -> int:
         if max_length is None:
             return self.max_length
@@ -338,17 +400,15 @@ class Encoder(Reloadable):
             if wanted and part not in self.schema.parts:
                 raise CheckpointError(
                     f"{self.model} has no {part}_linear.pt, which {part}=True needs; leave the "
-                    "option out, or load a checkpoint with that file"
+                    "option out, or load a checkpoint with that file (heads= takes it from another "
+                    "checkpoint)"
                 )
-        longest = self._longest(max_length)
-        if longest < 3:
-            raise InvalidOptionError(f"max_length={max_length} must be at least 3")
         call = _Call(
             instruction=instruction,
             dense=dense is not False,
             sparse=sparse is not False and self.schema.sparse,
             colbert=colbert is not False and self.schema.colbert is not None,
-            max_length=longest,
+            max_length=_enough(self._longest(max_length)),
             progress=progress,
             on_truncate=on_truncate,
         )
@@ -416,3 +476,10 @@ class Encoder(Reloadable):
         if self._include_prompt or not instruction:
             return 0
         return self._tokenizer.prompt_length(instruction)
+
+
+def _enough(max_length: int) -> int:
+    """Return `max_length` if it leaves room for a token between the two special ones."""
+    if max_length < 3:
+        raise InvalidOptionError(f"max_length={max_length} must be at least 3")
+    return max_length

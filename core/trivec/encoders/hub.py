@@ -12,13 +12,13 @@ _SMALL_FILES = ["*.json", "*.txt", "*.model", "*_linear.pt", "*_linear.safetenso
 _OTHER_FORMATS = ["onnx/*", "openvino/*"]
 
 
-def model_name(model: str | Path) -> str:
-    """Return the name that the schema gives to the model that `Encoder.load` is given.
+def base_name(model: str | Path) -> str:
+    """Return the name of a checkpoint in a schema.
 
     This is the name on the hub, also for a folder of the hub's cache; for any other folder it is
     the folder's name.
 
-    >>> model_name("BAAI/bge-m3")
+    >>> base_name("BAAI/bge-m3")
     'BAAI/bge-m3'
     """
     folder = Path(model).expanduser()
@@ -32,11 +32,22 @@ def model_name(model: str | Path) -> str:
 
 
 def fetch(
-    model: str | Path, *, revision: str | None, cache_dir: str | Path | None, local_only: bool
+    model: str | Path,
+    *,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    local_only: bool,
+    heads_only: bool = False,
 ) -> Path:
     """Return the folder of a model, downloaded from the hub if it is not local.
 
-    The options are those of `Encoder.load`.
+    Args:
+        model: As in `Encoder.load`, without options.
+        revision: As in `Encoder.load`; so are `cache_dir` and `local_only`.
+        cache_dir: Where the hub's files are kept.
+        local_only: Whether to leave the hub unasked.
+        heads_only: Whether the heads are enough; the weights, which are large, are then left out
+            if the heads have files of their own.
 
     Raises:
         CheckpointError: If it is no folder and the hub has no such model, or cannot be reached.
@@ -67,6 +78,10 @@ def fetch(
         )
 
     try:
+        if heads_only:
+            folder = download(_SMALL_FILES)
+            if any(folder.glob("*_linear.*")):
+                return folder
         # Two steps, since many repositories hold the same weights in both formats.
         folder = download([*_SMALL_FILES, "model*.safetensors"])
         if not any(folder.glob("model*.safetensors")):
