@@ -49,10 +49,9 @@ class ModelFlags:
     @property
     def folder(self) -> Path | None:
         """The folder of the model, if it is read from one."""
-        from trivec.encoders.variants import ModelVariant
-
-        folder = Path(ModelVariant.parse(self.model or DEFAULT).model).expanduser()
-        return folder if folder.is_dir() else None
+        model = self.model or DEFAULT
+        paths = (Path(name).expanduser() for name in (model, model.partition("?")[0]))
+        return next((path for path in paths if path.is_dir()), None)
 
     def load(self) -> Encoder:
         """Load the model."""
