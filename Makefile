@@ -4,7 +4,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: setup test check demo docs notebooks bench soak clean
+.PHONY: setup test check demo docs notebooks bench bench-gpu soak clean
 
 setup: $(READY)
 
@@ -40,6 +40,9 @@ notebooks: $(READY)
 bench: ARGS = tests/benchmarks
 bench: $(READY)
 	$(PYTHON) -m pytest -m benchmark -s $(ARGS)
+
+bench-gpu: $(READY)
+	PYTHONPATH=core $(PYTHON) scripts/bench_gpu.py $(ARGS)
 
 soak: $(READY)
 	TRIVEC_SOAK_ROUNDS=30 TRIVEC_SOAK_DOCUMENTS=1000000 \

@@ -136,11 +136,19 @@ def same_model(one: str, other: str) -> bool:
     An unknown model, "", can be any model. A model that was loaded from a folder has the folder's
     name, so it can be the model with this name on the hub, whoever its owner is.
 
+    Options of a name, after a question mark, must be the same.
+
     >>> same_model("BAAI/bge-m3", "bge-m3"), same_model("BAAI/bge-m3", "me/bge-m3")
     (True, False)
+    >>> same_model("BAAI/bge-m3", "bge-m3?truncate_dim=256")
+    False
     """
     one, other = one.casefold(), other.casefold()
     if not one or not other or one == other:
         return True
+    one, _, options = one.partition("?")
+    other, _, other_options = other.partition("?")
+    if options != other_options:
+        return False
     folder = ("/" in one) != ("/" in other)
     return folder and one.rpartition("/")[2] == other.rpartition("/")[2]

@@ -15,6 +15,7 @@ from hostile_http import Behaviour, HostileServer, Request, answer
 
 from trivec.encoders.remote import wire
 from trivec.encoders.remote.encoder import RemoteEncoder
+from trivec.encoders.remote.identity import IDENTITY_HEADER, Identity
 from trivec.encoders.remote.options import RemoteOptions
 from trivec.encoders.url import EncoderUrl
 from trivec.testing import HashEncoder
@@ -35,18 +36,18 @@ class Served:
     """
 
     encoder: HashEncoder = field(default_factory=HashEncoder)
-    identity: wire.Identity | None = None
+    identity: Identity | None = None
     most_texts: int = 1000
     token: str | None = None
 
     def __post_init__(self) -> None:
         if self.identity is None:
-            self.identity = wire.Identity.of(self.encoder, revision="abc")
+            self.identity = Identity.of(self.encoder, revision="abc")
 
     def __call__(self, request: Request) -> Behaviour:
         """Return the answer to a request."""
         assert self.identity is not None
-        head = {wire.IDENTITY_HEADER: self.identity.to_json()}
+        head = {IDENTITY_HEADER: self.identity.to_json()}
         if self.token is not None and request.headers.get("authorization") != (
             f"Bearer {self.token}"
         ):
@@ -71,9 +72,9 @@ class Served:
         )
 
 
-def vectors_answer(vectors: Vectors, identity: wire.Identity) -> Behaviour:
+def vectors_answer(vectors: Vectors, identity: Identity) -> Behaviour:
     """Return the answer of `/encode`."""
-    headers = {wire.IDENTITY_HEADER: identity.to_json(), "Content-Type": wire.SAFETENSORS}
+    headers = {IDENTITY_HEADER: identity.to_json(), "Content-Type": wire.SAFETENSORS}
     return answer(200, wire.vectors_to_bytes(vectors), headers)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from trivec import Document, open_store
 from trivec.cli.app import app
-from trivec.encoders.hub import model_name
+from trivec.encoders.variants import model_name
 from trivec.testing import HashEncoder
 
 OWN = "maker/model-a"
@@ -30,7 +30,13 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Load no model, and return the names of those that would have been loaded."""
     names: list[str] = []
 
-    def load(model: str, device: str, precision: str, name: str | None = None) -> HashEncoder:
+    def load(
+        model: str,
+        device: str,
+        precision: str,
+        name: str | None = None,
+        max_length: int | None = None,
+    ) -> HashEncoder:
         names.append(model)
         return NamedEncoder(name or model_name(model))
 
@@ -124,6 +130,39 @@ def test_a_folder_of_the_same_model(
     assert loaded == [str(tmp_path / path) for path in paths]
     with open_store(url) as store:
         assert store.schema.model == OWN
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_in_the_name_of_a_model(
+    command: str, data: Path, loaded: list[str], tmp_path: Path
+) -> None:
+    name = "model-a?heads=BAAI/bge-m3&truncate_dim=256"
+    _collection("memory:/variant", name)
+    assert run(command, "memory:/variant", data).exit_code == 0
+    (tmp_path / "model-a").mkdir()
+    folder = f"{tmp_path}/{name}"
+    assert run(command, "memory:/variant", data, "--model", folder).exit_code == 0
+    assert loaded == [name, folder]
+    for other in ("model-a", "model-a?heads=BAAI/bge-m3", "model-a?dim=256"):
+        done = run(command, "memory:/variant", data, "--model", other)
+        assert (done.exit_code, len(loaded)) == (1, 2), done.output
+    with open_store("memory:/variant") as store:
+        store.drop()
+
+
+def test_the_length_of_texts_reaches_the_model(
+    url: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths: list[object] = []
+
+    def load(*args: object) -> HashEncoder:
+        lengths.append(args[4])
+        return NamedEncoder(OWN)
+
+    monkeypatch.setattr("trivec.cli.models.load_encoder", load)
+    for command in COMMANDS:
+        assert run(command, url, data, "--max-length", "512").exit_code == 0
+    assert lengths == [512] * len(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -216,7 +216,7 @@ POOLING = {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}
         ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["x.X"]}}, "code of its own"),
         ("config_sentence_transformers.json", {"model_type": "SparseEncoder"}, "a SparseEncoder"),
         ("config_sentence_transformers.json", {"similarity_fn_name": "dot"}, "lengths matter"),
-        ("config_sentence_transformers.json", {"truncate_dim": 16}, "truncate_dim"),
+        ("config_sentence_transformers.json", {"truncate_dim": 0}, "truncate_dim=0, expected"),
         ("config_sentence_transformers.json", {"prompts": ["a"]}, "expected a text for each"),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 
 from trivec import Vectors
 from trivec.encoders.remote import wire
+from trivec.encoders.remote.identity import Identity
 from trivec.serving import ServeOptions, application
 from trivec.testing import HashEncoder
 
@@ -83,10 +84,10 @@ async def test_large_answers_come_in_pieces() -> None:
 
 async def test_every_answer_carries_the_identity(http: httpx.AsyncClient) -> None:
     health = await http.get("/health")
-    identity = wire.Identity.of(HashEncoder())
+    identity = Identity.of(HashEncoder())
     assert health.json() == {"status": "ok", **identity.members()}
     for answer in (health, await http.post("/encode", json={"texts": "no list"})):
-        assert wire.Identity.from_json(answer.headers["Trivec-Encoder"]) == identity
+        assert Identity.from_json(answer.headers["Trivec-Encoder"]) == identity
 
 
 async def test_tokens(http: httpx.AsyncClient) -> None:
@@ -177,7 +178,7 @@ async def test_the_page_loads_nothing_and_escapes_texts(http: httpx.AsyncClient)
 )
 async def test_the_token_is_needed(given: str) -> None:
     async with client(ServeOptions(token="s3cret")) as http:
-        headers = {"Authorization": given.encode()} if given else {}
+        headers = {b"Authorization": given.encode()} if given else {}
         for method, path in (("POST", "/encode"), ("GET", "/metrics"), ("GET", "/")):
             answer = await http.request(method, path, headers=headers)
             assert answer.status_code == 401

@@ -31,13 +31,18 @@ class ModelFlags:
         str | None,
         typer.Option(
             help="Hub id or folder of the model, the URL of an encoder such as "
-            "trivec://localhost:7600, or 'demo' for the small demo model; by default the "
+            "trivec://localhost:7600, or 'demo' for the small demo model; options of a model may "
+            "follow, as in 'me/tuned?heads=BAAI/bge-m3&truncate_dim=256'; by default the "
             f"collection's own model, or {DEFAULT} if there is none."
         ),
     ] = None
     model_name: Annotated[
         str | None,
         typer.Option(help="The model's name in the collection, if it differs from its folder's."),
+    ] = None
+    max_length: Annotated[
+        int | None,
+        typer.Option(help="The most tokens of a text that are read; by default the model's limit."),
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto"
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = (
@@ -47,13 +52,14 @@ class ModelFlags:
     @property
     def folder(self) -> Path | None:
         """The folder of the model, if it is read from one."""
-        folder = Path(self.model or DEFAULT).expanduser()
-        return folder if folder.is_dir() else None
+        model = self.model or DEFAULT
+        paths = (Path(name).expanduser() for name in (model, model.partition("?")[0]))
+        return next((path for path in paths if path.is_dir()), None)
 
     def load(self) -> TextEncoder:
         """Load the model, or connect to its server."""
         model = DEFAULT if self.model is None else self.model
-        return load_encoder(model, self.device, self.precision, self.model_name)
+        return load_encoder(model, self.device, self.precision, self.model_name, self.max_length)
 
     def load_for(self, store: Store) -> TextEncoder:
         """Load the model for a collection, which need not exist.
@@ -86,7 +92,13 @@ class ModelFlags:
         return DEFAULT
 
 
-def load_encoder(model: str, device: str, precision: str, name: str | None = None) -> TextEncoder:
+def load_encoder(
+    model: str,
+    device: str,
+    precision: str,
+    name: str | None = None,
+    max_length: int | None = None,
+) -> TextEncoder:
     """Open an encoder by name, folder or URL; build the demo model if it is "demo"."""
     if is_url(model):
         for option, text in (("--device", device), ("--precision", precision)):
@@ -102,9 +114,16 @@ def load_encoder(model: str, device: str, precision: str, name: str | None = Non
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
     try:
-        return Encoder.load(model, device=device, precision=_precision_of(precision), name=name)
+        return Encoder.load(
+            model,
+            device=device,
+            precision=_precision_of(precision),
+            name=name,
+            max_length=max_length,
+        )
     except CheckpointError as error:
-        if "/" in model or Path(model).is_dir():
+        base = model.partition("?")[0]
+        if "/" in base or Path(base).is_dir():
             raise
         raise CheckpointError(
             f"{error}; if a collection was made by a model in a folder called {model!r}, give the "
@@ -127,6 +146,6 @@ def _name_of(model: str) -> str:
         from trivec.demo.model import demo_name
 
         return demo_name()
-    from trivec.encoders.hub import model_name
+    from trivec.encoders.variants import model_name
 
     return model_name(model)

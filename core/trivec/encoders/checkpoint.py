@@ -13,8 +13,8 @@ from torch import Tensor
 from trivec.arguments import shown
 from trivec.encoders.architecture import MODEL_TYPES, Architecture, number_problems
 from trivec.encoders.files import flaw, read_json, reason
-from trivec.encoders.head_files import HeadReader, Layer
-from trivec.encoders.hub import model_name
+from trivec.encoders.head_files import HeadReader, Layer, read_heads_of
+from trivec.encoders.hub import base_name
 from trivec.encoders.inventory import (
     adapter_problems,
     at_most,
@@ -90,6 +90,11 @@ class Checkpoint:
         most = self.architecture.max_length
         return min(most, self.settings.max_length or most)
 
+    @property
+    def dense(self) -> int:
+        """The length of dense vectors, by the model and by the checkpoint's settings."""
+        return self.settings.truncate_dim or self.architecture.hidden
+
     def read(self, name: str) -> Tensor:
         """Read a tensor of the backbone, named as in an `XLMRobertaModel`."""
         return self.tensors.read(self.prefix + name)
@@ -101,10 +106,16 @@ def open_checkpoint(
     model: str | Path,
     purpose: Purpose = "encoder",
     instructed: bool = False,
+    heads: Path | None = None,
 ) -> Checkpoint:
     """Check all files of a folder that `fetch` returned, and read the small ones.
 
-    `model` is what the user gave; if `instructed`, the user gives both instructions too.
+    Args:
+        folder: The folder.
+        model: The folder or the name on the hub that the user gave.
+        purpose: Whether the model is to encode texts or to rerank them.
+        instructed: Whether the user gives both instructions too.
+        heads: The folder of another checkpoint whose heads are used, for a model without heads.
 
     Raises:
         CheckpointError: If anything is missing or wrong, or would be ignored; the message lists
@@ -123,22 +134,22 @@ def open_checkpoint(
     sparse = colbert = None
     classifier: tuple[str, ...] = ()
     if architecture is not None:
-        heads = HeadReader(folder, tensors, architecture.hidden, problems)
+        own = HeadReader(folder, tensors, architecture.hidden, problems)
         if purpose == "encoder":
-            sparse = heads.read("sparse_linear", 1)
-            colbert = heads.read("colbert_linear", None)
+            problems += _dimension_problems(settings, architecture)
+            sparse, colbert = _heads(own, heads)
         elif not tensors.problems:
             classifier = _classifier(tensors, prefix, architecture.hidden, problems)
         if not tensors.problems and (purpose == "encoder" or classifier):
             backbone = {prefix + name: shape for name, shape in architecture.shapes().items()}
-            used = {*backbone, *heads.names, *classifier}
+            used = {*backbone, *own.names, *classifier}
             unmerged = unmerged_problems(tensors.shapes)
             problems += unmerged or [
                 *_shape_problems(backbone, tensors),
                 *tensor_problems(tensors.shapes, used, purpose=purpose),
             ]
         if purpose == "encoder" or classifier:
-            problems += file_problems(folder, tensors.files | heads.files)
+            problems += file_problems(folder, tensors.files | own.files)
     if problems or architecture is None:
         if not tensors.shapes:
             problems += missing_file_clues(folder)
@@ -148,7 +159,7 @@ def open_checkpoint(
         )
     return Checkpoint(
         folder=folder,
-        name=model_name(model),
+        name=base_name(model),
         architecture=architecture,
         prefix=prefix,
         tensors=tensors,
@@ -157,6 +168,28 @@ def open_checkpoint(
         colbert=colbert,
         classifier=[tensors.read(name).float() for name in classifier],
     )
+
+
+def _dimension_problems(settings: Settings, architecture: Architecture) -> list[str]:
+    if settings.truncate_dim is None or settings.truncate_dim <= architecture.hidden:
+        return []
+    return [
+        f"config_sentence_transformers.json has truncate_dim={settings.truncate_dim}, config.json "
+        f"says that a state has {architecture.hidden} numbers"
+    ]
+
+
+def _heads(own: HeadReader, other: Path | None) -> tuple[Layer | None, Layer | None]:
+    """Return the sparse and the ColBERT head, those of another checkpoint if it is given."""
+    heads = own.read("sparse_linear", 1), own.read("colbert_linear", None)
+    if other is None:
+        return heads
+    if own.files or own.names:
+        own.problems.append(
+            f"it has heads of its own ({', '.join(sorted(own.files | own.names))}), which heads= "
+            "would replace; leave the option out, or remove these heads if they are not trained"
+        )
+    return read_heads_of(other, own.hidden, own.problems)
 
 
 def _architecture(folder: Path, problems: list[str]) -> Architecture | None:

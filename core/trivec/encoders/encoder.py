@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,11 +14,12 @@ from trivec.encoders.batching import CPU_BATCH_TOKENS
 from trivec.encoders.columns import Columns
 from trivec.encoders.extras import require_torch
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens
-from trivec.encoders.local import Call, LocalEncoder
+from trivec.encoders.local import MAX_LENGTH, Call, LocalEncoder, enough_tokens
 from trivec.encoders.onnx_files import is_export
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable, survives_fork
 from trivec.encoders.tokenizer import TextTokenizer, TokenIds
+from trivec.encoders.variants import ModelVariant
 from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.schema import Schema
 
@@ -44,8 +46,7 @@ class Encoder(LocalEncoder):
         schema (Schema): The vectors that it makes.
         device (str): Where it runs: "cpu", "cuda:0" and so on.
         precision (Precision): The number format of its matrix products.
-        max_length (int): The default for the most tokens of a text that are read: the checkpoint's
-            own limit, at most 8,192.
+        max_length (int): The default for the most tokens of a text that are read.
         query_instruction (str): The text that `encode_queries` puts before a question; "" for
             BGE-M3.
         document_instruction (str): The text that `encode_documents` puts before a text; "" for
@@ -78,7 +79,11 @@ class Encoder(LocalEncoder):
         max_length: int | None = None,
         batch_tokens: int = CPU_BATCH_TOKENS,
         colbert_dtype: Literal["float32", "float16"] = "float32",
+        options: Mapping[str, str] | None = None,
     ) -> None:
+        options = dict(options or {})
+        if heads.window is not None:
+            options["mcls"] = str(heads.window)
         super().__init__(
             tokenizer,
             schema=schema,
@@ -90,7 +95,7 @@ class Encoder(LocalEncoder):
             document_instruction=document_instruction,
             include_prompt=include_prompt,
             window=heads.window,
-            options={} if heads.window is None else {"mcls": str(heads.window)},
+            options=options,
             batch_tokens=batch_tokens,
             colbert_dtype=colbert_dtype,
         )
@@ -113,13 +118,17 @@ class Encoder(LocalEncoder):
         query_instruction: str | None = None,
         document_instruction: str | None = None,
         mcls: bool = False,
+        heads: str | Path | None = None,
+        truncate_dim: int | None = None,
+        max_length: int | None = None,
         colbert_dtype: Literal["float32", "float16"] = "float32",
         batch_tokens: int | None = None,
     ) -> Encoder:
         """Load a model from a folder or from the Hugging Face hub, without running code from it.
 
         Args:
-            model: A local folder, or the name of a model on the hub.
+            model: A local folder, or the name of a model on the hub. Options may follow, as in the
+                names of schemas: "me/tuned?heads=BAAI/bge-m3&truncate_dim=256".
             device: "auto" for a CUDA GPU if there is one, else the CPU; or any device of
                 `torch.device`.
             precision: "auto", "float32", "bfloat16", "float16" or "int8". "auto" is float16 on
@@ -136,12 +145,20 @@ class Encoder(LocalEncoder):
                 prompt "document" ("passage", "corpus") in config_sentence_transformers.json.
             mcls: Whether to repeat the first token every 256 tokens and to average these tokens
                 into the dense vector, as the BGE-M3 paper proposes for long texts.
+            heads: Another checkpoint, a folder or a name on the hub, whose sparse and ColBERT heads
+                are used, for a fine-tuned model without heads of its own. Its hidden size must be
+                the model's. The schema's model name tells both, unless `name` is given.
+            truncate_dim: The number of first numbers that dense vectors keep, for models trained
+                so (Matryoshka); the rest is scaled to length 1. By default the checkpoint's own
+                `truncate_dim`, or all. The schema tells it.
+            max_length: The most tokens of a text if a call does not say, up to what the model can
+                take; by default the checkpoint's own limit, at most 8,192.
             colbert_dtype: The number format of token vectors; float16 halves their memory.
             batch_tokens: The most tokens of one forward pass; a longer text is a pass by itself.
 
         Raises:
-            CheckpointError: If files are missing, shapes are wrong, or tensors or settings would
-                be ignored; the message names all of them.
+            CheckpointError: If files are missing, shapes are wrong, tensors or settings would be
+                ignored, or `heads` is given for a model with heads; the message names all of them.
             InvalidOptionError: If an option is out of range, or the device does not exist.
             MissingDependencyError: If the extra `[torch]` is not installed.
         """
@@ -160,17 +177,41 @@ class Encoder(LocalEncoder):
             expect(text, (str, type(None)), option, "a string")
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
+        if max_length is not None:
+            max_length = enough_tokens(at_least_one(max_length, "max_length"))
+        variant = ModelVariant.parse(model, heads=heads, truncate_dim=truncate_dim)
         require_torch("Encoder.load")
         # torch and transformers take seconds to import, and programs that only search need neither.
         from trivec.encoders.checkpoint import open_checkpoint
         from trivec.encoders.heads import Heads
-        from trivec.encoders.hub import fetch
+        from trivec.encoders.hub import fetch, fetch_heads
         from trivec.encoders.placement import place
 
-        folder = fetch(model, revision=revision, cache_dir=cache_dir, local_only=local_files_only)
-        instructed = query_instruction is not None and document_instruction is not None
-        checkpoint = open_checkpoint(folder, model=model, instructed=instructed)
+        folder = fetch(
+            variant.model, revision=revision, cache_dir=cache_dir, local_only=local_files_only
+        )
+        others = None
+        if variant.heads is not None:
+            others = fetch_heads(variant.heads, cache_dir=cache_dir, local_only=local_files_only)
+        checkpoint = open_checkpoint(
+            folder,
+            model=variant.model,
+            instructed=query_instruction is not None and document_instruction is not None,
+            heads=others,
+        )
         settings = checkpoint.settings
+        variant = variant.named(without_dim=checkpoint.dense)
+        dense = variant.truncate_dim or checkpoint.dense
+        if dense > checkpoint.architecture.hidden:
+            raise InvalidOptionError(
+                f"truncate_dim={dense} is more than the {checkpoint.architecture.hidden} numbers "
+                f"of a dense vector of {checkpoint.name}"
+            )
+        longest = min(MAX_LENGTH, checkpoint.max_length)
+        options = {} if variant.heads is None else {"heads": variant.heads}
+        max_length = min(max_length or longest, checkpoint.architecture.max_length)
+        if max_length != longest:
+            options["max_length"] = str(max_length)
         if mcls and (settings.pooling != "cls" or not settings.include_prompt):
             raise InvalidOptionError(
                 f"mcls=True averages first tokens, but {checkpoint.name} pools by "
@@ -179,25 +220,26 @@ class Encoder(LocalEncoder):
         placement = place(device, precision)
         backbone = placement.backbone(checkpoint)
         tokenizer = TextTokenizer.load(
-            folder, checkpoint.architecture.vocabulary, lower_case=settings.lower_case
+            checkpoint.folder, checkpoint.architecture.vocabulary, lower_case=settings.lower_case
         )
-        heads = Heads(
+        layers = Heads(
             pooling=settings.pooling,
             sparse=checkpoint.sparse and placement.exact_linear(*checkpoint.sparse),
             colbert=checkpoint.colbert and placement.exact_linear(*checkpoint.colbert),
             first=tokenizer.first,
             special_ids=tokenizer.special_ids,
             window=MCLS_WINDOW if mcls else None,
+            truncate_dim=dense,
         )
         return cls(
             backbone,
-            heads,
+            layers,
             tokenizer,
             schema=Schema(
-                dense=checkpoint.architecture.hidden,
+                dense=dense,
                 sparse=checkpoint.sparse is not None,
                 colbert=None if checkpoint.colbert is None else len(checkpoint.colbert[0]),
-                model=name or checkpoint.name,
+                model=name or str(variant),
             ),
             precision=placement.precision,
             query_instruction=checkpoint.query_instruction
@@ -207,9 +249,10 @@ class Encoder(LocalEncoder):
             if document_instruction is None
             else document_instruction,
             include_prompt=settings.include_prompt,
-            max_length=checkpoint.max_length,
+            max_length=max_length,
             batch_tokens=batch_tokens or placement.batch_tokens,
             colbert_dtype=colbert_dtype,
+            options=options,
         )
 
     @survives_fork

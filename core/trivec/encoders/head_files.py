@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from trivec.encoders.tensors import TensorFiles
+from trivec.encoders.tensors import TensorFiles, open_weights
 
 Layer = tuple[Tensor, Tensor]
 
@@ -93,6 +93,35 @@ class HeadReader:
             weight, bias = (tensors.read(full[tensor]).float() for tensor in ("weight", "bias"))
             return {source: (weight, bias)}
         return {}
+
+
+def read_heads_of(
+    folder: Path, hidden: int, problems: list[str]
+) -> tuple[Layer | None, Layer | None]:
+    """Return the sparse and the ColBERT head of another checkpoint.
+
+    Args:
+        folder: The other checkpoint's folder; its weights may be missing if its heads have files
+            of their own.
+        hidden: Width of a token's state in the model that takes the heads.
+        problems: A sentence is appended for each problem.
+    """
+    heads_alone = any(folder.glob("*_linear.*")) and not any(
+        path
+        for pattern in ("model*.safetensors", "pytorch_model*.bin")
+        for path in folder.glob(pattern)
+    )
+    weights = TensorFiles(folder, []) if heads_alone else open_weights(folder)
+    found: list[str] = list(weights.problems)
+    reader = HeadReader(folder, weights, hidden, found)
+    heads = reader.read("sparse_linear", 1), reader.read("colbert_linear", None)
+    if not found and heads == (None, None):
+        found.append("it has neither sparse_linear nor colbert_linear")
+    problems += [
+        f"the heads in {folder} do not fit a model of {hidden} numbers per token: {problem}"
+        for problem in found
+    ]
+    return heads
 
 
 def _equal(first: Layer, second: Layer) -> bool:

@@ -28,6 +28,7 @@ class Heads:
         first: The id of the token that starts a text.
         special_ids: The ids that carry no lexical weight, sorted.
         window: The number of tokens between repetitions of the first token (MCLS), or None.
+        truncate_dim: The number of first numbers that dense vectors keep, or None for all.
     """
 
     pooling: Pooling
@@ -36,13 +37,14 @@ class Heads:
     first: int
     special_ids: NDArray[np.int64]
     window: int | None
+    truncate_dim: int | None = None
 
     def starts(self, texts: PackedTexts) -> NDArray[np.bool_]:
         """Return which tokens are the first one of a text or, with MCLS, of a window."""
         return texts.starts(self.first, self.window)
 
     def dense(self, states: Tensor, texts: PackedTexts, *, skip: int = 0) -> Float:
-        """Return unit vectors, float32 (texts, hidden).
+        """Return unit vectors, float32 (texts, hidden or `truncate_dim`).
 
         Args:
             states: float32 (tokens, hidden).
@@ -68,7 +70,7 @@ class Heads:
                     torch.from_numpy(text).to(states.device),
                     states[torch.from_numpy(taken).to(states.device)],
                 )  # the sum has the direction of the mean
-            return _unit(pooled)
+            return _unit(pooled[:, : self.truncate_dim])
 
     def weights(self, states: Tensor, texts: PackedTexts) -> Float:
         """Return the lexical weight of each token in its place, float32 (tokens,)."""

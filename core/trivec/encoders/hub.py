@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from trivec.encoders.files import reason
@@ -14,13 +15,13 @@ _SMALL_FILES = ["*.json", "*.txt", "*.model", "*_linear.pt", "*_linear.safetenso
 _OTHER_FORMATS = ["onnx/*", "openvino/*"]
 
 
-def model_name(model: str | Path) -> str:
-    """Return the name that the schema gives to the model that `Encoder.load` is given.
+def base_name(model: str | Path) -> str:
+    """Return the name of a checkpoint in a schema.
 
     This is the name on the hub, also for a folder of the hub's cache; for an exported model it is
     its checkpoint's, and for any other folder the folder's name.
 
-    >>> model_name("BAAI/bge-m3")
+    >>> base_name("BAAI/bge-m3")
     'BAAI/bge-m3'
     """
     folder = Path(model).expanduser()
@@ -110,6 +111,17 @@ def fetch(
             f"{f' at revision {revision!r}' if revision else ''}: {_cause(error, local_only)}"
         ) from error
     return folder
+
+
+def fetch_heads(model: str, *, cache_dir: str | Path | None, local_only: bool) -> Path:
+    """Return the folder of a model for its heads alone.
+
+    The weights, which are large, are downloaded only if the heads have no files of their own.
+    Arguments and errors are those of `fetch`.
+    """
+    get = partial(fetch, model, revision=None, cache_dir=cache_dir, local_only=local_only)
+    folder = get(files=_SMALL_FILES)
+    return folder if any(folder.glob("*_linear.*")) else get()
 
 
 def _cause(error: Exception, local_only: bool) -> str:

@@ -93,7 +93,7 @@ class LocalEncoder(Reloadable):
         self.device = device
         self.precision = precision
         self._model_length = model_length
-        self.max_length = min(MAX_LENGTH, model_length, max_length or MAX_LENGTH)
+        self.max_length = min(model_length, max_length or MAX_LENGTH)
         self.query_instruction = query_instruction
         self.document_instruction = document_instruction
         self.options = dict(options)
@@ -193,6 +193,30 @@ class LocalEncoder(Reloadable):
         longest = self._longest(max_length)
         return self._tokenizer.tokens(text, max_length=longest, window=self._window)
 
+    def convert_id_to_token(self, weights: Mapping[int, float]) -> dict[str, float]:
+        """Return lexical weights under the texts of their tokens; the document is not needed.
+
+        Texts have no blank before a word, as in FlagEmbedding. If two ids have the same text, such
+        as a word and the end of a longer word, the higher weight is kept.
+
+        Args:
+            weights: Token ids and their weights, such as `vectors.sparse.row(0)`.
+
+        Raises:
+            InvalidInputError: If an id is not of this model's vocabulary.
+
+        Example:
+            ```python
+            query = encoder.encode_query("Which animal is the largest?")
+            print(encoder.convert_id_to_token(query.sparse))
+            ```
+        """
+        texts: dict[str, float] = {}
+        for token, weight in weights.items():
+            text = self._tokenizer.text_of(token)
+            texts[text] = max(weight, texts.get(text, weight))
+        return texts
+
     def _longest(self, max_length: int | None) -> int:
         if max_length is None:
             return self.max_length
@@ -218,17 +242,15 @@ class LocalEncoder(Reloadable):
             if wanted and part not in self.schema.parts:
                 raise CheckpointError(
                     f"{self.model} has no {part}_linear.pt, which {part}=True needs; leave the "
-                    "option out, or load a checkpoint with that file"
+                    "option out, or load a checkpoint with that file (heads= takes it from another "
+                    "checkpoint)"
                 )
-        longest = self._longest(max_length)
-        if longest < 3:
-            raise InvalidOptionError(f"max_length={max_length} must be at least 3")
         call = Call(
             instruction=instruction,
             dense=dense is not False,
             sparse=sparse is not False and self.schema.sparse,
             colbert=colbert is not False and self.schema.colbert is not None,
-            max_length=longest,
+            max_length=enough_tokens(self._longest(max_length)),
             progress=progress,
             on_truncate=on_truncate,
         )
@@ -273,3 +295,10 @@ class LocalEncoder(Reloadable):
         if self._include_prompt or not instruction:
             return 0
         return self._tokenizer.prompt_length(instruction)
+
+
+def enough_tokens(max_length: int) -> int:
+    """Return `max_length` if it leaves room for a token between the two special ones."""
+    if max_length < 3:
+        raise InvalidOptionError(f"max_length={max_length} must be at least 3")
+    return max_length

@@ -7,7 +7,7 @@ does not grow with the square of the length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -50,7 +50,7 @@ class _Graph:
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: object) -> str:
         """Add a node with one output; return the output's name."""
         output = self.name()
-        self.nodes.append(helper.make_node(operator, inputs, [output], domain=domain, **attributes))
+        self.nodes.append(_node(operator, inputs, output, domain, attributes))
         return output
 
     def constant(self, *values: int) -> str:
@@ -283,8 +283,20 @@ class _Inner:
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: object) -> str:
         """Add a node with one output; return the output's name."""
         output = self._outer.name()
-        self.nodes.append(helper.make_node(operator, inputs, [output], domain=domain, **attributes))
+        self.nodes.append(_node(operator, inputs, output, domain, attributes))
         return output
+
+
+def _node(
+    operator: str,
+    inputs: Sequence[str],
+    output: str,
+    domain: str,
+    attributes: Mapping[str, object],
+) -> onnx.NodeProto:
+    node = helper.make_node(operator, inputs, [output], domain=domain)
+    node.attribute.extend(helper.make_attribute(name, v) for name, v in attributes.items())
+    return node
 
 
 def _linear(graph: _Graph, states: str, weight: Float, bias: Float) -> str:

@@ -12,6 +12,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
+from trivec.encoders.variants import ModelVariant
+
 P = ParamSpec("P")
 R = TypeVar("R")
 Model = TypeVar("Model", bound="Reloadable")
@@ -116,16 +118,18 @@ def _load_again(cls: Any, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 
 
 def _source(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments that lead to the same files from any folder and after any hub update."""
-    folder = Path(arguments["model"]).expanduser()
-    if folder.is_dir():
-        return {"model": str(folder.resolve())}
+    options = {name: arguments[name] for name in ("heads", "truncate_dim") if name in arguments}
+    variant = ModelVariant.parse(arguments["model"], **options).resolved()
+    source: dict[str, Any] = {name: getattr(variant, name) for name in ("model", *options)}
+    if Path(variant.model).is_dir():
+        return source
     from huggingface_hub import try_to_load_from_cache
 
     cache = arguments["cache_dir"]
     cache = None if cache is None else Path(cache).expanduser().resolve()
     file = try_to_load_from_cache(
-        str(arguments["model"]), "config.json", cache_dir=cache, revision=arguments["revision"]
+        variant.model, "config.json", cache_dir=cache, revision=arguments["revision"]
     )
     # A snapshot: models--BAAI--bge-m3/snapshots/<commit>/config.json.
     commit = Path(file).parent.name if isinstance(file, str) else arguments["revision"]
-    return {"cache_dir": cache, "revision": commit}
+    return {**source, "cache_dir": cache, "revision": commit}

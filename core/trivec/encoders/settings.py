@@ -65,6 +65,7 @@ class Settings:
         document_instruction: The text before each document, or None if not set.
         max_length: The most tokens of a text, or None if not set.
         lower_case: Whether texts are converted to lower case before they are tokenised.
+        truncate_dim: The number of first numbers that dense vectors keep, or None for all.
     """
 
     pooling: Pooling = "cls"  # as BAAI/bge-m3
@@ -73,6 +74,7 @@ class Settings:
     document_instruction: str | None = None
     max_length: int | None = None
     lower_case: bool = False
+    truncate_dim: int | None = None
 
 
 def read_settings(
@@ -89,9 +91,16 @@ def read_settings(
         pooling, include_prompt = _pooling(folder, modules.get("Pooling", "1_Pooling"), problems)
     max_length, lower_case = _transformer(folder, problems, purpose)
     tokenizer_limit = _tokenizer_limit(folder, problems)
-    query, document = _prompts(
-        folder, problems, purpose=purpose, instructed=instructed, normalized="Normalize" in modules
-    )
+    file = "config_sentence_transformers.json"
+    config = read_json(folder, file, problems) or {}
+    query, document = _prompts(config, file, problems, purpose=purpose, instructed=instructed)
+    truncate_dim = None
+    if purpose == "encoder":
+        truncate_dim = _truncate_dim(config, file, problems)
+        if config.get("similarity_fn_name") not in _COMPARED_BY_ANGLE:
+            problems += _length_problems(
+                config, file, normalized="Normalize" in modules, cut=truncate_dim is not None
+            )
     return Settings(
         pooling=pooling,
         include_prompt=include_prompt,
@@ -99,6 +108,7 @@ def read_settings(
         document_instruction=document,
         max_length=max_length or tokenizer_limit,
         lower_case=lower_case,
+        truncate_dim=truncate_dim,
     )
 
 
@@ -224,11 +234,30 @@ def _limit(file: str, key: str, config: Mapping[str, Any], problems: Problems) -
     return value
 
 
+def _truncate_dim(config: Mapping[str, Any], name: str, problems: Problems) -> int | None:
+    value = config.get("truncate_dim")
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    problems.append(f"{name} has truncate_dim={shown(value)}, expected a number of dimensions")
+    return None
+
+
+def _length_problems(
+    config: Mapping[str, Any], name: str, *, normalized: bool, cut: bool
+) -> Problems:
+    """Return a problem if the lengths of dense vectors matter to a model."""
+    if normalized and not cut:
+        return []
+    why = "cuts vectors to truncate_dim" if normalized else "modules.json has no Normalize"
+    return [
+        f"{name} compares vectors by {shown(config['similarity_fn_name'])} and {why}, so "
+        "lengths matter to this model; dense vectors here have length 1"
+    ]
+
+
 def _prompts(
-    folder: Path, problems: Problems, *, purpose: Purpose, instructed: bool, normalized: bool
+    config: Mapping[str, Any], name: str, problems: Problems, *, purpose: Purpose, instructed: bool
 ) -> tuple[str | None, str | None]:
-    name = "config_sentence_transformers.json"
-    config = read_json(folder, name, problems) or {}
     expected = "SentenceTransformer" if purpose == "encoder" else "CrossEncoder"
     if config.get("model_type") not in (None, expected):
         problems.append(
@@ -249,14 +278,6 @@ def _prompts(
                 "does; put it before the questions yourself and remove default_prompt_name"
             )
         return None, None
-    if config.get("truncate_dim") is not None:
-        problems.append(f"{name} has truncate_dim, and dense vectors are not cut here")
-    similarity = config.get("similarity_fn_name")
-    if similarity not in _COMPARED_BY_ANGLE and not normalized:
-        problems.append(
-            f"{name} compares vectors by {shown(similarity)} and modules.json has no Normalize, so "
-            "lengths matter to this model; dense vectors here have length 1"
-        )
     document = next((prompts[key] for key in _DOCUMENT_PROMPTS if key in prompts), None)
     roles = ("query", *_DOCUMENT_PROMPTS)
     text = prompts.get(_text(default))

@@ -311,6 +311,20 @@ class TextTokenizer:
         """Return at most `room` tokens of a text, from the side that the checkpoint keeps."""
         return content[max(0, len(content) - room) :] if self.keep_end else content[:room]
 
+    def text_of(self, token: int) -> str:
+        """Return the text of a token, without the blank before a word.
+
+        Raises:
+            InvalidInputError: If the tokenizer has no token with this id.
+        """
+        piece = None
+        if 0 <= token < 2**32:
+            piece = self._tokenizer.id_to_token(token)
+        if piece is None:
+            raise InvalidInputError(f"{token} is the id of no token of this model")
+        # A token that is only a blank has no text.
+        return self._tokenizer.decode([token], skip_special_tokens=False).strip() or piece
+
     def prompt_length(self, instruction: str) -> int:
         """Return how many tokens precede the text after an instruction, the first one included."""
         return 1 + len(next(self.contents([instruction])))

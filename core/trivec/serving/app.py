@@ -16,6 +16,7 @@ from trivec._version import __version__
 from trivec.checks import check_encoder
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.remote import wire
+from trivec.encoders.remote.identity import IDENTITY_HEADER, Identity
 from trivec.encoders.tokenizer import check_texts
 from trivec.serving import openai
 from trivec.serving.answers import VectorsResponse
@@ -63,7 +64,7 @@ class _Server:
         self, encoder: TextEncoder, reranker: PairScorer | None, options: ServeOptions
     ) -> None:
         self._options = options
-        self._identity = wire.Identity.of(encoder, revision=getattr(encoder, "revision", "") or "")
+        self._identity = Identity.of(encoder, revision=getattr(encoder, "revision", "") or "")
         self._metrics = Metrics()
         self._queue = Queue(max_texts=options.queue_texts, max_bytes=options.queue_bytes)
         self._dispatcher = Dispatcher(
@@ -100,7 +101,7 @@ class _Server:
             metrics=self._metrics,
             token=None if open_to_all else self._options.token,
             timeout=self._options.timeout,
-            headers={wire.IDENTITY_HEADER: self._identity.to_json(), "Cache-Control": "no-store"},
+            headers={IDENTITY_HEADER: self._identity.to_json(), "Cache-Control": "no-store"},
             error_form=error_form,
             browser=browser,
         )
@@ -130,14 +131,12 @@ class _Server:
 
     async def _rerank(self, request: Request, held: ExitStack) -> Response:
         body = await read_body(request, self._options)
-        asked = json_object(body)
-        query, texts = asked.get("query"), asked.get("texts")
-        if not isinstance(query, str) or not isinstance(texts, list) or len(asked) > 2:
-            raise Refusal(400, "expected the members query, a string, and texts, a list of strings")
-        self._accept(held, texts, len(body))
-        check_texts([query])
-        work = self._dispatcher.score(query, check_texts(texts))
-        return JSONResponse({"scores": (await while_connected(request, work)).tolist()})
+        asked = wire.RerankRequest.from_json(body)
+        self._accept(held, asked.texts, len(body))
+        [query] = check_texts([asked.query])
+        work = self._dispatcher.score(query, check_texts(asked.texts))
+        scores = await while_connected(request, work)
+        return Response(wire.scores_to_json(scores), media_type=wire.JSON)
 
     async def _embeddings(self, request: Request, held: ExitStack) -> Response:
         body = await read_body(request, self._options)

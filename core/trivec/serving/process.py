@@ -21,7 +21,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from trivec.errors import TrivecError
 from trivec.serving.metrics import SHARED
 
-
 _KEEP_ALIVE_SECONDS = 75  # longer than clients keep theirs, so that they close first
 _CONNECTIONS = 1024  # more are answered with 503
 

@@ -22,6 +22,7 @@ from trivec.deadline import limited
 from trivec.encoders.remote import wire
 from trivec.encoders.remote.encoder import RemoteEncoder
 from trivec.encoders.remote.http import _warn_of_plain_token
+from trivec.encoders.remote.identity import IDENTITY_HEADER, Identity
 from trivec.encoders.remote.options import RemoteOptions
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, EncoderUnavailableError, InvalidOptionError
@@ -29,7 +30,7 @@ from trivec.rows import TokenRows
 from trivec.testing import HashEncoder
 
 SECRET = "tok-3f9a-secret"
-IDENTITY = wire.Identity.of(HashEncoder(), revision="abc")
+IDENTITY = Identity.of(HashEncoder(), revision="abc")
 
 
 @pytest.fixture
@@ -138,9 +139,7 @@ def _spoiled(offset: int, value: float) -> Behaviour:
 
 
 def _raw(content: bytes, type: str = wire.SAFETENSORS, **more: str) -> Behaviour:
-    return answer(
-        200, content, {wire.IDENTITY_HEADER: IDENTITY.to_json(), "Content-Type": type, **more}
-    )
+    return answer(200, content, {IDENTITY_HEADER: IDENTITY.to_json(), "Content-Type": type, **more})
 
 
 LIES: dict[str, tuple[Callable[[], Behaviour], str]] = {
@@ -169,15 +168,15 @@ LIES: dict[str, tuple[Callable[[], Behaviour], str]] = {
         "expected application/vnd",
     ),
     "no identity": (
-        lambda: answer(200, b"{}", {wire.IDENTITY_HEADER: "{"}),
+        lambda: answer(200, b"{}", {IDENTITY_HEADER: "{"}),
         "the encoder's identity is not JSON",
     ),
     "identity without parts": (
-        lambda: answer(200, b"{}", {wire.IDENTITY_HEADER: '{"model": "x"}'}),
+        lambda: answer(200, b"{}", {IDENTITY_HEADER: '{"model": "x"}'}),
         "at least one of dense, sparse and colbert",
     ),
     "identity of wrong types": (
-        lambda: answer(200, b"{}", {wire.IDENTITY_HEADER: '{"dense": "many"}'}),
+        lambda: answer(200, b"{}", {IDENTITY_HEADER: '{"dense": "many"}'}),
         "dense: expected int",
     ),
     "compressed badly": (

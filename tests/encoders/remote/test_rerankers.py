@@ -21,7 +21,7 @@ PAIRS = [
     ("double", "kind"), [(Tei(pooling=None, batch=3), "tei"), (OpenAi(prefix=""), "infinity")]
 )
 def test_scores(double: Double, kind: str) -> None:
-    expected = np.float32([pair_score(*pair) for pair in PAIRS])
+    expected = np.array([pair_score(*pair) for pair in PAIRS], np.float32)
     with double.serving() as address:
         reranker = RemoteReranker(f"{kind}+http://{address}", batch_texts=7)
         np.testing.assert_allclose(reranker.score_pairs(PAIRS), expected, atol=1e-6)

@@ -12,12 +12,11 @@ from trivec.arguments import at_least_one
 from trivec.encoders.protocol import Token
 from trivec.encoders.remote.batches import ain_order, in_order, text_batches
 from trivec.encoders.remote.http import HttpAnswer, HttpClient, HttpRequest
+from trivec.encoders.remote.identity import IDENTITY_HEADER, Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.wire import (
-    IDENTITY_HEADER,
     SAFETENSORS,
     EncodeRequest,
-    Identity,
     Kind,
     TokensRequest,
     tokens_from_json,

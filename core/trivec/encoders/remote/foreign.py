@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from trivec.arguments import expect
 from trivec.encoders.options import OnProgress
 from trivec.encoders.remote.batches import ain_order, in_order, text_batches
-from trivec.encoders.remote.encoder import RemoteEncodingOptions
 from trivec.encoders.remote.http import HttpAnswer, HttpClient, HttpRequest
-from trivec.encoders.remote.options import RemoteOptions
-from trivec.encoders.remote.wire import PARTS, Identity
+from trivec.encoders.remote.identity import Identity
+from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
+from trivec.encoders.remote.wire import PARTS
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError

@@ -21,7 +21,7 @@ from trivec.encoders.remote.foreign import (
     unit_rows,
 )
 from trivec.encoders.remote.http import HttpAnswer, HttpRequest
-from trivec.encoders.remote.wire import Identity
+from trivec.encoders.remote.identity import Identity
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError
 from trivec.twins import Twin

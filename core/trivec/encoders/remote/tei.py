@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,9 @@ from trivec.encoders.remote.foreign import (
     unit_rows,
 )
 from trivec.encoders.remote.http import HttpAnswer, HttpRequest
+from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.layers import HeadLayers
 from trivec.encoders.remote.states import StateHeads, packed_states
-from trivec.encoders.remote.wire import Identity
 from trivec.encoders.settings import Pooling
 from trivec.encoders.tokenizer import PackedTexts, check_texts
 from trivec.encoders.url import EncoderUrl
@@ -327,8 +327,7 @@ class TeiEncoder(ForeignEncoder):
         body = {"inputs": list(texts), "add_special_tokens": special}
         answer = yield from self._exchange(self._post("/tokenize", body))
         rows = answer.json()
-        fits = isinstance(rows, list) and len(rows) == len(texts)
-        if not fits or not all(_is_token(token) for row in rows for token in row):
+        if not _are_tokens(rows, len(texts)):
             raise EncoderError(f"{answer.where}: expected tokens, got {answer.message()}")
         return rows
 
@@ -362,8 +361,18 @@ class TeiEncoder(ForeignEncoder):
         return [*_spans_of(text, content), Token(self._frame.last, name, len(text), len(text))]
 
 
-def _is_token(token: object) -> bool:
-    return isinstance(token, dict) and isinstance(token.get("id"), int)
+def _are_tokens(rows: object, texts: int) -> TypeGuard[list[list[dict[str, Any]]]]:
+    """Return whether an answer has a list of tokens with ids for each text."""
+    return (
+        isinstance(rows, list)
+        and len(rows) == texts
+        and all(isinstance(row, list) for row in rows)
+        and all(
+            isinstance(token, dict) and isinstance(token.get("id"), int)
+            for row in rows
+            for token in row
+        )
+    )
 
 
 def _spans_of(text: str, tokens: Sequence[Mapping[str, Any]]) -> list[Token]:
