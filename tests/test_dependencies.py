@@ -23,7 +23,8 @@ DECLARED = [*BASE, *(one for extra in EXTRAS.values() for one in extra)]
 DISTRIBUTIONS = {**packages_distributions(), "google.protobuf": ["protobuf"]}
 
 ALLOWED = {
-    "trivec": ("torch", "onnx", "files", "evaluate", "testing"),  # imported where they are needed
+    # Imported where they are needed.
+    "trivec": ("torch", "onnx", "serve", "files", "evaluate", "testing"),
     "trivec_qdrant": ("qdrant",),
     "trivec_milvus": ("milvus",),
     "trivec_vespa": ("vespa",),

@@ -49,7 +49,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ranking", "reranking.mmr"),
     ("encoders", "stores"),
     ("checks", "reranking"),
-    ("ingestion",),
+    ("ingestion", "serving"),
     ("insight",),
     ("demo", "testing"),
     ("",),  # the facade `trivec`

@@ -56,7 +56,7 @@ FACADES: dict[str, list[str]] = {
     "trivec.ingestion.sources": ["FORMATS", "LAYOUTS", "QUOTINGS", "RejectFile", "Source"],
     "trivec.encoders": [
         *("CachingEncoder", "CachingOptions", "Encoder", "EncoderUrl", "EncodingOptions"),
-        *("Precision", "RemoteEncoder", "RemoteEncodingOptions", "RemoteOptions"),
+        *("OnnxEncoder", "Precision", "RemoteEncoder", "RemoteEncodingOptions", "RemoteOptions"),
         *("TextEncoder", "Token", "TokenizingEncoder", "Truncation", "open_encoder"),
     ],
     "trivec.errors": [
@@ -69,8 +69,10 @@ FACADES: dict[str, list[str]] = {
         *("TrivecError", "UnavailableError"),
     ],
     "trivec.reranking": [
-        *("Candidate", "CrossEncoder", "RerankMode", "Reranker", "Rescorer", "diverse"),
+        *("Candidate", "CrossEncoder", "RemoteReranker", "RerankMode", "Reranker", "Rescorer"),
+        "diverse",
     ],
+    "trivec.serving": ["ServeOptions", "application"],
     "trivec.stores": [
         *("Backend", "Capability", "Collection", "FieldType", "Limits", "OptimizeReport", "Page"),
         "Pause",

@@ -13,7 +13,6 @@ from rich.markup import escape
 
 from trivec.cli.models import DEFAULT, load_encoder
 from trivec.cli.options import notes
-from trivec.encoders.local import LocalEncoder
 from trivec.errors import InvalidOptionError, MissingDependencyError
 
 TOKEN = "TRIVEC_SERVE_TOKEN"
@@ -61,9 +60,8 @@ class _Work:
 
             reranker = Reranker.load(self.reranker, device=self.device, precision=self.precision)
         app = application(encoder, reranker, options)
-        where = encoder.schema.model
-        if isinstance(encoder, LocalEncoder):
-            where = f"{where} on {encoder.device}"
+        device: str = getattr(encoder, "device", "")
+        where = encoder.schema.model + (f" on {device}" if device else "")
         run(
             app,
             bound,

@@ -143,9 +143,8 @@ class _Server:
         asked = json_object(body)
         schema = self._dispatcher.schema
         as_base64 = openai.check_options(asked, dimension=schema.dense)
-        given = openai.inputs(asked)
-        self._accept(held, given, len(body))
-        texts = check_texts(given)
+        texts = openai.inputs(asked)
+        self._accept(held, texts, len(body))
         work = self._dispatcher.encode(Task("documents", ("dense",)), texts)
         vectors = await while_connected(request, work)
         assert vectors.dense is not None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from trivec.arguments import described, shown
+from trivec.encoders.tokenizer import check_texts
 from trivec.rows import Float
 from trivec.serving.refusal import Refusal
 
@@ -27,10 +28,11 @@ def error_form(refusal: Refusal) -> object:
     }
 
 
-def inputs(body: Mapping[str, object]) -> list[object]:
+def inputs(body: Mapping[str, object]) -> list[str]:
     """Return the texts of a request.
 
     Raises:
+        InvalidInputError: If one is not a text.
         Refusal: If there are none, or they are token ids.
     """
     given = body.get("input")
@@ -43,7 +45,7 @@ def inputs(body: Mapping[str, object]) -> list[object]:
             "input: expected texts, got token ids, which are those of another model's tokenizer; "
             "LangChain's OpenAIEmbeddings sends texts with check_embedding_ctx_length=False",
         )
-    return texts
+    return check_texts(texts)
 
 
 def check_options(body: Mapping[str, object], *, dimension: int | None) -> bool:
