@@ -36,8 +36,8 @@ from trivec import Encoder
 from trivec.encoders.backbone import Backbone
 from trivec.encoders.batching import token_batches
 from trivec.encoders.linear import linear_for
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
-from trivec.encoders.tokenizer import PackedTexts
 
 ROOT = Path(__file__).resolve().parent.parent
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]

@@ -18,7 +18,8 @@ from trivec.encoders.local import MAX_LENGTH, Call, LocalEncoder, enough_tokens
 from trivec.encoders.onnx_files import is_export
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable, survives_fork
-from trivec.encoders.tokenizer import TextTokenizer, TokenIds
+from trivec.encoders.token_ids import TokenIds
+from trivec.encoders.tokenizer import TextTokenizer
 from trivec.encoders.variants import ModelVariant
 from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.schema import Schema

@@ -14,16 +14,12 @@ from trivec.arguments import at_least_one
 from trivec.encoders.batching import Batcher, token_batches
 from trivec.encoders.columns import Columns
 from trivec.encoders.options import EncodingOptions, OnProgress
+from trivec.encoders.packing import start_counts
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable
 from trivec.encoders.protocol import Token
-from trivec.encoders.tokenizer import (
-    OnTruncate,
-    TextTokenizer,
-    TokenIds,
-    check_texts,
-    start_counts,
-)
+from trivec.encoders.token_ids import OnTruncate, TokenIds
+from trivec.encoders.tokenizer import TextTokenizer, check_texts
 from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors

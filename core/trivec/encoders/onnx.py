@@ -18,10 +18,12 @@ from trivec.encoders.files import reason
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
 from trivec.encoders.local import Call, LocalEncoder
 from trivec.encoders.onnx_files import GRAPH, TOKENIZER, ExportSettings, read_export
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable
 from trivec.encoders.settings import Pooling
-from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, TokenIds
+from trivec.encoders.token_ids import TokenIds
+from trivec.encoders.tokenizer import TextTokenizer
 from trivec.errors import CheckpointError, InvalidOptionError, MissingDependencyError
 from trivec.rows import Float
 from trivec.schema import Schema

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from trivec.arguments import at_least_one, described, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
 from trivec.encoders.extras import require_torch
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable, reloadable, survives_fork
-from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, check_texts
+from trivec.encoders.tokenizer import TextTokenizer, check_texts
 from trivec.errors import CheckpointError, InvalidInputError
 from trivec.reranking.pairs import PairTokenizer
 

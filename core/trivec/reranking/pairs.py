@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trivec.encoders.tokenizer import TextTokenizer, TokenIds
+from trivec.encoders.token_ids import TokenIds
+from trivec.encoders.tokenizer import TextTokenizer
 from trivec.errors import CheckpointError, InvalidOptionError
 
 
