@@ -16,7 +16,7 @@ from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
 from trivec.encoders.columns import Columns
 from trivec.encoders.files import reason
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
-from trivec.encoders.local import Call, LocalEncoder
+from trivec.encoders.local import Call, LocalEncoder, check_colbert_dtype, check_instructions
 from trivec.encoders.onnx_files import GRAPH, TOKENIZER, ExportSettings, read_export
 from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
@@ -127,8 +127,7 @@ class OnnxEncoder(LocalEncoder):
             InvalidOptionError: If an option is out of range.
             MissingDependencyError: If onnxruntime is not installed.
         """
-        if colbert_dtype not in ("float32", "float16"):
-            raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
+        check_colbert_dtype(colbert_dtype)
         for option, value, only in (("device", device, "cpu"), ("precision", precision, "float32")):
             if value not in ("auto", only):
                 raise InvalidOptionError(
@@ -136,12 +135,8 @@ class OnnxEncoder(LocalEncoder):
                     "runs on the CPU in float32; Encoder.load takes the checkpoint itself"
                 )
         expect(model, (str, Path), "model", "the folder of an exported model")
-        for option, text in (
-            ("name", name),
-            ("query_instruction", query_instruction),
-            ("document_instruction", document_instruction),
-        ):
-            expect(text, (str, type(None)), option, "a string")
+        expect(name, (str, type(None)), "name", "a string")
+        check_instructions(query_instruction, document_instruction)
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if threads is not None:

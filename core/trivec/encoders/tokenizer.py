@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trivec.arguments import described
+from trivec.arguments import described, shown
 from trivec.encoders.files import reason
 from trivec.encoders.protocol import Token
 from trivec.encoders.token_ids import Ids, TokenIds, Truncation
@@ -166,10 +166,11 @@ class TextTokenizer:
             InvalidInputError: If the tokenizer has no token with this id.
         """
         piece = None
-        if 0 <= token < 2**32:
+        is_id = isinstance(token, int | np.integer) and not isinstance(token, bool)
+        if is_id and 0 <= token < 2**32:
             piece = self._tokenizer.id_to_token(token)
         if piece is None:
-            raise InvalidInputError(f"{token} is the id of no token of this model")
+            raise InvalidInputError(f"{shown(token)} is the id of no token of this model")
         # A token that is only a blank has no text.
         return self._tokenizer.decode([token], skip_special_tokens=False).strip() or piece
 
