@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from trivec import Encoder, Vectors
+from trivec.cli.models import load_encoder
 from trivec.encoders import OnnxEncoder, Truncation
 from trivec.encoders.registry import open_encoder
 from trivec.errors import CheckpointError, InvalidOptionError, OutputError
@@ -191,6 +192,25 @@ async def test_concurrent_calls(exported: Path, texts: list[str]) -> None:
     assert question.dense is not None
     assert expected is not None
     np.testing.assert_allclose(question.dense, expected, atol=1e-6)
+
+
+def test_the_length_of_texts_at_loading(exported: Path, random_text: RandomText) -> None:
+    text = random_text(50, 0)
+    long, short = OnnxEncoder.load(exported), OnnxEncoder.load(exported, max_length=10)
+    assert (long.options, short.options) == ({}, {"max_length": "10"})
+    assert OnnxEncoder.load(exported, max_length=long.max_length).options == {}
+    np.testing.assert_array_equal(
+        short.encode_documents([text]).dense, long.encode_documents([text], max_length=10).dense
+    )
+    assert pickle.loads(pickle.dumps(short)).max_length == 10
+    with pytest.raises(InvalidOptionError, match="max_length=2 must be at least 3"):
+        OnnxEncoder.load(exported, max_length=2)
+
+
+def test_the_command_line_takes_an_exported_model(exported: Path) -> None:
+    encoder = load_encoder(str(exported), "auto", "auto", "mine", 10)
+    assert isinstance(encoder, OnnxEncoder)
+    assert (encoder.model, encoder.max_length) == ("mine", 10)
 
 
 def test_copies_and_pickles(exported: Path) -> None:

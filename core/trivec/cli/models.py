@@ -113,6 +113,12 @@ def load_encoder(
         from trivec.demo.model import demo_model
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
+    from trivec.encoders.onnx_files import is_export
+
+    if is_export(model):
+        return open_encoder(
+            model, device=device, precision=precision, name=name, max_length=max_length
+        )
     try:
         return Encoder.load(
             model,

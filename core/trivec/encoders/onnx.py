@@ -16,7 +16,13 @@ from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
 from trivec.encoders.columns import Columns
 from trivec.encoders.files import reason
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
-from trivec.encoders.local import Call, LocalEncoder, check_colbert_dtype, check_instructions
+from trivec.encoders.local import (
+    Call,
+    LocalEncoder,
+    check_colbert_dtype,
+    check_instructions,
+    enough_tokens,
+)
 from trivec.encoders.onnx_files import GRAPH, TOKENIZER, ExportSettings, read_export
 from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
@@ -72,21 +78,24 @@ class OnnxEncoder(LocalEncoder):
         schema: Schema,
         query_instruction: str,
         document_instruction: str,
+        max_length: int | None = None,
         batch_tokens: int = CPU_BATCH_TOKENS,
         colbert_dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
+        max_length = min(max_length or settings.max_length, settings.model_length)
+        differs = max_length != settings.max_length
         super().__init__(
             tokenizer,
             schema=schema,
             device="cpu",
             precision=Precision.FLOAT32,
             model_length=settings.model_length,
-            max_length=settings.max_length,
+            max_length=max_length,
             query_instruction=query_instruction,
             document_instruction=document_instruction,
             include_prompt=settings.include_prompt,
             window=None,
-            options={},
+            options={"max_length": str(max_length)} if differs else {},
             batch_tokens=batch_tokens,
             colbert_dtype=colbert_dtype,
         )
@@ -105,6 +114,7 @@ class OnnxEncoder(LocalEncoder):
         name: str | None = None,
         query_instruction: str | None = None,
         document_instruction: str | None = None,
+        max_length: int | None = None,
         colbert_dtype: Literal["float32", "float16"] = "float32",
         batch_tokens: int | None = None,
         threads: int | None = None,
@@ -118,6 +128,8 @@ class OnnxEncoder(LocalEncoder):
             name: The model's name in the schema; by default that of the exported model.
             query_instruction: The text before each question; by default the exported model's.
             document_instruction: The text before each document; by default the exported model's.
+            max_length: The most tokens of a text if a call does not say, up to what the model can
+                take; by default the exported model's.
             colbert_dtype: The number format of token vectors; float16 halves their memory.
             batch_tokens: The most tokens of one forward pass; a longer text is a pass by itself.
             threads: The number of threads that compute; by default one for each processor core.
@@ -137,6 +149,8 @@ class OnnxEncoder(LocalEncoder):
         expect(model, (str, Path), "model", "the folder of an exported model")
         expect(name, (str, type(None)), "name", "a string")
         check_instructions(query_instruction, document_instruction)
+        if max_length is not None:
+            max_length = enough_tokens(at_least_one(max_length, "max_length"))
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if threads is not None:
@@ -170,6 +184,7 @@ class OnnxEncoder(LocalEncoder):
             document_instruction=settings.document_instruction
             if document_instruction is None
             else document_instruction,
+            max_length=max_length,
             batch_tokens=batch_tokens or CPU_BATCH_TOKENS,
             colbert_dtype=colbert_dtype,
         )
