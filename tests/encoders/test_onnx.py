@@ -207,6 +207,32 @@ def test_the_length_of_texts_at_loading(exported: Path, random_text: RandomText)
         OnnxEncoder.load(exported, max_length=2)
 
 
+def test_an_export_of_a_variant(m3: Path, tmp_path: Path, copy: Copy, texts: list[str]) -> None:
+    tuned = copy(m3)
+    for head in tuned.glob("*_linear.pt"):
+        head.unlink()
+    model = f"{tuned}?heads={m3}&truncate_dim=8"
+    export_model(model, tmp_path / "onnx")
+    checkpoint = Encoder.load(model, device="cpu", precision="float32")
+    encoder = OnnxEncoder.load(tmp_path / "onnx")
+    assert encoder.schema == checkpoint.schema
+    found, wanted = encoder.encode_documents(texts), checkpoint.encode_documents(texts)
+    assert found.dense is not None
+    assert found.dense.shape == (len(texts), 8)
+    np.testing.assert_allclose(found.dense, wanted.dense, atol=1e-5)
+
+
+def test_an_export_keeps_the_checkpoints_own_truncate_dim(
+    m3: Path, tmp_path: Path, copy: Copy
+) -> None:
+    folder = copy(m3)
+    (folder / "config_sentence_transformers.json").write_text('{"truncate_dim": 16}')
+    export_model(folder, tmp_path / "onnx")
+    encoder = OnnxEncoder.load(tmp_path / "onnx")
+    assert (encoder.schema.dense, encoder.model) == (16, "tiny-m3")
+    assert encoder.encode_query("kalo mine").dense.shape == (16,)
+
+
 def test_the_command_line_takes_an_exported_model(exported: Path) -> None:
     encoder = load_encoder(str(exported), "auto", "auto", "mine", 10)
     assert isinstance(encoder, OnnxEncoder)

@@ -208,7 +208,7 @@ class Encoder(LocalEncoder):
         )
         settings = checkpoint.settings
         variant = variant.named(without_dim=checkpoint.dense)
-        dense = _dimension(checkpoint, variant.truncate_dim)
+        dense = checkpoint.dimension(variant.truncate_dim)
         default_length = min(MAX_LENGTH, checkpoint.max_length)
         max_length = min(max_length or default_length, checkpoint.architecture.max_length)
         if mcls:
@@ -287,17 +287,6 @@ class Encoder(LocalEncoder):
             return
         self._encode_batch(call, ids, rows[:middle], columns)
         self._encode_batch(call, ids, rows[middle:], columns)
-
-
-def _dimension(checkpoint: Checkpoint, truncate_dim: int | None) -> int:
-    """Return the length of dense vectors."""
-    dense = truncate_dim or checkpoint.dense
-    if dense > checkpoint.architecture.hidden:
-        raise InvalidOptionError(
-            f"truncate_dim={dense} is more than the {checkpoint.architecture.hidden} numbers "
-            f"of a dense vector of {checkpoint.name}"
-        )
-    return dense
 
 
 def _check_mcls(checkpoint: Checkpoint) -> None:

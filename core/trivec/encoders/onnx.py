@@ -205,7 +205,13 @@ class OnnxEncoder(LocalEncoder):
         bounds = texts.indptr.tolist()
         columns.put(
             rows,
-            dense=pooled(results["states"], texts, self._settings.pooling, skip=skip)
+            dense=pooled(
+                results["states"],
+                texts,
+                self._settings.pooling,
+                skip=skip,
+                truncate_dim=self._settings.dense,
+            )
             if call.dense
             else None,
             sparse=lexical_rows(weights, texts) if call.sparse and weights is not None else None,
@@ -219,14 +225,22 @@ class OnnxEncoder(LocalEncoder):
         )
 
 
-def pooled(states: Float, texts: PackedTexts, pooling: Pooling, *, skip: int) -> Float:
-    """Return a unit vector for each text, float32 (texts, hidden).
+def pooled(
+    states: Float,
+    texts: PackedTexts,
+    pooling: Pooling,
+    *,
+    skip: int,
+    truncate_dim: int | None = None,
+) -> Float:
+    """Return a unit vector for each text, float32 (texts, hidden or `truncate_dim`).
 
     Args:
         states: float32 (tokens, hidden).
         texts: The texts of the states.
         pooling: The states that make the vector.
         skip: The number of tokens at the start of each text that are not pooled.
+        truncate_dim: The number of first numbers that vectors keep, or None for all.
     """
     lengths = np.diff(texts.indptr)
     firsts = texts.indptr[:-1] + np.where(lengths > skip, skip, 0)
@@ -236,6 +250,7 @@ def pooled(states: Float, texts: PackedTexts, pooling: Pooling, *, skip: int) ->
         starts = np.minimum(texts.indptr[:-1] + skip, texts.indptr[1:])
         bounds = zip(starts.tolist(), texts.indptr[1:].tolist(), strict=True)
         vectors = np.stack([states[start:stop].sum(axis=0) for start, stop in bounds])
+    vectors = vectors[:, :truncate_dim]
     lengths_of = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Float = vectors / np.maximum(lengths_of, np.float32(1e-12))
     return unit
@@ -295,6 +310,9 @@ class Session:
             expected["tokens"] = [settings.colbert]
         outputs = {output.name: list(output.shape[1:]) for output in self._session.get_outputs()}
         inputs = sorted(given.name for given in self._session.get_inputs())
+        width = outputs.get("states")
+        if width and isinstance(width[0], int) and width[0] >= settings.dense:
+            outputs["states"] = [settings.dense]  # of which the first numbers are kept
         if outputs != expected or inputs != ["attention_mask", "input_ids"]:
             raise CheckpointError(
                 f"{self._path} has the inputs {inputs} and the outputs {outputs}, expected "
