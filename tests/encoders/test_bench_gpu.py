@@ -13,9 +13,12 @@ from typing import Any, ClassVar
 import bench_gpu
 import gpu_server
 import pytest
+from gpu_checkpoint import SMALL
+
+from trivec import Encoder
 
 TINY = replace(
-    bench_gpu.SMALL,
+    SMALL,
     layers=1,
     lengths=(32, 200),
     tokens=512,
@@ -109,7 +112,7 @@ def test_a_step_that_fails_is_reported_and_the_others_go_on(
         raise RuntimeError("no memory")
 
     monkeypatch.setattr(bench_gpu, "Padded", fail)
-    monkeypatch.setattr(bench_gpu.Encoder, "encode_documents", fail)
+    monkeypatch.setattr(Encoder, "encode_documents", fail)
     monkeypatch.setattr(gpu_server, "missing_packages", lambda: ["starlette"])
     report = run(tmp_path / "gpu.json")
     assert report["failed"] == ["transformers, float32: RuntimeError: no memory"]

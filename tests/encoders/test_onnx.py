@@ -218,6 +218,7 @@ def test_an_export_of_a_variant(m3: Path, tmp_path: Path, copy: Copy, texts: lis
     assert encoder.schema == checkpoint.schema
     found, wanted = encoder.encode_documents(texts), checkpoint.encode_documents(texts)
     assert found.dense is not None
+    assert wanted.dense is not None
     assert found.dense.shape == (len(texts), 8)
     np.testing.assert_allclose(found.dense, wanted.dense, atol=1e-5)
 
@@ -230,7 +231,9 @@ def test_an_export_keeps_the_checkpoints_own_truncate_dim(
     export_model(folder, tmp_path / "onnx")
     encoder = OnnxEncoder.load(tmp_path / "onnx")
     assert (encoder.schema.dense, encoder.model) == (16, "tiny-m3")
-    assert encoder.encode_query("kalo mine").dense.shape == (16,)
+    dense = encoder.encode_query("kalo mine").dense
+    assert dense is not None
+    assert dense.shape == (16,)
 
 
 def test_the_command_line_takes_an_exported_model(exported: Path) -> None:

@@ -303,7 +303,8 @@ def test_weights_under_the_texts_of_their_tokens(m3: Path) -> None:
     texts = {token.id: token.text for token in encoder.tokens(TEXT)}
     expected = {texts[token]: weight for token, weight in sparse.items()}
     assert encoder.convert_id_to_token(sparse) == expected
-    assert encoder.convert_id_to_token({np.int64(i): w for i, w in sparse.items()}) == expected
+    of_numpy: Any = {np.int64(token): weight for token, weight in sparse.items()}
+    assert encoder.convert_id_to_token(of_numpy) == expected
     wrong_ids: list[Any] = [10**6, -1, 2**40, "5", 5.0, True]
     for wrong in wrong_ids:
         with pytest.raises(InvalidInputError, match="no token of this model"):
