@@ -13,7 +13,7 @@ from trivec.encoders.precision import Precision
 from trivec.encoders.protocol import TextEncoder, Token, TokenizingEncoder
 from trivec.encoders.registry import open_encoder
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
-from trivec.encoders.tokenizer import Truncation
+from trivec.encoders.token_ids import Truncation
 from trivec.encoders.url import EncoderUrl
 
 if TYPE_CHECKING:
