@@ -16,14 +16,13 @@ from trivec.cli.options import (
     Fields,
     Journal,
     OnError,
-    SourceArgument,
-    SourceFlags,
     StoreArgument,
     fields_of,
     inputs_of,
     notes,
     print_json,
 )
+from trivec.cli.sources import SourceArgument, SourceFlags
 from trivec.ingestion.ingest import ingest as run
 from trivec.ingestion.options import BATCH_BYTES, check_on_error
 from trivec.ingestion.report import IngestInterrupted, IngestReport

@@ -10,7 +10,6 @@ import typer
 from rich.markup import escape
 
 from trivec.cli.options import notes
-from trivec.encoders.encoder import Encoder
 from trivec.encoders.extras import require_torch
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.registry import open_encoder
@@ -113,6 +112,7 @@ def load_encoder(
         from trivec.demo.model import demo_model
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
+    from trivec.encoders.encoder import Encoder
     from trivec.encoders.onnx_files import is_export
 
     if is_export(model):

@@ -7,8 +7,8 @@ turns each field of the dataclass into an option of the command line.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -21,7 +21,6 @@ from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.filters.parser import parse_filter
-from trivec.ingestion.sources import FORMATS, Source
 from trivec.scores import Weights
 from trivec.search import SearchOptions
 from trivec.stores.registry import local_files
@@ -52,13 +51,6 @@ def _colbert_of(text: str) -> ColbertStorage:
 
 StoreArgument = Annotated[
     str, typer.Argument(help="URL of the collection, such as qdrant+edge:./data/articles.")
-]
-SourceArgument = Annotated[
-    str,
-    typer.Argument(
-        help="A JSON Lines, CSV, TSV or Parquet file, also compressed as gz or zst; a folder of "
-        "text files; or - for standard input."
-    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Fields = Annotated[
@@ -122,43 +114,6 @@ class SearchFlags:
             "candidates": self.candidates,
             "filter": filter_of(self.filter),
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceFlags:
-    """How a file of documents is read; the names are those of the arguments of `Source`."""
-
-    id_field: Annotated[str, typer.Option(help="The member that holds the id.")] = "id"
-    text_field: Annotated[str, typer.Option(help="The member that holds the text.")] = "text"
-    format: Annotated[
-        str | None,
-        typer.Option(help=f"One of {', '.join(FORMATS)}; by default from the file's name."),
-    ] = None
-    delimiter: Annotated[
-        str | None,
-        typer.Option(help="The character between cells; by default a comma in CSV, a tab in TSV."),
-    ] = None
-    quoting: Annotated[
-        str | None,
-        typer.Option(
-            help="csv: quotes enclose cells; none: a quote is a plain character. By default csv "
-            "for CSV and none for TSV."
-        ),
-    ] = None
-    metadata: Annotated[
-        str | None,
-        typer.Option(
-            help="nested: the metadata is the object in the member 'metadata'; flat: all other "
-            "members are metadata. By default as in the first row."
-        ),
-    ] = None
-    allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="Accept a source without any document.")
-    ] = False
-
-    def open(self, path: str, declared: Mapping[str, FieldType] | None = None) -> Source:
-        """Open a source of documents: a file, a folder, or "-", with its declared fields."""
-        return Source(path, fields=declared, **asdict(self))
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:
@@ -253,7 +208,7 @@ def inputs_of(*paths: str | Path | None, stores: Iterable[str] = ()) -> list[str
 
 def output(*, highlight: bool = True) -> Console:
     """Return the console for results: as wide as the terminal, and unlimited where it is none."""
-    console = SafeConsole(highlight=highlight)
+    console = SafeConsole(highlight=highlight, emoji=False)
     if not console.is_terminal:
         console.width = _PIPED
     return console

@@ -13,6 +13,9 @@ from rich.markup import escape
 
 from trivec.cli.models import DEFAULT, load_encoder
 from trivec.cli.options import notes
+from trivec.encoders.extras import missing_packages
+from trivec.encoders.onnx_files import is_export
+from trivec.encoders.url import is_url
 from trivec.errors import InvalidOptionError, MissingDependencyError
 
 TOKEN = "TRIVEC_SERVE_TOKEN"
@@ -103,9 +106,11 @@ def serve(
         from trivec.serving import ServeOptions
         from trivec.serving.process import bind, is_loopback, run_each
     except ImportError as error:
+        in_process = not (is_url(model) or is_export(model))
+        extras = "torch,serve" if in_process and missing_packages() else "serve"
         raise MissingDependencyError(
             f"trivec serve needs a package that is not installed ({error}); "
-            "run: pip install 'trivec[serve]'"
+            f"run: pip install 'trivec[{extras}]'"
         ) from error
     token = read_token(token_file)
     ServeOptions(token=token, **vars(limits))  # errors before a model is loaded

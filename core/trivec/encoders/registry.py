@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, cast
 
 from trivec.arguments import expect, shown
-from trivec.encoders.encoder import Encoder
-from trivec.encoders.onnx import OnnxEncoder
-from trivec.encoders.onnx_files import is_export
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.remote.options import RemoteOptions
 from trivec.encoders.url import EncoderUrl, is_url
@@ -101,6 +98,10 @@ def open_encoder(what: str | Path, **options: object) -> TextEncoder:
         url = EncoderUrl.parse(what)
         made = encoder_class(url.scheme)
         return made.from_url(url, made.options_class.of(url.scheme, options))
+    from trivec.encoders.encoder import Encoder
+    from trivec.encoders.onnx import OnnxEncoder
+    from trivec.encoders.onnx_files import is_export
+
     load: Any = OnnxEncoder.load if is_export(what) else Encoder.load
     known = [name for name in inspect.signature(load).parameters if name != "cls"]
     for name in sorted(set(options) - set(known[1:])):

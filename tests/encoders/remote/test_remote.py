@@ -97,6 +97,14 @@ def test_one_question_is_one_request(server: HostileServer, encoder: RemoteEncod
     assert server.requests[0].headers["content-type"] == "application/json"
 
 
+def test_vectors_have_the_native_byte_order(encoder: RemoteEncoder) -> None:
+    """A type "<f4" equals "f4", but qdrant-edge takes no memoryview of it."""
+    vectors = encoder.encode_documents(["blue whale"])
+    assert vectors.dense is not None
+    assert vectors.colbert is not None
+    assert memoryview(vectors.dense).format == memoryview(vectors.colbert.values).format == "f"
+
+
 def test_connections_are_kept(server: HostileServer, encoder: RemoteEncoder) -> None:
     for _ in range(5):
         encoder.encode_query("whale")
