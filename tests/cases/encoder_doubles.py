@@ -119,6 +119,7 @@ class Tei(Double):
         max_length: The most tokens of a text.
         pooling: "cls" or "mean", or None for a reranker.
         normalised: Whether something between normalises the states, which the server does not.
+        prompt: What the server puts before each text (--default-prompt).
     """
 
     states: States | None = None
@@ -129,6 +130,7 @@ class Tei(Double):
     pooling: str | None = "cls"
     normalised: bool = False
     dtype: str = "float32"
+    prompt: str = ""
 
     def answer(self, route: str, body: Any) -> object:
         if route == "GET /info":
@@ -191,7 +193,7 @@ class Tei(Double):
         return [t if isinstance(i, str) else "" for t, i in zip(texts, inputs, strict=True)]
 
     def _tokens(self, text: str, special: bool) -> list[dict[str, object]]:
-        encoding = self.tokenizer.encode(text, add_special_tokens=special)
+        encoding = self.tokenizer.encode(self.prompt + text, add_special_tokens=special)
         return [
             {"id": i, "text": token, "special": bool(special), "start": start, "stop": stop}
             for i, token, special, (start, stop) in zip(
@@ -205,7 +207,7 @@ class Tei(Double):
 
     def _states(self, text: str, body: Any) -> Floats:
         assert self.states is not None
-        states = self.states(text)
+        states = self.states(self.prompt + text)
         if len(states) > self.max_length and not body.get("truncate", False):
             error = f"`inputs` must have less than {self.max_length} tokens. Given: {len(states)}"
             raise Refusal(413, {"error": error, "error_type": "Validation"})
