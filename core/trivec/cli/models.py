@@ -101,13 +101,15 @@ def load_encoder(
 ) -> TextEncoder:
     """Open an encoder by name, folder or URL; build the demo model if it is "demo"."""
     if is_url(model):
-        for option, text in (("--device", device), ("--precision", precision)):
+        limit = "auto" if max_length is None else str(max_length)
+        given = {"--device": device, "--precision": precision, "--max-length": limit}
+        for option, text in given.items():
             if text != "auto":
                 raise InvalidOptionError(
                     f"{option} {text} is for a model in this process; an encoder behind a URL runs "
                     "as its server was started"
                 )
-        return open_encoder(model, name=name)
+        return open_encoder(model, **({} if name is None else {"name": name}))
     if model == DEMO:
         require_torch("the demo model")
         from trivec.demo.model import demo_model

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from trivec.arguments import at_least_one, shown
 from trivec.encoders.hub import base_name
 from trivec.errors import InvalidOptionError
+from trivec.url_options import query_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +55,15 @@ class ModelVariant:
         base, mark, query = model.partition("?")
         if not mark or os.path.isdir(model):
             base, query = model, ""
-        options: dict[str, str] = {}
-        for entry in filter(None, query.split("&")):
-            pairs = parse_qsl(entry, keep_blank_values=True)
-            name, value = pairs[0] if pairs else (entry, "")
+        options = query_options(query, f"model {shown(model)}")
+        for name, value in options.items():
             if name not in ("heads", "truncate_dim") or not value:
                 raise InvalidOptionError(
-                    f"model {shown(model)} has the option {shown(entry)}; expected heads=MODEL or "
-                    "truncate_dim=N"
+                    f"model {shown(model)} has the option {name}={shown(value)}; expected "
+                    "heads=MODEL or truncate_dim=N"
                 )
-            separate = heads if name == "heads" else truncate_dim
-            if name in options or separate is not None:
+            if (heads if name == "heads" else truncate_dim) is not None:
                 raise InvalidOptionError(f"model {shown(model)}: {name} is given twice")
-            options[name] = value
         if "truncate_dim" in options:
             digits = options["truncate_dim"]
             if not digits.isdecimal() or len(digits) > 9:

@@ -46,7 +46,8 @@ class RemoteReranker:
     classes. The server decides how it cuts long pairs.
 
     Args:
-        url: Such as `tei+http://localhost:8081` or `infinity+https://host:7997`.
+        url: Such as `tei+http://localhost:8081` or `infinity+https://host:7997`; options may
+            follow, as in `?batch_texts=16`.
         options: Those of `RemoteRerankerOptions`.
 
     Raises:
@@ -68,7 +69,7 @@ class RemoteReranker:
             raise InvalidOptionError(
                 f"unknown reranker scheme {self._url.scheme!r}; known are {', '.join(_SCHEMES)}"
             )
-        self._given = RemoteRerankerOptions.of(self._url.scheme, options)
+        self._given = RemoteRerankerOptions.of_url(self._url, options)
         self._client = http_client(self._url, self._given)
 
     def __repr__(self) -> str:

@@ -82,7 +82,9 @@ class Client:
 def changed(answer: Any, data: st.DataObject) -> Any:
     """Return a copy of an answer with a part replaced, missing or repeated."""
     answer = copy.deepcopy(answer)
-    holder, key, part = None, None, answer
+    holder: Any = None
+    key: Any = None
+    part = answer
     while isinstance(part, list | dict) and part and data.draw(st.integers(0, 3)):
         keys: list[Any] = sorted(part) if isinstance(part, dict) else list(range(len(part)))
         holder, key = part, data.draw(st.sampled_from(keys))
