@@ -14,7 +14,7 @@ from trivec.encoders.batching import CPU_BATCH_TOKENS
 from trivec.encoders.columns import Columns
 from trivec.encoders.extras import require_torch
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens
-from trivec.encoders.local import MAX_LENGTH, Call, LocalEncoder, enough_tokens
+from trivec.encoders.local import Call, LocalEncoder, enough_tokens
 from trivec.encoders.onnx_files import is_export
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable, survives_fork
@@ -165,10 +165,12 @@ class Encoder(LocalEncoder):
         if colbert_dtype not in ("float32", "float16"):
             raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
         expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
-        if is_export(model):
+        variant = ModelVariant.parse(model, heads=heads, truncate_dim=truncate_dim)
+        if is_export(variant.model):
             raise CheckpointError(
-                f"{str(model)!r} holds an exported model, not a checkpoint; open it with "
-                "open_encoder or OnnxEncoder.load"
+                f"{variant.model!r} holds an exported model, not a checkpoint; open it with "
+                "open_encoder or OnnxEncoder.load, without heads and truncate_dim, which are "
+                "options of the export"
             )
         for option, text in (
             ("query_instruction", query_instruction),
@@ -179,39 +181,21 @@ class Encoder(LocalEncoder):
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if max_length is not None:
             max_length = enough_tokens(at_least_one(max_length, "max_length"))
-        variant = ModelVariant.parse(model, heads=heads, truncate_dim=truncate_dim)
         require_torch("Encoder.load")
         # torch and transformers take seconds to import, and programs that only search need neither.
-        from trivec.encoders.checkpoint import open_checkpoint
         from trivec.encoders.heads import Heads
-        from trivec.encoders.hub import fetch, fetch_heads
+        from trivec.encoders.opening import VariantSettings, open_variant
         from trivec.encoders.placement import place
 
-        folder = fetch(
-            variant.model, revision=revision, cache_dir=cache_dir, local_only=local_files_only
-        )
-        others = None
-        if variant.heads is not None:
-            others = fetch_heads(variant.heads, cache_dir=cache_dir, local_only=local_files_only)
-        checkpoint = open_checkpoint(
-            folder,
-            model=variant.model,
+        checkpoint = open_variant(
+            variant,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
             instructed=query_instruction is not None and document_instruction is not None,
-            heads=others,
         )
+        chosen = VariantSettings.of(checkpoint, variant, name=name, max_length=max_length)
         settings = checkpoint.settings
-        variant = variant.named(without_dim=checkpoint.dense)
-        dense = variant.truncate_dim or checkpoint.dense
-        if dense > checkpoint.architecture.hidden:
-            raise InvalidOptionError(
-                f"truncate_dim={dense} is more than the {checkpoint.architecture.hidden} numbers "
-                f"of a dense vector of {checkpoint.name}"
-            )
-        longest = min(MAX_LENGTH, checkpoint.max_length)
-        options = {} if variant.heads is None else {"heads": variant.heads}
-        max_length = min(max_length or longest, checkpoint.architecture.max_length)
-        if max_length != longest:
-            options["max_length"] = str(max_length)
         if mcls and (settings.pooling != "cls" or not settings.include_prompt):
             raise InvalidOptionError(
                 f"mcls=True averages first tokens, but {checkpoint.name} pools by "
@@ -229,18 +213,13 @@ class Encoder(LocalEncoder):
             first=tokenizer.first,
             special_ids=tokenizer.special_ids,
             window=MCLS_WINDOW if mcls else None,
-            truncate_dim=dense,
+            truncate_dim=chosen.schema.dense,
         )
         return cls(
             backbone,
             layers,
             tokenizer,
-            schema=Schema(
-                dense=dense,
-                sparse=checkpoint.sparse is not None,
-                colbert=None if checkpoint.colbert is None else len(checkpoint.colbert[0]),
-                model=name or str(variant),
-            ),
+            schema=chosen.schema,
             precision=placement.precision,
             query_instruction=checkpoint.query_instruction
             if query_instruction is None
@@ -249,10 +228,10 @@ class Encoder(LocalEncoder):
             if document_instruction is None
             else document_instruction,
             include_prompt=settings.include_prompt,
-            max_length=max_length,
+            max_length=chosen.max_length,
             batch_tokens=batch_tokens or placement.batch_tokens,
             colbert_dtype=colbert_dtype,
-            options=options,
+            options=chosen.options,
         )
 
     @survives_fork
