@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
-from encoder_doubles import Double, OpenAi, Tei
+from encoder_doubles import Double, OpenAi, Refusal, Sie, Tei
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from trivec.encoders.remote.foreign import ForeignEncoder
 from trivec.encoders.remote.http import HttpAnswer, HttpRequest
 from trivec.encoders.remote.openai import OpenAiEncoder
+from trivec.encoders.remote.sie import SieEncoder
 from trivec.encoders.remote.tei import TeiEncoder
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError
@@ -69,11 +70,15 @@ class Client:
     def exchange(self, request: HttpRequest) -> HttpAnswer:
         route = f"{request.method} {request.path}"
         body = None if request.body is None else json.loads(request.body)
-        answer = json.loads(json.dumps(self.double.answer(route, body)))
+        status = 200
+        try:
+            answer = json.loads(json.dumps(self.double.answer(route, body)))
+        except Refusal as refusal:
+            status, answer = refusal.status, refusal.body
         if route == self.route:
             answer = self.change(answer)
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        return HttpAnswer(request, "http://server", 200, {}, content)
+        return HttpAnswer(request, "http://server", status, {}, content)
 
     async def aexchange(self, request: HttpRequest) -> HttpAnswer:
         raise NotImplementedError
@@ -129,9 +134,22 @@ def tei_encoder(heads: Any) -> tuple[ForeignEncoder, Double]:
     return TeiEncoder.from_url(EncoderUrl.parse("tei+http://server"), options), tei()
 
 
+def sie_encoder() -> tuple[ForeignEncoder, Double]:
+    def vectors(text: str) -> tuple[NDArray[np.floating], dict[int, float], NDArray[np.floating]]:
+        words = text.split()
+        rng = np.random.default_rng(len(text))
+        sparse = {100 + len(word): rng.random() + 0.1 for word in words}
+        return rng.normal(size=8), sparse, rng.normal(size=(len(words) + 1, 4))
+
+    double = Sie(vectors=vectors, dims={"dense": 8, "sparse": 1000, "multivector": 4})
+    url = EncoderUrl.parse("sie+http://server")
+    return SieEncoder.from_url(url, SieEncoder.options_class.of("", {})), double
+
+
 SERVERS: dict[str, Callable[[], tuple[ForeignEncoder, Double]]] = {
     "openai": lambda: openai_encoder("numbers"),
     "openai, base64": lambda: openai_encoder("base64"),
+    "sie": sie_encoder,
     "tei": lambda: tei_encoder(CHECKPOINT),
     "tei, dense": lambda: tei_encoder(False),
 }
@@ -139,6 +157,9 @@ ROUTES = [
     ("openai", "GET /v1/models"),
     ("openai", "POST /v1/embeddings"),
     ("openai, base64", "POST /v1/embeddings"),
+    ("sie", "GET /v1/models"),
+    ("sie", "GET /v1/models/BAAI/bge-m3"),
+    ("sie", "POST /v1/encode/BAAI/bge-m3"),
     ("tei", "GET /info"),
     ("tei", "POST /tokenize"),
     ("tei", "POST /embed_all"),

@@ -19,6 +19,7 @@ from trivec import Document, Schema, ingest, open_store
 from trivec.encoders.remote.foreign import ForeignEncoder
 from trivec.encoders.remote.infinity import InfinityEncoder
 from trivec.encoders.remote.openai import OPENAI_TOKEN, OpenAiEncoder
+from trivec.encoders.remote.sie import SieEncoder
 from trivec.encoders.remote.tei import TeiEncoder
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError
@@ -202,5 +203,6 @@ def test_entry_points() -> None:
         ("tei", TeiEncoder),
         ("openai", OpenAiEncoder),
         ("infinity", InfinityEncoder),
+        ("sie", SieEncoder),
     ):
         assert made[f"{kind}+http"] is made[f"{kind}+https"] is expected
