@@ -159,7 +159,7 @@ class TeiEncoder(ForeignEncoder):
     def __init__(self, url: EncoderUrl, options: TeiOptions) -> None:
         super().__init__(url, options)
         self._prefix = f"/{url.path}" if url.path else ""
-        self._heads_of = options.heads
+        self._heads_of: str | Path | Literal[False] | None = options.heads
         self._layers = HeadLayers(None, None)
         self._server: _Server | None = None
         self._frame: _Frame | None = None
