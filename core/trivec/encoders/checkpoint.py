@@ -59,6 +59,7 @@ class Checkpoint:
         colbert: Weight (dimension, hidden) and bias (dimension,), or None.
         classifier: A reranker's weight (hidden, hidden), bias, weight (1, hidden) and bias, for
             the first token's state; empty for an encoder.
+        heads: The folder of another checkpoint whose heads these are, or None.
     """
 
     folder: Path
@@ -70,6 +71,7 @@ class Checkpoint:
     sparse: Layer | None
     colbert: Layer | None
     classifier: list[Tensor]
+    heads: Path | None
 
     @property
     def query_instruction(self) -> str:
@@ -180,6 +182,7 @@ def open_checkpoint(
         sparse=sparse,
         colbert=colbert,
         classifier=[tensors.read(name).float() for name in classifier],
+        heads=heads,
     )
 
 

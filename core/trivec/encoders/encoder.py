@@ -13,10 +13,8 @@ from trivec.arguments import at_least_one, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS
 from trivec.encoders.columns import Columns
 from trivec.encoders.extras import require_torch
-from trivec.encoders.hub import commit_of
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens
 from trivec.encoders.local import (
-    MAX_LENGTH,
     Call,
     LocalEncoder,
     check_colbert_dtype,
@@ -176,41 +174,33 @@ class Encoder(LocalEncoder):
         """
         check_colbert_dtype(colbert_dtype)
         expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
-        if is_export(model):
+        variant = ModelVariant.parse(model, heads=heads, truncate_dim=truncate_dim)
+        if is_export(variant.model):
             raise CheckpointError(
-                f"{str(model)!r} holds an exported model, not a checkpoint; open it with "
-                "open_encoder or OnnxEncoder.load"
+                f"{variant.model!r} holds an exported model, not a checkpoint; open it with "
+                "open_encoder or OnnxEncoder.load, without heads and truncate_dim, which are "
+                "options of the export"
             )
         check_instructions(query_instruction, document_instruction)
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if max_length is not None:
             max_length = enough_tokens(at_least_one(max_length, "max_length"))
-        variant = ModelVariant.parse(model, heads=heads, truncate_dim=truncate_dim)
         require_torch("Encoder.load")
         # torch and transformers take seconds to import, and programs that only search need neither.
-        from trivec.encoders.checkpoint import open_checkpoint
         from trivec.encoders.heads import Heads
-        from trivec.encoders.hub import fetch, fetch_heads
+        from trivec.encoders.opening import VariantSettings, open_variant
         from trivec.encoders.placement import place
 
-        folder = fetch(
-            variant.model, revision=revision, cache_dir=cache_dir, local_only=local_files_only
-        )
-        others = None
-        if variant.heads is not None:
-            others = fetch_heads(variant.heads, cache_dir=cache_dir, local_only=local_files_only)
-        checkpoint = open_checkpoint(
-            folder,
-            model=variant.model,
+        checkpoint = open_variant(
+            variant,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
             instructed=query_instruction is not None and document_instruction is not None,
-            heads=others,
         )
+        chosen = VariantSettings.of(checkpoint, variant, name=name, max_length=max_length)
         settings = checkpoint.settings
-        variant = variant.named(without_dim=checkpoint.dense)
-        dense = checkpoint.dimension(variant.truncate_dim)
-        default_length = min(MAX_LENGTH, checkpoint.max_length)
-        max_length = min(max_length or default_length, checkpoint.architecture.max_length)
         if mcls:
             _check_mcls(checkpoint)
         placement = place(device, precision)
@@ -225,18 +215,13 @@ class Encoder(LocalEncoder):
             first=tokenizer.first,
             special_ids=tokenizer.special_ids,
             window=MCLS_WINDOW if mcls else None,
-            truncate_dim=dense,
+            truncate_dim=chosen.schema.dense,
         )
         return cls(
             backbone,
             layers,
             tokenizer,
-            schema=Schema(
-                dense=dense,
-                sparse=checkpoint.sparse is not None,
-                colbert=None if checkpoint.colbert is None else len(checkpoint.colbert[0]),
-                model=name or str(variant),
-            ),
+            schema=chosen.schema,
             precision=placement.precision,
             query_instruction=checkpoint.query_instruction
             if query_instruction is None
@@ -245,12 +230,10 @@ class Encoder(LocalEncoder):
             if document_instruction is None
             else document_instruction,
             include_prompt=settings.include_prompt,
-            max_length=max_length,
+            max_length=chosen.max_length,
             batch_tokens=batch_tokens or placement.batch_tokens,
             colbert_dtype=colbert_dtype,
-            options=_options(
-                variant.heads, others, None if max_length == default_length else max_length
-            ),
+            options=chosen.options,
         )
 
     @survives_fork
@@ -296,20 +279,3 @@ def _check_mcls(checkpoint: Checkpoint) -> None:
             f"mcls=True averages first tokens, but {checkpoint.name} pools by "
             f"{settings.pooling}{'' if settings.include_prompt else ' after the instruction'}"
         )
-
-
-def _options(heads: str | None, folder: Path | None, max_length: int | None) -> dict[str, str]:
-    """Return the options of the encoder that change the vectors of a document.
-
-    Args:
-        heads: The name of the checkpoint whose heads are used, or None for the model's own.
-        folder: Its folder; if it is in the hub's cache, its commit is part of the options.
-        max_length: The most tokens of a text, if it is not the checkpoint's.
-    """
-    options: dict[str, str] = {}
-    if heads is not None and folder is not None:
-        commit = commit_of(folder)
-        options["heads"] = heads if commit is None else f"{heads}@{commit}"
-    if max_length is not None:
-        options["max_length"] = str(max_length)
-    return options

@@ -312,3 +312,18 @@ def check_instructions(query: str | None, document: str | None) -> None:
     """Check the options `query_instruction` and `document_instruction`."""
     for option, text in (("query_instruction", query), ("document_instruction", document)):
         expect(text, (str, type(None)), option, "a string")
+
+
+def variant_options(heads: str | None, max_length: int, own_length: int) -> dict[str, str]:
+    """Return the options that differ from the checkpoint's own settings, for a journal.
+
+    Args:
+        heads: The name of the checkpoint of the heads, None for its own.
+        max_length: The most tokens of a text if a call does not say.
+        own_length: The same by the checkpoint.
+
+    >>> variant_options("BAAI/bge-m3", 512, 8192)
+    {'heads': 'BAAI/bge-m3', 'max_length': '512'}
+    """
+    options = {} if heads is None else {"heads": heads}
+    return options if max_length == own_length else {**options, "max_length": str(max_length)}

@@ -22,6 +22,7 @@ from trivec.encoders.local import (
     check_colbert_dtype,
     check_instructions,
     enough_tokens,
+    variant_options,
 )
 from trivec.encoders.onnx_files import GRAPH, TOKENIZER, ExportSettings, read_export
 from trivec.encoders.packing import PackedTexts
@@ -78,12 +79,10 @@ class OnnxEncoder(LocalEncoder):
         schema: Schema,
         query_instruction: str,
         document_instruction: str,
-        max_length: int | None = None,
+        max_length: int,
         batch_tokens: int = CPU_BATCH_TOKENS,
         colbert_dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
-        max_length = min(max_length or settings.max_length, settings.model_length)
-        differs = max_length != settings.max_length
         super().__init__(
             tokenizer,
             schema=schema,
@@ -95,7 +94,7 @@ class OnnxEncoder(LocalEncoder):
             document_instruction=document_instruction,
             include_prompt=settings.include_prompt,
             window=None,
-            options={"max_length": str(max_length)} if differs else {},
+            options=variant_options(settings.heads, max_length, settings.own_length),
             batch_tokens=batch_tokens,
             colbert_dtype=colbert_dtype,
         )
@@ -184,7 +183,7 @@ class OnnxEncoder(LocalEncoder):
             document_instruction=settings.document_instruction
             if document_instruction is None
             else document_instruction,
-            max_length=max_length,
+            max_length=min(max_length or settings.max_length, settings.model_length),
             batch_tokens=batch_tokens or CPU_BATCH_TOKENS,
             colbert_dtype=colbert_dtype,
         )
@@ -205,15 +204,7 @@ class OnnxEncoder(LocalEncoder):
         bounds = texts.indptr.tolist()
         columns.put(
             rows,
-            dense=pooled(
-                results["states"],
-                texts,
-                self._settings.pooling,
-                skip=skip,
-                truncate_dim=self._settings.dense,
-            )
-            if call.dense
-            else None,
+            dense=self._dense(results["states"], texts, skip) if call.dense else None,
             sparse=lexical_rows(weights, texts) if call.sparse and weights is not None else None,
             # The first token of a text has no ColBERT vector.
             colbert=[results["tokens"][start + 1 : stop] for start, stop in pairwise(bounds)]
@@ -224,23 +215,19 @@ class OnnxEncoder(LocalEncoder):
             else [],
         )
 
+    def _dense(self, states: Float, texts: PackedTexts, skip: int) -> Float:
+        settings = self._settings
+        return pooled(states[:, : settings.dense], texts, settings.pooling, skip=skip)
 
-def pooled(
-    states: Float,
-    texts: PackedTexts,
-    pooling: Pooling,
-    *,
-    skip: int,
-    truncate_dim: int | None = None,
-) -> Float:
-    """Return a unit vector for each text, float32 (texts, hidden or `truncate_dim`).
+
+def pooled(states: Float, texts: PackedTexts, pooling: Pooling, *, skip: int) -> Float:
+    """Return a unit vector for each text, float32 (texts, dimension).
 
     Args:
-        states: float32 (tokens, hidden).
+        states: float32 (tokens, dimension), the first numbers of each state.
         texts: The texts of the states.
         pooling: The states that make the vector.
         skip: The number of tokens at the start of each text that are not pooled.
-        truncate_dim: The number of first numbers that vectors keep, or None for all.
     """
     lengths = np.diff(texts.indptr)
     firsts = texts.indptr[:-1] + np.where(lengths > skip, skip, 0)
@@ -250,7 +237,6 @@ def pooled(
         starts = np.minimum(texts.indptr[:-1] + skip, texts.indptr[1:])
         bounds = zip(starts.tolist(), texts.indptr[1:].tolist(), strict=True)
         vectors = np.stack([states[start:stop].sum(axis=0) for start, stop in bounds])
-    vectors = vectors[:, :truncate_dim]
     lengths_of = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Float = vectors / np.maximum(lengths_of, np.float32(1e-12))
     return unit
@@ -303,7 +289,7 @@ class Session:
         Raises:
             CheckpointError: If its inputs or outputs differ.
         """
-        expected: dict[str, list[int]] = {"states": [settings.dense]}
+        expected: dict[str, list[int]] = {"states": [settings.hidden]}
         if settings.sparse:
             expected["weights"] = []
         if settings.colbert is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from trivec.arguments import at_least_one, expect, shown
 from trivec.encoders.hub import base_name, split_revision
 from trivec.errors import InvalidOptionError
+from trivec.url_options import query_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +62,15 @@ class ModelVariant:
         base, mark, query = model.partition("?")
         if not mark or os.path.isdir(model):
             base, query = model, ""
-        options: dict[str, str] = {}
-        for entry in filter(None, query.split("&")):
-            name, _, value = entry.partition("=")
+        options = query_options(query, f"model {shown(model)}")
+        for name, value in options.items():
             if name not in ("heads", "truncate_dim") or not value:
                 raise InvalidOptionError(
-                    f"model {shown(model)} has the option {shown(entry)}; expected heads=MODEL or "
-                    "truncate_dim=N"
+                    f"model {shown(model)} has the option {name}={shown(value)}; expected "
+                    "heads=MODEL or truncate_dim=N"
                 )
-            separate = heads if name == "heads" else truncate_dim
-            if name in options or separate is not None:
+            if (heads if name == "heads" else truncate_dim) is not None:
                 raise InvalidOptionError(f"model {shown(model)}: {name} is given twice")
-            options[name] = unquote(value)
         if "truncate_dim" in options:
             digits = options["truncate_dim"]
             if not digits.isdecimal() or len(digits) > 9:

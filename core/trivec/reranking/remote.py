@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import described, expect
+from trivec.encoders.remote.answers import by_index, vector
 from trivec.encoders.remote.batches import in_order, text_batches
 from trivec.encoders.remote.foreign import http_client
 from trivec.encoders.remote.http import HttpAnswer, HttpRequest
 from trivec.encoders.remote.options import RemoteOptions
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
-from trivec.errors import EncoderError, InvalidInputError, InvalidOptionError
+from trivec.errors import InvalidInputError, InvalidOptionError
+from trivec.rows import Float
 
 _SCHEMES = ("tei+http", "tei+https", "infinity+http", "infinity+https")
 
@@ -44,7 +46,8 @@ class RemoteReranker:
     classes. The server decides how it cuts long pairs.
 
     Args:
-        url: Such as `tei+http://localhost:8081` or `infinity+https://host:7997`.
+        url: Such as `tei+http://localhost:8081` or `infinity+https://host:7997`; options may
+            follow, as in `?batch_texts=16`.
         options: Those of `RemoteRerankerOptions`.
 
     Raises:
@@ -66,7 +69,7 @@ class RemoteReranker:
             raise InvalidOptionError(
                 f"unknown reranker scheme {self._url.scheme!r}; known are {', '.join(_SCHEMES)}"
             )
-        self._given = RemoteRerankerOptions.of(self._url.scheme, options)
+        self._given = RemoteRerankerOptions.of_url(self._url, options)
         self._client = http_client(self._url, self._given)
 
     def __repr__(self) -> str:
@@ -148,25 +151,18 @@ class RemoteReranker:
         return _read(answer.checked(), len(texts))
 
 
-def _read(answer: HttpAnswer, count: int) -> NDArray[np.float32]:
+def _read(answer: HttpAnswer, count: int) -> Float:
     """Return the scores of an answer in the order of the request, float32 (count,).
 
     Raises:
         EncoderError: If it does not hold one finite score for each text.
     """
     value = answer.json()
-    scores = np.full(count, np.nan, np.float32)
-    try:
-        for rank in value["results"] if isinstance(value, dict) else value:
-            score = rank["relevance_score"] if "relevance_score" in rank else rank["score"]
-            scores[rank["index"]] = score
-    except (TypeError, KeyError, IndexError, ValueError) as error:
-        raise EncoderError(
-            f"{answer.where}: the answer is not that of /rerank: {answer.message()}"
-        ) from error
-    if not np.isfinite(scores).all():
-        raise EncoderError(f"{answer.where}: the answer lacks the score of a text")
-    return scores
+    ranks = by_index(
+        value.get("results") if isinstance(value, dict) else value, count, answer.where
+    )
+    scores = [rank.get("relevance_score", rank.get("score")) for rank in ranks]
+    return vector(scores, answer.where)
 
 
 def _sigmoid(scores: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -24,13 +24,10 @@ from trivec.addresses import is_loopback
 from trivec.bounded import bound
 from trivec.deadline import request_seconds, seconds_left, unless_limited
 from trivec.encoders.processes import after_fork
-from trivec.encoders.remote.options import check_token
+from trivec.encoders.remote.options import TOKEN, check_token
 from trivec.errors import EncoderError, EncoderUnavailableError, InvalidOptionError
 from trivec.retry import aretrying, retry_after, retrying
 from trivec.turns import own_turn
-
-TOKEN = "TRIVEC_ENCODER_TOKEN"
-"""The environment variable that is read where no token is given."""
 
 _CONNECT_SECONDS = 10.0
 _MOST_BYTES = 1 << 30  # of one answer
