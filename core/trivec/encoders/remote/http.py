@@ -324,10 +324,12 @@ class HttpClient:
 
     def _blocking(self) -> httpx.Client:
         with self._lock:
-            if self._client is None:
-                self._client = _made(httpx.Client, self._options())
-                bound(self._client)
-            return self._client
+            client = self._client
+            if client is None:
+                made: httpx.Client = _made(httpx.Client, self._options())
+                bound(made)
+                client = self._client = made
+            return client
 
     async def _asynchronous(self) -> httpx.AsyncClient:
         """Return the client of the running event loop."""
