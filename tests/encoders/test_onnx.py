@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from trivec import Encoder, Vectors
+from trivec.cli.models import load_encoder
 from trivec.encoders import OnnxEncoder, Truncation
 from trivec.encoders.registry import open_encoder
 from trivec.errors import CheckpointError, InvalidOptionError, OutputError
@@ -191,6 +192,54 @@ async def test_concurrent_calls(exported: Path, texts: list[str]) -> None:
     assert question.dense is not None
     assert expected is not None
     np.testing.assert_allclose(question.dense, expected, atol=1e-6)
+
+
+def test_the_length_of_texts_at_loading(exported: Path, random_text: RandomText) -> None:
+    text = random_text(50, 0)
+    long, short = OnnxEncoder.load(exported), OnnxEncoder.load(exported, max_length=10)
+    assert (long.options, short.options) == ({}, {"max_length": "10"})
+    assert OnnxEncoder.load(exported, max_length=long.max_length).options == {}
+    np.testing.assert_array_equal(
+        short.encode_documents([text]).dense, long.encode_documents([text], max_length=10).dense
+    )
+    assert pickle.loads(pickle.dumps(short)).max_length == 10
+    with pytest.raises(InvalidOptionError, match="max_length=2 must be at least 3"):
+        OnnxEncoder.load(exported, max_length=2)
+
+
+def test_an_export_of_a_variant(m3: Path, tmp_path: Path, copy: Copy, texts: list[str]) -> None:
+    tuned = copy(m3)
+    for head in tuned.glob("*_linear.pt"):
+        head.unlink()
+    model = f"{tuned}?heads={m3}&truncate_dim=8"
+    export_model(model, tmp_path / "onnx")
+    checkpoint = Encoder.load(model, device="cpu", precision="float32")
+    encoder = OnnxEncoder.load(tmp_path / "onnx")
+    assert encoder.schema == checkpoint.schema
+    found, wanted = encoder.encode_documents(texts), checkpoint.encode_documents(texts)
+    assert found.dense is not None
+    assert wanted.dense is not None
+    assert found.dense.shape == (len(texts), 8)
+    np.testing.assert_allclose(found.dense, wanted.dense, atol=1e-5)
+
+
+def test_an_export_keeps_the_checkpoints_own_truncate_dim(
+    m3: Path, tmp_path: Path, copy: Copy
+) -> None:
+    folder = copy(m3)
+    (folder / "config_sentence_transformers.json").write_text('{"truncate_dim": 16}')
+    export_model(folder, tmp_path / "onnx")
+    encoder = OnnxEncoder.load(tmp_path / "onnx")
+    assert (encoder.schema.dense, encoder.model) == (16, "tiny-m3")
+    dense = encoder.encode_query("kalo mine").dense
+    assert dense is not None
+    assert dense.shape == (16,)
+
+
+def test_the_command_line_takes_an_exported_model(exported: Path) -> None:
+    encoder = load_encoder(str(exported), "auto", "auto", "mine", 10)
+    assert isinstance(encoder, OnnxEncoder)
+    assert (encoder.model, encoder.max_length) == ("mine", 10)
 
 
 def test_copies_and_pickles(exported: Path) -> None:

@@ -15,7 +15,7 @@ from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.registry import open_encoder
 from trivec.encoders.url import is_url
 from trivec.errors import CheckpointError, CollectionNotFoundError, InvalidOptionError
-from trivec.schema import Schema
+from trivec.schema import Schema, same_model
 from trivec.stores.store import Store
 
 DEFAULT = "BAAI/bge-m3"
@@ -79,7 +79,7 @@ class ModelFlags:
         if self.model_name is not None:
             schema.check_model(self.model_name)
         elif self.model is not None and not is_url(self.model):
-            schema.check_model(_name_of(self.model))
+            _check_name(self.model, schema)
         if self.model is not None:
             return self.model
         if schema.model:
@@ -113,7 +113,12 @@ def load_encoder(
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
     from trivec.encoders.encoder import Encoder
+    from trivec.encoders.onnx_files import is_export
 
+    if is_export(model):
+        return open_encoder(
+            model, device=device, precision=precision, name=name, max_length=max_length
+        )
     try:
         return Encoder.load(
             model,
@@ -141,12 +146,21 @@ def _precision_of(text: str) -> Literal["auto", "float32", "bfloat16", "float16"
     )
 
 
-def _name_of(model: str) -> str:
-    """Return the name that a model has in a collection."""
+def _check_name(model: str, schema: Schema) -> None:
+    """Check that a model that is not loaded yet can be that of a collection.
+
+    If `truncate_dim` is the checkpoint's own dimension, the collection's name does not have it.
+    """
+    if not same_model(schema.model, _name_of(model, without_dim=schema.dense)):
+        schema.check_model(_name_of(model))
+
+
+def _name_of(model: str, *, without_dim: int | None = None) -> str:
+    """Return the name that a model has in a collection, without a `truncate_dim` of this value."""
     if model == DEMO:
         from trivec.demo.model import demo_name
 
         return demo_name()
-    from trivec.encoders.variants import model_name
+    from trivec.encoders.variants import ModelVariant
 
-    return model_name(model)
+    return str(ModelVariant.parse(model).named(without_dim=without_dim))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trivec.encoders.onnx import OnnxEncoder
     from trivec.encoders.precision import Precision
     from trivec.encoders.remote.encoder import RemoteEncoder
-    from trivec.encoders.tokenizer import Truncation
+    from trivec.encoders.token_ids import Truncation
 else:
     __getattr__, __dir__ = imported_on_use(
         __name__,
@@ -28,7 +28,7 @@ else:
             "trivec.encoders.onnx": ("OnnxEncoder",),
             "trivec.encoders.precision": ("Precision",),
             "trivec.encoders.remote.encoder": ("RemoteEncoder",),
-            "trivec.encoders.tokenizer": ("Truncation",),
+            "trivec.encoders.token_ids": ("Truncation",),
         },
     )
 

@@ -25,7 +25,7 @@ from trivec.encoders.inventory import (
 )
 from trivec.encoders.settings import Purpose, Settings, read_settings
 from trivec.encoders.tensors import TensorFiles, open_weights
-from trivec.errors import CheckpointError
+from trivec.errors import CheckpointError, InvalidOptionError
 
 _VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
 _TOKENIZER_FILES = (*_VOCABULARIES, "special_tokens_map.json", "added_tokens.json", "vocab.json")
@@ -94,6 +94,19 @@ class Checkpoint:
     def dense(self) -> int:
         """The length of dense vectors, by the model and by the checkpoint's settings."""
         return self.settings.truncate_dim or self.architecture.hidden
+
+    def dimension(self, truncate_dim: int | None) -> int:
+        """Return the length of dense vectors of which `truncate_dim` numbers are kept.
+
+        None is for those that the checkpoint's settings keep.
+        """
+        dense = truncate_dim or self.dense
+        if dense > self.architecture.hidden:
+            raise InvalidOptionError(
+                f"truncate_dim={dense} is more than the {self.architecture.hidden} numbers of a "
+                f"dense vector of {self.name}"
+            )
+        return dense
 
     def read(self, name: str) -> Tensor:
         """Read a tensor of the backbone, named as in an `XLMRobertaModel`."""

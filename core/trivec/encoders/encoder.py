@@ -13,18 +13,28 @@ from trivec.arguments import at_least_one, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS
 from trivec.encoders.columns import Columns
 from trivec.encoders.extras import require_torch
+from trivec.encoders.hub import commit_of
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens
-from trivec.encoders.local import MAX_LENGTH, Call, LocalEncoder, enough_tokens
+from trivec.encoders.local import (
+    MAX_LENGTH,
+    Call,
+    LocalEncoder,
+    check_colbert_dtype,
+    check_instructions,
+    enough_tokens,
+)
 from trivec.encoders.onnx_files import is_export
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable, survives_fork
-from trivec.encoders.tokenizer import TextTokenizer, TokenIds
+from trivec.encoders.token_ids import TokenIds
+from trivec.encoders.tokenizer import TextTokenizer
 from trivec.encoders.variants import ModelVariant
 from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.schema import Schema
 
 if TYPE_CHECKING:
     from trivec.encoders.backbone import Backbone
+    from trivec.encoders.checkpoint import Checkpoint
     from trivec.encoders.heads import Heads
 
 MCLS_WINDOW = 256  # tokens; from the BGE-M3 paper (arXiv:2402.03216), section 3.4
@@ -147,7 +157,9 @@ class Encoder(LocalEncoder):
                 into the dense vector, as the BGE-M3 paper proposes for long texts.
             heads: Another checkpoint, a folder or a name on the hub, whose sparse and ColBERT heads
                 are used, for a fine-tuned model without heads of its own. Its hidden size must be
-                the model's. The schema's model name tells both, unless `name` is given.
+                the model's. The schema's model name tells both, unless `name` is given. A branch,
+                tag or commit may follow, as in "BAAI/bge-m3@main"; journals and pickles keep the
+                commit.
             truncate_dim: The number of first numbers that dense vectors keep, for models trained
                 so (Matryoshka); the rest is scaled to length 1. By default the checkpoint's own
                 `truncate_dim`, or all. The schema tells it.
@@ -162,19 +174,14 @@ class Encoder(LocalEncoder):
             InvalidOptionError: If an option is out of range, or the device does not exist.
             MissingDependencyError: If the extra `[torch]` is not installed.
         """
-        if colbert_dtype not in ("float32", "float16"):
-            raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
+        check_colbert_dtype(colbert_dtype)
         expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
         if is_export(model):
             raise CheckpointError(
                 f"{str(model)!r} holds an exported model, not a checkpoint; open it with "
                 "open_encoder or OnnxEncoder.load"
             )
-        for option, text in (
-            ("query_instruction", query_instruction),
-            ("document_instruction", document_instruction),
-        ):
-            expect(text, (str, type(None)), option, "a string")
+        check_instructions(query_instruction, document_instruction)
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if max_length is not None:
@@ -201,22 +208,11 @@ class Encoder(LocalEncoder):
         )
         settings = checkpoint.settings
         variant = variant.named(without_dim=checkpoint.dense)
-        dense = variant.truncate_dim or checkpoint.dense
-        if dense > checkpoint.architecture.hidden:
-            raise InvalidOptionError(
-                f"truncate_dim={dense} is more than the {checkpoint.architecture.hidden} numbers "
-                f"of a dense vector of {checkpoint.name}"
-            )
-        longest = min(MAX_LENGTH, checkpoint.max_length)
-        options = {} if variant.heads is None else {"heads": variant.heads}
-        max_length = min(max_length or longest, checkpoint.architecture.max_length)
-        if max_length != longest:
-            options["max_length"] = str(max_length)
-        if mcls and (settings.pooling != "cls" or not settings.include_prompt):
-            raise InvalidOptionError(
-                f"mcls=True averages first tokens, but {checkpoint.name} pools by "
-                f"{settings.pooling}{'' if settings.include_prompt else ' after the instruction'}"
-            )
+        dense = checkpoint.dimension(variant.truncate_dim)
+        default_length = min(MAX_LENGTH, checkpoint.max_length)
+        max_length = min(max_length or default_length, checkpoint.architecture.max_length)
+        if mcls:
+            _check_mcls(checkpoint)
         placement = place(device, precision)
         backbone = placement.backbone(checkpoint)
         tokenizer = TextTokenizer.load(
@@ -252,7 +248,9 @@ class Encoder(LocalEncoder):
             max_length=max_length,
             batch_tokens=batch_tokens or placement.batch_tokens,
             colbert_dtype=colbert_dtype,
-            options=options,
+            options=_options(
+                variant.heads, others, None if max_length == default_length else max_length
+            ),
         )
 
     @survives_fork
@@ -289,3 +287,29 @@ class Encoder(LocalEncoder):
             return
         self._encode_batch(call, ids, rows[:middle], columns)
         self._encode_batch(call, ids, rows[middle:], columns)
+
+
+def _check_mcls(checkpoint: Checkpoint) -> None:
+    settings = checkpoint.settings
+    if settings.pooling != "cls" or not settings.include_prompt:
+        raise InvalidOptionError(
+            f"mcls=True averages first tokens, but {checkpoint.name} pools by "
+            f"{settings.pooling}{'' if settings.include_prompt else ' after the instruction'}"
+        )
+
+
+def _options(heads: str | None, folder: Path | None, max_length: int | None) -> dict[str, str]:
+    """Return the options of the encoder that change the vectors of a document.
+
+    Args:
+        heads: The name of the checkpoint whose heads are used, or None for the model's own.
+        folder: Its folder; if it is in the hub's cache, its commit is part of the options.
+        max_length: The most tokens of a text, if it is not the checkpoint's.
+    """
+    options: dict[str, str] = {}
+    if heads is not None and folder is not None:
+        commit = commit_of(folder)
+        options["heads"] = heads if commit is None else f"{heads}@{commit}"
+    if max_length is not None:
+        options["max_length"] = str(max_length)
+    return options

@@ -16,12 +16,20 @@ from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
 from trivec.encoders.columns import Columns
 from trivec.encoders.files import reason
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
-from trivec.encoders.local import Call, LocalEncoder
+from trivec.encoders.local import (
+    Call,
+    LocalEncoder,
+    check_colbert_dtype,
+    check_instructions,
+    enough_tokens,
+)
 from trivec.encoders.onnx_files import GRAPH, TOKENIZER, ExportSettings, read_export
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable
 from trivec.encoders.settings import Pooling
-from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, TokenIds
+from trivec.encoders.token_ids import TokenIds
+from trivec.encoders.tokenizer import TextTokenizer
 from trivec.errors import CheckpointError, InvalidOptionError, MissingDependencyError
 from trivec.rows import Float
 from trivec.schema import Schema
@@ -70,21 +78,24 @@ class OnnxEncoder(LocalEncoder):
         schema: Schema,
         query_instruction: str,
         document_instruction: str,
+        max_length: int | None = None,
         batch_tokens: int = CPU_BATCH_TOKENS,
         colbert_dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
+        max_length = min(max_length or settings.max_length, settings.model_length)
+        differs = max_length != settings.max_length
         super().__init__(
             tokenizer,
             schema=schema,
             device="cpu",
             precision=Precision.FLOAT32,
             model_length=settings.model_length,
-            max_length=settings.max_length,
+            max_length=max_length,
             query_instruction=query_instruction,
             document_instruction=document_instruction,
             include_prompt=settings.include_prompt,
             window=None,
-            options={},
+            options={"max_length": str(max_length)} if differs else {},
             batch_tokens=batch_tokens,
             colbert_dtype=colbert_dtype,
         )
@@ -103,6 +114,7 @@ class OnnxEncoder(LocalEncoder):
         name: str | None = None,
         query_instruction: str | None = None,
         document_instruction: str | None = None,
+        max_length: int | None = None,
         colbert_dtype: Literal["float32", "float16"] = "float32",
         batch_tokens: int | None = None,
         threads: int | None = None,
@@ -116,6 +128,8 @@ class OnnxEncoder(LocalEncoder):
             name: The model's name in the schema; by default that of the exported model.
             query_instruction: The text before each question; by default the exported model's.
             document_instruction: The text before each document; by default the exported model's.
+            max_length: The most tokens of a text if a call does not say, up to what the model can
+                take; by default the exported model's.
             colbert_dtype: The number format of token vectors; float16 halves their memory.
             batch_tokens: The most tokens of one forward pass; a longer text is a pass by itself.
             threads: The number of threads that compute; by default one for each processor core.
@@ -125,8 +139,7 @@ class OnnxEncoder(LocalEncoder):
             InvalidOptionError: If an option is out of range.
             MissingDependencyError: If onnxruntime is not installed.
         """
-        if colbert_dtype not in ("float32", "float16"):
-            raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
+        check_colbert_dtype(colbert_dtype)
         for option, value, only in (("device", device, "cpu"), ("precision", precision, "float32")):
             if value not in ("auto", only):
                 raise InvalidOptionError(
@@ -134,12 +147,10 @@ class OnnxEncoder(LocalEncoder):
                     "runs on the CPU in float32; Encoder.load takes the checkpoint itself"
                 )
         expect(model, (str, Path), "model", "the folder of an exported model")
-        for option, text in (
-            ("name", name),
-            ("query_instruction", query_instruction),
-            ("document_instruction", document_instruction),
-        ):
-            expect(text, (str, type(None)), option, "a string")
+        expect(name, (str, type(None)), "name", "a string")
+        check_instructions(query_instruction, document_instruction)
+        if max_length is not None:
+            max_length = enough_tokens(at_least_one(max_length, "max_length"))
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if threads is not None:
@@ -173,6 +184,7 @@ class OnnxEncoder(LocalEncoder):
             document_instruction=settings.document_instruction
             if document_instruction is None
             else document_instruction,
+            max_length=max_length,
             batch_tokens=batch_tokens or CPU_BATCH_TOKENS,
             colbert_dtype=colbert_dtype,
         )
@@ -193,7 +205,13 @@ class OnnxEncoder(LocalEncoder):
         bounds = texts.indptr.tolist()
         columns.put(
             rows,
-            dense=pooled(results["states"], texts, self._settings.pooling, skip=skip)
+            dense=pooled(
+                results["states"],
+                texts,
+                self._settings.pooling,
+                skip=skip,
+                truncate_dim=self._settings.dense,
+            )
             if call.dense
             else None,
             sparse=lexical_rows(weights, texts) if call.sparse and weights is not None else None,
@@ -207,14 +225,22 @@ class OnnxEncoder(LocalEncoder):
         )
 
 
-def pooled(states: Float, texts: PackedTexts, pooling: Pooling, *, skip: int) -> Float:
-    """Return a unit vector for each text, float32 (texts, hidden).
+def pooled(
+    states: Float,
+    texts: PackedTexts,
+    pooling: Pooling,
+    *,
+    skip: int,
+    truncate_dim: int | None = None,
+) -> Float:
+    """Return a unit vector for each text, float32 (texts, hidden or `truncate_dim`).
 
     Args:
         states: float32 (tokens, hidden).
         texts: The texts of the states.
         pooling: The states that make the vector.
         skip: The number of tokens at the start of each text that are not pooled.
+        truncate_dim: The number of first numbers that vectors keep, or None for all.
     """
     lengths = np.diff(texts.indptr)
     firsts = texts.indptr[:-1] + np.where(lengths > skip, skip, 0)
@@ -224,6 +250,7 @@ def pooled(states: Float, texts: PackedTexts, pooling: Pooling, *, skip: int) ->
         starts = np.minimum(texts.indptr[:-1] + skip, texts.indptr[1:])
         bounds = zip(starts.tolist(), texts.indptr[1:].tolist(), strict=True)
         vectors = np.stack([states[start:stop].sum(axis=0) for start, stop in bounds])
+    vectors = vectors[:, :truncate_dim]
     lengths_of = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: Float = vectors / np.maximum(lengths_of, np.float32(1e-12))
     return unit
@@ -283,6 +310,9 @@ class Session:
             expected["tokens"] = [settings.colbert]
         outputs = {output.name: list(output.shape[1:]) for output in self._session.get_outputs()}
         inputs = sorted(given.name for given in self._session.get_inputs())
+        width = outputs.get("states")
+        if width and isinstance(width[0], int) and width[0] >= settings.dense:
+            outputs["states"] = [settings.dense]  # of which the first numbers are kept
         if outputs != expected or inputs != ["attention_mask", "input_ids"]:
             raise CheckpointError(
                 f"{self._path} has the inputs {inputs} and the outputs {outputs}, expected "

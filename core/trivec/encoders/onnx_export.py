@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trivec.arguments import shown
 from trivec.encoders.checkpoint import Checkpoint, open_checkpoint
-from trivec.encoders.hub import commit_of, fetch
+from trivec.encoders.hub import commit_of, fetch, fetch_heads
 from trivec.encoders.onnx_files import (
     DATA,
     GRAPH,
@@ -21,6 +21,7 @@ from trivec.encoders.onnx_files import (
     read_export,
 )
 from trivec.encoders.tokenizer import TextTokenizer
+from trivec.encoders.variants import ModelVariant
 from trivec.errors import (
     CheckpointError,
     InvalidOptionError,
@@ -45,7 +46,8 @@ def export_model(
     The folder is written whole or not at all.
 
     Args:
-        model: A local folder, or the name of a model on the hub.
+        model: A local folder, or the name of a model on the hub; options may follow, as in
+            `Encoder.load`.
         folder: A folder that does not exist or is empty.
         name: The model's name in the schema; by default the hub's name, or the folder's.
         revision: Branch, tag or commit on the hub.
@@ -58,16 +60,24 @@ def export_model(
         MissingDependencyError: If onnx is not installed.
         OutputError: If the folder cannot be written.
     """
-    source = Path(model).expanduser()
+    variant = ModelVariant.parse(model)
+    source = Path(variant.model).expanduser()
     check_export_folder(folder, inputs=[source] if source.is_dir() else [])
     if is_export(source):
         raise CheckpointError(f"{source} is an exported model already; give the checkpoint itself")
-    files = fetch(model, revision=revision, cache_dir=cache_dir, local_only=local_files_only)
-    checkpoint = open_checkpoint(files, model=model)
+    files = fetch(
+        variant.model, revision=revision, cache_dir=cache_dir, local_only=local_files_only
+    )
+    heads = None
+    if variant.heads is not None:
+        heads = fetch_heads(variant.heads, cache_dir=cache_dir, local_only=local_files_only)
+    checkpoint = open_checkpoint(files, model=variant.model, heads=heads)
     tokenizer = TextTokenizer.load(
         files, checkpoint.architecture.vocabulary, lower_case=checkpoint.settings.lower_case
     )
-    settings = _settings(checkpoint, tokenizer, name)
+    dense = checkpoint.dimension(variant.truncate_dim)
+    named = name or str(variant.named(without_dim=checkpoint.dense))
+    settings = _settings(checkpoint, tokenizer, named, dense)
     with _written_whole(Path(folder)) as target:
         _write_graph(checkpoint, target)
         tokenizer.save(target / TOKENIZER)
@@ -91,14 +101,16 @@ def check_export_folder(folder: StrPath, *, inputs: Iterable[Path] = ()) -> None
         )
 
 
-def _settings(checkpoint: Checkpoint, tokenizer: TextTokenizer, name: str | None) -> ExportSettings:
+def _settings(
+    checkpoint: Checkpoint, tokenizer: TextTokenizer, name: str, dense: int
+) -> ExportSettings:
     from trivec.encoders.local import MAX_LENGTH
 
     architecture, settings = checkpoint.architecture, checkpoint.settings
     return ExportSettings(
-        model=name or checkpoint.name,
+        model=name,
         revision=commit_of(checkpoint.folder),
-        dense=architecture.hidden,
+        dense=dense,
         sparse=checkpoint.sparse is not None,
         colbert=None if checkpoint.colbert is None else len(checkpoint.colbert[0]),
         pooling=settings.pooling,

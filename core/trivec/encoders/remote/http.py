@@ -326,9 +326,8 @@ class HttpClient:
         with self._lock:
             client = self._client
             if client is None:
-                made: httpx.Client = _made(httpx.Client, self._options())
-                bound(made)
-                client = self._client = made
+                client = self._client = _made(httpx.Client, self._options())
+                bound(client)
             return client
 
     async def _asynchronous(self) -> httpx.AsyncClient:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.remote.layers import Layer
 from trivec.encoders.settings import Pooling
-from trivec.encoders.tokenizer import PackedTexts
 from trivec.errors import EncoderError
 from trivec.rows import Float, TokenRows, unit
 from trivec.vectors import Vectors

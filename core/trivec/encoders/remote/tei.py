@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import expect
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.protocol import Token
 from trivec.encoders.remote.foreign import (
     Batch,
@@ -29,7 +30,7 @@ from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.layers import HeadLayers
 from trivec.encoders.remote.states import StateHeads, packed_states
 from trivec.encoders.settings import Pooling
-from trivec.encoders.tokenizer import PackedTexts, check_texts
+from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import CheckpointError, EncoderError
 from trivec.rows import spans
@@ -158,7 +159,7 @@ class TeiEncoder(ForeignEncoder):
     def __init__(self, url: EncoderUrl, options: TeiOptions) -> None:
         super().__init__(url, options)
         self._prefix = f"/{url.path}" if url.path else ""
-        self._heads_of = options.heads
+        self._heads_of: str | Path | Literal[False] | None = options.heads
         self._layers = HeadLayers(None, None)
         self._server: _Server | None = None
         self._frame: _Frame | None = None
