@@ -11,8 +11,6 @@ from rich.markup import escape
 
 from trivec.cli.options import notes
 from trivec.encoders.extras import require_torch
-from trivec.encoders.onnx import OnnxEncoder
-from trivec.encoders.onnx_files import is_export
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.registry import open_encoder
 from trivec.encoders.url import is_url
