@@ -42,7 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "scores",
             "sharing",
         ),
-        *("terminal", "token_codes", "turns", "twins", "vector_files", "vectors"),
+        *("terminal", "token_codes", "turns", "twins", "url_options", "vector_files", "vectors"),
         "encoders.protocol",
     ),
     ("filters",),

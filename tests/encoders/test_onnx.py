@@ -238,7 +238,8 @@ def test_the_checkpoints_own_truncate_dim(
     declare_pooling(folder, mode)
     (folder / "config_sentence_transformers.json").write_text('{"truncate_dim": 16}')
     texts = [random_text(length, length) for length in (0, 3, 20)]
-    for options in ({}, {"truncate_dim": 32}, {"truncate_dim": 8}):
+    variants: list[Any] = [{}, {"truncate_dim": 32}, {"truncate_dim": 8}]
+    for options in variants:
         name = f"onnx{len(str(options))}{options.get('truncate_dim')}"
         export_model(folder, tmp_path / name, **options)
         original = Encoder.load(folder, device="cpu", precision="float32", **options)
@@ -260,6 +261,7 @@ def test_the_length_of_texts_at_loading(
         chosen = chosen or {"max_length": 20}
         original = Encoder.load(m3, device="cpu", precision="float32", **chosen)
         assert_same_model(encoder, original, texts)
+    wrong: Any
     for wrong in (0, 2, "10", True):
         with pytest.raises(InvalidOptionError, match="max_length"):
             OnnxEncoder.load(exported, max_length=wrong)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from trivec import Document, Schema, Weights, evaluate, explain, ingest, open_encoder, open_store
 from trivec.cli.app import app
 from trivec.errors import InvalidOptionError, InvalidVectorsError
+from trivec.search import Mode
 from trivec.testing import HashEncoder
 
 TEXTS = ["the blue whale", "a red fox", "grey seal"]
@@ -52,6 +53,7 @@ def test_a_collection_of_dense_vectors(address: str, url: str) -> None:
         )
         ingest(DOCUMENTS, encoder, store)
         query = encoder.encode_query("a red fox")
+        mode: Mode
         for mode in ("dense", "hybrid", "rrf"):
             assert store.search(query, k=1, mode=mode)[0].document.text == "a red fox"
         hits = store.search(query, k=1, weights=Weights(0.4, 0.2, 0.4))

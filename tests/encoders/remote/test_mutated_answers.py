@@ -51,6 +51,8 @@ BODIES = [
     gzip.compress(b"[]", mtime=0),
 ]
 
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
 Change: TypeAlias = Callable[[Any], Any]
 
 
@@ -200,7 +202,7 @@ def test_a_changed_answer_is_an_error_or_changes_nothing(server: str, route: str
         derandomize=True,
         deadline=None,
         database=None,
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=SLOW,
     )
     @given(st.data())
     def check(data: st.DataObject) -> None:
@@ -242,7 +244,13 @@ def test_a_changed_answer_of_a_reranker(kind: str) -> None:
         with pytest.raises(EncoderError):
             reranker.score_pairs(pairs)
 
-    @settings(max_examples=300, derandomize=True, deadline=None, database=None)
+    @settings(
+        max_examples=300,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=SLOW,
+    )
     @given(st.data())
     def check(data: st.DataObject) -> None:
         client.change = lambda answer: changed(answer, data)
