@@ -356,19 +356,6 @@ async def test_concurrent_calls(exported: Path, texts: list[str]) -> None:
     np.testing.assert_allclose(question.dense, expected, atol=1e-6)
 
 
-def test_an_export_keeps_the_checkpoints_own_truncate_dim(
-    m3: Path, tmp_path: Path, copy: Copy
-) -> None:
-    folder = copy(m3)
-    (folder / "config_sentence_transformers.json").write_text('{"truncate_dim": 16}')
-    export_model(folder, tmp_path / "onnx")
-    encoder = OnnxEncoder.load(tmp_path / "onnx")
-    assert (encoder.schema.dense, encoder.model) == (16, "tiny-m3")
-    dense = encoder.encode_query("kalo mine").dense
-    assert dense is not None
-    assert dense.shape == (16,)
-
-
 def test_the_command_line_takes_an_exported_model(exported: Path) -> None:
     encoder = load_encoder(str(exported), "auto", "auto", "mine", 10)
     assert isinstance(encoder, OnnxEncoder)

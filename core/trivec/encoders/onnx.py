@@ -296,9 +296,6 @@ class Session:
             expected["tokens"] = [settings.colbert]
         outputs = {output.name: list(output.shape[1:]) for output in self._session.get_outputs()}
         inputs = sorted(given.name for given in self._session.get_inputs())
-        width = outputs.get("states")
-        if width and isinstance(width[0], int) and width[0] >= settings.dense:
-            outputs["states"] = [settings.dense]  # of which the first numbers are kept
         if outputs != expected or inputs != ["attention_mask", "input_ids"]:
             raise CheckpointError(
                 f"{self._path} has the inputs {inputs} and the outputs {outputs}, expected "
