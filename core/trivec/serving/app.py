@@ -122,7 +122,11 @@ class _Server:
 
     async def _tokens(self, request: Request, held: ExitStack) -> Response:
         body = await read_body(request, self._options)
-        asked = wire.TokensRequest.from_json(body)
+        asked = wire.read_tokens_request(body)
+        if isinstance(asked, wire.TokenTextsRequest):
+            self._accept(held, [asked], len(body))
+            texts = await while_connected(request, self._dispatcher.token_texts(asked.ids))
+            return Response(wire.token_texts_to_json(texts), media_type=wire.JSON)
         self._accept(held, [asked.text], len(body))
         (text,) = check_texts([asked.text])
         work = self._dispatcher.tokens(text, asked.max_length)

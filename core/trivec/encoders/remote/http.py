@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +22,7 @@ from trivec.addresses import is_loopback
 from trivec.bounded import bound
 from trivec.deadline import request_seconds, seconds_left, unless_limited
 from trivec.encoders.processes import after_fork
+from trivec.encoders.remote.certificates import certificates, no_certificates
 from trivec.encoders.remote.options import check_token
 from trivec.errors import EncoderError, EncoderUnavailableError, InvalidOptionError
 from trivec.retry import aretrying, retry_after, retrying
@@ -313,12 +314,18 @@ class HttpClient:
             max_keepalive_connections=self._connections,
             keepalive_expiry=_IDLE_SECONDS,
         )
-        return {"headers": headers, "limits": limits, "follow_redirects": False}
+        tls = self.address.startswith("https:")
+        return {
+            "headers": headers,
+            "limits": limits,
+            "follow_redirects": False,
+            "verify": certificates() if tls else no_certificates(),
+        }
 
     def _blocking(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                self._client = _made(httpx.Client, self._options())
+                self._client = _made(httpx.Client, self._options)
                 bound(self._client)
             return self._client
 
@@ -328,7 +335,7 @@ class HttpClient:
         client = self._async.get(loop)
         if client is None:
             # In a thread, since reading the certificates takes 20 ms.
-            made = await asyncio.to_thread(_made, httpx.AsyncClient, self._options())
+            made = await asyncio.to_thread(_made, httpx.AsyncClient, self._options)
             with self._lock:
                 for other in [other for other in self._async if other.is_closed()]:
                     del self._async[other]
@@ -360,9 +367,10 @@ async def _closed_with_loop(client: httpx.AsyncClient) -> AsyncIterator[None]:
         await client.aclose()
 
 
-def _made(make: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - either client
+def _made(make: Any, options: Callable[[], Mapping[str, Any]]) -> Any:  # noqa: ANN401
+    """Return either client; `options` may read the certificates."""
     try:
-        return make(**options)
+        return make(**options())
     except (OSError, ValueError, ImportError) as error:
         raise InvalidOptionError(
             f"no HTTP client can be made: {error}; look at the environment variables "
