@@ -242,7 +242,6 @@ def _client(url: EncoderUrl, options: RemoteOptions) -> HttpClient:
     return HttpClient(
         url.http(PORT, tls=url.scheme == "trivecs"),
         token=options.token,
-        connections=max(8, options.requests),
         deadline=options.deadline,
     )
 

@@ -68,7 +68,6 @@ class RemoteEncoder:
         self._client = HttpClient(
             url.http(PORT, tls=url.scheme.endswith("s")),
             token=options.token,
-            connections=max(8, options.requests),
             deadline=options.deadline,
         )
         self._answers = Answers(str(url))
