@@ -225,7 +225,7 @@ class RemoteEncoder:
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:
         checked = check_texts(texts)
-        if self._answers.identity is None and _needs_schema(checked, options):
+        if self._answers.identity is None and _given_parts(options):
             self._answers.see_health(self._client.exchange(self._health()))
         parts, limit = self._parts(options), _max_length(options)
 
@@ -243,13 +243,13 @@ class RemoteEncoder:
             at_once=self._given.requests,
             done=_counting(options, len(checked)),
         )
-        return self._joined(encoded, parts)
+        return self._joined(encoded)
 
     async def _aencode(
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:
         checked = check_texts(texts)
-        if self._answers.identity is None and _needs_schema(checked, options):
+        if self._answers.identity is None and _given_parts(options):
             self._answers.see_health(await self._client.aexchange(self._health()))
         parts, limit = self._parts(options), _max_length(options)
 
@@ -270,11 +270,13 @@ class RemoteEncoder:
             done=_counting(options, len(checked)),
         )
         if len(encoded) == 1:
-            return self._joined(encoded, parts)
-        return await asyncio.to_thread(self._joined, encoded, parts)
+            return self._joined(encoded)
+        return await asyncio.to_thread(self._joined, encoded)
 
     def _batches(self, texts: Sequence[str]) -> list[list[str]]:
-        return text_batches(texts, max_bytes=self._given.batch_bytes, max_texts=self._most_texts)
+        """Return the texts of each request; no texts are a request too, as for every encoder."""
+        most = self._given.batch_bytes
+        return text_batches(texts, max_bytes=most, max_texts=self._most_texts) or [[]]
 
     def _halve(self, answer: HttpAnswer, batch: Sequence[str]) -> bool:
         """Return whether a batch was too large for the server and is sent in two halves."""
@@ -283,20 +285,11 @@ class RemoteEncoder:
         self._most_texts = min(self._most_texts, max(1, len(batch) // 2))
         return True
 
-    def _joined(self, encoded: Sequence[Sequence[Vectors]], parts: Sequence[str] | None) -> Vectors:
+    def _joined(self, encoded: Sequence[Sequence[Vectors]]) -> Vectors:
         batches = [vectors for answered in encoded for vectors in answered]
         if len(batches) == 1:
             return batches[0]
-        if batches:
-            return Vectors.concatenate(batches)
-        schema = self.schema
-        wanted = schema.parts if parts is None else parts
-        return Vectors.from_rows(
-            [],
-            dense=schema.dense if "dense" in wanted else None,
-            sparse="sparse" in wanted,
-            colbert=schema.colbert if "colbert" in wanted else None,
-        )
+        return Vectors.concatenate(batches)
 
     def _parts(self, options: RemoteEncodingOptions) -> tuple[str, ...] | None:
         """Return the parts that a call asks for; None for all that the server has."""
@@ -342,10 +335,6 @@ def _given_parts(options: RemoteEncodingOptions) -> dict[str, bool]:
     return {part: wanted for part, wanted in given.items() if wanted is not None}
 
 
-def _needs_schema(texts: Sequence[str], options: RemoteEncodingOptions) -> bool:
-    return not texts or bool(_given_parts(options))
-
-
 def _max_length(options: RemoteEncodingOptions) -> int | None:
     limit = options.get("max_length")
     return None if limit is None else at_least_one(limit, "max_length")
@@ -358,7 +347,7 @@ def _counting(options: RemoteEncodingOptions, total: int) -> Callable[[list[str]
     def done(batch: list[str]) -> None:
         nonlocal count
         count += len(batch)
-        if progress is not None:
+        if progress is not None and total:
             progress(count, total)
 
     return done

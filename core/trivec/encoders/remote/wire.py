@@ -320,7 +320,7 @@ def scores_from_json(content: bytes, texts: int) -> NDArray[np.float32]:
         InvalidInputError: If it does not hold one finite score for each text.
     """
     scores = member(json_object(content, "the scores"), "scores", list, [])
-    numbers = [score for score in scores if isinstance(score, int | float)]
+    numbers = [score for score in scores if type(score) in (int, float)]
     result = np.array(numbers, np.float32)
     if len(scores) != texts or len(numbers) != texts or not np.isfinite(result).all():
         raise InvalidInputError(f"the scores: expected {texts} finite numbers")
