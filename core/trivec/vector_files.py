@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
@@ -196,9 +197,12 @@ class _Tensor:
         return str(self._tensor["dtype"])
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
-        dtype = dtype_named(self.get_dtype()).newbyteorder("<")
-        values = np.frombuffer(self._tensor["data"], dtype).reshape(self.get_shape())
-        return values[rows].astype(dtype.newbyteorder("="), copy=False)
+        # No `newbyteorder("<")`: numpy would mark the columns, and libraries refuse their buffers.
+        values = np.frombuffer(self._tensor["data"], dtype_named(self.get_dtype()))
+        if sys.byteorder == "big":
+            values = values.byteswap()
+        values = values.reshape(self.get_shape())
+        return values[rows]
 
 
 class _Columns:

@@ -63,7 +63,9 @@ def columns(vectors: Vectors) -> list[tuple[str, tuple[int, ...], bytes] | None]
         *((None,) * 3 if colbert is None else (colbert.indptr, colbert.values, colbert.weights)),
     ]
     return [
-        None if array is None else (str(array.dtype), array.shape, np.asarray(array).tobytes())
+        None
+        if array is None
+        else (memoryview(np.ascontiguousarray(array)).format, array.shape, array.tobytes())
         for array in arrays
     ]
 
