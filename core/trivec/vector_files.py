@@ -197,7 +197,7 @@ class _Tensor:
         return str(self._tensor["dtype"])
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
-        # Not of a type "<f4": its arrays equal those of "f4", but their memoryviews do not.
+        # Not of a type "<f4": its arrays equal those of "f4", but libraries refuse their buffers.
         dtype = dtype_named(self.get_dtype())
         values = np.frombuffer(self._tensor["data"], dtype).reshape(self.get_shape())[rows]
         return values if sys.byteorder == "little" else values.byteswap()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -119,7 +119,9 @@ class SearchFlags:
 def expand(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command that takes each field of its dataclass parameters as an option.
 
-    The other parameters, and the fields, are annotated for typer; the fields have defaults.
+    The other parameters, and the fields, are annotated for typer; the fields have defaults. A
+    dataclass of the library says the text of the help in the metadata of its fields; those without
+    are no options.
     """
     groups: dict[str, type[Any]] = {}
     options: list[inspect.Parameter] = []
@@ -134,20 +136,28 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
         if isinstance(annotation, type) and is_dataclass(annotation):
             groups[name] = annotation
             hints = get_type_hints(annotation, include_extras=True)
-            for field in fields(annotation):
-                add(field.name, hints[field.name], field.default)
+            for field in _flags(annotation):
+                hint, text = hints[field.name], field.metadata.get("help")
+                described = Annotated[hint, typer.Option(help=text)] if text else hint
+                add(field.name, described, field.default)
         else:
             add(name, annotation, parameter.default)
 
     @wraps(command)
     def expanded(**given: object) -> None:
         for name, group in groups.items():
-            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+            given[name] = group(**{field.name: given.pop(field.name) for field in _flags(group)})
         command(**given)
 
     expanded.__annotations__ = {option.name: option.annotation for option in options}
     vars(expanded)["__signature__"] = inspect.Signature(options)
     return expanded
+
+
+def _flags(group: type[Any]) -> list[Field[Any]]:
+    """Return the fields of a dataclass that are options of the command line."""
+    declared = fields(group)
+    return [field for field in declared if "help" in field.metadata] or list(declared)
 
 
 # --- parsing -------------------------------------------------------------------------------------

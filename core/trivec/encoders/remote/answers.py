@@ -1,167 +1,154 @@
-"""Values in the JSON of other people's servers, read without converting anything.
-
-A server that sends "0.5", true or null for a number is broken, or is another server. numpy would
-make numbers of all three.
-"""
+"""What `trivec serve` answers: read with checks, and always of the same encoder."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import fields
 
-import numpy as np
-
-from trivec.arguments import described
-from trivec.encoders.remote.members import member
+from trivec.encoders.protocol import Token
+from trivec.encoders.remote.http import HttpAnswer
+from trivec.encoders.remote.identity import IDENTITY_HEADER, Identity
+from trivec.encoders.remote.wire import (
+    SAFETENSORS,
+    EncodeRequest,
+    token_texts_from_json,
+    tokens_from_json,
+    vectors_from_bytes,
+)
 from trivec.errors import EncoderError, InvalidInputError
-from trivec.rows import Float, unit
-
-T = TypeVar("T")
-
-_NUMBERS = frozenset({int, float})
-_MOST = 2**31  # of a count or a token id
+from trivec.vectors import Vectors
 
 
-def vector(values: object, what: str) -> Float:
-    """Return a list of finite numbers as float32 (n,).
-
-    Raises:
-        EncoderError: If it is anything else; the message begins with `what`.
-
-    >>> vector([1, 0.5], "the answer")
-    array([1. , 0.5], dtype=float32)
-    """
-    if not isinstance(values, list) or not _NUMBERS.issuperset(map(type, values)):
-        raise EncoderError(f"{what}: expected a list of numbers, got {_odd(values)}")
-    try:
-        with np.errstate(over="ignore"):  # becomes infinity
-            result: Float = np.array(values, np.float32)
-    except OverflowError:  # an integer of hundreds of digits
-        result = np.full(1, np.inf, np.float32)
-    if not np.isfinite(result).all():
-        raise EncoderError(f"{what}: it holds NaN, infinity or a number too large for float32")
-    return result
-
-
-def matrix(rows: object, what: str) -> Float:
-    """Return lists of finite numbers, all of one length, as float32 (n, length).
-
-    Raises:
-        EncoderError: If it is anything else, or there is no number.
-    """
-    if not isinstance(rows, list):
-        raise EncoderError(f"{what}: expected a list of vectors, got {described(rows)}")
-    return stacked([vector(row, what) for row in rows], what)
-
-
-def stacked(rows: Sequence[Float], what: str) -> Float:
-    """Return vectors of one length as float32 (n, length).
-
-    Raises:
-        EncoderError: If the lengths differ, or there is no number.
-    """
-    lengths = {len(row) for row in rows}
-    if len(lengths) != 1 or 0 in lengths:
-        raise EncoderError(
-            f"{what}: expected vectors of one dimension, got {len(rows)} of the dimensions "
-            f"{sorted(lengths)[:4]}"
-        )
-    return np.stack(rows)
-
-
-def unit_rows(rows: Float, count: int, what: str) -> Float:
-    """Return vectors with length 1.
-
-    Raises:
-        EncoderError: If there is not one for each of `count` texts, or one holds only zeros.
-    """
-    if len(rows) != count:
-        raise EncoderError(f"{what}: the answer holds {len(rows)} vectors for {count} texts")
-    if not rows.any(axis=1).all():
-        raise EncoderError(f"{what}: the answer holds a vector of zeros")
-    return unit(rows)
-
-
-def by_index(entries: object, count: int, what: str) -> list[Mapping[str, Any]]:
-    """Return the entries of a list by their `index`, from 0 to `count` - 1.
-
-    Raises:
-        EncoderError: If an index is missing, comes twice, or is no such integer.
-    """
-    if not isinstance(entries, list):
-        raise EncoderError(f"{what}: expected a list, got {described(entries)}")
-    ordered: dict[int, Mapping[str, Any]] = {}
-    for entry in entries:
-        index = entry.get("index") if isinstance(entry, dict) else None
-        if type(index) is not int or not 0 <= index < count or index in ordered:
-            raise EncoderError(
-                f"{what}: expected an entry with each index from 0 to {count - 1}, got "
-                f"{described(entry) if index is None else f'index {described(index)}'}"
-            )
-        ordered[index] = entry
-    if len(ordered) != count:
-        raise EncoderError(f"{what}: the answer holds {len(ordered)} entries for {count} texts")
-    return [ordered[index] for index in range(count)]
-
-
-def json_object(value: object, what: str) -> Mapping[str, Any]:
-    """Return a JSON object.
-
-    Raises:
-        EncoderError: If it is anything else.
-    """
-    if not isinstance(value, dict):
-        raise EncoderError(f"{what}: expected a JSON object, got {described(value)}")
-    return value
-
-
-def text_of(value: Mapping[str, Any], name: str, what: str, *, default: str | None = None) -> str:
-    """Return a member that is a string.
+class Answers:
+    """Reads the answers of one server, and compares the identity of each with the first one's.
 
     Args:
-        value: The JSON object.
-        name: The member.
-        what: What an error begins with.
-        default: What a missing member or null means; None if a text must be there.
+        url: The server in error messages.
 
-    Raises:
-        EncoderError: If it is missing or no string, or empty without a default.
+    Attributes:
+        identity (Identity | None): The identity of the first answer, or None before it.
     """
-    text = _member(value, name, str, what, default)
-    if not text and default is None:
-        raise EncoderError(f"{what}: {name} is empty")
-    return text
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self.identity: Identity | None = None
+
+    def see_health(self, answer: HttpAnswer) -> None:
+        """Check the answer of `GET /health`."""
+        self._see(answer.checked(), answer.content)
+
+    def vectors(self, answer: HttpAnswer, request: EncodeRequest) -> Vectors:
+        """Return the vectors of an answer.
+
+        Args:
+            answer: The answer of `POST /encode`.
+            request: What it answers.
+
+        Raises:
+            EncoderError: If they do not fit the request, or come from another encoder than before.
+        """
+        identity = self._same_encoder(answer)
+        if answer.type != SAFETENSORS:
+            raise EncoderError(
+                f"{answer.where}: expected {SAFETENSORS}, got {answer.type or 'no type'}: "
+                f"{answer.message()}"
+            )
+        try:
+            vectors = vectors_from_bytes(answer.content)
+        except InvalidInputError as error:
+            raise EncoderError(f"{answer.where}: the answer holds {error}") from error
+        problem = _misfit(vectors, len(request.texts), identity, request.parts)
+        if problem:
+            raise EncoderError(f"{answer.where}: the answer holds {problem}")
+        return vectors
+
+    def tokens(self, answer: HttpAnswer) -> list[Token]:
+        """Return the tokens of an answer of `POST /tokens` with a text."""
+        self._same_encoder(answer)
+        try:
+            return tokens_from_json(answer.content)
+        except InvalidInputError as error:
+            raise EncoderError(f"{answer.where}: {error}") from error
+
+    def by_text(self, answer: HttpAnswer, weights: Mapping[int, float]) -> dict[str, float]:
+        """Return weights by the texts of their ids, the higher one of two ids with one text.
+
+        Args:
+            answer: The answer of `POST /tokens` with the ids.
+            weights: Ids and weights, in the order of the request.
+        """
+        self._same_encoder(answer)
+        try:
+            texts = token_texts_from_json(answer.content, len(weights))
+        except InvalidInputError as error:
+            raise EncoderError(f"{answer.where}: {error}") from error
+        named = dict[str, float]()
+        for text, weight in zip(texts, weights.values(), strict=True):
+            named[text] = max(weight, named.get(text, weight))
+        return named
+
+    def _same_encoder(self, answer: HttpAnswer) -> Identity:
+        answer.checked()
+        return self._see(answer, answer.headers.get(IDENTITY_HEADER.lower()))
+
+    def _see(self, answer: HttpAnswer, identity: str | bytes | None) -> Identity:
+        """Compare the identity of an answer with the first one that came.
+
+        Raises:
+            EncoderError: If it is missing, malformed or another one.
+        """
+        if identity is None:
+            raise EncoderError(
+                f"{answer.where}: the answer has no header {IDENTITY_HEADER}: is there a proxy in "
+                "between, or another kind of server than `trivec serve`?"
+            )
+        try:
+            seen = Identity.from_json(identity)
+        except InvalidInputError as error:
+            raise EncoderError(
+                f"{answer.where}: {error} ({answer.message()}); is this `trivec serve`?"
+            ) from error
+        with self._lock:
+            if self.identity is None:
+                self.identity = seen
+            first = self.identity
+        if seen != first:
+            changes = "; ".join(
+                f"{field.name} was {getattr(first, field.name)!r} and is "
+                f"{getattr(seen, field.name)!r}"
+                for field in fields(first)
+                if getattr(first, field.name) != getattr(seen, field.name)
+            )
+            raise EncoderError(
+                f"{self._url} encodes differently than before: {changes}. Vectors of both cannot "
+                "be compared; start the server with the former model again, or open the encoder "
+                "anew for a new collection"
+            )
+        return first
 
 
-def count_of(value: Mapping[str, Any], name: str, what: str, *, default: int | None = None) -> int:
-    """Return a member that is an integer of at least 1; the arguments are those of `text_of`.
-
-    Raises:
-        EncoderError: If it is missing or no such integer.
-    """
-    count = _member(value, name, int, what, default)
-    if not 1 <= count < _MOST:
-        raise EncoderError(f"{what}: {name} is {described(count)}, expected a count")
-    return count
-
-
-def is_token_id(value: object) -> bool:
-    """Return whether a value can be the id of a token; True is none."""
-    return type(value) is int and 0 <= value < _MOST
-
-
-def _member(value: Mapping[str, Any], name: str, of: type[T], what: str, default: T | None) -> T:
-    try:
-        found: T | None = member(value, name, of, default)
-    except InvalidInputError as error:
-        raise EncoderError(f"{what}: {error}") from error
-    if found is None:
-        raise EncoderError(f"{what}: the answer has no {name}")
-    return found
+def _misfit(
+    vectors: Vectors, count: int, identity: Identity, parts: Sequence[str] | None
+) -> str | None:
+    """Return how vectors differ from what was asked for, or None."""
+    held = {
+        "dense": None if vectors.dense is None else vectors.dense.shape[1],
+        "sparse": None if vectors.sparse is None else True,
+        "colbert": None if vectors.colbert is None else vectors.colbert.dim,
+    }
+    made = {"dense": identity.dense, "sparse": identity.sparse or None, "colbert": identity.colbert}
+    if parts is not None:
+        made = {part: size if part in parts else None for part, size in made.items()}
+    if len(vectors) != count:
+        return f"{len(vectors)} rows for {count} texts"
+    if held != made:
+        return f"vectors of {_sizes(held)}, expected {_sizes(made)}"
+    return None
 
 
-def _odd(values: object) -> str:
-    """Return the description of what is no list of numbers, or of its first other element."""
-    if not isinstance(values, list):
-        return described(values)
-    return f"a list with {described(next(v for v in values if type(v) not in _NUMBERS))}"
+def _sizes(parts: Mapping[str, int | None]) -> str:
+    return ", ".join(
+        part if size is True else f"{part} {size}" for part, size in parts.items() if size
+    )

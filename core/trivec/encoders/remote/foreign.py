@@ -332,7 +332,6 @@ def http_client(url: EncoderUrl, options: RemoteOptions, *, token: str | None = 
     return HttpClient(
         url.http(PORTS[tls], tls=tls),
         token=options.token or token,
-        connections=max(8, options.requests),
         deadline=options.deadline,
     )
 

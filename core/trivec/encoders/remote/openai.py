@@ -12,7 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trivec.arguments import at_least_one, expect, shown
-from trivec.encoders.remote.answers import (
+from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions, http_client
+from trivec.encoders.remote.http import HttpAnswer, HttpRequest
+from trivec.encoders.remote.identity import Identity
+from trivec.encoders.remote.json_values import (
     by_index,
     json_object,
     stacked,
@@ -20,9 +23,6 @@ from trivec.encoders.remote.answers import (
     unit_rows,
     vector,
 )
-from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions, http_client
-from trivec.encoders.remote.http import HttpAnswer, HttpRequest
-from trivec.encoders.remote.identity import Identity
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError
 from trivec.rows import Float

@@ -12,7 +12,11 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from trivec.arguments import described, expect, shown
-from trivec.encoders.remote.answers import (
+from trivec.encoders.remote.batches import text_batches
+from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions
+from trivec.encoders.remote.http import HttpAnswer, HttpRequest
+from trivec.encoders.remote.identity import Identity
+from trivec.encoders.remote.json_values import (
     count_of,
     is_token_id,
     json_object,
@@ -22,10 +26,6 @@ from trivec.encoders.remote.answers import (
     unit_rows,
     vector,
 )
-from trivec.encoders.remote.batches import text_batches
-from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions
-from trivec.encoders.remote.http import HttpAnswer, HttpRequest
-from trivec.encoders.remote.identity import Identity
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError, InvalidVectorsError
 from trivec.rows import Float, SparseRows, TokenRows

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
 from trivec.encoders.packing import PackedTexts
-from trivec.encoders.remote.answers import matrix
+from trivec.encoders.remote.json_values import matrix
 from trivec.encoders.remote.layers import Layer
 from trivec.encoders.settings import Pooling
 from trivec.errors import EncoderError

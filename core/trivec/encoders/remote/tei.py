@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from trivec.arguments import expect, shown
 from trivec.encoders.packing import PackedTexts
 from trivec.encoders.protocol import Token
-from trivec.encoders.remote.answers import (
+from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions
+from trivec.encoders.remote.http import HttpAnswer, HttpRequest
+from trivec.encoders.remote.identity import Identity
+from trivec.encoders.remote.json_values import (
     count_of,
     is_token_id,
     json_object,
@@ -27,9 +30,6 @@ from trivec.encoders.remote.answers import (
     text_of,
     unit_rows,
 )
-from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions
-from trivec.encoders.remote.http import HttpAnswer, HttpRequest
-from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.layers import HeadLayers
 from trivec.encoders.remote.states import StateHeads, packed_states
 from trivec.encoders.settings import Pooling
