@@ -31,7 +31,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def load(*given: Any) -> HashEncoder:
         encoder = HashEncoder()
-        vars(encoder)["device"] = given[1]
+        vars(encoder).update(device=given[1], max_length=given[4])
         return encoder
 
     monkeypatch.setattr(serve, "load_encoder", load)
@@ -50,6 +50,13 @@ def test_it_says_what_it_serves_and_where(started: list[Any]) -> None:
     assert code == 0
     assert "serving hash on cpu at http://127.0.0.1:" in output
     assert "can use this server" not in output
+
+
+async def test_the_length_of_texts(started: list[Any]) -> None:
+    assert run("--max-length", "100")[0] == 0
+    transport = httpx.ASGITransport(started[0])
+    async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
+        assert (await http.get("/health")).json()["max_length"] == 100
 
 
 async def test_the_token_comes_from_a_file(started: list[Any], tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class _Work:
     name: str | None
     device: str
     precision: str
+    max_length: int | None
     reranker: str | None
     options: ServeOptions
 
@@ -43,7 +44,7 @@ class _Work:
         from trivec.serving.app import application
         from trivec.serving.process import address, run
 
-        encoder = load_encoder(self.model, self.device, self.precision, self.name)
+        encoder = load_encoder(self.model, self.device, self.precision, self.name, self.max_length)
         reranker = None
         if self.reranker is not None:
             reranker = load_reranker(self.reranker, self.device, self.precision)
@@ -82,6 +83,10 @@ def serve(
     precision: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = (
         "auto"
     ),
+    max_length: Annotated[
+        int | None,
+        typer.Option(help="The most tokens of a text that are read; by default the model's limit."),
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(help=f"The file with the token that clients must send, instead of ${TOKEN}."),
@@ -99,7 +104,7 @@ def serve(
         ) from error
     options = replace(limits, token=read_token(token_file))
     devices = device or ["auto"]
-    work = _Work(model, model_name, devices[0], precision, reranker, options)
+    work = _Work(model, model_name, devices[0], precision, max_length, reranker, options)
     with bind(host, port) as bound:
         if options.token is None and not is_loopback(bound):
             notes.print(
