@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from thread_server import thread_server
 
 import trivec
 from trivec import ColbertStorage, Document, Store, Vector, open_store
@@ -26,6 +27,7 @@ from trivec.errors import (
     StoreUnavailableError,
 )
 from trivec.ingestion.report import Rejected
+from trivec.serving import application
 from trivec.testing import HashEncoder
 
 ray = pytest.importorskip("ray", reason="ray is not installed")
@@ -235,6 +237,21 @@ def test_a_journal_goes_from_one_machine_to_ray_and_back(
     assert report.documents == 1
     with open_store(edge) as store:
         assert store.get(["d00007"]).documents[0].text == "another text"
+
+
+def test_an_encoder_on_a_server_goes_on_with_a_journal(
+    cluster: str, edge: str, tmp_path: Path
+) -> None:
+    rows = doubles.rows()
+    options: dict[str, Any] = {"store": edge, "journal": tmp_path / "articles.journal"}
+    with thread_server(application(HashEncoder())) as port:
+        address = f"trivec://127.0.0.1:{port}"
+        dataset = ray.data.from_items(rows[:20])
+        assert trivec_ray.ingest(dataset, encoder=address, **options).documents == 20
+    report = trivec_ray.ingest(ray.data.from_items(rows[:30]), encoder=HashEncoder, **options)
+    assert (report.documents, report.unchanged) == (10, 20)
+    with open_store(edge) as store:
+        _assert_same(store, _documents(rows[:30]))
 
 
 def test_small_token_vectors(cluster: str, tmp_path: Path) -> None:
