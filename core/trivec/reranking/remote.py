@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from trivec.arguments import described, expect
 from trivec.encoders.remote.batches import ain_order, in_order, text_batches
 from trivec.encoders.remote.encoder import PORT
+from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
 from trivec.encoders.remote.foreign import http_client
-from trivec.encoders.remote.http import HttpAnswer, HttpClient, HttpRequest
+from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.json_values import by_index, vector
 from trivec.encoders.remote.members import to_bytes
 from trivec.encoders.remote.options import RemoteOptions

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
 from trivec.encoders.remote.foreign import ForeignEncoder
-from trivec.encoders.remote.http import HttpAnswer, HttpRequest
 from trivec.encoders.remote.openai import OpenAiEncoder
 from trivec.encoders.remote.sie import SieEncoder
 from trivec.encoders.remote.tei import TeiEncoder

@@ -22,7 +22,8 @@ from trivec.deadline import limited
 from trivec.encoders import RemoteEncoder
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.remote import certificates
-from trivec.encoders.remote.http import HttpClient, HttpRequest
+from trivec.encoders.remote.exchange import HttpRequest
+from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.options import RemoteOptions
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from trivec.encoders.protocol import Token
-from trivec.encoders.remote.http import HttpAnswer
+from trivec.encoders.remote.exchange import HttpAnswer
 from trivec.encoders.remote.identity import IDENTITY_HEADER, Identity
 from trivec.encoders.remote.wire import (
     SAFETENSORS,

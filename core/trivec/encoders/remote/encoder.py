@@ -10,7 +10,8 @@ from trivec.arguments import at_least_one
 from trivec.encoders.protocol import Token
 from trivec.encoders.remote.answers import Answers
 from trivec.encoders.remote.batches import ain_order, in_order, text_batches
-from trivec.encoders.remote.http import HttpAnswer, HttpClient, HttpRequest
+from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
+from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.wire import (

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from trivec.arguments import expect
 from trivec.encoders.options import OnProgress
 from trivec.encoders.remote.batches import ain_order, in_order, text_batches
-from trivec.encoders.remote.http import HttpAnswer, HttpClient, HttpRequest
+from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
+from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.wire import PARTS

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trivec.arguments import at_least_one, expect, shown
+from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
 from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions, http_client
-from trivec.encoders.remote.http import HttpAnswer, HttpRequest
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.json_values import (
     by_index,

@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from trivec.arguments import described, expect, shown
 from trivec.encoders.remote.batches import text_batches
+from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
 from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions
-from trivec.encoders.remote.http import HttpAnswer, HttpRequest
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.json_values import (
     count_of,

@@ -10,28 +10,26 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.arguments import expect, shown
+from trivec.arguments import expect
 from trivec.encoders.packing import PackedTexts
 from trivec.encoders.protocol import Token
+from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
 from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions
-from trivec.encoders.remote.http import HttpAnswer, HttpRequest
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.json_values import (
-    count_of,
     is_token_id,
-    json_object,
     matrix,
-    text_of,
     unit_rows,
 )
 from trivec.encoders.remote.layers import HeadLayers
 from trivec.encoders.remote.states import StateHeads, packed_states
+from trivec.encoders.remote.tei_info import TeiInfo
 from trivec.encoders.settings import Pooling
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
@@ -65,64 +63,6 @@ class TeiOptions(ForeignOptions):
         super().__post_init__()
         if self.heads is not None and self.heads is not False:
             expect(self.heads, (str, Path), "heads", "a folder, a name on the hub, or False")
-
-
-@dataclass(frozen=True, slots=True)
-class _Server:
-    """What `GET /info` says of a server.
-
-    Args:
-        model: The model's name on the hub, or its folder on the server.
-        revision: The model's commit, or "".
-        dtype: The number format.
-        pooling: Which states make the dense vector.
-        max_length: The most tokens of a text.
-        most_texts: The most texts of a request.
-    """
-
-    model: str
-    revision: str
-    dtype: str
-    pooling: str
-    max_length: int
-    most_texts: int
-
-    @classmethod
-    def of(cls, answer: HttpAnswer) -> _Server:
-        where = answer.where
-        info = json_object(answer.json(), where)
-        model = text_of(info, "model_id", where)
-        kind = info.get("model_type")
-        kind = kind if isinstance(kind, dict) else {}
-        if "embedding" not in kind:
-            problem = f"the answer is not that of text-embeddings-inference: {answer.message()}"
-            if kind:
-                problem = f"the server serves a {next(iter(kind))[:60]}, {shown(model)}, which "
-                problem += "encodes no texts"
-            raise EncoderError(f"{where}: {problem}")
-        return cls(
-            model=model,
-            revision=text_of(info, "model_sha", where, default=""),
-            dtype=text_of(info, "model_dtype", where),
-            pooling=text_of(json_object(kind["embedding"], where), "pooling", where),
-            max_length=count_of(info, "max_input_length", where),
-            most_texts=count_of(info, "max_client_batch_size", where),
-        )
-
-    @property
-    def name(self) -> str:
-        """The model's name for a schema: that on the hub, else the name of its folder.
-
-        >>> _Server("/data/models--BAAI--bge-m3/snapshots/5617", "", "", "", 1, 1).name
-        'BAAI/bge-m3'
-        >>> _Server("/data/bge-m3", "", "", "", 1, 1).name
-        'bge-m3'
-        """
-        path = PurePosixPath(self.model)
-        for part in path.parts:
-            if part.startswith("models--"):
-                return part.removeprefix("models--").replace("--", "/")
-        return path.name if path.is_absolute() else self.model
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +102,7 @@ class TeiEncoder(ForeignEncoder):
         self._prefix = f"/{url.path}" if url.path else ""
         self._heads_of: str | Path | Literal[False] | None = options.heads
         self._layers = HeadLayers(None, None)
-        self._server: _Server | None = None
+        self._server: TeiInfo | None = None
         self._frame: _Frame | None = None
 
     def tokens(self, text: str) -> list[Token]:
@@ -177,7 +117,7 @@ class TeiEncoder(ForeignEncoder):
         return run(self._tokens(text))
 
     def _describe(self) -> Twin[Identity]:
-        server = _Server.of((yield from self._get_info()))
+        server = TeiInfo.of((yield from self._get_info()))
         layers = self._read_layers(server)
         dense = layers.hidden
         if dense is None:
@@ -206,7 +146,7 @@ class TeiEncoder(ForeignEncoder):
             options={"document_instruction": instruction} if instruction else {},
         )
 
-    def _read_layers(self, server: _Server) -> HeadLayers:
+    def _read_layers(self, server: TeiInfo) -> HeadLayers:
         if self._heads_of is False:
             return HeadLayers(None, None)
         model = self._heads_of
@@ -229,7 +169,7 @@ class TeiEncoder(ForeignEncoder):
         return layers
 
     def _confirm(self) -> Twin[None]:
-        seen = _Server.of((yield from self._get_info()))
+        seen = TeiInfo.of((yield from self._get_info()))
         if self._server is not None and seen != self._server:
             raise EncoderError(
                 f"{self._url} encodes differently than before: it had {self._server}, and has "
@@ -359,7 +299,7 @@ class TeiEncoder(ForeignEncoder):
                 "query_instruction or document_instruction here"
             )
 
-    def _find_frame(self, server: _Server) -> Twin[_Frame]:
+    def _find_frame(self, server: TeiInfo) -> Twin[_Frame]:
         """Find the special tokens: those around a text, and the names that are one token."""
         [row] = yield from self._tokenized(["a"], True)
         if len(row) < 3 or not (row[0].get("special") and row[-1].get("special")):
