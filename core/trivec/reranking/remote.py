@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import described, expect
 from trivec.encoders.remote.batches import ain_order, in_order, text_batches
+from trivec.encoders.remote.connected import Connected
 from trivec.encoders.remote.encoder import PORT
 from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
 from trivec.encoders.remote.foreign import http_client
@@ -47,7 +48,7 @@ class RemoteRerankerOptions(RemoteOptions):
         expect(self.model, (str, type(None)), "model", "the name of a model")
 
 
-class RemoteReranker:
+class RemoteReranker(Connected):
     """A cross-encoder behind `/rerank` of `trivec serve`, text-embeddings-inference or Infinity.
 
     It scores pairs as `Reranker` does, and is a `CrossEncoder` for `Rescorer` and the framework
@@ -73,49 +74,20 @@ class RemoteReranker:
 
     def __init__(self, url: str, **options: object) -> None:
         expect(url, str, "url", "a URL, such as 'trivec://localhost:7600'")
-        self._url = EncoderUrl.parse(url)
-        if self._url.scheme not in _SCHEMES:
+        parsed = EncoderUrl.parse(url)
+        if parsed.scheme not in _SCHEMES:
             raise InvalidOptionError(
-                f"unknown reranker scheme {self._url.scheme!r}; known are {', '.join(_SCHEMES)}"
+                f"unknown reranker scheme {parsed.scheme!r}; known are {', '.join(_SCHEMES)}"
             )
-        self._options = options
-        self._given = RemoteRerankerOptions.of_url(self._url, options)
-        self._own = self._url.scheme in _OWN
-        self._client = (
-            _client(self._url, self._given) if self._own else http_client(self._url, self._given)
+        self._source = url, options
+        self._given = given = RemoteRerankerOptions.of_url(parsed, options)
+        self._own = parsed.scheme in _OWN
+        super().__init__(
+            parsed, _client(parsed, given) if self._own else http_client(parsed, given)
         )
 
-    def __repr__(self) -> str:
-        return f"RemoteReranker({str(self._url)!r})"
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
-        return self
-
     def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (str(self._url), self._options)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self.aclose()
-
-    def close(self) -> None:
-        """Close the connections; a later call opens new ones."""
-        self._client.close()
-
-    async def aclose(self) -> None:
-        """Close the connections; see `close`."""
-        await self._client.aclose()
+        return _opened, self._source
 
     def score(self, text_pairs: Sequence[tuple[str, str]], /) -> list[float]:
         """Return one score per pair of a question and a text, as `score_pairs` does."""

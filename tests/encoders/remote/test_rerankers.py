@@ -100,6 +100,13 @@ async def test_the_scores_of_trivec_serve() -> None:
             assert copy.deepcopy(reranker) is reranker
 
 
+def test_a_pickle_keeps_the_options_of_the_url() -> None:
+    reranker = RemoteReranker("tei+http://localhost:1?batch_texts=7", requests=2)
+    source = reranker.__reduce__()[1]
+    assert source == ("tei+http://localhost:1?batch_texts=7", {"requests": 2})
+    assert pickle.loads(pickle.dumps(reranker)).__reduce__()[1] == source
+
+
 @pytest.mark.parametrize(
     "body",
     [[], {}, {"scores": [1.0, 2.0]}, {"scores": ["1"]}, {"scores": [None]}, {"scores": [True, 1]}],

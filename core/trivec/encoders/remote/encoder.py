@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self, Unpack
+from typing import ClassVar, Self, Unpack
 
 from trivec.arguments import at_least_one
 from trivec.encoders.protocol import Token
@@ -14,6 +14,7 @@ from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
 from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
+from trivec.encoders.remote.server_encoder import ServerEncoder
 from trivec.encoders.remote.wire import (
     SAFETENSORS,
     EncodeRequest,
@@ -24,8 +25,7 @@ from trivec.encoders.remote.wire import (
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import InvalidOptionError
-from trivec.schema import Schema
-from trivec.vectors import Vector, Vectors
+from trivec.vectors import Vectors
 
 PORT = 7600
 """The port of `trivec serve` where the URL has none."""
@@ -33,7 +33,7 @@ PORT = 7600
 _IN_LOOP_BYTES = 64 * 1024  # that are decoded in the event loop; more in a thread
 
 
-class RemoteEncoder:
+class RemoteEncoder(ServerEncoder):
     """An encoder on a server of `trivec serve`; importing it and using it needs no torch.
 
     The vectors are those of the server's encoder to the bit. Many texts go in batches, a few of
@@ -63,14 +63,14 @@ class RemoteEncoder:
     options_class: ClassVar[type[RemoteOptions]] = RemoteOptions
 
     def __init__(self, url: EncoderUrl, options: RemoteOptions) -> None:
-        self._url = url
-        self._given = options
-        self._prefix = f"/{url.path}" if url.path else ""
-        self._client = HttpClient(
+        client = HttpClient(
             url.http(PORT, tls=url.scheme.endswith("s")),
             token=options.token,
             deadline=options.deadline,
         )
+        super().__init__(url, options, client)
+        self._given = options
+        self._prefix = f"/{url.path}" if url.path else ""
         self._answers = Answers(str(url))
         self._most_texts = options.batch_texts  # less after the server has refused as many
 
@@ -79,38 +79,6 @@ class RemoteEncoder:
         """Return the encoder behind a URL; nothing is sent yet."""
         return cls(url, options)
 
-    def __repr__(self) -> str:
-        return f"RemoteEncoder({str(self._url)!r})"
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._url, self._given)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self.aclose()
-
-    def close(self) -> None:
-        """Close the connections; a later call opens new ones."""
-        self._client.close()
-
-    async def aclose(self) -> None:
-        """Close the connections; see `close`."""
-        await self._client.aclose()
-
     @property
     def identity(self) -> Identity:
         """The server's model and its settings; asked for once."""
@@ -118,67 +86,6 @@ class RemoteEncoder:
             self._answers.see_health(self._client.exchange(self._health()))
         assert self._answers.identity is not None
         return self._answers.identity
-
-    @property
-    def schema(self) -> Schema:
-        """The vectors that the server makes; asked for once."""
-        return self.identity.schema(self._given.name)
-
-    @property
-    def model(self) -> str:
-        """The model's name, as in the schema."""
-        return self.schema.model
-
-    @property
-    def options(self) -> Mapping[str, str]:
-        """Settings that change the vectors, for the journal of `ingest`."""
-        return self.identity.settings()
-
-    def encode_documents(
-        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
-    ) -> Vectors:
-        """Encode texts to be stored.
-
-        Args:
-            texts: n strings; an empty one is legal.
-            **options: Which vectors to make and how; see `RemoteEncodingOptions`.
-
-        Returns:
-            One row per text, in their order.
-
-        Raises:
-            EncoderUnavailableError: If the server cannot be reached, or is busy for too long.
-            EncoderError: If it refuses, answers wrongly, or has another model than before.
-            InvalidInputError: If a text is not a string, or holds half of a surrogate pair.
-            InvalidOptionError: If an option is wrong, or asks for vectors that the server lacks.
-        """
-        return self._encode("documents", texts, **options)
-
-    def encode_queries(
-        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
-    ) -> Vectors:
-        """Encode questions; arguments, result and errors are those of `encode_documents`."""
-        return self._encode("queries", texts, **options)
-
-    def encode_query(self, text: str, **options: Unpack[RemoteEncodingOptions]) -> Vector:
-        """Encode one question; the options and the errors are those of `encode_documents`."""
-        return self.encode_queries([text], **options)[0]
-
-    async def aencode_documents(
-        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
-    ) -> Vectors:
-        """Encode texts to be stored, without blocking the event loop; see `encode_documents`."""
-        return await self._aencode("documents", texts, **options)
-
-    async def aencode_queries(
-        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
-    ) -> Vectors:
-        """Encode questions without blocking the event loop; see `encode_documents`."""
-        return await self._aencode("queries", texts, **options)
-
-    async def aencode_query(self, text: str, **options: Unpack[RemoteEncodingOptions]) -> Vector:
-        """Encode one question without blocking the event loop; see `encode_documents`."""
-        return (await self.aencode_queries([text], **options))[0]
 
     def tokens(self, text: str, *, max_length: int | None = None) -> list[Token]:
         """Return a text's tokens in the order of its ColBERT vectors, one for each vector.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, Unpack
 
@@ -18,13 +18,14 @@ from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
 from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
-from trivec.encoders.remote.wire import PARTS
+from trivec.encoders.remote.server_encoder import ServerEncoder
+from trivec.encoders.remote.wire import PARTS, Kind
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import InvalidOptionError
 from trivec.schema import Schema
 from trivec.twins import Twin, arun, either, run
-from trivec.vectors import Vector, Vectors
+from trivec.vectors import Vectors
 
 PORTS = {False: 80, True: 443}
 """The ports of http and https, where a URL has none."""
@@ -73,7 +74,7 @@ Read = Callable[[Batch, HttpAnswer], Vectors]
 """Reads the vectors of a batch from an answer whose status is 200."""
 
 
-class ForeignEncoder(ABC):
+class ForeignEncoder(ServerEncoder):
     """An encoder on another people's server; importing it and using it needs no torch.
 
     Any number of threads and event loops can use one encoder. Copies are the same encoder; a
@@ -87,9 +88,8 @@ class ForeignEncoder(ABC):
     options_class: ClassVar[type[ForeignOptions]] = ForeignOptions
 
     def __init__(self, url: EncoderUrl, options: ForeignOptions) -> None:
-        self._url = url
+        super().__init__(url, options, http_client(url, options))
         self._given = options
-        self._client = http_client(url, options)
         self._identity: Identity | None = None
 
     @classmethod
@@ -97,98 +97,20 @@ class ForeignEncoder(ABC):
         """Return the encoder behind a URL; nothing is sent yet."""
         return cls(url, options)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self._url)!r})"
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: Mapping[int, object]) -> Self:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._url, self._given)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections; a later call opens new ones."""
-        self._client.close()
-
-    async def aclose(self) -> None:
-        """Close the connections; see `close`."""
-        await self._client.aclose()
-
     @property
     def identity(self) -> Identity:
         """The server's model and its settings; asked for once."""
         return run(self._known())
 
-    @property
-    def schema(self) -> Schema:
-        """The vectors that the server makes; asked for once."""
-        return self.identity.schema(self._given.name)
-
-    @property
-    def model(self) -> str:
-        """The model's name, as in the schema."""
-        return self.schema.model
-
-    @property
-    def options(self) -> Mapping[str, str]:
-        """Settings that change the vectors, for the journal of `ingest`."""
-        return self.identity.settings()
-
-    def encode_documents(
-        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
+    def _encode(
+        self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:
-        """Encode texts to be stored.
+        return run(self._vectors(kind, texts, **options))
 
-        Args:
-            texts: n strings.
-            **options: Which vectors to make; see `RemoteEncodingOptions`. The server itself
-                decides where it cuts a text, so `max_length` is refused.
-
-        Returns:
-            One row per text, in their order.
-
-        Raises:
-            EncoderUnavailableError: If the server cannot be reached, or is busy for too long.
-            EncoderError: If it refuses, answers wrongly, or has another model than before.
-            InvalidInputError: If a text is not a string, or holds half of a surrogate pair.
-            InvalidOptionError: If an option is wrong, or asks for vectors that the server lacks.
-        """
-        return run(self._documents(texts, **options))
-
-    def encode_queries(
-        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
+    async def _aencode(
+        self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:
-        """Encode questions; arguments, result and errors are those of `encode_documents`."""
-        return run(self._encode(self._given.query_instruction, texts, **options))
-
-    def encode_query(self, text: str, **options: Unpack[RemoteEncodingOptions]) -> Vector:
-        """Encode one question; the options and the errors are those of `encode_documents`."""
-        return self.encode_queries([text], **options)[0]
-
-    async def aencode_documents(
-        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
-    ) -> Vectors:
-        """Encode texts to be stored, without blocking the event loop; see `encode_documents`."""
-        return await arun(self._documents(texts, **options))
-
-    async def aencode_queries(
-        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
-    ) -> Vectors:
-        """Encode questions without blocking the event loop; see `encode_documents`."""
-        return await arun(self._encode(self._given.query_instruction, texts, **options))
-
-    async def aencode_query(self, text: str, **options: Unpack[RemoteEncodingOptions]) -> Vector:
-        """Encode one question without blocking the event loop; see `encode_documents`."""
-        return (await self.aencode_queries([text], **options))[0]
+        return await arun(self._vectors(kind, texts, **options))
 
     @abstractmethod
     def _describe(self) -> Twin[Identity]:
@@ -236,16 +158,12 @@ class ForeignEncoder(ABC):
         answer = yield from either(self._client.exchange, self._client.aexchange, request)
         return answer.checked()
 
-    def _documents(
-        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
+    def _vectors(
+        self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Twin[Vectors]:
-        vectors = yield from self._encode(self._given.document_instruction, texts, **options)
-        yield from self._confirm()
-        return vectors
-
-    def _encode(
-        self, instruction: str, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
-    ) -> Twin[Vectors]:
+        given = self._given
+        is_document = kind == "documents"
+        instruction = given.document_instruction if is_document else given.query_instruction
         checked = check_texts(texts)
         schema = (yield from self._known()).schema()
         parts = self._parts(schema, options)
@@ -259,6 +177,8 @@ class ForeignEncoder(ABC):
             lambda batch, answer: self._read(batch, parts, answer),
             _counting(options.get("progress"), len(checked)),
         )
+        if is_document:
+            yield from self._confirm()
         return encoded[0] if len(encoded) == 1 else Vectors.concatenate(encoded)
 
     def _answers(

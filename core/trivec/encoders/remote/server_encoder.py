@@ -1,0 +1,117 @@
+"""The methods of all encoders on servers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, Unpack
+
+from trivec.encoders.remote.connected import Connected
+from trivec.encoders.remote.http import HttpClient
+from trivec.encoders.remote.identity import Identity
+from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
+from trivec.encoders.remote.wire import Kind
+from trivec.encoders.url import EncoderUrl
+from trivec.schema import Schema
+from trivec.vectors import Vector, Vectors
+
+
+class ServerEncoder(Connected, ABC):
+    """An encoder on a server; importing it and using it needs no torch.
+
+    Any number of threads and event loops can use one encoder. Copies are the same encoder; a
+    pickle opens it again. Nothing is sent before the first use.
+
+    Args:
+        url: The server.
+        options: The options of the class.
+        client: The connections to the server.
+    """
+
+    def __init__(self, url: EncoderUrl, options: RemoteOptions, client: HttpClient) -> None:
+        super().__init__(url, client)
+        self._options = options
+
+    @classmethod
+    @abstractmethod
+    def from_url(cls, url: EncoderUrl, options: Any) -> Self:  # noqa: ANN401 - of the class
+        """Return the encoder behind a URL; nothing is sent yet."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._url, self._options)
+
+    @property
+    @abstractmethod
+    def identity(self) -> Identity:
+        """The server's model and its settings; asked for once."""
+
+    @property
+    def schema(self) -> Schema:
+        """The vectors that the server makes; asked for once."""
+        return self.identity.schema(self._options.name)
+
+    @property
+    def model(self) -> str:
+        """The model's name, as in the schema."""
+        return self.schema.model
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """Settings that change the vectors, for the journal of `ingest`."""
+        return self.identity.settings()
+
+    def encode_documents(
+        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
+    ) -> Vectors:
+        """Encode texts to be stored.
+
+        Args:
+            texts: n strings; an empty one is legal.
+            **options: Which vectors to make and how; see `RemoteEncodingOptions`.
+
+        Returns:
+            One row per text, in their order.
+
+        Raises:
+            EncoderUnavailableError: If the server cannot be reached, or is busy for too long.
+            EncoderError: If it refuses, answers wrongly, or has another model than before.
+            InvalidInputError: If a text is not a string, or holds half of a surrogate pair.
+            InvalidOptionError: If an option is wrong, or asks for vectors that the server lacks.
+        """
+        return self._encode("documents", texts, **options)
+
+    def encode_queries(
+        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
+    ) -> Vectors:
+        """Encode questions; arguments, result and errors are those of `encode_documents`."""
+        return self._encode("queries", texts, **options)
+
+    def encode_query(self, text: str, **options: Unpack[RemoteEncodingOptions]) -> Vector:
+        """Encode one question; the options and the errors are those of `encode_documents`."""
+        return self.encode_queries([text], **options)[0]
+
+    async def aencode_documents(
+        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
+    ) -> Vectors:
+        """Encode texts to be stored, without blocking the event loop; see `encode_documents`."""
+        return await self._aencode("documents", texts, **options)
+
+    async def aencode_queries(
+        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
+    ) -> Vectors:
+        """Encode questions without blocking the event loop; see `encode_documents`."""
+        return await self._aencode("queries", texts, **options)
+
+    async def aencode_query(self, text: str, **options: Unpack[RemoteEncodingOptions]) -> Vector:
+        """Encode one question without blocking the event loop; see `encode_documents`."""
+        return (await self.aencode_queries([text], **options))[0]
+
+    @abstractmethod
+    def _encode(
+        self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
+    ) -> Vectors: ...
+
+    @abstractmethod
+    async def _aencode(
+        self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
+    ) -> Vectors: ...
