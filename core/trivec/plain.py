@@ -87,6 +87,8 @@ def plain(value: object, depth: int = 0) -> Any:  # noqa: ANN401 - Json, which i
     """
     if type(value) not in _AS_THEY_ARE:
         value = _unwrapped(value)
+    if type(value) is dict and depth < MAX_DEPTH:
+        return _object(value, depth)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -270,6 +272,9 @@ def _object(value: Mapping[Any, object], depth: int) -> dict[str, Any]:
             raise NotPlainError(f"has two keys that become {name!r}; rename one")
         if problem := surrogate_problem(name):
             raise NotPlainError(f"has the key {name!a}, which holds {problem}")
+        if type(item) is str and item.isascii():
+            made[name] = item
+            continue
         try:
             made[name] = plain(item, depth + 1)
         except NotPlainError as error:
