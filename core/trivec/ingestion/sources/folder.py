@@ -7,14 +7,18 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from trivec.ingestion.sources.row import Row
+from trivec.ingestion.sources.records import Records, Row
 
 TEXT_SUFFIXES = (".txt", ".md", ".rst", ".text")
 HIDDEN = "hidden"
 
 
-def read_folder(path: str, passed_over: Counter[str]) -> Iterator[Row]:
-    """Yield one row per text file below a folder, by name; count skipped files by their kinds."""
+def read_folder(path: str, passed_over: Counter[str]) -> Records:
+    """Return one row per text file below a folder, by name; count skipped files by their kinds."""
+    return Records(None, _rows(path, passed_over))
+
+
+def _rows(path: str, passed_over: Counter[str]) -> Iterator[Row]:
     unlisted: list[OSError] = []
     for folder, folders, names in os.walk(path, onerror=unlisted.append):
         for name in folders:

@@ -9,12 +9,16 @@ from typing import Any
 
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
-from trivec.ingestion.sources.row import Row, distinct
+from trivec.ingestion.sources.records import Records, Row, distinct
 from trivec.plain import not_json
 
 
-def read_jsonl(stream: BufferedIOBase, path: str) -> Iterator[Row]:
-    """Yield one row per line that is not blank."""
+def read_jsonl(stream: BufferedIOBase, path: str) -> Records:
+    """Return one row per line that is not blank."""
+    return Records(None, _rows(stream, path))
+
+
+def _rows(stream: BufferedIOBase, path: str) -> Iterator[Row]:
     first = True
     for number, line in enumerate(read_lines(stream, path), start=1):
         if not line.strip():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from trivec.arguments import shown
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType, field_types
@@ -18,8 +20,8 @@ from trivec.ingestion.sources.folder import HIDDEN, TEXT_SUFFIXES, read_folder
 from trivec.ingestion.sources.jsonl import read_jsonl
 from trivec.ingestion.sources.members import Members
 from trivec.ingestion.sources.opening import STDIN, OpenFile, plain_suffix
-from trivec.ingestion.sources.parquet import read_parquet
-from trivec.ingestion.sources.row import Row, visible
+from trivec.ingestion.sources.parquet import open_parquet, read_parquet
+from trivec.ingestion.sources.records import Records, Row, visible
 from trivec.ingestion.sources.tables import Dialect, read_table
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "folder")
@@ -176,19 +178,37 @@ class Source:
             _log.warning("%s: passed over: %s", self._path, _counted(skipped))
 
     def _rows(self) -> Iterator[Row]:
+        with self._opened() as records:
+            if records.columns:
+                self._check_columns(records.columns, records.header)
+            yield from records.rows
+
+    @contextmanager
+    def _opened(self) -> Iterator[Records]:
         if self._format == "folder":
-            yield from read_folder(self._path, self._passed_over)
+            yield read_folder(self._path, self._passed_over)
         elif self._format == "parquet":
-            done = partial(setattr, self, "_fraction")
-            yield from read_parquet(self._path, needed=self._needed, done=done)
+            with open_parquet(self._path) as parquet:
+                done = partial(setattr, self, "_fraction")
+                yield read_parquet(parquet, self._path, done=done)
         else:
             with OpenFile(self._path) as self._file:
                 stream, path, dialect = self._file.stream, self._path, self._dialect
                 if dialect is None:
-                    yield from read_jsonl(stream, path)
+                    yield read_jsonl(stream, path)
                 else:
-                    needed, fields = self._needed, self._fields
-                    yield from read_table(stream, path, dialect, needed=needed, fields=fields)
+                    yield read_table(stream, path, dialect, fields=self._fields)
+
+    def _check_columns(self, columns: Sequence[str], header: str) -> None:
+        """Raise `InvalidDocumentError` if there is no column for the id or the text."""
+        for name in self._needed:
+            if name not in columns:
+                where = f"{self._path}, {header}" if header else self._path
+                raise InvalidDocumentError(
+                    f"{where}: there is no column {name!r}, only "
+                    f"{', '.join(map(shown, columns[:10]))}; name the columns with id_field and "
+                    "text_field (--id-field, --text-field)"
+                )
 
     def _document(self, row: Row, members: Members) -> Document | Rejected:
         problem = row.problem

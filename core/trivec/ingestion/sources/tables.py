@@ -15,7 +15,7 @@ from trivec.arguments import shown
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.ingestion.sources.lines import read_lines, utf8, without_end
-from trivec.ingestion.sources.row import Row, check_columns
+from trivec.ingestion.sources.records import Records, Row, distinct_columns
 
 QUOTINGS = ("csv", "none")
 
@@ -70,31 +70,37 @@ class _Record:
 
 
 def read_table(
-    stream: BufferedIOBase,
-    path: str,
-    dialect: Dialect,
-    *,
-    needed: tuple[str, str],
-    fields: Mapping[str, FieldType],
-) -> Iterator[Row]:
-    """Yield one row per record below the header.
+    stream: BufferedIOBase, path: str, dialect: Dialect, *, fields: Mapping[str, FieldType]
+) -> Records:
+    """Return one row per record below the header.
 
     Args:
         stream: The bytes.
         path: The name of the file in errors.
         dialect: How cells are separated.
-        needed: The columns of id and text.
         fields: The types of cells; cells of other columns are text.
 
     Raises:
-        InvalidDocumentError: If a column is missing in the header or duplicate, or if wrong quotes
-            leave open where the next record begins. The message says how many records were read.
+        InvalidDocumentError: If two columns have the same name, or, while the rows are read, if
+            wrong quotes leave open where the next record begins. The message says how many records
+            were read.
     """
     records = _records(read_lines(stream, path), dialect)
     head = next((r for r in records if r.broken or any(map(str.strip, r.cells))), None)
     if head is None:
-        return
-    header = _header(head, path, dialect, needed)
+        return Records((), iter(()))
+    header = _header(head, path, dialect)
+    return Records(header, _rows(records, header, path, dialect, fields), head.where)
+
+
+def _rows(
+    records: Iterator[_Record],
+    columns: tuple[str, ...],
+    path: str,
+    dialect: Dialect,
+    fields: Mapping[str, FieldType],
+) -> Iterator[Row]:
+    header = list(columns)
     read = enclosed = 0
     for record in records:
         content = without_end(record.raw)
@@ -223,10 +229,10 @@ def _records(lines: Iterator[str], dialect: Dialect) -> Iterator[_Record]:
 # --- header and cells --------------------------------------------------------------------------
 
 
-def _header(record: _Record, path: str, dialect: Dialect, needed: tuple[str, str]) -> list[str]:
+def _header(record: _Record, path: str, dialect: Dialect) -> tuple[str, ...]:
     """Return the names of the columns, or raise `InvalidDocumentError`."""
     where = f"{path}, {record.where}"
-    remedy = _remedy(record.raw, dialect, needed)
+    remedy = _remedy(record, dialect)
     if record.broken:
         raise InvalidDocumentError(f"{where}: {record.broken}; {remedy or 'nothing was read'}")
     try:
@@ -235,18 +241,22 @@ def _header(record: _Record, path: str, dialect: Dialect, needed: tuple[str, str
         raise InvalidDocumentError(
             f"{where}: the header is not in UTF-8, convert the file with iconv: {error}"
         ) from error
-    check_columns(record.cells, needed, where, remedy)
-    return record.cells
+    if remedy:
+        raise InvalidDocumentError(
+            f"{where}: the columns are named {', '.join(map(shown, record.cells[:10]))}; {remedy}"
+        )
+    return distinct_columns(record.cells, where)
 
 
-def _remedy(raw: str, dialect: Dialect, needed: tuple[str, str]) -> str:
-    """Return the option with which the header has the needed columns, or ""."""
-    for delimiter in (dialect.delimiter, ",", ";", "\t", "|"):
-        cells = [cell.strip('"') for cell in without_end(raw).split(delimiter)]
-        if set(needed) <= set(cells):
-            if delimiter != dialect.delimiter:
+def _remedy(record: _Record, dialect: Dialect) -> str:
+    """Return the option with which the header has names without delimiters and quotes, or ""."""
+    raw = without_end(record.raw)
+    if dialect.delimiter not in raw:
+        for delimiter in (",", ";", "\t", "|"):
+            if delimiter in raw:
                 return f"give delimiter={delimiter!r} (--delimiter)"
-            return "give quoting='csv' (--quoting csv)"
+    if dialect.assumed and all(len(c) > 1 and c[0] == c[-1] == '"' for c in record.cells):
+        return "give quoting='csv' (--quoting csv)"
     return ""
 
 

@@ -1,8 +1,8 @@
-"""One row of a file."""
+"""The records of a file: the names of its columns and its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,23 +24,31 @@ class Row:
     problem: str = ""
 
 
-def check_columns(
-    names: Sequence[str], needed: Sequence[str], where: str, remedy: str = ""
-) -> None:
-    """Raise `InvalidDocumentError` if a column is duplicate, or a needed one is missing."""
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The rows of a file, and what is known before the first of them.
+
+    Attributes:
+        columns (tuple[str, ...] | None): The names of the columns as they are in the file, each
+            once: the header of a table, or the schema of a Parquet file; None for JSON and text.
+        rows (Iterator[Row]): The rows, which are read as they are asked for.
+        header (str): The position of the names, such as "line 1"; "" if they have none.
+    """
+
+    columns: tuple[str, ...] | None
+    rows: Iterator[Row]
+    header: str = ""
+
+
+def distinct_columns(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Return the names of columns, or raise `InvalidDocumentError` if two are the same."""
     for name in names:
         if names.count(name) > 1:
             raise InvalidDocumentError(
                 f"{where}: {names.count(name)} columns are named {shown(name)}; "
                 "each needs a name of its own"
             )
-    remedy = remedy or "name the columns with id_field and text_field (--id-field, --text-field)"
-    for name in needed:
-        if name not in names:
-            raise InvalidDocumentError(
-                f"{where}: there is no column {name!r}, only {', '.join(map(shown, names[:10]))}; "
-                f"{remedy}"
-            )
+    return tuple(names)
 
 
 def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
