@@ -98,9 +98,8 @@ def metadata_json(metadata: Mapping[str, Json], *, sort_keys: bool = False) -> s
 
 def check_id(value: object) -> str:
     """Return a document's id as a plain str, or raise `InvalidDocumentError`."""
-    if type(value) is str and 1 <= len(value) <= MAX_ID_BYTES and value.isascii():
-        if value.isprintable():
-            return value
+    if type(value) is str and 1 <= len(value) <= MAX_ID_BYTES and _is_printable_ascii(value):
+        return value
     if not isinstance(value, str):
         raise InvalidDocumentError(
             f"{named('document id', value, between=' ')} must be a str; pass str(id), or "
@@ -115,6 +114,10 @@ def check_id(value: object) -> str:
     if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in id):
         raise InvalidDocumentError(f"document id {id[:80]!r} holds a control character")
     return id
+
+
+def _is_printable_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _plain(value: object, what: str) -> Any:  # noqa: ANN401 - Json, which is read-only

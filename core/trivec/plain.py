@@ -131,6 +131,21 @@ def plain_scalar(value: object) -> object:
     return datetime(*parts, fold=value.fold)
 
 
+def is_missing(value: object) -> bool:
+    """Return whether a value stands for none: None, NaN, NaT, `pandas.NA` or a masked value.
+
+    >>> is_missing(math.nan), is_missing(np.datetime64("NaT")), is_missing("")
+    (True, True, False)
+    """
+    if value is None or value is np.ma.masked:
+        return True
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, float | np.floating | np.timedelta64 | date | np.datetime64):
+        return _is_missing(value)
+    return type(value).__name__ == "NAType"
+
+
 def not_json(error: ValueError | RecursionError) -> str:
     """Return a readable message for an error of `json.loads`.
 

@@ -5,23 +5,24 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Unpack
 
-from trivec.arguments import shown
+from trivec.arguments import named_options
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
-from trivec.fields import FieldType, field_types
 from trivec.ingestion.report import Rejected
 from trivec.ingestion.sources.folder import HIDDEN, TEXT_SUFFIXES, read_folder
 from trivec.ingestion.sources.jsonl import read_jsonl
-from trivec.ingestion.sources.members import Members
+from trivec.ingestion.sources.mapping import FileMapper
 from trivec.ingestion.sources.opening import STDIN, OpenFile, plain_suffix
+from trivec.ingestion.sources.options import ReadOptions, SourceOptions
 from trivec.ingestion.sources.parquet import open_parquet, read_parquet
-from trivec.ingestion.sources.records import Records, Row, visible
+from trivec.ingestion.sources.records import Records
 from trivec.ingestion.sources.tables import Dialect, read_table
 
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "folder")
@@ -45,23 +46,12 @@ _log = logging.getLogger("trivec")
 class Source:
     r"""Documents from a file, from standard input, or from a folder of text files.
 
-    All members except id and text are metadata; see `metadata`. The id of a text file is its path
+    All members except id and text are metadata. The id of a text file is its path
     below the folder. Text is in UTF-8.
 
     Args:
         path: The file, which may be compressed (.gz, .zst); a folder; or "-" for standard input.
-        id_field: The member that holds the id.
-        text_field: The member that holds the text.
-        format: One of `FORMATS`; None derives it from the name, and reads "-" as JSON Lines.
-        fields: Declared metadata; only CSV and TSV need the types, since their cells are text.
-        delimiter: The character between the cells of CSV and TSV, or "tab"; None is a comma for
-            CSV and a tab for TSV.
-        quoting: Whether quotes enclose cells: "csv" as in RFC 4180, the default for CSV, or "none",
-            the default for TSV, in which a quote is an ordinary character.
-        metadata: "nested" if the metadata is an object in the member "metadata", "flat" if it is
-            all members except id and text. None derives it from the first row that has more than
-            id and text; rows with another layout are rejected.
-        allow_empty: Whether a source without a row is allowed.
+        options: See `ReadOptions`.
 
     Raises:
         InvalidOptionError: If the file does not exist, or an option is unknown or does not apply to
@@ -82,24 +72,13 @@ class Source:
     def __init__(
         self,
         path: str | Path,
-        *,
-        id_field: str = "id",
-        text_field: str = "text",
-        format: str | None = None,
-        fields: Mapping[str, type | FieldType] | None = None,
-        delimiter: str | None = None,
-        quoting: str | None = None,
-        metadata: str | None = None,
-        allow_empty: bool = False,
+        **options: Unpack[ReadOptions],
     ) -> None:
+        self._options = named_options(SourceOptions, "read_documents", options)
         self._path = os.fspath(path)
-        self._format = _format_of(self._path, format)
-        self._dialect = _dialect_of(self._format, delimiter, quoting)
-        self._needed = (id_field, text_field)
-        self._metadata = metadata
-        self._members()  # raises for an unknown layout
-        self._fields = field_types(fields or {})
-        self._allow_empty = allow_empty
+        self._format = _format_of(self._path, self._options.format)
+        self._dialect = _dialect_of(self._format, self._options.delimiter, self._options.quoting)
+        self._reported: set[str] = set()
         self._passed_over: Counter[str] = Counter()
         self._started: Iterator[Document | Rejected] | None = None
         self._file: OpenFile | None = None
@@ -166,22 +145,33 @@ class Source:
 
     def _read(self) -> Generator[Document | Rejected]:
         self._passed_over = Counter()
-        members, count = self._members(), 0
-        for row in self._rows():
+        count = 0
+        for document in self._documents():
             count += 1
-            yield self._document(row, members)
+            yield document
         self._fraction = 1.0
-        if not count and not self._allow_empty:
+        if not count and not self._options.allow_empty:
             raise InvalidOptionError(self._nothing())
         skipped = {kind: n for kind, n in self._passed_over.items() if kind != HIDDEN}
         if skipped:
             _log.warning("%s: passed over: %s", self._path, _counted(skipped))
 
-    def _rows(self) -> Iterator[Row]:
+    def _documents(self) -> Iterator[Document | Rejected]:
         with self._opened() as records:
-            if records.columns:
-                self._check_columns(records.columns, records.header)
-            yield from records.rows
+            mapper = FileMapper(
+                options=self._options,
+                path=self._path,
+                name="stdin" if self._path == STDIN else Path(self._path).name,
+                format=self._format,
+                report=self._report,
+            )
+            yield from mapper.documents(records)
+
+    def _report(self, note: str) -> None:
+        """Log what was noticed in a file, once."""
+        if note not in self._reported:
+            self._reported.add(note)
+            _log.warning("%s: %s", self._path, note)
 
     @contextmanager
     def _opened(self) -> Iterator[Records]:
@@ -197,33 +187,7 @@ class Source:
                 if dialect is None:
                     yield read_jsonl(stream, path)
                 else:
-                    yield read_table(stream, path, dialect, fields=self._fields)
-
-    def _check_columns(self, columns: Sequence[str], header: str) -> None:
-        """Raise `InvalidDocumentError` if there is no column for the id or the text."""
-        for name in self._needed:
-            if name not in columns:
-                where = f"{self._path}, {header}" if header else self._path
-                raise InvalidDocumentError(
-                    f"{where}: there is no column {name!r}, only "
-                    f"{', '.join(map(shown, columns[:10]))}; name the columns with id_field and "
-                    "text_field (--id-field, --text-field)"
-                )
-
-    def _document(self, row: Row, members: Members) -> Document | Rejected:
-        problem = row.problem
-        if row.values is not None:
-            try:
-                return members.document(row.values)
-            except InvalidDocumentError as error:
-                problem = str(error)
-        where = visible(f"{self._path}, {row.where}")
-        return Rejected(where, problem, visible(row.content), readable=False)
-
-    def _members(self) -> Members:
-        # The names of a folder's members are fixed.
-        id_field, text_field = ("id", "text") if self._format == "folder" else self._needed
-        return Members(id_field=id_field, text_field=text_field, metadata=self._metadata)
+                    yield read_table(stream, path, dialect, fields=self._options.column_types)
 
     def _nothing(self) -> str:
         """Return the message that nothing was read, with the reason."""
@@ -240,6 +204,34 @@ class Source:
         elif self._format == "parquet":
             why = "it holds no row"
         return f"nothing was read from {name}: {why}; allow_empty=True (--allow-empty) allows that"
+
+
+def read_documents(source: str | Path, **options: Unpack[ReadOptions]) -> Source:
+    r"""Return the documents of a file, of standard input or of a folder, for `ingest`.
+
+    Nothing is read before they are asked for. Rows that cannot be documents come as `Rejected`.
+
+    Args:
+        source: The file; a folder; or "-" for standard input.
+        options: See `trivec.ingestion.sources.ReadOptions`.
+
+    Returns:
+        A `Source`, which can be read several times; `Source.documents` raises at the first reject.
+
+    Raises:
+        InvalidOptionError: If the file does not exist, or an option is unknown, out of range or not
+            one of the format.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     _ = file.write('{"key": 7, "title": "Whales", "body": "The blue whale"}\n')
+        ...     file.flush()
+        ...     options = {"id_field": "key", "text_field": ["title", "body"], "drop": ["title"]}
+        ...     list(read_documents(file.name, **options))
+        [Document(id='7', text='Whales\nThe blue whale', metadata={})]
+    """
+    return Source(source, **options)
 
 
 def _counted(kinds: Mapping[str, int]) -> str:
