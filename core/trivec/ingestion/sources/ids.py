@@ -81,6 +81,11 @@ def id_of(value: object) -> str:
         if text is None:
             raise InvalidDocumentError("document id: it is binary and no text in UTF-8")
         return text
+    if isinstance(value, Mapping):
+        raise InvalidDocumentError(
+            f"document id {shown(value)} is an object; name the member of it that is the id, such "
+            f"as id_field='id.{next(iter(value), 'key')}' (--id-field)"
+        )
     made = scalar_of(value)
     if isinstance(made, str):
         return made

@@ -12,7 +12,7 @@ from trivec.ingestion.sources.presets import columns_of_data, is_prose
 
 _IDS = (
     *("id", "docid", "documentid", "passageid", "pid", "nodeid", "uuid", "guid", "uid", "key"),
-    *("pk", "sku", "url", "uri", "link", "path", "filename"),
+    *("pk", "sku", "identifier", "nr", "url", "uri", "link", "path", "filename"),
 )
 _TITLE = "title"
 _TEXTS = (

@@ -22,7 +22,7 @@ from trivec.ingestion.sources.presets import (
 )
 from trivec.ingestion.sources.proposals import missing
 from trivec.ingestion.sources.selection import Selection
-from trivec.ingestion.sources.texts import Texts, single_text
+from trivec.ingestion.sources.text_field import Texts, single_text
 from trivec.ingestion.sources.values import MetadataValues
 from trivec.plain import is_missing
 
@@ -72,8 +72,11 @@ class Shape:
         self._layout = options.metadata or ("nested" if unwrap else None)
         # Whether "metadata" is an ordinary member, according to the option or an earlier row.
         self._ordinary = options.metadata == "flat"
-        # The names of an id and a text that are two members of the record: the quick way.
+        # The id and the text, if each is one member of the record.
         self._pair = None if ids.path is None else text.pair_with(ids.path)
+        # The same where every other member is metadata as it is, which is known after the first
+        # document: then a row takes the quick way.
+        self._quick: tuple[str, str] | None = None
         self._removed = [*([] if ids.path is None else [ids.path]), *text.removed]
 
     @classmethod
@@ -152,23 +155,13 @@ class Shape:
             InvalidDocumentError: If it has no id or no text, another layout than earlier rows, or a
                 value that cannot be kept.
         """
+        if self._quick is not None:
+            document = _quick_document(values, *self._quick)
+            if document is not None:
+                return document
         if self._unwrap is not None:
             values = self._unwrap(values)
-        id: Any
-        text: Any
-        if self._pair is not None:
-            rest = dict(values)
-            try:
-                id, text = rest.pop(self._pair[0]), rest.pop(self._pair[1])
-            except KeyError:
-                raise self._lacking() from None
-            if type(text) is not str:
-                text = single_text(text, self._pair[1])
-        else:
-            if not self._text.is_in(values):
-                raise self._lacking()
-            id, text = self._ids.value(values, self._lacking), self._text.of(values)
-            rest = self._without_taken(values)
+        id, text, rest = self._taken(values)
         if type(id) is not str:
             id = self._ids.made(id, number)
         layout = self._layout
@@ -181,7 +174,28 @@ class Shape:
         self._layout = layout  # only a valid document decides on the layout
         if not self._ordinary and METADATA in rest:
             self._ordinary = len(rest) - len(self._text.beside & rest.keys()) > 1
+        if layout == "flat" and self._plainly:
+            self._quick = self._pair
         return document
+
+    def _taken(self, values: Mapping[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+        """Return the id and the text as they are, and the other members."""
+        if self._pair is None:
+            id, text = self._ids.value(values, self._lacking), self._text.of(values)
+            if text is None:
+                raise self._lacking()
+            return id, text, self._without_taken(values)
+        rest = dict(values)
+        try:
+            id, text = rest.pop(self._pair[0]), rest.pop(self._pair[1])
+        except KeyError:
+            raise self._lacking() from None
+        return id, text if type(text) is str else single_text(text, self._pair[1]), rest
+
+    @property
+    def _plainly(self) -> bool:
+        """Whether metadata in the layout "flat" is stored as it is."""
+        return not (self._selection or self._typed or self._unwrap or self._values.has_ints)
 
     def _finished(self, id: str | None, text: str, metadata: Mapping[str, Any]) -> Document:
         """Return the document of an id, or of none if it is made by hash."""
@@ -215,7 +229,10 @@ class Shape:
         """Return the members that are neither id nor text."""
         rest = dict(values)
         for path in self._removed:
-            rest = without(rest, path)
+            if len(path) == 1:
+                rest.pop(path[0], None)
+            else:
+                rest = without(rest, path)
         return rest
 
     def _guessed(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -260,6 +277,22 @@ class Shape:
                 f"and rows before it have theirs beside id and text; {_SAY}"
             )
         return rest
+
+
+def _quick_document(values: Mapping[str, Any], id_name: str, text_name: str) -> Document | None:
+    """Return the document of an ordinary row; None if the row needs a closer look."""
+    if METADATA in values:
+        return None
+    rest = dict(values)
+    id, text = rest.pop(id_name, None), rest.pop(text_name, None)
+    if type(id) is int:
+        id = str(id)
+    if type(id) is not str or type(text) is not str:
+        return None
+    try:
+        return Document(id, text, rest)
+    except InvalidDocumentError:
+        return None
 
 
 # --- presets -------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Formatter
 
@@ -26,7 +26,7 @@ class Template:
         >>> template = Template.parse("{title}\n{author.name}: {{{text}}}")
         >>> template.names
         ('title', 'author.name', 'text')
-        >>> template.fill({"title": "Whales", "author.name": "M", "text": "Blue"}.__getitem__)
+        >>> template.fill({"title": "Whales", "author.name": "M", "text": "Blue"})
         'Whales\nM: {Blue}'
     """
 
@@ -67,9 +67,9 @@ class Template:
         """The names of the members, each once."""
         return tuple(dict.fromkeys(name for _, name in self.parts if name))
 
-    def fill(self, text_of: Callable[[str], str]) -> str:
-        """Return the text; `text_of` returns the text of a member."""
-        return "".join(literal + (text_of(name) if name else "") for literal, name in self.parts)
+    def fill(self, texts: Mapping[str, str]) -> str:
+        """Return the text with those of the members; one that is not there is empty."""
+        return "".join([literal + texts.get(name, "") for literal, name in self.parts])
 
 
 def unescaped(template: str) -> str:

@@ -45,6 +45,9 @@ class MetadataValues:
     Args:
         fields: The declared fields, for floats that are whole.
         report: Called with each column whose values change, and with what they become.
+
+    Attributes:
+        has_ints (bool): Whether a field is declared int.
     """
 
     def __init__(self, fields: Mapping[str, FieldType], report: Callable[[str], None]) -> None:
@@ -52,12 +55,8 @@ class MetadataValues:
         self._ints = [
             tuple(path.split(".")) for path, type_ in fields.items() if type_.item is FieldType.INT
         ]
+        self.has_ints = bool(self._ints)
         self._named: set[tuple[str, str]] = set()
-
-    @property
-    def has_ints(self) -> bool:
-        """Whether a field is declared int."""
-        return bool(self._ints)
 
     def converted(self, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return metadata that JSON can hold; the same object if nothing is converted."""
@@ -176,9 +175,10 @@ def _with_int(metadata: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str
 
 def _whole(value: object) -> object:
     """Return a float as an int if it is whole, and any other value unchanged."""
-    if isinstance(value, float | np.floating) and value.is_integer() and abs(value) < 2**63:
-        return int(value)
-    return value
+    if not isinstance(value, float | np.floating):
+        return value
+    number = float(value)
+    return int(number) if number.is_integer() and abs(number) < 2**63 else value
 
 
 def _is_float(value: object) -> bool:

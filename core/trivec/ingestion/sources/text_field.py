@@ -22,16 +22,14 @@ class Texts:
     """Where the text comes from.
 
     Args:
-        paths: The members of the text.
+        names: The paths of the members of the text, in their order, by their names in options.
         template: The template that they fill; None if they are joined by a newline.
-        names: The path of each name in the template.
         removed: The members that are no metadata.
-        beside: The other members of the text.
+        beside: The other members of the text, also of that of a preset.
     """
 
-    paths: tuple[Path, ...]
-    template: Template | None
     names: Mapping[str, Path]
+    template: Template | None
     removed: tuple[Path, ...]
     beside: frozenset[str]
 
@@ -62,13 +60,21 @@ class Texts:
             raise InvalidOptionError(
                 f"{option}: there is no member {absent[0]!r}, only {listed(names)}"
             )
-        if not is_table:  # a later row may have it
-            paths |= {name: (name,) for name in absent}
+        if is_table:
+            wanted = tuple(paths)
         single = len(wanted) == 1 and template is None
-        ordered = tuple(paths[name] for name in wanted if name in paths)
+        members = {name: paths.get(name, (name,)) for name in wanted}  # a later row may have it
+        ordered = tuple(members.values())
         removed = tuple(path for path in ordered if single or is_text_name(path[-1]))
-        beside = frozenset(path[0] for path in ordered if len(path) == 1 and path not in removed)
-        return cls(ordered, template, paths, removed, beside)
+        others = {name for name in (preset.text if preset else ()) if name in names}
+        others |= {path[0] for path in ordered if len(path) == 1}
+        beside = frozenset(others - {path[0] for path in removed})
+        return cls(members, template, removed, beside)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The members of the text, in their order."""
+        return tuple(self.names.values())
 
     def pair_with(self, id: Path) -> tuple[str, str] | None:
         """Return the names of id and text, if each is one member of the record."""
@@ -77,18 +83,20 @@ class Texts:
             return None
         return id[0], self.paths[0][0]
 
-    def is_in(self, values: Mapping[str, Any]) -> bool:
-        """Return whether one of the members is there and not null."""
-        return any(not is_missing(value_at(values, path)) for path in self.paths)
-
-    def of(self, values: Mapping[str, Any]) -> str:
-        """Return the text of a row."""
-        if self.template is not None:
-            return self.template.fill(
-                lambda name: text_of(value_at(values, self.names[name]), name)
-            )
-        texts = (text_of(value_at(values, path), ".".join(path)) for path in self.paths)
-        return "\n".join(text for text in texts if text)
+    def of(self, values: Mapping[str, Any]) -> str | None:
+        """Return the text of a row; None if all its members are missing or null."""
+        texts: dict[str, str] = {}
+        for name, path in self.names.items():
+            value = values.get(path[0]) if len(path) == 1 else value_at(values, path)
+            if type(value) is str:
+                texts[name] = value
+            elif not is_missing(value):
+                texts[name] = text_of(value, name)
+        if not texts:
+            return None
+        if self.template is None:
+            return "\n".join(filter(None, texts.values()))
+        return self.template.fill(texts)
 
 
 def single_text(value: object, name: str) -> object:
