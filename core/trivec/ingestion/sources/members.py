@@ -57,16 +57,22 @@ def has(values: Mapping[str, Any], path: Path) -> bool:
 
 
 def without(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return a copy without the member at a path.
+    """Return a copy without the member at a path, and without objects that are empty then.
 
     >>> without({"author": {"name": "x", "id": 7}}, ("author", "id"))
     {'author': {'name': 'x'}}
+    >>> without({"_id": {"$oid": "65f"}, "n": 1}, ("_id", "$oid"))
+    {'n': 1}
     """
     made = dict(values)
     if len(path) == 1:
         made.pop(path[0], None)
     elif isinstance(inner := made.get(path[0]), Mapping):
-        made[path[0]] = without(inner, path[1:])
+        rest = without(inner, path[1:])
+        if rest or not inner:
+            made[path[0]] = rest
+        else:
+            del made[path[0]]
     return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from trivec.ingestion.sources.members import (
     listed,
     only,
     path_of,
+    same_name,
     value_at,
     with_value,
     without,
@@ -41,7 +42,12 @@ class Selection:
 
     @classmethod
     def resolve(
-        cls, options: SourceOptions, rows: Sequence[Mapping[str, Any]], *, strict: bool = True
+        cls,
+        options: SourceOptions,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        taken: Collection[str] = (),
+        strict: bool = True,
     ) -> Selection | None:
         """Return the selection for a file that begins with this metadata; None for all of it.
 
@@ -49,6 +55,8 @@ class Selection:
             options: The options.
             rows: The metadata of the first rows; or one mapping with the names of all columns.
 
+            taken: The members of id and text, which are no metadata, so that dropping them is
+                no error.
             strict: Whether one of the rows has every member that an option names.
 
         Raises:
@@ -78,7 +86,8 @@ class Selection:
         kept = None if keep is None else tuple(path("keep", name) for name in keep)
         if kept is not None:
             kept += tuple(former for former, _ in rename if former not in kept)
-        drop = tuple(path("drop", name) for name in options.drop)
+        dropped = [name for name in options.drop if not same_name(name, taken)]
+        drop = tuple(path("drop", name) for name in dropped)
         selection = cls(kept, drop, rename)
         for row in rows:
             try:

@@ -139,7 +139,8 @@ class Shape:
         rows = [metadata for row in head if (metadata := shape._guessed(row))]
         if columns is not None and not rows:
             rows = [shape._without_taken(dict.fromkeys(names))]
-        shape._selection = Selection.resolve(options, rows, strict=strict)
+        taken = [path[0] for path in shape._removed if len(path) == 1]
+        shape._selection = Selection.resolve(options, rows, taken=taken, strict=strict)
         if note := _note(options, preset, ids, text, names):
             report(note)
         return shape
