@@ -11,6 +11,7 @@ from trivec.hit import Hit
 from trivec.ingestion.copying import CopyReport, copy
 from trivec.ingestion.ingest import aingest, ingest
 from trivec.ingestion.report import IngestReport
+from trivec.ingestion.sources import read_documents
 from trivec.insight.evaluation import Evaluation, evaluate
 from trivec.insight.explanation import Explanation, explain
 from trivec.insight.storage.measurement import measure_storage
@@ -54,6 +55,7 @@ __all__ = [
     "measure_storage",
     "open_encoder",
     "open_store",
+    "read_documents",
     "score",
     "tune",
 ]

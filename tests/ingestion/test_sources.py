@@ -263,7 +263,7 @@ def test_other_members_for_id_and_text(tmp_path: Path) -> None:
         (b'{"id": true, "text": ""}', "document id True"),
         (b'{"id": "", "text": ""}', "takes 0 bytes"),
         (b'{"id": "x", "text": "\\ud800"}', "UTF-8"),
-        (b'{"id": "x", "text": "", "n": NaN}', "metadata.n = nan is not finite"),
+        (b'{"id": "x", "text": "", "n": Infinity}', "metadata.n = inf is not finite"),
     ],
 )
 def test_bad_lines_are_told_with_their_numbers(tmp_path: Path, line: bytes, problem: str) -> None:

@@ -70,10 +70,10 @@ def test_a_record_that_is_wrong_is_rejected_alone(tmp_path: Path) -> None:
         '{"id": "b", "text": ""}]',
     )
     read = list(Source(path))
-    assert [one.id for one in read if isinstance(one, Document)] == ["a", "b"]
+    assert [one.id for one in read if isinstance(one, Document)] == ["a", "n", "b"]
     rejects = [one for one in read if isinstance(one, Rejected)]
-    assert [one.where for one in rejects] == [f"{path}, record {i}" for i in range(2, 7)]
-    problems = ["'id' occurs twice", "expected an object", "expected an object", "not finite"]
+    assert [one.where for one in rejects] == [f"{path}, record {i}" for i in (2, 3, 4, 6)]
+    problems = ["'id' occurs twice", "expected an object", "expected an object"]
     for reject, problem in zip(rejects, [*problems, "thousands of digits"], strict=True):
         assert problem in reject.problem
     assert rejects[0].content == '{"id": "x", "id": "y", "text": ""}'

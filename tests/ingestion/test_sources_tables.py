@@ -259,9 +259,10 @@ def test_reading_leaves_the_limit_of_csv_to_others(tmp_path: Path) -> None:
     [
         ("a.tsv", "id,text\n1,x\n", "give delimiter=',' (--delimiter)"),
         ("a.tsv", '"id"\t"text"\n"1"\t"x"\n', "give quoting='csv' (--quoting csv)"),
-        ("a.csv", "1,x\n2,y\n", "no column 'id', only '1', 'x'; name the columns with id_field"),
-        ("a.csv", "id, text\n1,x\n", "no column 'text', only 'id', ' text'"),
-        ("a.csv", "ID,text\n1,x\n", "no column 'id', only 'ID', 'text'"),
+        ("a.csv", "1,x\n2,y\n", "no column 'id' and no 'text', only '1', 'x', which look"),
+        ("a.csv", "1,x\n2,y\n", "columns=['id', 'text'] (--columns id,text)"),
+        ("a.csv", "id,body\n1,x\n", "no column 'text', only 'id', 'body'; try text_field='body'"),
+        ("a.csv", "ID,Id,text\n1,1,x\n", "no column 'id', only 'ID', 'Id', 'text'"),
         ("a.csv", "id,text,a,a\n1,x,y,z\n", "2 columns are named 'a'"),
         ("a.csv", 'id,"te"xt\n1,x\n', "line 1: not CSV"),
         ("a.csv", b"id,text,gr\xf6\xdfe\n1,x,2\n", "the header is not in UTF-8"),
@@ -399,7 +400,7 @@ def test_a_record_that_does_not_fit_the_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize("columns", [[], ["id", "id"], ["id", ""]])
 def test_columns_are_distinct_names(tmp_path: Path, columns: list[str]) -> None:
     path = write(tmp_path / "a.tsv", "0\tx\n")
-    with pytest.raises(InvalidOptionError, match="expected distinct names"):
+    with pytest.raises(InvalidOptionError, match=r"expected distinct names|an empty name"):
         Source(path, columns=columns)
     path = write(tmp_path / "a.jsonl", "{}")
     with pytest.raises(InvalidOptionError, match="columns is for csv and tsv"):

@@ -13,6 +13,7 @@ import pytest
 from trivec import ColbertStorage, Document, IngestReport, Vectors
 from trivec.errors import InvalidOptionError, InvalidVectorsError, StoreUnavailableError
 from trivec.ingestion.report import Rejected
+from trivec.ingestion.sources import SourceOptions
 from trivec.rows import TokenRows
 from trivec.stores.reduction import reduced
 from trivec.testing import HashEncoder
@@ -29,7 +30,7 @@ DOCUMENTS = [
 
 
 def _read(rows: Sequence[dict[str, Any]], *, metadata: str | None = None) -> list[Any]:
-    return list(read_rows(pa.Table.from_pylist(list(rows)), Columns("id", "text", metadata)))
+    return list(read_rows(pa.Table.from_pylist(list(rows)), Columns(SourceOptions(), metadata)))
 
 
 def test_what_is_not_id_or_text_is_metadata() -> None:
@@ -56,7 +57,7 @@ def test_bad_rows_are_named_by_their_id_or_their_beginning() -> None:
     assert "the text must be a str" in rejected[0].problem
     assert not rejected[0].readable
     (other,) = _read([{"key": "a", "text": "x"}])
-    assert "expected an object with 'id' and 'text'" in other.problem
+    assert "there is no column 'id', only 'key', 'text'; try id_field='key'" in other.problem
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

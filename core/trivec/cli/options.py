@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -21,7 +21,8 @@ from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import Filter
 from trivec.filters.parser import parse_filter
-from trivec.ingestion.sources import FORMATS, Source
+from trivec.ingestion.sources import FORMATS, PRESETS, Source
+from trivec.ingestion.sources.template import unescaped
 from trivec.scores import Weights
 from trivec.search import SearchOptions
 from trivec.stores.registry import local_files
@@ -126,10 +127,56 @@ class SearchFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFlags:
-    """How a file of documents is read; the names are those of the arguments of `Source`."""
+    """How a file of documents is read; the names are those of `SourceOptions`."""
 
-    id_field: Annotated[str, typer.Option(help="The member that holds the id.")] = "id"
-    text_field: Annotated[str, typer.Option(help="The member that holds the text.")] = "text"
+    id_field: Annotated[
+        str | None, typer.Option(help="The member that holds the id; 'id' by default.")
+    ] = None
+    id: Annotated[
+        str | None,
+        typer.Option(
+            "--id",
+            help="Make ids where the file has none: row, from its name and the number of the row; "
+            "hash, from text and metadata.",
+        ),
+    ] = None
+    text_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The member that holds the text, 'text' by default; or several with commas, "
+            "which are joined by a newline."
+        ),
+    ] = None
+    text: Annotated[
+        str | None,
+        typer.Option("--text", help=r"A template instead, such as '{title}\n{text}'."),
+    ] = None
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", help="Members that become metadata, with commas; by default all."),
+    ] = None
+    drop: Annotated[
+        list[str] | None,
+        typer.Option("--drop", help="Members that do not become metadata, with commas."),
+    ] = None
+    rename: Annotated[
+        list[str] | None,
+        typer.Option("--rename", help="A new name of metadata, as old=new; repeat for more."),
+    ] = None
+    metadata: Annotated[
+        str | None,
+        typer.Option(
+            help="nested: the metadata is the object in the member 'metadata'; flat: all other "
+            "members are metadata. By default as in the first row."
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help=f"The layout of published files: {', '.join(PRESETS)}. By default it is "
+            "recognised if a file has no 'id' or no 'text'; none turns that off."
+        ),
+    ] = None
     format: Annotated[
         str | None,
         typer.Option(help=f"One of {', '.join(FORMATS)}; by default from the file's name."),
@@ -145,20 +192,21 @@ class SourceFlags:
             "for CSV and none for TSV."
         ),
     ] = None
-    metadata: Annotated[
-        str | None,
-        typer.Option(
-            help="nested: the metadata is the object in the member 'metadata'; flat: all other "
-            "members are metadata. By default as in the first row."
-        ),
-    ] = None
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="Accept a source without any document.")
     ] = False
 
     def open(self, path: str, declared: Mapping[str, FieldType] | None = None) -> Source:
         """Open a source of documents: a file, a folder, or "-", with its declared fields."""
-        return Source(path, fields=declared, **asdict(self))
+        given = {name: value for name, value in vars(self).items() if value not in (None, False)}
+        for name in ("text_field", "keep", "drop"):
+            if name in given:
+                given[name] = names_of(given[name])
+        if self.rename:
+            given["rename"] = renames_of(self.rename)
+        if self.text is not None:
+            given["text"] = unescaped(self.text)
+        return Source(path, fields=declared or {}, **given)
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:
@@ -214,6 +262,29 @@ def weights_of(text: str) -> Weights:
 def filter_of(text: str | None) -> Filter | None:
     """Parse a condition, if there is one."""
     return None if text is None else parse_filter(text)
+
+
+def names_of(texts: Iterable[str]) -> list[str]:
+    """Parse names of members, several with commas.
+
+    >>> names_of(["title, text", "lang"]), names_of([""])
+    (['title', 'text', 'lang'], [])
+    """
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+
+
+def renames_of(texts: Iterable[str]) -> dict[str, str]:
+    """Parse new names, each as `old=new`."""
+    renamed: dict[str, str] = {}
+    for text in texts:
+        for each in text.split(","):
+            old, equals, new = (part.strip() for part in each.rpartition("="))
+            if not old or not equals or not new or old in renamed:
+                raise InvalidOptionError(
+                    f"rename {each!r}: expected old=new, with each old name once (--rename)"
+                )
+            renamed[old] = new
+    return renamed
 
 
 def fields_of(declarations: Iterable[str] | None) -> dict[str, FieldType]:

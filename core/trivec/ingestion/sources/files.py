@@ -50,10 +50,17 @@ class SourceFile:
 
     @property
     def name(self) -> str:
-        """The name of a text file: its path below the folder; otherwise the last part of it."""
+        """The name in ids: the path below the folder, otherwise its last part."""
+        if self.path == STDIN:
+            return "stdin"
         if self.folder:
             return Path(self.path).relative_to(self.folder).as_posix()
         return Path(self.path).name
+
+    @property
+    def place(self) -> str:
+        """The file in the positions of rejects; the folder of a text file, which has one row."""
+        return self.folder if self.folder and self.format == "text" else self.path
 
     @property
     def is_stream(self) -> bool:
@@ -95,7 +102,9 @@ def given_files(paths: Sequence[str], format: str | None) -> list[SourceFile]:
     return [file for path in paths for file in _named(path, format)]
 
 
-def listed_files(given: Sequence[SourceFile], format: str | None) -> Listing:
+def listed_files(
+    given: Sequence[SourceFile], format: str | None, *, rows_named: bool = False
+) -> Listing:
     """Return the files of a source with those below its folders.
 
     Of a folder, the files of documents are read, such as Parquet and JSON Lines; if it has none,
@@ -104,9 +113,10 @@ def listed_files(given: Sequence[SourceFile], format: str | None) -> Listing:
     Args:
         given: The result of `given_files`.
         format: The format that was given, or None.
+        rows_named: Whether rows have ids with the names of files.
 
     Raises:
-        InvalidOptionError: If a file is given twice, or two text files would have the same id.
+        InvalidOptionError: If a file is given twice, or two files have one name in ids.
     """
     listing = Listing()
     for file in given:
@@ -114,7 +124,7 @@ def listed_files(given: Sequence[SourceFile], format: str | None) -> Listing:
             _add_folder(file.path, format, listing)
         else:
             listing.files.append(file)
-    _check_distinct(listing.files)
+    _check_distinct(listing.files, rows_named=rows_named)
     return listing
 
 
@@ -192,7 +202,7 @@ def _add_folder(folder: str, format: str | None, listing: Listing) -> None:
         elif found == "text":
             texts.append(SourceFile(path, found, _size(path), folder))
         elif format in (None, found) or {format, found} == {"json", "jsonl"}:
-            data.append(SourceFile(path, found, _size(path)))
+            data.append(SourceFile(path, found, _size(path), folder))
         else:
             others[_kind(path)] += 1
     if format in ("folder", "text") or (format is None and not data):
@@ -234,28 +244,28 @@ def _kind(path: str) -> str:
     return f"*{suffix}" if suffix else "without a suffix"
 
 
-def _check_distinct(files: Sequence[SourceFile]) -> None:
-    """Raise `InvalidOptionError` if a file occurs twice, or two text files have one id."""
-    folders = {file.folder for file in files}
-    if len(folders) == 1 and all(file.format == "text" for file in files) and folders != {""}:
-        return  # below one folder, names are distinct, and two links may lead to one text
+def _check_distinct(files: Sequence[SourceFile], *, rows_named: bool) -> None:
+    """Raise `InvalidOptionError` if a file occurs twice, or two files have one name in ids."""
+    if len({file.folder for file in files}) == 1 and files[0].place != files[0].path:
+        return  # text below one folder, where two links may lead to one file
     seen: dict[object, str] = {}
     for file in files:
         try:
-            status = os.stat(file.path) if file.path != STDIN else None
+            status = None if file.path == STDIN else os.stat(file.path)
         except OSError:  # reading it says why
             continue
         key = STDIN if status is None else (status.st_dev, status.st_ino)
         if key in seen:
             raise InvalidOptionError(f"{file.path!r} is given twice, also as {seen[key]!r}")
         seen[key] = file.path
-        if file.format == "text":
-            if file.name in seen:
+        if rows_named or file.format == "text":
+            name = f"name {file.name}"
+            if name in seen:
                 raise InvalidOptionError(
-                    f"{file.path!r} and {seen[file.name]!r} would both be the document "
-                    f"{file.name!r}; give a folder that both are in"
+                    f"{file.path!r} and {seen[name]!r} have the same name, of which ids are made; "
+                    "give a folder that both are in"
                 )
-            seen[file.name] = file.path
+            seen[name] = file.path
 
 
 # --- messages ----------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
 from trivec.ingestion.sources.records import Records, Row, distinct, distinct_columns
 from trivec.plain import plain
@@ -169,7 +171,9 @@ def _plain(scalar: pa.Scalar) -> object:
         return distinct([(name, _plain(scalar[i])) for i, name in enumerate(names)])
     if pa.types.is_nested(type_):
         return [_plain(item) for item in scalar.values]
-    if getattr(type_, "unit", "") == "ns" and not pa.types.is_duration(type_):
+    if pa.types.is_duration(type_):
+        return np.timedelta64(scalar.value, type_.unit)
+    if getattr(type_, "unit", "") == "ns":
         is_time = pa.types.is_time64(type_)
         micro = pa.time64("us") if is_time else pa.timestamp("us", type_.tz)
         moment = pa.scalar(scalar.value // 1000, micro).as_py()

@@ -5,27 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Unpack
 
-from trivec.arguments import shown
+from trivec.arguments import named_options
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
-from trivec.fields import FieldType, field_types
 from trivec.ingestion.report import Rejected
 from trivec.ingestion.sources.encoding import visible
 from trivec.ingestion.sources.files import (
     Listing,
-    SourceFile,
     given_files,
     listed_files,
     passed_over,
     reason_for_nothing,
 )
-from trivec.ingestion.sources.members import Members
+from trivec.ingestion.sources.mapping import FileMapper
 from trivec.ingestion.sources.opening import STDIN
+from trivec.ingestion.sources.options import ReadOptions, SourceOptions
 from trivec.ingestion.sources.readers import Readers
-from trivec.ingestion.sources.records import Row
 
 _log = logging.getLogger("trivec")
 
@@ -33,29 +33,13 @@ _log = logging.getLogger("trivec")
 class Source:
     r"""Documents from files, from standard input, or from folders.
 
-    All members except id and text are metadata; see `metadata`. The id of a text file is its path
-    below the folder, or its name. Compressed files (gzip, zstd, bzip2, xz) are recognised by their
-    content.
+    All members except id and text are metadata. The id of a text file is its path below the
+    folder, or its name. Compressed files (gzip, zstd, bzip2, xz) are recognised by their content.
 
     Args:
         path: A file; a pattern such as `corpus/*.parquet`; a folder of files of documents, or of
             text files; "-" for standard input; or a list of these, which are read in this order.
-        id_field: The member that holds the id.
-        text_field: The member that holds the text.
-        format: One of `FORMATS`; None derives it from the name, and reads "-" as JSON. In JSON,
-            there is an object on each line, or an array of objects, or an object with such an
-            array.
-        encoding: The encoding of text, one of Python's; None is UTF-8.
-        columns: The names of the columns of CSV and TSV without a header.
-        fields: Declared metadata; only CSV and TSV need the types, since their cells are text.
-        delimiter: The character between the cells of CSV and TSV, or "tab"; None finds it in the
-            first records.
-        quoting: Whether quotes enclose cells: "csv" as in RFC 4180, the default for CSV, or "none",
-            the default for TSV, in which a quote is an ordinary character.
-        metadata: "nested" if the metadata is an object in the member "metadata", "flat" if it is
-            all members except id and text. None derives it from the first row that has more than
-            id and text; rows with another layout are rejected.
-        allow_empty: Whether a source without a row is allowed.
+        options: See `ReadOptions`.
 
     Raises:
         InvalidOptionError: If the file does not exist, or an option is unknown or does not apply to
@@ -76,33 +60,20 @@ class Source:
     def __init__(
         self,
         path: str | Path | Sequence[str | Path],
-        *,
-        id_field: str = "id",
-        text_field: str = "text",
-        format: str | None = None,
-        encoding: str | None = None,
-        columns: Sequence[str] | None = None,
-        fields: Mapping[str, type | FieldType] | None = None,
-        delimiter: str | None = None,
-        quoting: str | None = None,
-        metadata: str | None = None,
-        allow_empty: bool = False,
+        **options: Unpack[ReadOptions],
     ) -> None:
+        self._options = options_ = named_options(SourceOptions, "read_documents", options)
         given = [path] if isinstance(path, str | Path) else list(path)
-        self._format = format
-        self._given = given_files([os.fspath(each) for each in given], format)
+        self._given = given_files([os.fspath(each) for each in given], options_.format)
         self._readers = Readers(
-            encoding=encoding,
-            columns=columns,
-            delimiter=delimiter,
-            quoting=quoting,
-            fields=field_types(fields or {}),
+            encoding=options_.encoding,
+            columns=options_.columns,
+            delimiter=options_.delimiter,
+            quoting=options_.quoting,
+            fields=options_.column_types,
         )
         self._readers.check(self._given)
-        self._needed = (id_field, text_field)
-        self._metadata = metadata
-        self._members("jsonl")  # raises for an unknown layout
-        self._allow_empty = allow_empty
+        self._reported: set[str] = set()
         self._listing = Listing()
         self._started: Iterator[Document | Rejected] | None = None
         self._is_read = False
@@ -165,55 +136,42 @@ class Source:
         return self._listing.passed_over
 
     def _read(self) -> Generator[Document | Rejected]:
-        listing = self._listing = listed_files(self._given, self._format)
-        self._readers.start(listing.files)
+        rows_named = self._options.id == "row"
+        listing = listed_files(self._given, self._options.format, rows_named=rows_named)
+        self._listing = listing
         self._is_read = False
         count = 0
-        for file in listing.files:
-            members = self._members(file.format)
-            with self._readers.opened(file) as records:
-                if records.columns:
-                    self._check_columns(records.columns, file.path, records.header)
-                for row in records.rows:
-                    count += 1
-                    yield self._document(row, file, members)
-        for folder, error in listing.unlisted:
+        for document in self._documents(listing):
             count += 1
-            where = Path(error.filename).relative_to(folder).as_posix()
-            problem = f"a folder that cannot be listed: {error}"
-            yield Rejected(visible(f"{folder}, {where}"), problem, visible(where), readable=False)
+            yield document
         self._is_read = True
-        if not count and not self._allow_empty:
+        if not count and not self._options.allow_empty:
             raise InvalidOptionError(self._nothing())
         if note := passed_over(listing):
             _log.warning("%s: %s", self._name(), note)
 
-    def _check_columns(self, columns: Sequence[str], path: str, header: str) -> None:
-        """Raise `InvalidDocumentError` if there is no column for the id or the text."""
-        for name in self._needed:
-            if name not in columns:
-                where = f"{path}, {header}" if header else path
-                raise InvalidDocumentError(
-                    f"{where}: there is no column {name!r}, only "
-                    f"{', '.join(map(shown, columns[:10]))}; name the columns with id_field and "
-                    "text_field (--id-field, --text-field)"
-                )
+    def _documents(self, listing: Listing) -> Iterator[Document | Rejected]:
+        self._readers.start(listing.files)
+        for file in listing.files:
+            mapper = FileMapper(
+                options=self._options,
+                path=file.place,
+                name=file.name,
+                format=file.format,
+                report=partial(self._report, file.path),
+            )
+            with self._readers.opened(file) as records:
+                yield from mapper.documents(records)
+        for folder, error in listing.unlisted:
+            where = Path(error.filename).relative_to(folder).as_posix()
+            problem = f"a folder that cannot be listed: {error}"
+            yield Rejected(visible(f"{folder}, {where}"), problem, visible(where), readable=False)
 
-    def _document(self, row: Row, file: SourceFile, members: Members) -> Document | Rejected:
-        problem = row.problem
-        if row.values is not None:
-            try:
-                return members.document(row.values)
-            except InvalidDocumentError as error:
-                problem = str(error)
-        where = file.folder or file.path
-        where = visible(f"{where}, {row.where}" if row.where else where)
-        return Rejected(where, problem, visible(row.content), readable=False)
-
-    def _members(self, format: str) -> Members:
-        # The names of a text file's members are fixed.
-        id_field, text_field = ("id", "text") if format == "text" else self._needed
-        return Members(id_field=id_field, text_field=text_field, metadata=self._metadata)
+    def _report(self, path: str, note: str) -> None:
+        """Log what was noticed in a file, once for all files in which it is the same."""
+        if note not in self._reported:
+            self._reported.add(note)
+            _log.warning("%s: %s", path, note)
 
     def _name(self) -> str:
         """Return what is read, for messages."""
@@ -227,3 +185,34 @@ class Source:
             f"nothing was read from {name}: {reason_for_nothing(self._given, self._listing)}; "
             "allow_empty=True (--allow-empty) allows that"
         )
+
+
+def read_documents(
+    source: str | Path | Sequence[str | Path], **options: Unpack[ReadOptions]
+) -> Source:
+    r"""Return the documents of files, of standard input or of folders, for `ingest`.
+
+    Nothing is read before they are asked for. Rows that cannot be documents come as `Rejected`.
+
+    Args:
+        source: A file, a pattern such as `corpus/*.parquet`, a folder, "-" for standard input, or
+            a list of these.
+        options: See `trivec.ingestion.sources.ReadOptions`.
+
+    Returns:
+        A `Source`, which can be read several times; `Source.documents` raises at the first reject.
+
+    Raises:
+        InvalidOptionError: If the file does not exist, or an option is unknown, out of range or not
+            one of the format.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     _ = file.write('{"key": 7, "title": "Whales", "body": "The blue whale"}\n')
+        ...     file.flush()
+        ...     options = {"id_field": "key", "text_field": ["title", "body"], "drop": ["title"]}
+        ...     list(read_documents(file.name, **options))
+        [Document(id='7', text='Whales\nThe blue whale', metadata={})]
+    """
+    return Source(source, **options)
