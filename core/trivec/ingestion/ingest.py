@@ -153,7 +153,7 @@ def check_files(
     documents: Iterable[object] = (),
 ) -> None:
     """Check that the journal and a `RejectFile` are neither the source nor in a collection."""
-    inputs: list[str | Path] = [documents.path] if isinstance(documents, Source) else []
+    inputs: list[str | Path] = list(documents.paths) if isinstance(documents, Source) else []
     for store in stores:
         with suppress(TrivecError):  # a store that was not opened by its URL
             inputs += local_files(store.address)

@@ -9,9 +9,10 @@ from itertools import chain
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError
 from trivec.ingestion.report import Rejected
+from trivec.ingestion.sources.encoding import visible
 from trivec.ingestion.sources.members import path_of
 from trivec.ingestion.sources.options import SourceOptions
-from trivec.ingestion.sources.records import Records, Row, visible
+from trivec.ingestion.sources.records import Records, Row
 from trivec.ingestion.sources.shape import METADATA, Shape
 from trivec.ingestion.sources.template import Template
 
@@ -81,7 +82,7 @@ class FileMapper:
         )
 
     def _rejected(self, row: Row, problem: str) -> Rejected:
-        where = visible(f"{self.path}, {row.where}")
+        where = visible(f"{self.path}, {row.where}" if row.where else self.path)
         return Rejected(where, problem, visible(row.content), readable=False)
 
 

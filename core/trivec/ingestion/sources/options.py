@@ -60,11 +60,14 @@ class ReadOptions(MappingOptions, total=False):
     """The keyword options of `read_documents` and `Source`: those of `MappingOptions` and more.
 
     Attributes:
-        format: One of `FORMATS`; by default from the file's name. Standard input is JSON Lines.
-        encoding: The encoding of the text; UTF-8 by default.
+        format: One of `FORMATS`; by default from the file's name or content. Standard input is
+            JSON. JSON has an object on each line, or an array of objects, or an object with such an
+            array. A folder gives its files of documents, or of this format; "folder" gives its text
+            files.
+        encoding: The encoding of text, one of Python's; UTF-8 by default.
         columns: The names of the columns of a table without a header.
-        delimiter: The character between the cells of a table, or "tab"; by default a comma in CSV
-            and a tab in TSV.
+        delimiter: The character between the cells of a table, or "tab"; by default it is found in
+            the first records of CSV, and a tab in TSV.
         quoting: "csv" if quotes enclose cells as in RFC 4180, the default for CSV; "none" if a
             quote is an ordinary character, the default for TSV.
         fields: Declared metadata. Cells of CSV and TSV get these types, and floats that are whole

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from trivec.arguments import shown
 from trivec.errors import InvalidDocumentError
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row of a file, at a position such as "line 7".
 
     Its values are None if it could not be read, and `problem` says why. Its content is as it is in
-    the file; a byte that is not UTF-8 is a lone surrogate.
+    the file; a byte that could not be decoded is a lone surrogate.
     """
 
     where: str
@@ -63,12 +62,3 @@ def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the member {twice!r} occurs twice")
     return members
-
-
-def visible(text: str) -> str:
-    r"""Return text in which bytes that are not UTF-8 are escaped.
-
-    >>> visible(b"gr\xfcn".decode(errors="surrogateescape"))
-    'gr\\xfcn'
-    """
-    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -108,7 +108,7 @@ class Shape:
             InvalidOptionError: If none of the rows has a member that an option names.
         """
         report = report or partial(_log.warning, "%s: %s", file)
-        if format == "folder":  # the names of its members are fixed
+        if format == "text":  # the names of its members are fixed
             options = replace(options, id=None, id_field="id", text=None, text_field="text")
         names = list(columns) if columns is not None else _names(head)
         preset = _preset(options, names)
