@@ -64,8 +64,8 @@ def test_no_row_is_lost(
         return
     try:
         read = list(source)
-    except InvalidOptionError as error:  # an option names what no row has; nothing was read
-        assert "there is no" in str(error) or "cannot be named" in str(error)
+    except InvalidOptionError:  # an option names what no row has
+        assert options.keys() & {"keep", "drop", "rename", "text_field"}
         return
     finally:
         logging.getLogger("trivec").setLevel(logging.NOTSET)
@@ -73,7 +73,7 @@ def test_no_row_is_lost(
     for number, (each, row) in enumerate(zip(read, rows, strict=True), start=1):
         if isinstance(each, Rejected):
             assert each.where == f"{path}, line {number}"
-            assert json.loads(each.content) == row or row != row  # noqa: PLR0124 - NaN
+            assert each.content == json.dumps(row)
             assert each.problem
         else:
             json.dumps(each.metadata, allow_nan=False)
