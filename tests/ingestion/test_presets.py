@@ -15,7 +15,7 @@ from llama_index.core.schema import Document as LlamaIndexDocument
 from llama_index.core.schema import TextNode
 
 from trivec import Document
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.ingestion.report import Rejected
 from trivec.ingestion.sources import PRESETS, Source
 from trivec.ingestion.sources.presets import PRESETS as LAYOUTS
@@ -197,3 +197,27 @@ def test_rows_that_are_no_header(
 ) -> None:
     assert columns_of_data(cells) == names
     assert is_msmarco(cells) == marco
+
+
+def test_passages_and_questions_of_ms_marco(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "collection.tsv"
+    path.write_text("0\tThe presence of communication\n1\tshort\n", encoding="utf-8")
+    documents = [Document("0", "The presence of communication"), Document("1", "short")]
+    with caplog.at_level(logging.WARNING, "trivec"):
+        source = Source(path)
+        source.check()
+        assert list(source) == documents
+    assert caplog.messages == [
+        f"{path}: read as MS MARCO: a table of id and text without a header; preset='none' "
+        "(--preset none) turns this off"
+    ]
+    for options in ({"columns": ["id", "text"]}, {"preset": "msmarco"}):
+        assert list(Source(path, **options)) == documents
+    with pytest.raises(InvalidDocumentError, match=r"columns=\['id', 'text'\] \(--columns id,text"):
+        list(Source(path, preset="none"))
+    path.write_text("121352\tdefine extreme\n", encoding="utf-8")
+    with pytest.raises(InvalidDocumentError, match="which look like data"):
+        list(Source(path))
+    assert list(Source(path, preset="msmarco")) == [Document("121352", "define extreme")]

@@ -1,8 +1,10 @@
-"""`trivec ingest`: documents from a file into a collection."""
+"""`trivec ingest`: documents from files into a collection."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from glob import has_magic
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +18,8 @@ from trivec.cli.options import (
     Fields,
     Journal,
     OnError,
-    SourceArgument,
     SourceFlags,
+    SourcesArgument,
     StoreArgument,
     fields_of,
     inputs_of,
@@ -33,7 +35,7 @@ from trivec.stores.registry import open_store
 
 
 def ingest(
-    source: SourceArgument,
+    sources: SourcesArgument,
     store: StoreArgument,
     model: ModelFlags,
     reading: SourceFlags,
@@ -49,7 +51,9 @@ def ingest(
     on_error: OnError = "raise",
     rejects: Annotated[
         Path | None,
-        typer.Option(help="The file for rejected lines; SOURCE.rejects.jsonl by default."),
+        typer.Option(
+            help="The file for rejected lines; SOURCE.rejects.jsonl by default, of the first."
+        ),
     ] = None,
     part_bytes: Annotated[
         int, typer.Option(help="The most bytes of text to encode and write at once.")
@@ -59,13 +63,13 @@ def ingest(
     """Encode documents once and write all three vectors; creates the collection if needed."""
     declared = fields_of(field)
     policy = check_on_error(on_error)
-    documents = reading.open(source, declared)
+    documents = reading.open(sources, declared)
     check_outputs(
         {"--journal": journal, "--rejects": rejects},
-        inputs=inputs_of(source, model.folder, stores=[store]),
+        inputs=inputs_of(*documents.paths, model.folder, stores=[store]),
     )
     with (
-        _reject_file(rejects, source) as rejected,
+        _reject_file(rejects, sources[0]) as rejected,
         open_store(store, colbert=colbert) as target,
     ):
         documents.check()
@@ -93,6 +97,9 @@ def _reject_file(path: Path | None, source: str) -> RejectFile:
     if path is not None:
         return RejectFile(path)
     base = Path("stdin" if source == "-" else source)
+    if has_magic(source) and not base.exists():  # a pattern: beside the folder of its files
+        fixed = takewhile(lambda part: not has_magic(part), base.parts)
+        base = Path(*fixed)
     if base.name in ("", ".."):  # such as ".", which has no name to append to
         base = base.resolve()
     return RejectFile(f"{base}.rejects.jsonl", follow_links=False)
