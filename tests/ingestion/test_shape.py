@@ -304,7 +304,7 @@ def test_many_names_are_not_all_listed() -> None:
 
 
 def test_rows_are_rejected_until_one_has_an_id_and_a_text(tmp_path: Path) -> None:
-    rows = [{"id": 1}, {"text": "x"}, {"id": 2, "text": "x"}, {"id": 3}]
+    rows: list[dict[str, Any]] = [{"id": 1}, {"text": "x"}, {"id": 2, "text": "x"}, {"id": 3}]
     first, second, third, fourth = source(tmp_path / "a.jsonl", *rows)
     assert third == Document("2", "x")
     assert isinstance(first, Rejected)

@@ -131,8 +131,8 @@ def test_columns_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture
     source = Source(path, fields={"year": int})
     with caplog.at_level(logging.WARNING, "trivec"):
         source.check()
-        for _ in range(2):
-            first, second = source.documents()
+        first, second = source.documents()
+        assert list(source) == [first, second]
     assert first == Document("1", "x", {"price": 1.1, "took": 1.5, "big": 1, "year": 2020})
     assert type(first.metadata["year"]) is int
     rest = {"price": 2.2, "took": None, "big": "18446744073709551615", "year": None}
