@@ -63,8 +63,13 @@ def vespa_app(
 
 
 def vespa_feed(
-    source: Annotated[
-        str, typer.Argument(help="A collection's URL (also archive:FOLDER/name), or a file.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="A collection's URL (also archive:FOLDER/name), or files of documents, as "
+            "`trivec ingest` takes them.",
+        ),
     ],
     output: Annotated[Path, typer.Argument(help="The feed, JSON Lines, for `vespa feed`.")],
     name: Name,
@@ -74,14 +79,13 @@ def vespa_feed(
     colbert: Storage = "bits=16",
     as_json: AsJson = False,
 ) -> None:
-    """Write documents with their vectors as a feed: of a collection, or of a file to encode."""
+    """Write documents with their vectors as a feed: of a collection, or of files to encode."""
     from trivec_vespa.files import write_feed
 
     storage = _storage(colbert)
-    is_store = source.partition(":")[0] in store_schemes()
-    read = inputs_of(stores=[source]) if is_store else inputs_of(source, model.folder)
-    check_output(output, inputs=read, what="OUTPUT")
-    if is_store:
+    source = sources[0]
+    if len(sources) == 1 and source.partition(":")[0] in store_schemes():
+        check_output(output, inputs=inputs_of(stores=[source]), what="OUTPUT")
         if reading != SourceFlags():
             raise InvalidOptionError(
                 f"{source!r} is a collection; {', '.join(vars(reading))} are options for files"
@@ -94,7 +98,8 @@ def vespa_feed(
             )
     else:
         fields = fields_of(field)
-        documents = reading.open(source, fields)
+        documents = reading.open(sources, fields)
+        check_output(output, inputs=inputs_of(*documents.paths, model.folder), what="OUTPUT")
         documents.check()
         encoder = model.load()
         count = write_feed(

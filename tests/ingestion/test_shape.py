@@ -255,10 +255,10 @@ def test_a_title_beside_an_object_of_metadata() -> None:
     assert document(row, **options) == Document("1", "T\nx", {"title": "T", "lang": "en"})
     bare = {"id": 1, "title": "T", "text": "x", "metadata": None}
     assert shape(row, **options).document(bare) == Document("1", "T\nx", {"title": "T"})
+    made = shape(row, **options)
+    made.document(row)
     with pytest.raises(InvalidDocumentError, match="'n' stands beside 'metadata'"):
-        ordinary = shape(row, **options)
-        ordinary.document(row)
-        ordinary.document({**row, "n": 1})
+        made.document({**row, "n": 1})
 
 
 # --- what is there -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`trivec encode`: the vectors of a file of texts, without a database."""
+"""`trivec encode`: the vectors of files of texts, without a database."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import typer
 from rich.markup import escape
 
 from trivec.cli.models import ModelFlags
-from trivec.cli.options import AsJson, SourceArgument, SourceFlags, inputs_of, notes, print_json
+from trivec.cli.options import AsJson, SourceFlags, SourcesArgument, inputs_of, notes, print_json
 from trivec.outputs import check_output, is_stream
 
 
 def encode(
-    source: SourceArgument,
+    sources: SourcesArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="A .safetensors file.")],
     model: ModelFlags,
     reading: SourceFlags,
@@ -22,9 +22,9 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Encode texts into a safetensors file of dense, sparse and ColBERT vectors."""
-    check_output(output, inputs=inputs_of(source, model.folder), what="--output")
-    documents = reading.open(source).documents()
-    texts = [document.text for document in documents]
+    source = reading.open(sources)
+    check_output(output, inputs=inputs_of(*source.paths, model.folder), what="--output")
+    texts = [document.text for document in source.documents()]
     encoder = model.load()
     vectors = encoder.encode_queries(texts) if queries else encoder.encode_documents(texts)
     vectors.save(output)

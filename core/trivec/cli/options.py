@@ -7,7 +7,7 @@ turns each field of the dataclass into an option of the command line.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -54,11 +54,12 @@ def _colbert_of(text: str) -> ColbertStorage:
 StoreArgument = Annotated[
     str, typer.Argument(help="URL of the collection, such as qdrant+edge:./data/articles.")
 ]
-SourceArgument = Annotated[
-    str,
+SourcesArgument = Annotated[
+    list[str],
     typer.Argument(
-        help="A JSON Lines, CSV, TSV or Parquet file, also compressed as gz or zst; a folder of "
-        "text files; or - for standard input."
+        metavar="SOURCE...",
+        help="JSON, CSV, TSV or Parquet files, also compressed; text files; folders of these; "
+        "patterns such as 'corpus/*.parquet'; or - for standard input.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -181,9 +182,20 @@ class SourceFlags:
         str | None,
         typer.Option(help=f"One of {', '.join(FORMATS)}; by default from the file's name."),
     ] = None
+    encoding: Annotated[
+        str | None, typer.Option(help="The encoding of text, such as utf-16; by default UTF-8.")
+    ] = None
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--columns", help="The columns of CSV or TSV without a header, such as id,text."
+        ),
+    ] = None
     delimiter: Annotated[
         str | None,
-        typer.Option(help="The character between cells; by default a comma in CSV, a tab in TSV."),
+        typer.Option(
+            help="The character between cells, or tab; by default it is found in the first records."
+        ),
     ] = None
     quoting: Annotated[
         str | None,
@@ -196,17 +208,19 @@ class SourceFlags:
         bool, typer.Option("--allow-empty", help="Accept a source without any document.")
     ] = False
 
-    def open(self, path: str, declared: Mapping[str, FieldType] | None = None) -> Source:
-        """Open a source of documents: a file, a folder, or "-", with its declared fields."""
+    def open(
+        self, sources: Sequence[str], declared: Mapping[str, FieldType] | None = None
+    ) -> Source:
+        """Open files, patterns, folders or "-" as one source with its declared fields."""
         given = {name: value for name, value in vars(self).items() if value not in (None, False)}
-        for name in ("text_field", "keep", "drop"):
+        for name in ("columns", "text_field", "keep", "drop"):
             if name in given:
                 given[name] = names_of(given[name])
         if self.rename:
             given["rename"] = renames_of(self.rename)
         if self.text is not None:
             given["text"] = unescaped(self.text)
-        return Source(path, fields=declared or {}, **given)
+        return Source(sources, fields=declared or {}, **given)
 
 
 def expand(command: Callable[..., None]) -> Callable[..., None]:

@@ -49,6 +49,8 @@ class FileMapper:
         """
         if records.columns is not None and not records.columns:
             return
+        if records.note:
+            self.report(records.note)
         rows = enumerate(records.rows, start=1)
         ahead, failure = _ahead(rows, self.options, records.columns)
         shape = None if records.columns is None else self._of_columns(records, ahead)

@@ -10,7 +10,7 @@ from trivec.arguments import expect
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType, field_types
 from trivec.ingestion.sources.members import path_of
-from trivec.ingestion.sources.presets import NO_PRESET, PRESET_NAMES
+from trivec.ingestion.sources.presets import NO_PRESET, PRESET_NAMES, is_msmarco
 from trivec.ingestion.sources.template import Template
 
 MadeIds = Literal["row", "hash"]
@@ -155,6 +155,13 @@ class SourceOptions:
         """The types of the columns of a table: the declared fields under their names there."""
         former = {new: name for name, new in self.rename.items()}
         return {former.get(path, path): type_ for path, type_ in self.declared.items()}
+
+    def has_no_header(self, cells: Sequence[str]) -> bool:
+        """Return whether the first row of a table is recognised as data without a header."""
+        told = (self.columns, self.id_field, self.text_field, self.text)
+        if any(option is not None for option in told) or self.preset not in (None, "msmarco"):
+            return False
+        return is_msmarco(cells, asked=self.preset is not None)
 
     def _check_choices(self) -> None:
         choices: tuple[tuple[str, str | None, Sequence[str]], ...] = (

@@ -164,13 +164,21 @@ def columns_of_data(cells: Sequence[str]) -> tuple[str, ...] | None:
     return tuple(names.get(position, f"column{position + 1}") for position in range(len(cells)))
 
 
-def is_msmarco(cells: Sequence[str]) -> bool:
-    """Return whether the first row of a table is a passage or question of MS MARCO: no header.
+def is_msmarco(cells: Sequence[str], *, asked: bool = False) -> bool:
+    """Return whether the first row of a table is a passage or a question of MS MARCO: no header.
+
+    Args:
+        cells: The cells of the row.
+        asked: Whether the preset is asked for, so that the text may be short.
 
     >>> is_msmarco(["0", "The presence of communication amid scientific minds"])
     True
+    >>> is_msmarco(["2", "Androgen"]), is_msmarco(["2", "Androgen"], asked=True)
+    (False, True)
     """
-    return len(cells) == 2 and cells[0].isascii() and cells[0].isdigit() and is_prose(cells[1])
+    if len(cells) != 2 or not cells[0].isascii() or not cells[0].isdigit():
+        return False
+    return asked or is_prose(cells[1])
 
 
 def is_prose(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Readers:
         delimiter: The character between the cells of tables, or "tab"; None finds it.
         quoting: "csv" or "none"; None is the rule of the format.
         fields: The types of cells.
+        has_no_header: Returns whether the cells of a first record are recognised as id and text.
 
     Raises:
         InvalidOptionError: If an option is unknown.
@@ -45,6 +46,7 @@ class Readers:
         delimiter: str | None = None,
         quoting: str | None = None,
         fields: Mapping[str, FieldType] | None = None,
+        has_no_header: Callable[[Sequence[str]], bool] | None = None,
     ) -> None:
         self._encoding = None if encoding is None else check_encoding(encoding)
         given = {"columns": columns, "delimiter": delimiter, "quoting": quoting}
@@ -63,6 +65,7 @@ class Readers:
                 default=_DELIMITERS[format],
                 assumed=quoting is None and format == "tsv",
                 columns=names,
+                has_no_header=has_no_header,
             )
             for format in TABLES
         }

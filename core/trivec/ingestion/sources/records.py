@@ -32,11 +32,13 @@ class Records:
             once: the header of a table, or the schema of a Parquet file; None for JSON and text.
         rows (Iterator[Row]): The rows, which are read as they are asked for.
         header (str): The position of the names, such as "line 1"; "" if they have none.
+        note (str): What was recognised, for a log; "" if nothing.
     """
 
     columns: tuple[str, ...] | None
     rows: Iterator[Row]
     header: str = ""
+    note: str = ""
 
 
 def distinct_columns(names: Sequence[str], where: str) -> tuple[str, ...]:

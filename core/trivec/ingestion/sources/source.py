@@ -71,6 +71,7 @@ class Source:
             delimiter=options_.delimiter,
             quoting=options_.quoting,
             fields=options_.column_types,
+            has_no_header=options_.has_no_header,
         )
         self._readers.check(self._given)
         self._reported: set[str] = set()

@@ -6,8 +6,8 @@ import csv
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import NamedTuple
 
 from trivec.arguments import shown
@@ -26,6 +26,11 @@ MAX_RECORD = 16 * 1024 * 1024
 
 _HEAD_LINES = 1000  # that decide on the delimiter; a record may take several
 
+_MSMARCO = (
+    "read as MS MARCO: a table of id and text without a header; preset='none' (--preset none) "
+    "turns this off"
+)
+
 _log = logging.getLogger("trivec")
 
 
@@ -41,6 +46,7 @@ class Dialect:
         default: The delimiter of the format.
         assumed: Whether `quoting` was not given but follows from the format.
         columns: The names of the columns of a table without a header.
+        has_no_header: Returns whether the cells of a first record are recognised as id and text.
     """
 
     delimiter: str | None
@@ -48,6 +54,7 @@ class Dialect:
     default: str = ","
     assumed: bool = False
     columns: tuple[str, ...] | None = None
+    has_no_header: Callable[[Sequence[str]], bool] | None = None
 
     def __post_init__(self) -> None:
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n\0'):
@@ -109,6 +116,10 @@ def read_table(
         head = next((r for r in records if r.broken or any(map(str.strip, r.cells))), None)
         if head is None:
             return Records((), iter(()))
+        if dialect.has_no_header is not None and dialect.has_no_header(head.cells):
+            dialect = replace(dialect, columns=("id", "text"))
+            table = _Table(path, dialect, ("id", "text"), fields, encoding)
+            return Records(dialect.columns, table.rows(chain([head], records)), note=_MSMARCO)
         header, position = _header(head, path, dialect, delimiter, encoding), head.where
     table = _Table(path, dialect, header, fields, encoding)
     return Records(header, table.rows(records), position)
