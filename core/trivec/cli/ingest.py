@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import asdict
-from glob import has_magic
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +30,7 @@ from trivec.ingestion.ingest import ingest as run
 from trivec.ingestion.options import BATCH_BYTES, check_on_error
 from trivec.ingestion.report import IngestInterrupted, IngestReport
 from trivec.ingestion.sources import RejectFile
+from trivec.ingestion.sources.files import REJECTS_SUFFIX
 from trivec.outputs import check_outputs
 from trivec.stores.registry import open_store
 
@@ -52,7 +53,8 @@ def ingest(
     rejects: Annotated[
         Path | None,
         typer.Option(
-            help="The file for rejected lines; SOURCE.rejects.jsonl by default, of the first."
+            help="The file for rejected lines; SOURCE.rejects.jsonl by default, or that of the "
+            "folder of several files."
         ),
     ] = None,
     part_bytes: Annotated[
@@ -69,7 +71,7 @@ def ingest(
         inputs=inputs_of(*documents.paths, model.folder, stores=[store]),
     )
     with (
-        _reject_file(rejects, sources[0]) as rejected,
+        _reject_file(rejects, sources, documents.paths) as rejected,
         open_store(store, colbert=colbert) as target,
     ):
         documents.check()
@@ -92,17 +94,24 @@ def ingest(
     print_report(report, as_json=as_json, rejects=rejected.path)
 
 
-def _reject_file(path: Path | None, source: str) -> RejectFile:
-    """Return the file for rejected lines, by default next to the source."""
+def _reject_file(path: Path | None, sources: list[str], files: Sequence[str]) -> RejectFile:
+    """Return the file for rejected lines.
+
+    By default it is next to the source, or next to the folder that several files are in.
+
+    Args:
+        path: The file that was given, if any.
+        sources: The sources as they were given.
+        files: The files and folders that they are.
+    """
     if path is not None:
         return RejectFile(path)
-    base = Path("stdin" if source == "-" else source)
-    if has_magic(source) and not base.exists():  # a pattern: beside the folder of its files
-        fixed = takewhile(lambda part: not has_magic(part), base.parts)
-        base = Path(*fixed)
+    base = Path("stdin" if files[0] == "-" else files[0])
+    if len(files) > 1 or sources != list(files):  # several files, or a pattern
+        base = Path(os.path.commonpath([str(Path(file).absolute().parent) for file in files]))
     if base.name in ("", ".."):  # such as ".", which has no name to append to
         base = base.resolve()
-    return RejectFile(f"{base}.rejects.jsonl", follow_links=False)
+    return RejectFile(f"{base}{REJECTS_SUFFIX}", follow_links=False)
 
 
 def print_report(report: IngestReport, *, as_json: bool, rejects: Path | None = None) -> None:

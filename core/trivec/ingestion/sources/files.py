@@ -17,6 +17,8 @@ from trivec.ingestion.sources.texts import HTML_SUFFIXES, TEXT_SUFFIXES
 FORMATS = ("jsonl", "json", "csv", "tsv", "parquet", "text", "folder")
 TABLES = ("csv", "tsv")
 HIDDEN = "hidden"
+REJECTS_SUFFIX = ".rejects.jsonl"
+"""The end of the names of files of rejects, which patterns and folders leave out."""
 
 SUFFIXES = {
     ".jsonl": "jsonl",
@@ -136,7 +138,9 @@ def _named(path: str, format: str | None) -> Iterator[SourceFile]:
     elif Path(path).exists() or not glob.has_magic(path):
         yield _file(path, format)
     else:
-        matches = sorted(glob.glob(path, recursive=True))
+        matches = sorted(
+            match for match in glob.glob(path, recursive=True) if not match.endswith(REJECTS_SUFFIX)
+        )
         if not matches:
             raise InvalidOptionError(f"no file matches {path!r}")
         parts = Path(path).parts
@@ -234,6 +238,8 @@ def _unread(path: str) -> str:
     file = Path(path)
     if file.name.startswith("."):
         return HIDDEN
+    if file.name.endswith(REJECTS_SUFFIX):
+        return f"*{REJECTS_SUFFIX}"
     if file.suffix.lower() in SUFFIXES and file.exists() and not file.is_file():
         return "pipes and devices"  # reading one might never end
     return ""

@@ -61,28 +61,41 @@ def json_object(line: str, *, floats_as_written: bool = False) -> dict[str, Any]
 
 def _lines(text: Text, encoding: str | None) -> Iterator[Row]:
     """Yield one row per line that is not blank."""
+    scan = _decoder.scan_once
     for number, line in enumerate(chain.from_iterable(text), start=1):
+        try:
+            value, end = scan(line, 0)
+        except (StopIteration, ValueError, RecursionError):
+            pass
+        else:  # the quick way of an ordinary line
+            if (
+                end == len(line)
+                and type(value) is dict
+                and (line.isascii() or not undecodable(line, encoding))
+            ):
+                yield Row(f"line {number}", value, line)
+                continue
         content = line.removesuffix("\r")
-        body = content.strip(_BLANKS)
-        if not body:
-            continue
-        problem = "" if body.isascii() else undecodable(body, encoding)
-        if not problem:
-            try:
-                value, end = _decoder.scan_once(body, 0)
-                if end == len(body) and type(value) is dict:
-                    yield Row(f"line {number}", value, content)
-                    continue
-                problem = "not JSON: expected an object"
-                if end != len(body):
-                    problem = f"not JSON: the value ends before {shown(body[end : end + 40])}"
-            except StopIteration:
-                if not body.strip():  # other blanks
-                    continue
-                problem = "not JSON: expected a value"
-            except (ValueError, RecursionError) as error:
-                problem = not_json(error)
-        yield Row(f"line {number}", None, content, problem)
+        if content.strip():
+            value, problem = _value(content.strip(_BLANKS), encoding)
+            yield Row(f"line {number}", value, content, problem)
+
+
+def _value(body: str, encoding: str | None) -> tuple[dict[str, Any] | None, str]:
+    """Return the object of a line, or None and the problem."""
+    if problem := undecodable(body, encoding):
+        return None, problem
+    try:
+        value, end = _decoder.scan_once(body, 0)
+    except StopIteration:
+        return None, "not JSON: expected a value"
+    except (ValueError, RecursionError) as error:
+        return None, not_json(error)
+    if end != len(body):
+        return None, f"not JSON: the value ends before {shown(body[end : end + 40])}"
+    if not isinstance(value, dict):
+        return None, "not JSON: expected an object"
+    return value, ""
 
 
 def _is_lines(text: Text) -> bool:

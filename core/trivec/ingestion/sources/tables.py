@@ -7,7 +7,8 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
+from typing import NamedTuple
 
 from trivec.arguments import shown
 from trivec.errors import InvalidDocumentError, InvalidOptionError
@@ -66,17 +67,14 @@ class Dialect:
             )
 
 
-class _Record:
+class _Record(NamedTuple):
     """The lines of one record, and its cells, or the reason why its quotes are wrong."""
 
-    __slots__ = ("broken", "cells", "first", "last", "raw")
-
-    def __init__(self, first: int, last: int, raw: str, cells: list[str], broken: str) -> None:
-        self.first = first
-        self.last = last
-        self.raw = raw
-        self.cells = cells
-        self.broken = broken
+    first: int
+    last: int
+    raw: str
+    cells: list[str]
+    broken: str = ""
 
     @property
     def where(self) -> str:
@@ -152,9 +150,8 @@ class _Table:
             content, cells = record.raw, record.cells
             if not content:
                 continue
-            problem = record.broken or (
-                "" if len(cells) == width and cells[-1] != header[-1] else self._misfit(cells)
-            )
+            is_fit = not record.broken and len(cells) == width and cells[-1] != header[-1]
+            problem = "" if is_fit else record.broken or self._misfit(cells)
             # A wrong quote may have joined several records into one that spans several lines.
             if problem and (record.broken or record.last > record.first):
                 problem = _lost(problem, read)
@@ -250,19 +247,27 @@ class _Lines:
         self._next += skipped
         self.number += skipped
 
-    def plain(self) -> Iterator[tuple[int, str]]:
-        """Yield numbered lines without their ends; a line with a quote is not read but ends it."""
-        while True:
-            batch, start, quoted = self._batch, self._next, self._is_quoted
-            number = self.number - start + 1
-            for index in range(start, len(batch)):
-                line = batch[index]
-                if quoted and '"' in line:
-                    return
-                self._next, self.number = index + 1, number + index
-                yield number + index, line[:-1] if line[-1:] == "\r" else line
+    def run(self, is_record: Callable[[str], object]) -> tuple[int, list[str]]:
+        """Read the next lines that are a record each, and return the number of the first of them.
+
+        Args:
+            is_record: Whether a line with quotes is a record.
+        """
+        while self._next == len(self._batch):
             if not self._more():
-                return
+                return self.number, []
+        start = stop = self._next
+        if self._is_quoted:
+            for line in islice(self._batch, start, None):
+                if '"' in line and (len(line) > MAX_RECORD or not is_record(line)):
+                    break
+                stop += 1
+        else:
+            stop = len(self._batch)
+        lines = self._batch[start:stop]
+        first = self.number + 1
+        self._next, self.number = stop, self.number + len(lines)
+        return first, lines
 
     def _more(self) -> bool:
         """Get the next lines; return False at the end."""
@@ -331,10 +336,17 @@ def _records(lines: _Lines, delimiter: str, quoting: str) -> Iterator[_Record]:
     cell = rf'(?:"[^"]*+(?:""[^"]*+)*+"|[^"\r\n{mark}]*+)'
     is_valid = re.compile(rf"{cell}(?:{mark}{cell})*+(?:\r\n|\n|\r)?").fullmatch
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    is_quoted = quoting == "csv"
     while True:
-        for number, line in lines.plain():
-            yield _Record(number, number, line, line.split(delimiter), "")
-        cells: list[str] = []
+        first, run = lines.run(is_valid)
+        quoted = csv.reader((line for line in run if '"' in line), delimiter=delimiter)
+        for number, line in enumerate(run, first):
+            raw = line[:-1] if line[-1:] == "\r" else line
+            cells = next(quoted) if is_quoted and '"' in line else raw.split(delimiter)
+            yield _Record(number, number, raw, cells)
+        if run:
+            continue
+        cells = []
         broken = ""
         try:
             cells = next(reader)
