@@ -132,8 +132,8 @@ def test_ids_become_text(id: object, made: str) -> None:
     ("id", "problem"),
     [
         (True, "document id True is a bool"),
-        (None, "document id None: there is no id"),
-        (float("nan"), "document id nan: there is no id"),
+        (None, "there is no id: it is None"),
+        (float("nan"), "there is no id: it is nan"),
         (np.datetime64("NaT"), "there is no id"),
         ("", "document id '' takes 0 bytes"),
         (1.5, "document id 1.5 is a float"),
