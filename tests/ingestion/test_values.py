@@ -80,6 +80,14 @@ def test_binary_is_left_out(value: object) -> None:
     assert convert({"image": value, "n": 1}) == ({"x": {"n": 1}}, note)
 
 
+def test_a_column_is_named_for_each_rule_once() -> None:
+    notes: list[str] = []
+    values = MetadataValues({}, notes.append)
+    for image in (b"text", b"\xff", b"text", b"\xff"):
+        values.converted({"image": image})
+    assert notes == ["column 'image': binary, stored as text", "column 'image': binary, left out"]
+
+
 def test_a_duration_of_months_has_no_seconds() -> None:
     assert convert(np.timedelta64(1, "M"))[0] == {}
 
