@@ -9,6 +9,7 @@ import json
 import lzma
 import random
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,8 +122,6 @@ def test_files_that_are_only_named_so(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["bz2", "xz"])
 def test_little_memory_for_much_content(tmp_path: Path, name: str) -> None:
     """A bomb of blank lines: 100 MB in some kB."""
-    import tracemalloc
-
     path = tmp_path / f"a.jsonl.{name}"
     path.write_bytes(PACK[name]((b" " * 9_999 + b"\n") * 10_000 + LINES[: LINES.index(b"\n") + 1]))
     tracemalloc.start()

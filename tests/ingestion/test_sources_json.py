@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,18 @@ def test_arrays_in_another_encoding(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(json.dumps(ROWS, ensure_ascii=False).encode("utf-16"))
     assert list(Source(path, encoding="utf-16")) == DOCUMENTS
+
+
+def test_an_array_on_one_line_is_read_as_a_stream(tmp_path: Path) -> None:
+    path, text = tmp_path / "a.json", "x" * 20_000
+    with path.open("w", encoding="utf-8") as file:
+        file.write("[")
+        file.writelines(f'{"," if i else ""}{{"id": "{i}", "text": "{text}"}}' for i in range(6000))
+        file.write("]")
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in Source(path).documents()) == 6000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 60_000_000  # of 120 MB

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from trivec.errors import InvalidDocumentError
@@ -19,8 +19,12 @@ MAX_VALUE = 64 * 1024 * 1024
 """The maximum characters of a record; a wrong quote does not fill the memory."""
 
 _BLANKS = " \t\r\n"
-_plain = json.JSONDecoder(parse_int=str, parse_float=str)
-_checked = json.JSONDecoder(object_pairs_hook=distinct)
+Scan = Callable[[str, int], tuple[Any, int]]
+"""Reads a JSON value at a position of a text, and returns it and its end."""
+
+# The method of a decoder that raises errors with their positions, and reads no blanks.
+_plain: Scan = vars(json.JSONDecoder(parse_int=str, parse_float=str))["scan_once"]
+_checked: Scan = vars(json.JSONDecoder(object_pairs_hook=distinct))["scan_once"]
 
 
 def wrapped_lists(value: Mapping[str, Any]) -> list[str]:
@@ -194,7 +198,7 @@ class _Objects:
     def _scanned(self) -> tuple[int | None, Any, str]:
         """Return the end of the next value in the buffer, the value, and its problem."""
         try:
-            value, end = _checked.scan_once(self._buffer, self._position)
+            value, end = _checked(self._buffer, self._position)
             return end, value, ""
         except StopIteration:
             return None, None, "not JSON: expected a value"
@@ -205,7 +209,7 @@ class _Objects:
         except ValueError as error:  # a member that occurs twice, or thousands of digits
             problem = not_json(error)
         try:
-            _, end = _plain.scan_once(self._buffer, self._position)
+            _, end = _plain(self._buffer, self._position)
         except (StopIteration, json.JSONDecodeError):
             return None, None, problem
         return end, None, problem
@@ -213,7 +217,7 @@ class _Objects:
     def _is_cut_off(self) -> bool:
         """Return whether the value at the end of the text would be JSON if the text went on."""
         try:
-            _plain.scan_once(self._buffer, self._position)
+            _plain(self._buffer, self._position)
         except StopIteration as error:
             return int(error.value) >= len(self._buffer.rstrip(_BLANKS))
         except json.JSONDecodeError as error:

@@ -8,13 +8,13 @@ from itertools import chain
 from typing import Any
 
 from trivec.arguments import shown
-from trivec.ingestion.sources.arrays import read_objects, wrapped_lists
+from trivec.ingestion.sources.arrays import Scan, read_objects, wrapped_lists
 from trivec.ingestion.sources.encoding import undecodable
 from trivec.ingestion.sources.lines import Text
 from trivec.ingestion.sources.records import Records, Row, distinct
 from trivec.plain import not_json
 
-MAX_OBJECT = 16 * 1024 * 1024
+MAX_OBJECT = 4 * 1024 * 1024
 """The maximum characters of a first line that are read to see how the file is laid out."""
 
 MAX_BLANKS = 1024 * 1024
@@ -23,6 +23,7 @@ MAX_BLANKS = 1024 * 1024
 _BLANKS = " \t\r\n"
 
 _decoder = json.JSONDecoder(object_pairs_hook=distinct)
+_scan: Scan = vars(_decoder)["scan_once"]
 _decoder_as_written = json.JSONDecoder(object_pairs_hook=distinct, parse_float=str)
 
 
@@ -61,10 +62,9 @@ def json_object(line: str, *, floats_as_written: bool = False) -> dict[str, Any]
 
 def _lines(text: Text, encoding: str | None) -> Iterator[Row]:
     """Yield one row per line that is not blank."""
-    scan = _decoder.scan_once
     for number, line in enumerate(chain.from_iterable(text), start=1):
         try:
-            value, end = scan(line, 0)
+            value, end = _scan(line, 0)
         except (StopIteration, ValueError, RecursionError):
             pass
         else:  # the quick way of an ordinary line
@@ -86,7 +86,7 @@ def _value(body: str, encoding: str | None) -> tuple[dict[str, Any] | None, str]
     if problem := undecodable(body, encoding):
         return None, problem
     try:
-        value, end = _decoder.scan_once(body, 0)
+        value, end = _scan(body, 0)
     except StopIteration:
         return None, "not JSON: expected a value"
     except (ValueError, RecursionError) as error:
@@ -148,7 +148,7 @@ def _goes_on(text: Text, start: int, end: int, *, is_json: bool) -> bool:
 def _reached(head: str, start: int) -> int:
     """Return how far a value can be read: the position of the error, or the end of the text."""
     try:
-        _decoder.scan_once(head, start)
+        _scan(head, start)
     except json.JSONDecodeError as error:
         return error.pos
     except StopIteration as error:

@@ -14,6 +14,9 @@ from trivec.ingestion.sources.opening import BLOCK_BYTES
 MAX_LINE = 512 * 1024 * 1024
 """The maximum characters of a line, so that a file without line ends does not fill the memory."""
 
+MAX_HEAD = 4 * 1024 * 1024
+"""The characters that are read to find the end of the first line."""
+
 _UNPACK = "unpack it, and give its files or the folder"
 _MAGIC = {
     rb"\x1f\x8b\x08|\x28\xb5\x2f\xfd|\xfd7zXZ\x00|BZh[1-9]1AY&SY": (
@@ -41,7 +44,8 @@ class Text:
     `undecodable`.
 
     Attributes:
-        head (str): The beginning, with the first line at least, without a byte order mark.
+        head (str): The beginning, with the first line if it is not very long, without a byte order
+            mark.
         whole (bool): Whether the beginning is all of the text.
         end (str): The end of each line.
     """
@@ -61,7 +65,8 @@ class Text:
         self._decode(data)
         self.head = self.head.removeprefix("\ufeff")
         while "\n" not in self.head and "\r" not in self.head[:-1] and self.more():
-            pass
+            if len(self.head) > MAX_HEAD:
+                break
         first = self.head[: self.head.find("\n") + 1 or len(self.head)]
         self.end = "\r" if "\r" in first.removesuffix("\n").removesuffix("\r") else "\n"
 
@@ -88,9 +93,8 @@ class Text:
 
     def blocks(self) -> Iterator[str]:
         """Yield the text in blocks of any length."""
-        if self.head:
-            yield self.head
-        self.head = ""
+        beginning, self.head = [self.head], ""
+        yield beginning.pop()  # nothing else holds it, since it may be long
         while not self.whole:
             data = self._stream.read1(BLOCK_BYTES)
             self.whole = not data
