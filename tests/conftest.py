@@ -20,7 +20,7 @@ from trivec.testing.contract.event_loop import longest_gap
 
 LoopGap = Callable[[Callable[[], Awaitable[object]]], Awaitable[float]]
 
-LONG = ("notebooks", "soak", "ray")  # folders whose tests take a minute and more each
+LONG = ("notebooks", "soak", "ray", "wheel")  # folders whose tests take a minute and more each
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,6 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "fields",
             "folders",
             "hit",
+            "lazy",
         ),
         *(
             "outputs",
@@ -41,7 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "scores",
             "sharing",
         ),
-        *("terminal", "token_codes", "turns", "twins", "vector_files", "vectors"),
+        *("terminal", "token_codes", "turns", "twins", "url_options", "vector_files", "vectors"),
         "encoders.protocol",
     ),
     ("filters",),
@@ -66,7 +67,10 @@ FACADE = "trivec"
 
 KNOWN: Mapping[tuple[str, str], str] = {
     **dict.fromkeys(
-        [("trivec_vespa.commands", f"trivec.cli.{module}") for module in ("models", "options")],
+        [
+            ("trivec_vespa.commands", f"trivec.cli.{module}")
+            for module in ("models", "options", "sources")
+        ],
         "the plugin of the command line takes the options of the other commands",
     ),
 }

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from langchain_core.callbacks import Callbacks
-from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.documents.compressor import BaseDocumentCompressor
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 
 from trivec import Store, Weights
 from trivec.encoders.protocol import TextEncoder
-from trivec.reranking.rescorer import Candidate, RerankMode, Rescorer, best_rows
+from trivec.reranking.rescorer import Candidate, CrossEncoder, RerankMode, Rescorer, best_rows
 from trivec_langchain.models import DumpedWeights, SharingModel
 
 
@@ -27,8 +26,9 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
     Key init args:
         encoder: TextEncoder | None
             A trivec encoder. A question that its retriever has encoded is not encoded again.
-        cross_encoder: BaseCrossEncoder | None
-            Scores the texts instead of the encoder.
+        cross_encoder: CrossEncoder | None
+            Scores the texts instead of the encoder: a `BaseCrossEncoder` of LangChain, or a
+            `RemoteReranker`.
         store: Store | None
             A collection that may hold the documents. Stored vectors are used where the text is
             the same, and only the other documents are encoded.
@@ -65,7 +65,7 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
     shared = ("encoder", "cross_encoder", "store", "_last")
 
     encoder: SkipValidation[TextEncoder] | None = Field(default=None, exclude=True, repr=False)
-    cross_encoder: BaseCrossEncoder | None = Field(default=None, exclude=True, repr=False)
+    cross_encoder: CrossEncoder | None = Field(default=None, exclude=True, repr=False)
     store: Store | None = Field(default=None, exclude=True)
     mode: RerankMode = "colbert"
     weights: DumpedWeights = Weights.GENERAL

@@ -13,12 +13,12 @@ from trivec.cli.models import ModelFlags
 from trivec.cli.options import (
     AsJson,
     Fields,
-    SourceFlags,
     fields_of,
     inputs_of,
     notes,
     print_json,
 )
+from trivec.cli.sources import SourceFlags
 from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection, Page
 from trivec.document import Document

@@ -136,19 +136,38 @@ def same_model(one: str, other: str) -> bool:
     An unknown model, "", can be any model. A model that was loaded from a folder has the folder's
     name, so it can be the model with this name on the hub, whoever its owner is.
 
-    Options of a name, after a question mark, must be the same.
+    Options of a name, after a question mark, must be the same, in any order. The model that the
+    option `heads` names is compared as the name itself is.
 
     >>> same_model("BAAI/bge-m3", "bge-m3"), same_model("BAAI/bge-m3", "me/bge-m3")
     (True, False)
     >>> same_model("BAAI/bge-m3", "bge-m3?truncate_dim=256")
     False
+    >>> same_model("tuned?heads=BAAI/bge-m3", "me/tuned?heads=bge-m3")
+    True
     """
     one, other = one.casefold(), other.casefold()
     if not one or not other or one == other:
         return True
-    one, _, options = one.partition("?")
-    other, _, other_options = other.partition("?")
-    if options != other_options:
+    one, _, query = one.partition("?")
+    other, _, other_query = other.partition("?")
+    options, other_options = _options(query), _options(other_query)
+    heads, other_heads = options.pop("heads", ""), other_options.pop("heads", "")
+    if options != other_options or bool(heads) != bool(other_heads):
         return False
+    if not same_model(heads, other_heads):
+        return False
+    if one == other:
+        return True
     folder = ("/" in one) != ("/" in other)
     return folder and one.rpartition("/")[2] == other.rpartition("/")[2]
+
+
+def _options(query: str) -> dict[str, str]:
+    """Return the options of a model's name.
+
+    >>> _options("heads=a/b&truncate_dim=4")
+    {'heads': 'a/b', 'truncate_dim': '4'}
+    """
+    entries = (entry.partition("=") for entry in query.split("&") if entry)
+    return {name: value for name, _, value in entries}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
@@ -196,9 +197,10 @@ class _Tensor:
         return str(self._tensor["dtype"])
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
-        dtype = dtype_named(self.get_dtype()).newbyteorder("<")
-        values = np.frombuffer(self._tensor["data"], dtype).reshape(self.get_shape())
-        return values[rows].astype(dtype.newbyteorder("="), copy=False)
+        # Not of a type "<f4": its arrays equal those of "f4", but libraries refuse their buffers.
+        dtype = dtype_named(self.get_dtype())
+        values = np.frombuffer(self._tensor["data"], dtype).reshape(self.get_shape())[rows]
+        return values if sys.byteorder == "little" else values.byteswap()
 
 
 class _Columns:

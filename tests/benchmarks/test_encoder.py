@@ -23,7 +23,7 @@ from trivec.encoders.batching import token_batches
 from trivec.encoders.cpu import this_processor
 from trivec.encoders.linear import linear_for
 from trivec.encoders.precision import Precision
-from trivec.encoders.tokenizer import TokenIds
+from trivec.encoders.token_ids import TokenIds
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 

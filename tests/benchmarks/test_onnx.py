@@ -25,7 +25,7 @@ from trivec.encoders.linear import linear_for
 from trivec.encoders.onnx import Session
 from trivec.encoders.onnx_files import DATA, GRAPH
 from trivec.encoders.precision import Precision
-from trivec.encoders.tokenizer import TokenIds
+from trivec.encoders.token_ids import TokenIds
 from trivec.rows import Float
 
 pytest.importorskip("onnxruntime", reason="onnxruntime, of the extra [onnx], is not installed")

@@ -69,7 +69,7 @@ class Double:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:
                 pass
 
             def do_GET(self) -> None:
@@ -119,6 +119,7 @@ class Tei(Double):
         max_length: The most tokens of a text.
         pooling: "cls" or "mean", or None for a reranker.
         normalised: Whether something between normalises the states, which the server does not.
+        prompt: What the server puts before each text (--default-prompt).
     """
 
     states: States | None = None
@@ -129,6 +130,7 @@ class Tei(Double):
     pooling: str | None = "cls"
     normalised: bool = False
     dtype: str = "float32"
+    prompt: str = ""
 
     def answer(self, route: str, body: Any) -> object:
         if route == "GET /info":
@@ -191,7 +193,7 @@ class Tei(Double):
         return [t if isinstance(i, str) else "" for t, i in zip(texts, inputs, strict=True)]
 
     def _tokens(self, text: str, special: bool) -> list[dict[str, object]]:
-        encoding = self.tokenizer.encode(text, add_special_tokens=special)
+        encoding = self.tokenizer.encode(self.prompt + text, add_special_tokens=special)
         return [
             {"id": i, "text": token, "special": bool(special), "start": start, "stop": stop}
             for i, token, special, (start, stop) in zip(
@@ -205,7 +207,7 @@ class Tei(Double):
 
     def _states(self, text: str, body: Any) -> Floats:
         assert self.states is not None
-        states = self.states(text)
+        states = self.states(self.prompt + text)
         if len(states) > self.max_length and not body.get("truncate", False):
             error = f"`inputs` must have less than {self.max_length} tokens. Given: {len(states)}"
             raise Refusal(413, {"error": error, "error_type": "Validation"})
@@ -303,3 +305,86 @@ class OpenAi(Double):
         results.reverse()
         tokens = {"prompt_tokens": 8, "total_tokens": 8}
         return {"object": "rerank", "results": results, "model": self.model, "usage": tokens}
+
+
+@dataclass
+class Sie(Double):
+    """SIE's /v1/encode and /v1/models, by the HTTP API reference of May 2026.
+
+    Args:
+        vectors: Returns the dense vector (dimension,), the lexical weights and the token vectors
+            (tokens, dimension) of a text.
+        model: The model with vectors.
+        outputs: What the model makes.
+        dims: The sizes of its vectors; that of "sparse" is the size of the vocabulary.
+        state: Whether the model is loaded.
+    """
+
+    vectors: Callable[[str], tuple[Floats, Mapping[int, float], Floats]] | None = None
+    model: str = "BAAI/bge-m3"
+    outputs: Sequence[str] = ("dense", "sparse", "multivector", "score")
+    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    state: str = "available"
+    revision: str | None = "5617a9f61b028005a4858fdac845db406aefb181"
+
+    def answer(self, route: str, body: Any) -> object:
+        if route == "GET /v1/models":
+            reranker = {**self._info(), "name": "BAAI/bge-reranker-v2-m3", "outputs": ["score"]}
+            return {"models": [reranker, self._info()]}
+        if route == f"GET /v1/models/{self.model}":
+            return self._info()
+        if route == f"POST /v1/encode/{self.model}":
+            return self._encode(body)
+        if route.startswith(("GET /v1/models/", "POST /v1/encode/")):
+            error = {"code": "MODEL_NOT_FOUND", "message": f"Model {route!r} not found"}
+            raise Refusal(404, {"detail": error})
+        return super().answer(route, body)
+
+    def _info(self) -> dict[str, object]:
+        return {
+            "name": self.model,
+            "inputs": ["text"],
+            "outputs": list(self.outputs),
+            "dims": dict(self.dims),
+            "loaded": self.state == "loaded",
+            "state": self.state,
+            "last_error": {"code": "GATED", "message": "the model is gated"}
+            if self.state == "failed"
+            else None,
+            "max_sequence_length": 8192,
+            "profiles": {"default": {"is_default": True}},
+            "revision": self.revision,
+            "capabilities": None,
+        }
+
+    def _encode(self, body: Any) -> object:
+        params = body.get("params") or {}
+        wanted = params.get("output_types") or ["dense"]
+        if not body["items"] or not set(wanted) <= set(self.outputs):
+            error = {"code": "INVALID_INPUT", "message": "output types are not supported"}
+            raise Refusal(400, {"detail": error})
+        self.state = "loaded"
+        dtype = params.get("output_dtype", "float32")
+        items = [self._item(item, wanted, dtype) for item in body["items"]]
+        return {"model": self.model, "items": items, "timing": {"total_ms": 1.5}}
+
+    def _item(self, item: Mapping[str, Any], wanted: Sequence[str], dtype: str) -> object:
+        assert self.vectors is not None
+        dense, sparse, tokens = self.vectors(item["text"])
+        made: dict[str, object] = {
+            "dense": {"dims": len(dense), "dtype": dtype, "values": dense.tolist()},
+            "sparse": {
+                "dims": self.dims.get("sparse"),
+                "dtype": dtype,
+                "indices": list(sparse)[::-1],
+                "values": list(sparse.values())[::-1],
+            },
+            "multivector": {
+                "token_dims": tokens.shape[1],
+                "num_tokens": len(tokens),
+                "dtype": dtype,
+                "values": tokens.tolist(),
+            },
+        }
+        given = {"id": item["id"]} if "id" in item else {}
+        return {**given, **{output: made[output] for output in wanted}}

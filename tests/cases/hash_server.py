@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -76,14 +76,19 @@ def hash_server(
     processes: int = 1,
     port: int = 0,
     model: str = "",
+    name: str = "hash",
 ) -> Iterator[Server]:
-    """Yield a running server of `HashEncoder`, or of a model; kill it at the end."""
+    """Yield a running server of `HashEncoder`, also under another name, or of a model.
+
+    It is killed at the end.
+    """
     settings = {
         "options": options or {},
         "seconds": seconds,
         "processes": processes,
         "port": port,
         "model": model,
+        "name": name,
     }
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
@@ -108,7 +113,9 @@ def serve(settings: Mapping[str, Any], bound: socket.socket) -> None:
     """Serve until a signal."""
     PromptProtocol.header_seconds = 1.0
     seconds = settings["seconds"]
-    encoder: TextEncoder = SlowEncoder(seconds) if seconds else HashEncoder()
+    hashing = SlowEncoder(seconds) if seconds else HashEncoder()
+    hashing.schema = replace(hashing.schema, model=settings.get("name", "hash"))
+    encoder: TextEncoder = hashing
     if settings["model"]:
         import torch
 

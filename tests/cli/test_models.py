@@ -150,6 +150,14 @@ def test_options_in_the_name_of_a_model(
         store.drop()
 
 
+def test_a_dimension_that_may_be_the_models_own(url: str, data: Path, loaded: list[str]) -> None:
+    dense = HashEncoder().schema.dense
+    assert run("search", url, data, "--model", f"{OWN}?truncate_dim={dense}").exit_code == 1
+    assert len(loaded) == 1  # the double keeps the option in its name; a checkpoint decides
+    assert run("search", url, data, "--model", f"{OWN}?truncate_dim=8").exit_code == 1
+    assert len(loaded) == 1
+
+
 def test_the_length_of_texts_reaches_the_model(
     url: str, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

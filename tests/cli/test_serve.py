@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import typer.main
+from hostile_http import HostileServer, answer
 from typer.testing import CliRunner
 
 from trivec.cli import serve
 from trivec.cli.app import app
 from trivec.errors import InvalidOptionError
-from trivec.serving import process
+from trivec.serving import ServeOptions, process
 from trivec.testing import HashEncoder
 
 
@@ -91,3 +94,31 @@ def test_a_port_in_use(started: list[Any]) -> None:
         code, output = run("--port", str(bound.getsockname()[1]))
     assert code == 1
     assert "in use" in output
+
+
+def test_the_options_of_the_server_are_those_of_the_command(started: list[Any]) -> None:
+    code, output = run("--max-texts", "3", "--queue-texts", "2")
+    assert code == 1
+    assert "queue_texts=2 is less than one request may have: max_texts=3" in " ".join(
+        output.split()
+    )
+    command: Any = typer.main.get_command(app)
+    options = {option.name: option for option in command.commands["serve"].params}
+    declared = {field.name: field for field in fields(ServeOptions) if field.metadata}
+    assert set(declared) == {"max_texts", "max_bytes", "queue_texts", "queue_bytes", "timeout"}
+    for name, field in declared.items():
+        assert (options[name].default, options[name].help) == (
+            field.default,
+            field.metadata["help"],
+        )
+    assert not {"token", "share"} & set(options)
+
+
+async def test_a_reranker_behind_a_url(started: list[Any]) -> None:
+    scores = {"scores": [0.5]}
+    with HostileServer(lambda request: answer(200, scores)) as other:
+        assert run("--reranker", f"trivec://127.0.0.1:{other.port}")[0] == 0
+        transport = httpx.ASGITransport(started[0])
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as http:
+            given = await http.post("/rerank", json={"query": "a", "texts": ["b"]})
+    assert given.json() == scores

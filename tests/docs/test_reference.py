@@ -17,7 +17,8 @@ from trivec.cli.app import app
 ROOT = Path(__file__).parents[2]
 DIRECTIVE = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
 PACKAGES = (
-    *("trivec", "trivec.encoders", "trivec.reranking", "trivec.stores", "trivec.testing"),
+    *("trivec", "trivec.encoders", "trivec.reranking", "trivec.serving", "trivec.stores"),
+    "trivec.testing",
     *("trivec_qdrant", "trivec_milvus", "trivec_vespa"),
     *("trivec_langchain", "trivec_llamaindex", "trivec_ray"),
 )

@@ -16,11 +16,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
-from trivec import Encoder, Vectors
+from trivec import Encoder, Vectors, open_store
+from trivec.cli.app import app
+from trivec.cli.models import load_encoder
 from trivec.encoders import OnnxEncoder, Truncation
 from trivec.encoders.registry import open_encoder
-from trivec.errors import CheckpointError, InvalidOptionError, OutputError
+from trivec.errors import (
+    CheckpointError,
+    InvalidInputError,
+    InvalidOptionError,
+    MissingDependencyError,
+    OutputError,
+)
 
 pytest.importorskip("onnxruntime", reason="onnxruntime, of the extra [onnx], is not installed")
 onnx: Any = pytest.importorskip("onnx", reason="onnx, of the extra [onnx], is not installed")
@@ -165,6 +174,159 @@ def test_mean_pooling_after_an_instruction(
         )
 
 
+@pytest.fixture
+def tuned(m3: Path, copy: Copy) -> Path:
+    """A checkpoint without heads."""
+    folder = copy(m3)
+    for head in ("sparse_linear", "colbert_linear"):
+        (folder / f"{head}.pt").unlink()
+    return folder.rename(folder.parent / "tuned")
+
+
+def assert_same_model(encoder: OnnxEncoder, original: Encoder, texts: list[str]) -> None:
+    assert encoder.schema == original.schema
+    assert encoder.options == original.options
+    assert encoder.max_length == original.max_length
+    quiet: Any = {"on_truncate": lambda texts: None}
+    found = encoder.encode_documents(texts, **quiet)
+    assert_close(found, original.encode_documents(texts, **quiet))
+    assert found.dense is not None
+    np.testing.assert_allclose(np.linalg.norm(found.dense, axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"heads": True},
+        {"truncate_dim": 8},
+        {"heads": True, "truncate_dim": 8, "max_length": 9},
+        {"heads": True, "truncate_dim": 8, "in_name": True},
+        {"heads": True, "name": "mine"},
+        {"max_length": 10**6},
+    ],
+)
+def test_variants(
+    m3: Path, tuned: Path, tmp_path: Path, random_text: RandomText, options: dict[str, Any]
+) -> None:
+    options = dict(options)
+    model = str(tuned)
+    if "heads" in options:
+        options["heads"] = m3
+    if options.pop("in_name", False):
+        model += f"?heads={options.pop('heads')}&truncate_dim={options.pop('truncate_dim')}"
+    settings = export_model(model, tmp_path / "onnx", **options)
+    original = Encoder.load(model, device="cpu", precision="float32", **options)
+    assert settings.model == original.schema.model
+    texts = [random_text(length, length) for length in (0, 1, 5, 5, 40)]
+    encoder = OnnxEncoder.load(tmp_path / "onnx", threads=1)
+    assert_same_model(encoder, original, texts)
+    if "name" not in options:
+        with pytest.raises(CheckpointError, match="holds an exported model, not a checkpoint"):
+            open_encoder(f"{tmp_path / 'onnx'}?truncate_dim=4")
+
+
+@pytest.mark.parametrize("mode", ["cls", "mean"])
+def test_the_checkpoints_own_truncate_dim(
+    m3: Path,
+    copy: Copy,
+    tmp_path: Path,
+    declare_pooling: Callable[[Path, str], None],
+    random_text: RandomText,
+    mode: str,
+) -> None:
+    folder = copy(m3)
+    declare_pooling(folder, mode)
+    (folder / "config_sentence_transformers.json").write_text('{"truncate_dim": 16}')
+    texts = [random_text(length, length) for length in (0, 3, 20)]
+    variants: list[Any] = [{}, {"truncate_dim": 32}, {"truncate_dim": 8}]
+    for options in variants:
+        name = f"onnx{len(str(options))}{options.get('truncate_dim')}"
+        export_model(folder, tmp_path / name, **options)
+        original = Encoder.load(folder, device="cpu", precision="float32", **options)
+        assert original.schema.dense == options.get("truncate_dim", 16)
+        encoder = OnnxEncoder.load(tmp_path / name, threads=1)
+        assert_same_model(encoder, original, texts)
+        assert pickle.loads(pickle.dumps(encoder)).schema == encoder.schema
+
+
+def test_the_length_of_texts_at_loading(
+    m3: Path, exported: Path, tmp_path: Path, random_text: RandomText
+) -> None:
+    texts = [random_text(50, 1)]
+    export_model(m3, tmp_path / "onnx", max_length=20)
+    for length in (None, 10, 8192, 10**6):
+        chosen: Any = {} if length is None else {"max_length": length}
+        assert_same_model(*both(m3, exported, **chosen), texts)
+        encoder = OnnxEncoder.load(tmp_path / "onnx", threads=1, **chosen)
+        chosen = chosen or {"max_length": 20}
+        original = Encoder.load(m3, device="cpu", precision="float32", **chosen)
+        assert_same_model(encoder, original, texts)
+    wrong: Any
+    for wrong in (0, 2, "10", True):
+        with pytest.raises(InvalidOptionError, match="max_length"):
+            OnnxEncoder.load(exported, max_length=wrong)
+        with pytest.raises(InvalidOptionError, match="max_length"):
+            export_model(m3, tmp_path / "no", max_length=wrong)
+    for wrong in (0, 33, "8", True):
+        with pytest.raises(InvalidOptionError, match="truncate_dim"):
+            export_model(m3, tmp_path / "no", truncate_dim=wrong)
+    assert not (tmp_path / "no").exists()
+
+
+def test_heads_that_would_replace_others(m3: Path, tuned: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="heads of its own"):
+        export_model(m3, tmp_path / "onnx", heads=m3)
+    with pytest.raises(InvalidOptionError, match="which is read"):
+        export_model(tuned, m3 / "inside", heads=m3)
+    with pytest.raises(InvalidOptionError, match="truncate_dim is given twice"):
+        export_model(f"{tuned}?truncate_dim=4", tmp_path / "onnx", truncate_dim=4)
+    assert not (tmp_path / "onnx").exists()
+
+
+def test_weights_under_the_texts_of_their_tokens(m3: Path, exported: Path) -> None:
+    encoder, original = both(m3, exported)
+    sparse = encoder.encode_query("kalo miru neru").sparse
+    assert sparse
+    assert encoder.convert_id_to_token(sparse) == original.convert_id_to_token(sparse)
+    assert set(encoder.convert_id_to_token(sparse)) <= {"kalo", "miru", "neru"}
+    with pytest.raises(InvalidInputError, match="no token of this model"):
+        encoder.convert_id_to_token({10**6: 0.5})
+
+
+def test_the_command_line(m3: Path, tuned: Path, tmp_path: Path) -> None:
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    folder = tmp_path / "onnx"
+    done = run("export", tuned, folder, "--heads", m3, "--truncate-dim", 8, "--max-length", 9)
+    assert done.exit_code == 0, done.output
+    (tmp_path / "rows.jsonl").write_text('{"id": "1", "text": "kalo miru"}\n', encoding="utf-8")
+    rows, url = tmp_path / "rows.jsonl", "memory:/exported"
+    with open_store(url) as store:
+        done = run("ingest", rows, url, "--model", folder)
+        assert done.exit_code == 0, done.output
+        assert store.schema.model == f"tuned?heads={m3.name}&truncate_dim=8"
+        assert (store.schema.dense, store.schema.parts) == (8, ("dense", "sparse", "colbert"))
+        done = run("search", url, "kalo", "--model", folder, "--json")
+        assert done.exit_code == 0, done.output
+        done = run("search", url, "kalo", "--model", folder, "--device", "cuda")
+        assert "runs on the CPU in float32" in " ".join(done.stderr.split())
+        store.drop()
+
+
+def test_packages_that_are_not_installed(
+    exported: Path, m3: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingDependencyError, match=r"onnxruntime.*trivec\[onnx\]"):
+        open_encoder(exported)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "trivec.encoders.onnx_graph", raising=False)
+    with pytest.raises(MissingDependencyError, match=r"exporting needs onnx.*trivec\[onnx\]"):
+        export_model(m3, tmp_path / "onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_texts_that_are_lowered_and_cut_at_the_start(
     m3: Path, copy: Copy, tmp_path: Path, random_text: RandomText
 ) -> None:
@@ -186,11 +348,18 @@ def test_texts_that_are_lowered_and_cut_at_the_start(
 async def test_concurrent_calls(exported: Path, texts: list[str]) -> None:
     encoder = OnnxEncoder.load(exported, threads=1)
     assert_close(await encoder.aencode_documents(texts), encoder.encode_documents(texts))
+    assert_close(await encoder.aencode_queries(texts), encoder.encode_queries(texts))
     question = await encoder.aencode_query("kalo")
     expected = encoder.encode_query("kalo").dense
     assert question.dense is not None
     assert expected is not None
     np.testing.assert_allclose(question.dense, expected, atol=1e-6)
+
+
+def test_the_command_line_takes_an_exported_model(exported: Path) -> None:
+    encoder = load_encoder(str(exported), "auto", "auto", "mine", 10)
+    assert isinstance(encoder, OnnxEncoder)
+    assert (encoder.model, encoder.max_length) == ("mine", 10)
 
 
 def test_copies_and_pickles(exported: Path) -> None:
@@ -325,7 +494,16 @@ def test_settings_that_are_wrong(exported: Path, copy: Copy, change: Any, messag
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("dense", -1), ("sparse", 1), ("colbert", "16"), ("pooling", "max"), ("pooling", [])),
+        *(
+            ("dense", -1),
+            ("dense", 33),
+            ("hidden", None),
+            ("heads", 1),
+            ("sparse", 1),
+            ("colbert", "16"),
+            ("pooling", "max"),
+            ("pooling", []),
+        ),
         *(("special_ids", [None]), ("padding", True), ("max_length", 2**40), ("revision", 5)),
     ],
 )

@@ -160,6 +160,21 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
+def test_the_length_of_pairs_at_loading(checkpoint: Path, random_text: Text) -> None:
+    pairs = [(random_text(5), random_text(50, 1))]
+    reranker = Reranker.load(checkpoint, device="cpu", precision="float32", max_length=20)
+    again = pickle.loads(pickle.dumps(reranker))
+    for short in (reranker, again):
+        assert short.max_length == 20
+        np.testing.assert_allclose(
+            short.score_pairs(pairs), expected(checkpoint, pairs, 20), atol=1e-5
+        )
+    wrong_lengths: list[Any] = [0, 3, 10.0, True]
+    for wrong in wrong_lengths:
+        with pytest.raises(InvalidOptionError, match="max_length"):
+            Reranker.load(checkpoint, device="cpu", precision="float32", max_length=wrong)
+
+
 def test_settings_that_would_change_scores_are_refused(checkpoint: Path, copy: Copy) -> None:
     folder = copy(checkpoint)
     settings = folder / "config_sentence_transformers.json"

@@ -113,8 +113,10 @@ def test_heads_of_the_hub_without_its_weights(
 def test_heads_that_do_not_fit(m3: Path, bert: Path, tuned: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"heads of its own \(colbert_linear\.pt, sparse_l"):
         load(m3, heads=m3)
-    with pytest.raises(CheckpointError, match="neither sparse_linear nor colbert_linear"):
-        load(tuned, heads=bert)
+    (tmp_path / "empty").mkdir()
+    for without in (bert, tuned, tmp_path / "empty"):
+        with pytest.raises(CheckpointError, match="neither sparse_linear nor colbert_linear"):
+            load(tuned, heads=without)
     wide = tmp_path / "wide"
     wide.mkdir()
     torch.save(torch.nn.Linear(64, 1).state_dict(), wide / "sparse_linear.pt")
@@ -124,6 +126,75 @@ def test_heads_that_do_not_fit(m3: Path, bert: Path, tuned: Path, tmp_path: Path
         load(tuned, heads="no/such", local_files_only=True)
     with pytest.raises(CheckpointError, match="heads= takes it from another checkpoint"):
         load(tuned).encode_query(TEXT, sparse=True)
+
+
+def hub_model(folder: Path, cache: Path, name: str, commit: str) -> None:
+    """Copy a folder into a cache of the hub, as the main branch of a model."""
+    model = cache / f"models--{name.replace('/', '--')}"
+    shutil.copytree(folder, model / "snapshots" / commit)
+    (model / "refs").mkdir(exist_ok=True)
+    (model / "refs" / "main").write_text(commit)
+
+
+@pytest.mark.parametrize("form", ["pt", "safetensors", "among weights"])
+def test_heads_keep_their_commit(m3: Path, tuned: Path, tmp_path: Path, form: str) -> None:
+    cache, first, second = tmp_path / "cache", "a" * 40, "b" * 40
+    heads = only_heads(m3, tmp_path / "base", form)
+    hub_model(heads, cache, "maker/base", first)
+    options: dict[str, Any] = {"cache_dir": cache, "local_files_only": True}
+    encoder = load(tuned, heads="maker/base", **options)
+    assert encoder.model == "tuned?heads=maker/base"
+    assert encoder.options == {"heads": f"maker/base@{first}"}
+    assert_same(encoder, load(m3))
+    # The hub gets other heads under the same name.
+    other = only_heads(m3, tmp_path / "other", "pt")
+    for head in HEADS:
+        state = torch.load(other / f"{head}.pt", weights_only=True)
+        torch.save({name: tensor + 1 for name, tensor in state.items()}, other / f"{head}.pt")
+    hub_model(other, cache, "maker/base", second)
+    later = load(tuned, heads="maker/base", **options)
+    assert later.options == {"heads": f"maker/base@{second}"}
+    assert later.encode_query(TEXT).sparse != encoder.encode_query(TEXT).sparse
+    for same in (
+        pickle.loads(pickle.dumps(encoder)),
+        load(tuned, heads=f"maker/base@{first}", **options),
+        load(f"{tuned}?heads=maker/base@{first}", **options),
+        load(tuned, heads=cache / "models--maker--base" / "snapshots" / first),
+    ):
+        assert (same.model, same.options) == (encoder.model, encoder.options)
+        assert_same(same, encoder)
+    journal = tmp_path / "journal"
+    with open_store("memory:/heads") as store:
+        store.create(encoder.schema)
+        ingest([Document("a", TEXT)], encoder, store, journal=journal)
+        with pytest.raises(JournalError, match=f"heads was .*{first}.* and is .*{second}"):
+            ingest([Document("a", TEXT)], later, store, journal=journal)
+        store.drop()
+
+
+def test_heads_in_a_folder_with_an_at_sign(m3: Path, tuned: Path, tmp_path: Path) -> None:
+    heads = only_heads(m3, tmp_path / "base@2", "pt")
+    assert load(tuned, heads=heads).model == "tuned?heads=base@2"
+    with pytest.raises(CheckpointError, match="at revision 'v2'"):
+        load(tuned, heads="no/such@v2", local_files_only=True)
+
+
+@pytest.mark.parametrize("given", ["", 5, False, b"x"])
+def test_heads_that_are_no_name(tuned: Path, given: Any) -> None:
+    with pytest.raises(InvalidOptionError, match=r"heads.*expected the name of a model"):
+        load(tuned, heads=given)
+    with pytest.raises(InvalidOptionError, match=r"model.*expected the name of a model"):
+        load("")
+
+
+def test_heads_with_numbers_that_are_not_finite(m3: Path, tuned: Path, tmp_path: Path) -> None:
+    heads = only_heads(m3, tmp_path / "base", "pt")
+    state = torch.load(heads / "sparse_linear.pt", weights_only=True)
+    for number in (float("nan"), float("inf")):
+        state["weight"][0, 5] = number
+        torch.save(state, heads / "sparse_linear.pt")
+        with pytest.raises(CheckpointError, match=r"sparse_linear.pt holds numbers that are not f"):
+            load(tuned, heads=heads)
 
 
 def test_a_pickle_loads_the_same_variant(m3: Path, tuned: Path) -> None:
@@ -171,6 +242,23 @@ def test_the_checkpoints_own_truncate_dim(m3: Path, copy: Copy) -> None:
         load(folder)
 
 
+def test_options_in_the_name_and_as_keywords_are_the_same_model(
+    m3: Path, tuned: Path, tmp_path: Path
+) -> None:
+    named = load(f"{tuned}?truncate_dim=8&heads={m3}")
+    apart = load(tuned, heads=m3, truncate_dim=8)
+    assert_same(named, apart)
+    assert (named.schema, named.options) == (apart.schema, apart.options)
+    assert named._arguments == apart._arguments
+    journal = tmp_path / "journal"
+    with open_store("memory:/named") as store:
+        store.create(named.schema)
+        ingest([Document("a", TEXT)], named, store, journal=journal)
+        again = ingest([Document("a", TEXT)], apart, store, journal=journal)
+        assert (again.documents, again.unchanged) == (0, 1)
+        store.drop()
+
+
 def test_collections_of_other_dimensions_are_refused(m3: Path) -> None:
     with open_store("memory:/variants") as store:
         store.create(load(m3).schema)
@@ -215,14 +303,22 @@ def test_weights_under_the_texts_of_their_tokens(m3: Path) -> None:
     texts = {token.id: token.text for token in encoder.tokens(TEXT)}
     expected = {texts[token]: weight for token, weight in sparse.items()}
     assert encoder.convert_id_to_token(sparse) == expected
-    for wrong in (10**6, -1, 2**40):
+    of_numpy: Any = {np.int64(token): weight for token, weight in sparse.items()}
+    assert encoder.convert_id_to_token(of_numpy) == expected
+    wrong_ids: list[Any] = [10**6, -1, 2**40, "5", 5.0, True]
+    for wrong in wrong_ids:
         with pytest.raises(InvalidInputError, match="no token of this model"):
             encoder.convert_id_to_token({wrong: 0.5})
+    several: Any = [sparse]
+    with pytest.raises(InvalidInputError, match="weights by token id"):
+        encoder.convert_id_to_token(several)
 
 
 def test_names_with_options(tmp_path: Path) -> None:
-    variant = ModelVariant("a/b", heads="c d&e", truncate_dim=4)
-    assert ModelVariant.parse(str(variant)) == variant
+    for heads in ("c d&e", "c++", "50%25?=", "a/b@main"):
+        variant = ModelVariant("a/b", heads=heads, truncate_dim=4)
+        assert ModelVariant.parse(str(variant)) == variant
+    assert ModelVariant.parse("a/b?heads=./c++").heads == "./c++"
     assert model_name("a/b?truncate_dim=4&heads=c") == "a/b?heads=c&truncate_dim=4"
     (tmp_path / "what?ever").mkdir()
     assert model_name(tmp_path / "what?ever") == "what?ever"

@@ -18,8 +18,9 @@ from trivec.encoders.architecture import Architecture
 from trivec.encoders.backbone import Backbone
 from trivec.encoders.batching import token_batches
 from trivec.encoders.linear import linear_for
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
-from trivec.encoders.tokenizer import PackedTexts, TokenIds
+from trivec.encoders.token_ids import TokenIds
 
 GOLDEN = Path(__file__).parents[1] / "encoders" / "golden"
 # Against float32 on a CPU: the least cosine of a vector, the largest error of a lexical weight.

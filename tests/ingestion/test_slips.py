@@ -62,7 +62,7 @@ SLIPS: dict[str, tuple[Call, str]] = {
     ),
     "a model's name": (
         lambda e, s: ingest([ONE], "BAAI/bge-m3", s),
-        r"encoder: .*Encoder.load\('BAAI/bge-m3'\)",
+        r"encoder: .*open_encoder\('BAAI/bge-m3'\)",
     ),
     "a class": (lambda e, s: ingest([ONE], HashEncoder, s), "encoder: .*the class .*HashEncoder"),
     "part_bytes": (lambda e, s: ingest([ONE], e, s, part_bytes="1"), "part_bytes='1' must be"),

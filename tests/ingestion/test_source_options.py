@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from trivec import read_documents
-from trivec.cli.options import SourceFlags, names_of, renames_of
+from trivec.cli.sources import SourceFlags, names_of, renames_of
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.ingestion.sources import PRESETS, ReadOptions, Source, SourceOptions

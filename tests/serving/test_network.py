@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from hash_server import HTTP, Server, hash_server
 
@@ -153,10 +156,92 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     assert places == sorted(places)
 
 
-def test_malformed_http_gets_400(server: Server) -> None:
+def head(*lines: str, request: str = "POST /encode HTTP/1.1") -> bytes:
+    """Return the head of a request that closes its connection."""
+    common = ("Host: s", "Content-Type: application/json", "Connection: close")
+    return "\r\n".join([request, *common, *lines, "", ""]).encode("latin-1")
+
+
+def closing(body: bytes) -> bytes:
+    """Return a request that closes its connection."""
+    return head(f"Content-Length: {len(body)}") + body
+
+
+GOOD = b'{"texts": ["a"]}'
+BOMB = gzip.compress(b" " * 50_000_000)
+RAW: dict[str, tuple[bytes, int]] = {
+    "no HTTP": (b"whale\r\n\r\n", 400),
+    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x07" * 512, 400),
+    "a header of a megabyte": (head("X: " + "a" * 1_000_000), 400),
+    "too many headers": (head(*(f"X-{number}: {'a' * 50}" for number in range(2000))), 400),
+    "a negative length": (head("Content-Length: -5") + GOOD, 400),
+    "a length that is no number": (head("Content-Length: 1e3") + GOOD, 400),
+    "two lengths": (head("Content-Length: 16", "Content-Length: 17") + GOOD, 400),
+    "a huge length": (head("Content-Length: " + "9" * 40) + GOOD, 400),
+    "an unknown coding": (head("Transfer-Encoding: gzip") + GOOD, 400),
+    "a chunk without a size": (head("Transfer-Encoding: chunked") + b"whale\r\n", 400),
+    "a header without a name": (head(": x"), 400),
+    "a bomb": (head(f"Content-Length: {len(BOMB)}", "Content-Encoding: gzip") + BOMB, 415),
+    "another type": (closing(GOOD).replace(b"application/json", b"text/plain"), 415),
+    "an unknown path": (head(request="GET /nothing HTTP/1.1"), 404),
+    "a path out of the folder": (head(request="GET /../../etc/passwd HTTP/1.1"), 404),
+    "an encoded path": (head(request="GET /%2e%2e/%2fetc%2fpasswd HTTP/1.1"), 404),
+    "another method": (head(request="DELETE /encode HTTP/1.1"), 405),
+    "a method of GET": (head("Content-Length: 16", request="POST /health HTTP/1.1") + GOOD, 405),
+    "HTTP/1.0 without a body": (b"POST /encode HTTP/1.0\r\n\r\n", 415),
+    "half of a surrogate pair": (closing(b'{"texts": ["\\ud800"]}'), 400),
+    "a member twice": (closing(b'{"texts": ["a"], "texts": ["b"]}'), 400),
+    "UTF-16": (closing('{"texts": ["a"]}'.encode("utf-16")), 400),
+    "nested texts": (closing(b'{"texts": [["a"]]}'), 400),
+    "an infinite length": (closing(b'{"texts": ["a"], "max_length": 1e400}'), 400),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_hostile_requests_get_their_status(server: Server, name: str) -> None:
+    request, status = RAW[name]
     with server.connect() as connection:
-        connection.sendall(b"whale\r\n\r\n")
-        assert everything(connection).startswith(b"HTTP/1.1 400")
+        with suppress(OSError):  # the server may close the connection before the end
+            connection.sendall(request)
+        answer = everything(connection)
+    first, _, body = answer.partition(b"\r\n\r\n")
+    if name == "a header of a megabyte" and not answer:
+        return  # reset, since the client was still sending
+    assert first.startswith(f"HTTP/1.1 {status} ".encode()), answer[:300]
+    assert json.loads(body)["error"]
+
+
+def test_http_1_0_is_served(server: Server) -> None:
+    lines = f"Content-Type: application/json\r\nContent-Length: {len(GOOD)}\r\n\r\n".encode()
+    with server.connect() as connection:
+        connection.sendall(b"POST /encode HTTP/1.0\r\n" + lines + GOOD)
+        assert everything(connection).startswith(b"HTTP/1.1 200")
+
+
+def test_a_connection_that_is_closed_in_the_middle_of_the_answer(server: Server) -> None:
+    body = json.dumps({"texts": ["whale " * 250] * 100}).encode()  # an answer of 1.6 MB
+    for _ in range(5):
+        with server.connect() as connection:
+            connection.sendall(raw(body))
+            assert connection.recv(10) == b"HTTP/1.1 2"
+    wait_for_queue(server, 0)
+
+
+def test_hostile_requests_leave_no_memory_behind(server: Server) -> None:
+    large = json.dumps({"texts": ["a" * 10_000_000]}).encode()
+    nested = b'{"texts": ' + b"[" * 1_000_000
+    headers = {"Content-Type": "application/json"}
+    process = psutil.Process(server.process.pid)
+
+    def attack() -> int:
+        for body, status in ((large, 413), (nested, 400)):
+            url = f"{server.url}/encode"
+            assert HTTP.post(url, content=body, headers=headers).status_code == status
+        return int(process.memory_info().rss)
+
+    before = [attack() for _ in range(3)][-1]
+    after = [attack() for _ in range(12)][-1]
+    assert after - before < 16 * 1024**2
 
 
 def test_a_client_that_takes_no_answer_is_dropped(server: Server) -> None:

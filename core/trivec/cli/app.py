@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from trivec import __version__
-from trivec.cli import (
-    copy,
-    demo,
-    doctor,
-    encode,
-    evaluate,
-    explain,
-    export,
-    ingest,
-    optimize,
-    plan,
-    search,
-    serve,
-    tune,
-)
-from trivec.cli.options import expand, notes
-from trivec.entry_points import load_entry_point
-from trivec.errors import MissingDependencyError, TrivecError
+from trivec._version import __version__
+from trivec.cli.commands import all_commands
+from trivec.cli.options import notes
+from trivec.errors import TrivecError
 from trivec.terminal import make_safe, one_line, printable
 
 
@@ -55,6 +38,10 @@ _warnings = WarningNotes(logging.WARNING)
 
 class Commands(TyperGroup):
     """Prints errors of trivec in one line, or with their traceback if `--debug` is given."""
+
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - the signature of typer
+        super().__init__(**attributes)
+        vars(self)["commands"] = all_commands()
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
         """Parse the options that come before the command."""
@@ -108,49 +95,6 @@ def options(
 ) -> None:
     """Handle the options that come before the command."""
     logging.getLogger("trivec").addHandler(_warnings)  # adding it twice has no effect
-
-
-for command in (
-    demo.demo,
-    encode.encode,
-    ingest.ingest,
-    search.search,
-    copy.copy,
-    explain.explain,
-    evaluate.evaluate,
-    tune.tune,
-    plan.plan,
-    optimize.optimize,
-    serve.serve,
-    export.export,
-    doctor.doctor,
-):
-    app.command()(expand(command))
-
-
-def add_commands(target: typer.Typer, entries: Iterable[EntryPoint]) -> None:
-    """Add the commands of other packages, which are functions that `expand` takes.
-
-    A command that lacks a dependency raises its `MissingDependencyError` when it is called.
-    """
-    for entry in entries:
-        try:
-            command = load_entry_point(entry, f"the command {entry.name!r}")
-            target.command(entry.name)(expand(command))
-        except MissingDependencyError as error:
-            any_arguments = {"ignore_unknown_options": True, "allow_extra_args": True}
-            target.command(entry.name, context_settings=any_arguments)(_missing(error))
-
-
-def _missing(error: MissingDependencyError) -> Callable[[], None]:
-    def missing() -> None:
-        """Not available: a package is not installed."""
-        raise error
-
-    return missing
-
-
-add_commands(app, entry_points(group="trivec.commands"))
 
 
 def main() -> None:

@@ -24,9 +24,11 @@ from trivec.demo.lesson import matches, representations, shares, verdict
 from trivec.demo.run import METRIC, measure, update
 from trivec.encoders.caching import CachingEncoder
 from trivec.encoders.protocol import TokenizingEncoder
+from trivec.errors import MissingDependencyError
 from trivec.folders import cache_folder
 from trivec.hit import Hit
 from trivec.insight.explanation import explain
+from trivec.insight.measures import Measures
 from trivec.insight.results import ModeResult
 from trivec.outputs import make_folder
 from trivec.search import Mode
@@ -64,6 +66,12 @@ def demo(
 ) -> None:
     """Encode a multilingual collection once, search it in five modes, and compare them."""
     collection = load_collection()
+    try:
+        Measures([METRIC], collection.qrels)
+    except MissingDependencyError as error:  # before a model is loaded
+        raise MissingDependencyError(
+            "the demo needs ir-measures; run: pip install 'trivec[demo,qdrant]'"
+        ) from error
     url = store or _embedded(model.model or DEMO, colbert)
     with open_store(url, colbert=colbert) as target:
         encoder = tokenizing(model.load_for(target), "--model")

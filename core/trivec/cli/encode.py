@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 
 from trivec.cli.models import ModelFlags
-from trivec.cli.options import AsJson, SourceFlags, SourcesArgument, inputs_of, notes, print_json
+from trivec.cli.options import AsJson, inputs_of, notes, print_json
+from trivec.cli.sources import SourceFlags, SourcesArgument
 from trivec.outputs import check_output, is_stream
 
 

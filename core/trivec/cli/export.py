@@ -17,12 +17,27 @@ from trivec.stores.folder import told_size
 
 def export(
     model: Annotated[
-        str, typer.Argument(help="Hub id or folder of the model, or 'demo' for the demo model.")
+        str,
+        typer.Argument(
+            help="Hub id or folder of the model, with options as --model takes them, or 'demo' for "
+            "the demo model."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist or is empty.")],
     model_name: Annotated[
         str | None,
         typer.Option(help="The model's name in collections, if it differs from its folder's."),
+    ] = None,
+    heads: Annotated[
+        str | None,
+        typer.Option(help="The model with the sparse and ColBERT heads, for one without."),
+    ] = None,
+    truncate_dim: Annotated[
+        int | None, typer.Option(help="How many first numbers dense vectors keep.")
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(help="The most tokens of a text that are read; by default the model's limit."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +53,14 @@ def export(
         from trivec.demo.model import demo_model
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
-    settings = export_model(model, folder, name=model_name)
+    settings = export_model(
+        model,
+        folder,
+        name=model_name,
+        heads=heads,
+        truncate_dim=truncate_dim,
+        max_length=max_length,
+    )
     size = sum(path.stat().st_size for path in folder.iterdir())
     if as_json:
         print_json({"bytes": size, "folder": str(folder), **asdict(settings)})

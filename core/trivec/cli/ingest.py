@@ -18,14 +18,13 @@ from trivec.cli.options import (
     Fields,
     Journal,
     OnError,
-    SourceFlags,
-    SourcesArgument,
     StoreArgument,
     fields_of,
     inputs_of,
     notes,
     print_json,
 )
+from trivec.cli.sources import SourceFlags, SourcesArgument
 from trivec.ingestion.ingest import ingest as run
 from trivec.ingestion.options import BATCH_BYTES, check_on_error
 from trivec.ingestion.report import IngestInterrupted, IngestReport

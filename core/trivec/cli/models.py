@@ -10,13 +10,12 @@ import typer
 from rich.markup import escape
 
 from trivec.cli.options import notes
-from trivec.encoders.encoder import Encoder
 from trivec.encoders.extras import require_torch
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.registry import open_encoder
 from trivec.encoders.url import is_url
 from trivec.errors import CheckpointError, CollectionNotFoundError, InvalidOptionError
-from trivec.schema import Schema
+from trivec.schema import Schema, same_model
 from trivec.stores.store import Store
 
 DEFAULT = "BAAI/bge-m3"
@@ -80,7 +79,7 @@ class ModelFlags:
         if self.model_name is not None:
             schema.check_model(self.model_name)
         elif self.model is not None and not is_url(self.model):
-            schema.check_model(_name_of(self.model))
+            _check_name(self.model, schema)
         if self.model is not None:
             return self.model
         if schema.model:
@@ -99,27 +98,46 @@ def load_encoder(
     name: str | None = None,
     max_length: int | None = None,
 ) -> TextEncoder:
-    """Open an encoder by name, folder or URL; build the demo model if it is "demo"."""
+    """Open an encoder by name, folder or URL; build the demo model if it is "demo".
+
+    Args:
+        model: The name, the folder, the folder of an exported model, or the URL.
+        device: As in `Encoder.load`.
+        precision: As in `Encoder.load`.
+        name: The model's name in the schema, if it differs.
+        max_length: The most tokens of a text, None for the model's own limit.
+
+    Raises:
+        InvalidOptionError: If an option is unknown, or given for an encoder behind a URL.
+        CheckpointError: If the model cannot be loaded.
+    """
     if is_url(model):
-        for option, text in (("--device", device), ("--precision", precision)):
+        limit = "auto" if max_length is None else str(max_length)
+        given = {"--device": device, "--precision": precision, "--max-length": limit}
+        for option, text in given.items():
             if text != "auto":
                 raise InvalidOptionError(
                     f"{option} {text} is for a model in this process; an encoder behind a URL runs "
                     "as its server was started"
                 )
-        return open_encoder(model, name=name)
+        return open_encoder(model, **({} if name is None else {"name": name}))
+    precision = _precision_of(precision)
     if model == DEMO:
         require_torch("the demo model")
         from trivec.demo.model import demo_model
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
+    from trivec.encoders.encoder import Encoder
+    from trivec.encoders.onnx import OnnxEncoder
+    from trivec.encoders.onnx_files import is_export
+
+    if is_export(model):
+        return OnnxEncoder.load(
+            model, device=device, precision=precision, name=name, max_length=max_length
+        )
     try:
         return Encoder.load(
-            model,
-            device=device,
-            precision=_precision_of(precision),
-            name=name,
-            max_length=max_length,
+            model, device=device, precision=precision, name=name, max_length=max_length
         )
     except CheckpointError as error:
         base = model.partition("?")[0]
@@ -140,12 +158,21 @@ def _precision_of(text: str) -> Literal["auto", "float32", "bfloat16", "float16"
     )
 
 
-def _name_of(model: str) -> str:
-    """Return the name that a model has in a collection."""
+def _check_name(model: str, schema: Schema) -> None:
+    """Check that a model that is not loaded yet can be that of a collection.
+
+    If `truncate_dim` is the checkpoint's own dimension, the collection's name does not have it.
+    """
+    if not same_model(schema.model, _name_of(model, without_dim=schema.dense)):
+        schema.check_model(_name_of(model))
+
+
+def _name_of(model: str, *, without_dim: int | None = None) -> str:
+    """Return the name that a model has in a collection, without a `truncate_dim` of this value."""
     if model == DEMO:
         from trivec.demo.model import demo_name
 
         return demo_name()
-    from trivec.encoders.variants import model_name
+    from trivec.encoders.variants import ModelVariant
 
-    return model_name(model)
+    return str(ModelVariant.parse(model).named(without_dim=without_dim))

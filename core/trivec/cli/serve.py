@@ -6,33 +6,25 @@ import os
 import socket
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from trivec.cli.models import DEFAULT, load_encoder
 from trivec.cli.options import notes
+from trivec.encoders.extras import missing_packages
+from trivec.encoders.onnx_files import is_export
+from trivec.encoders.url import is_url
 from trivec.errors import InvalidOptionError, MissingDependencyError
+from trivec.serving.options import ServeOptions
+
+if TYPE_CHECKING:
+    from trivec.serving.dispatcher import PairScorer
 
 TOKEN = "TRIVEC_SERVE_TOKEN"
 
-
-@dataclass(frozen=True, kw_only=True)
-class ServeFlags:
-    """The limits of the server."""
-
-    max_texts: Annotated[int, typer.Option(help="The most texts of a request.")] = 1024
-    max_bytes: Annotated[int, typer.Option(help="The most bytes of a request.")] = 2 * 1024**2
-    queue_texts: Annotated[
-        int, typer.Option(help="The most texts that are accepted and not yet answered.")
-    ] = 8192
-    queue_bytes: Annotated[
-        int, typer.Option(help="The most bytes that are accepted and not yet answered.")
-    ] = 16 * 1024**2
-    timeout: Annotated[
-        float, typer.Option(help="Seconds for a client to send a request, or take an answer.")
-    ] = 30.0
+_LIMITS = ServeOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +36,18 @@ class _Work:
     device: str
     precision: str
     reranker: str | None
-    limits: ServeFlags
-    token: str | None
+    options: ServeOptions
 
     def __call__(self, bound: socket.socket) -> None:
         """Load the models and serve."""
-        from trivec.serving import ServeOptions, application
+        from trivec.serving.app import application
         from trivec.serving.process import address, run
 
-        options = ServeOptions(token=self.token, **vars(self.limits))
         encoder = load_encoder(self.model, self.device, self.precision, self.name)
         reranker = None
         if self.reranker is not None:
-            from trivec.reranking.cross_encoder import Reranker
-
-            reranker = Reranker.load(self.reranker, device=self.device, precision=self.precision)
-        app = application(encoder, reranker, options)
+            reranker = load_reranker(self.reranker, self.device, self.precision)
+        app = application(encoder, reranker, self.options)
         device: str = getattr(encoder, "device", "")
         where = encoder.schema.model + (f" on {device}" if device else "")
         run(
@@ -73,7 +61,7 @@ def serve(
     model: Annotated[
         str, typer.Argument(help="Hub id or folder of the model, or 'demo' for the demo model.")
     ] = DEFAULT,
-    limits: ServeFlags = ServeFlags(),
+    limits: ServeOptions = _LIMITS,
     port: Annotated[
         int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)
     ] = 7600,
@@ -81,7 +69,8 @@ def serve(
         str, typer.Option(help="The address to listen on, such as 0.0.0.0 for all.")
     ] = "127.0.0.1",
     reranker: Annotated[
-        str | None, typer.Option(help="Hub id or folder of a cross-encoder for /rerank.")
+        str | None,
+        typer.Option(help="Hub id, folder or URL of a cross-encoder for /rerank."),
     ] = None,
     model_name: Annotated[
         str | None, typer.Option(help="The model's name, if it differs from its folder's.")
@@ -100,19 +89,19 @@ def serve(
 ) -> None:
     """Serve a model's vectors over HTTP, for trivec://HOST:PORT and clients of OpenAI's form."""
     try:
-        from trivec.serving import ServeOptions
         from trivec.serving.process import bind, is_loopback, run_each
     except ImportError as error:
+        in_process = not (is_url(model) or is_export(model))
+        extras = "torch,serve" if in_process and missing_packages() else "serve"
         raise MissingDependencyError(
             f"trivec serve needs a package that is not installed ({error}); "
-            "run: pip install 'trivec[serve]'"
+            f"run: pip install 'trivec[{extras}]'"
         ) from error
-    token = read_token(token_file)
-    ServeOptions(token=token, **vars(limits))  # errors before a model is loaded
+    options = replace(limits, token=read_token(token_file))
     devices = device or ["auto"]
-    work = _Work(model, model_name, devices[0], precision, reranker, limits, token)
+    work = _Work(model, model_name, devices[0], precision, reranker, options)
     with bind(host, port) as bound:
-        if token is None and not is_loopback(bound):
+        if options.token is None and not is_loopback(bound):
             notes.print(
                 f"everybody who reaches {escape(host)} can use this server; set a token in "
                 f"{TOKEN} or --token-file",
@@ -122,6 +111,17 @@ def serve(
             work(bound)
         else:
             run_each([replace(work, device=each) for each in devices], bound)
+
+
+def load_reranker(model: str, device: str, precision: str) -> PairScorer:
+    """Load a cross-encoder by name or folder, or connect to its server."""
+    if is_url(model):
+        from trivec.reranking.remote import RemoteReranker
+
+        return RemoteReranker(model)
+    from trivec.reranking.cross_encoder import Reranker
+
+    return Reranker.load(model, device=device, precision=precision)
 
 
 def read_token(file: Path | None) -> str | None:

@@ -3,21 +3,34 @@
 Importing this package imports neither torch, which `Encoder.load` needs, nor an HTTP client.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trivec.encoders.caching import CachingEncoder, CachingOptions
-from trivec.encoders.encoder import Encoder
-from trivec.encoders.onnx import OnnxEncoder
 from trivec.encoders.options import EncodingOptions
-from trivec.encoders.precision import Precision
 from trivec.encoders.protocol import TextEncoder, Token, TokenizingEncoder
 from trivec.encoders.registry import open_encoder
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
-from trivec.encoders.tokenizer import Truncation
 from trivec.encoders.url import EncoderUrl
+from trivec.lazy import imported_on_use
 
 if TYPE_CHECKING:
+    from trivec.encoders.caching import CachingEncoder, CachingOptions
+    from trivec.encoders.encoder import Encoder
+    from trivec.encoders.onnx import OnnxEncoder
+    from trivec.encoders.precision import Precision
     from trivec.encoders.remote.encoder import RemoteEncoder
+    from trivec.encoders.token_ids import Truncation
+else:
+    __getattr__, __dir__ = imported_on_use(
+        __name__,
+        {
+            "trivec.encoders.caching": ("CachingEncoder", "CachingOptions"),
+            "trivec.encoders.encoder": ("Encoder",),
+            "trivec.encoders.onnx": ("OnnxEncoder",),
+            "trivec.encoders.precision": ("Precision",),
+            "trivec.encoders.remote.encoder": ("RemoteEncoder",),
+            "trivec.encoders.token_ids": ("Truncation",),
+        },
+    )
 
 __all__ = [
     "CachingEncoder",
@@ -36,12 +49,3 @@ __all__ = [
     "Truncation",
     "open_encoder",
 ]
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - any attribute of a module
-    """Import what takes long when it is asked for."""
-    if name == "RemoteEncoder":
-        from trivec.encoders.remote.encoder import RemoteEncoder
-
-        return RemoteEncoder
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from trivec.encoders.architecture import Architecture
 from trivec.encoders.linear import Linear
-from trivec.encoders.tokenizer import PackedTexts
+from trivec.encoders.packing import PackedTexts
 
 # PyTorch's attention on a CPU gives each thread a section of one buffer, sized by the queries of a
 # block: 32, or fewer in a short text. If a section is not aligned to 64 bytes, MKL adds up in

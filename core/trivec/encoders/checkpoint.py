@@ -25,7 +25,7 @@ from trivec.encoders.inventory import (
 )
 from trivec.encoders.settings import Purpose, Settings, read_settings
 from trivec.encoders.tensors import TensorFiles, open_weights
-from trivec.errors import CheckpointError
+from trivec.errors import CheckpointError, InvalidOptionError
 
 _VOCABULARIES = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt")
 _TOKENIZER_FILES = (*_VOCABULARIES, "special_tokens_map.json", "added_tokens.json", "vocab.json")
@@ -59,6 +59,7 @@ class Checkpoint:
         colbert: Weight (dimension, hidden) and bias (dimension,), or None.
         classifier: A reranker's weight (hidden, hidden), bias, weight (1, hidden) and bias, for
             the first token's state; empty for an encoder.
+        heads: The folder of another checkpoint whose heads these are, or None.
     """
 
     folder: Path
@@ -70,6 +71,7 @@ class Checkpoint:
     sparse: Layer | None
     colbert: Layer | None
     classifier: list[Tensor]
+    heads: Path | None
 
     @property
     def query_instruction(self) -> str:
@@ -94,6 +96,19 @@ class Checkpoint:
     def dense(self) -> int:
         """The length of dense vectors, by the model and by the checkpoint's settings."""
         return self.settings.truncate_dim or self.architecture.hidden
+
+    def dimension(self, truncate_dim: int | None) -> int:
+        """Return the length of dense vectors of which `truncate_dim` numbers are kept.
+
+        None is for those that the checkpoint's settings keep.
+        """
+        dense = truncate_dim or self.dense
+        if dense > self.architecture.hidden:
+            raise InvalidOptionError(
+                f"truncate_dim={dense} is more than the {self.architecture.hidden} numbers of a "
+                f"dense vector of {self.name}"
+            )
+        return dense
 
     def read(self, name: str) -> Tensor:
         """Read a tensor of the backbone, named as in an `XLMRobertaModel`."""
@@ -167,6 +182,7 @@ def open_checkpoint(
         sparse=sparse,
         colbert=colbert,
         classifier=[tensors.read(name).float() for name in classifier],
+        heads=heads,
     )
 
 

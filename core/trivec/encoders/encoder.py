@@ -14,17 +14,25 @@ from trivec.encoders.batching import CPU_BATCH_TOKENS
 from trivec.encoders.columns import Columns
 from trivec.encoders.extras import require_torch
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens
-from trivec.encoders.local import MAX_LENGTH, Call, LocalEncoder, enough_tokens
+from trivec.encoders.local import (
+    Call,
+    LocalEncoder,
+    check_colbert_dtype,
+    check_instructions,
+    enough_tokens,
+)
 from trivec.encoders.onnx_files import is_export
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable, survives_fork
-from trivec.encoders.tokenizer import TextTokenizer, TokenIds
+from trivec.encoders.token_ids import TokenIds
+from trivec.encoders.tokenizer import TextTokenizer
 from trivec.encoders.variants import ModelVariant
 from trivec.errors import CheckpointError, InvalidOptionError
 from trivec.schema import Schema
 
 if TYPE_CHECKING:
     from trivec.encoders.backbone import Backbone
+    from trivec.encoders.checkpoint import Checkpoint
     from trivec.encoders.heads import Heads
 
 MCLS_WINDOW = 256  # tokens; from the BGE-M3 paper (arXiv:2402.03216), section 3.4
@@ -147,7 +155,9 @@ class Encoder(LocalEncoder):
                 into the dense vector, as the BGE-M3 paper proposes for long texts.
             heads: Another checkpoint, a folder or a name on the hub, whose sparse and ColBERT heads
                 are used, for a fine-tuned model without heads of its own. Its hidden size must be
-                the model's. The schema's model name tells both, unless `name` is given.
+                the model's. The schema's model name tells both, unless `name` is given. A branch,
+                tag or commit may follow, as in "BAAI/bge-m3@main"; journals and pickles keep the
+                commit.
             truncate_dim: The number of first numbers that dense vectors keep, for models trained
                 so (Matryoshka); the rest is scaled to length 1. By default the checkpoint's own
                 `truncate_dim`, or all. The schema tells it.
@@ -162,61 +172,37 @@ class Encoder(LocalEncoder):
             InvalidOptionError: If an option is out of range, or the device does not exist.
             MissingDependencyError: If the extra `[torch]` is not installed.
         """
-        if colbert_dtype not in ("float32", "float16"):
-            raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
+        check_colbert_dtype(colbert_dtype)
         expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
-        if is_export(model):
+        variant = ModelVariant.parse(model, heads=heads, truncate_dim=truncate_dim)
+        if is_export(variant.model):
             raise CheckpointError(
-                f"{str(model)!r} holds an exported model, not a checkpoint; open it with "
-                "open_encoder or OnnxEncoder.load"
+                f"{variant.model!r} holds an exported model, not a checkpoint; open it with "
+                "open_encoder or OnnxEncoder.load, without heads and truncate_dim, which are "
+                "options of the export"
             )
-        for option, text in (
-            ("query_instruction", query_instruction),
-            ("document_instruction", document_instruction),
-        ):
-            expect(text, (str, type(None)), option, "a string")
+        check_instructions(query_instruction, document_instruction)
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if max_length is not None:
             max_length = enough_tokens(at_least_one(max_length, "max_length"))
-        variant = ModelVariant.parse(model, heads=heads, truncate_dim=truncate_dim)
         require_torch("Encoder.load")
         # torch and transformers take seconds to import, and programs that only search need neither.
-        from trivec.encoders.checkpoint import open_checkpoint
         from trivec.encoders.heads import Heads
-        from trivec.encoders.hub import fetch, fetch_heads
+        from trivec.encoders.opening import VariantSettings, open_variant
         from trivec.encoders.placement import place
 
-        folder = fetch(
-            variant.model, revision=revision, cache_dir=cache_dir, local_only=local_files_only
-        )
-        others = None
-        if variant.heads is not None:
-            others = fetch_heads(variant.heads, cache_dir=cache_dir, local_only=local_files_only)
-        checkpoint = open_checkpoint(
-            folder,
-            model=variant.model,
+        checkpoint = open_variant(
+            variant,
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
             instructed=query_instruction is not None and document_instruction is not None,
-            heads=others,
         )
+        chosen = VariantSettings.of(checkpoint, variant, name=name, max_length=max_length)
         settings = checkpoint.settings
-        variant = variant.named(without_dim=checkpoint.dense)
-        dense = variant.truncate_dim or checkpoint.dense
-        if dense > checkpoint.architecture.hidden:
-            raise InvalidOptionError(
-                f"truncate_dim={dense} is more than the {checkpoint.architecture.hidden} numbers "
-                f"of a dense vector of {checkpoint.name}"
-            )
-        longest = min(MAX_LENGTH, checkpoint.max_length)
-        options = {} if variant.heads is None else {"heads": variant.heads}
-        max_length = min(max_length or longest, checkpoint.architecture.max_length)
-        if max_length != longest:
-            options["max_length"] = str(max_length)
-        if mcls and (settings.pooling != "cls" or not settings.include_prompt):
-            raise InvalidOptionError(
-                f"mcls=True averages first tokens, but {checkpoint.name} pools by "
-                f"{settings.pooling}{'' if settings.include_prompt else ' after the instruction'}"
-            )
+        if mcls:
+            _check_mcls(checkpoint)
         placement = place(device, precision)
         backbone = placement.backbone(checkpoint)
         tokenizer = TextTokenizer.load(
@@ -229,18 +215,13 @@ class Encoder(LocalEncoder):
             first=tokenizer.first,
             special_ids=tokenizer.special_ids,
             window=MCLS_WINDOW if mcls else None,
-            truncate_dim=dense,
+            truncate_dim=chosen.schema.dense,
         )
         return cls(
             backbone,
             layers,
             tokenizer,
-            schema=Schema(
-                dense=dense,
-                sparse=checkpoint.sparse is not None,
-                colbert=None if checkpoint.colbert is None else len(checkpoint.colbert[0]),
-                model=name or str(variant),
-            ),
+            schema=chosen.schema,
             precision=placement.precision,
             query_instruction=checkpoint.query_instruction
             if query_instruction is None
@@ -249,10 +230,10 @@ class Encoder(LocalEncoder):
             if document_instruction is None
             else document_instruction,
             include_prompt=settings.include_prompt,
-            max_length=max_length,
+            max_length=chosen.max_length,
             batch_tokens=batch_tokens or placement.batch_tokens,
             colbert_dtype=colbert_dtype,
-            options=options,
+            options=chosen.options,
         )
 
     @survives_fork
@@ -289,3 +270,12 @@ class Encoder(LocalEncoder):
             return
         self._encode_batch(call, ids, rows[:middle], columns)
         self._encode_batch(call, ids, rows[middle:], columns)
+
+
+def _check_mcls(checkpoint: Checkpoint) -> None:
+    settings = checkpoint.settings
+    if settings.pooling != "cls" or not settings.include_prompt:
+        raise InvalidOptionError(
+            f"mcls=True averages first tokens, but {checkpoint.name} pools by "
+            f"{settings.pooling}{'' if settings.include_prompt else ' after the instruction'}"
+        )

@@ -15,12 +15,17 @@ def require_torch(what: str) -> None:
     Args:
         what: What needs them, as the message begins.
     """
-    missing = [name for name in _TORCH if not _is_installed(name)]
+    missing = missing_packages()
     if missing:
         raise MissingDependencyError(
             f"{what} needs {', '.join(missing)}; run: pip install 'trivec[torch]', or let a server "
             "encode: open_encoder('trivec://host:7600'), --model on the command line"
         )
+
+
+def missing_packages() -> list[str]:
+    """Return the packages of the extra `[torch]` that are not installed."""
+    return [name for name in _TORCH if not _is_installed(name)]
 
 
 def _is_installed(package: str) -> bool:

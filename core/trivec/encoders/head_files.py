@@ -91,7 +91,9 @@ class HeadReader:
             self.problems.append(f"{source}: {integers[0]} is quantised; save it as floating point")
         else:
             weight, bias = (tensors.read(full[tensor]).float() for tensor in ("weight", "bias"))
-            return {source: (weight, bias)}
+            if weight.isfinite().all() and bias.isfinite().all():
+                return {source: (weight, bias)}
+            self.problems.append(f"{source} holds numbers that are not finite")
         return {}
 
 
@@ -106,12 +108,10 @@ def read_heads_of(
         hidden: Width of a token's state in the model that takes the heads.
         problems: A sentence is appended for each problem.
     """
-    heads_alone = any(folder.glob("*_linear.*")) and not any(
-        path
-        for pattern in ("model*.safetensors", "pytorch_model*.bin")
-        for path in folder.glob(pattern)
+    has_weights = any(
+        any(folder.glob(pattern)) for pattern in ("model*.safetensors", "pytorch_model*.bin")
     )
-    weights = TensorFiles(folder, []) if heads_alone else open_weights(folder)
+    weights = open_weights(folder) if has_weights else TensorFiles(folder, [])
     found: list[str] = list(weights.problems)
     reader = HeadReader(folder, weights, hidden, found)
     heads = reader.read("sparse_linear", 1), reader.read("colbert_linear", None)

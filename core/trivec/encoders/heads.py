@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from trivec.encoders.lexical import without_special
 from trivec.encoders.linear import Linear
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.settings import Pooling
-from trivec.encoders.tokenizer import PackedTexts
 from trivec.rows import Float
 
 

@@ -11,8 +11,12 @@ from trivec.encoders.files import reason
 from trivec.encoders.onnx_files import exported_name
 from trivec.errors import CheckpointError
 
+_HEAD_SUFFIXES = ("pt", "safetensors")
 _SMALL_FILES = ["*.json", "*.txt", "*.model", "*_linear.pt", "*_linear.safetensors"]
 _OTHER_FORMATS = ["onnx/*", "openvino/*"]
+_HEAD_FILES = [
+    f"{head}.{suffix}" for head in ("sparse_linear", "colbert_linear") for suffix in _HEAD_SUFFIXES
+]
 
 
 def base_name(model: str | Path) -> str:
@@ -45,6 +49,35 @@ def commit_of(folder: Path) -> str | None:
     parts = folder.resolve().parts
     if len(parts) > 2 and parts[-2] == "snapshots" and parts[-3].startswith("models--"):
         return parts[-1]
+    return None
+
+
+def split_revision(model: str) -> tuple[str, str | None]:
+    """Return the name and the revision of "name@revision"; a folder has no revision.
+
+    >>> split_revision("BAAI/bge-m3@5617a9f"), split_revision("BAAI/bge-m3")
+    (('BAAI/bge-m3', '5617a9f'), ('BAAI/bge-m3', None))
+    """
+    name, _, revision = model.rpartition("@")
+    if not name or not revision or os.path.isdir(os.path.expanduser(model)):
+        return model, None
+    return name, revision
+
+
+def cached_commit(model: str, *, revision: str | None, cache_dir: Path | None) -> str | None:
+    """Return the commit of a model that a revision means in the hub's cache, if it is there.
+
+    Args:
+        model: The name of a model on the hub.
+        revision: Branch, tag or commit; None for the main branch.
+        cache_dir: Where the hub's files are kept; the hub's default if None.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in ("config.json", *_HEAD_FILES, "model.safetensors", "pytorch_model.bin"):
+        file = try_to_load_from_cache(model, name, cache_dir=cache_dir, revision=revision)
+        if isinstance(file, str):
+            return Path(file).parent.name  # models--BAAI--bge-m3/snapshots/<commit>/config.json
     return None
 
 
@@ -117,9 +150,10 @@ def fetch_heads(model: str, *, cache_dir: str | Path | None, local_only: bool) -
     """Return the folder of a model for its heads alone.
 
     The weights, which are large, are downloaded only if the heads have no files of their own.
-    Arguments and errors are those of `fetch`.
+    Arguments and errors are those of `fetch`; a revision may follow the name, after an "@".
     """
-    get = partial(fetch, model, revision=None, cache_dir=cache_dir, local_only=local_only)
+    name, revision = split_revision(model)
+    get = partial(fetch, name, revision=revision, cache_dir=cache_dir, local_only=local_only)
     folder = get(files=_SMALL_FILES)
     return folder if any(folder.glob("*_linear.*")) else get()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.encoders.tokenizer import PackedTexts
+from trivec.encoders.packing import PackedTexts
 from trivec.rows import Float, SparseRows
 
 

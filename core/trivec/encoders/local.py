@@ -10,21 +10,17 @@ from typing import Literal, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.arguments import at_least_one
+from trivec.arguments import at_least_one, expect
 from trivec.encoders.batching import Batcher, token_batches
 from trivec.encoders.columns import Columns
 from trivec.encoders.options import EncodingOptions, OnProgress
+from trivec.encoders.packing import start_counts
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable
 from trivec.encoders.protocol import Token
-from trivec.encoders.tokenizer import (
-    OnTruncate,
-    TextTokenizer,
-    TokenIds,
-    check_texts,
-    start_counts,
-)
-from trivec.errors import CheckpointError, InvalidOptionError
+from trivec.encoders.token_ids import OnTruncate, TokenIds
+from trivec.encoders.tokenizer import TextTokenizer, check_texts
+from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors
 
@@ -211,6 +207,8 @@ class LocalEncoder(Reloadable):
             print(encoder.convert_id_to_token(query.sparse))
             ```
         """
+        form = "weights by token id, such as those of `vectors.sparse.row(0)`"
+        expect(weights, Mapping, "weights", form, error=InvalidInputError)
         texts: dict[str, float] = {}
         for token, weight in weights.items():
             text = self._tokenizer.text_of(token)
@@ -302,3 +300,30 @@ def enough_tokens(max_length: int) -> int:
     if max_length < 3:
         raise InvalidOptionError(f"max_length={max_length} must be at least 3")
     return max_length
+
+
+def check_colbert_dtype(colbert_dtype: str) -> None:
+    """Check the number format of token vectors."""
+    if colbert_dtype not in ("float32", "float16"):
+        raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
+
+
+def check_instructions(query: str | None, document: str | None) -> None:
+    """Check the options `query_instruction` and `document_instruction`."""
+    for option, text in (("query_instruction", query), ("document_instruction", document)):
+        expect(text, (str, type(None)), option, "a string")
+
+
+def variant_options(heads: str | None, max_length: int, own_length: int) -> dict[str, str]:
+    """Return the options that differ from the checkpoint's own settings, for a journal.
+
+    Args:
+        heads: The name of the checkpoint of the heads, None for its own.
+        max_length: The most tokens of a text if a call does not say.
+        own_length: The same by the checkpoint.
+
+    >>> variant_options("BAAI/bge-m3", 512, 8192)
+    {'heads': 'BAAI/bge-m3', 'max_length': '512'}
+    """
+    options = {} if heads is None else {"heads": heads}
+    return options if max_length == own_length else {**options, "max_length": str(max_length)}

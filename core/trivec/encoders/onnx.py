@@ -16,12 +16,21 @@ from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
 from trivec.encoders.columns import Columns
 from trivec.encoders.files import reason
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
-from trivec.encoders.local import Call, LocalEncoder
+from trivec.encoders.local import (
+    Call,
+    LocalEncoder,
+    check_colbert_dtype,
+    check_instructions,
+    enough_tokens,
+    variant_options,
+)
 from trivec.encoders.onnx_files import GRAPH, TOKENIZER, ExportSettings, read_export
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable
 from trivec.encoders.settings import Pooling
-from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, TokenIds
+from trivec.encoders.token_ids import TokenIds
+from trivec.encoders.tokenizer import TextTokenizer
 from trivec.errors import CheckpointError, InvalidOptionError, MissingDependencyError
 from trivec.rows import Float
 from trivec.schema import Schema
@@ -70,6 +79,7 @@ class OnnxEncoder(LocalEncoder):
         schema: Schema,
         query_instruction: str,
         document_instruction: str,
+        max_length: int,
         batch_tokens: int = CPU_BATCH_TOKENS,
         colbert_dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
@@ -79,12 +89,12 @@ class OnnxEncoder(LocalEncoder):
             device="cpu",
             precision=Precision.FLOAT32,
             model_length=settings.model_length,
-            max_length=settings.max_length,
+            max_length=max_length,
             query_instruction=query_instruction,
             document_instruction=document_instruction,
             include_prompt=settings.include_prompt,
             window=None,
-            options={},
+            options=variant_options(settings.heads, max_length, settings.own_length),
             batch_tokens=batch_tokens,
             colbert_dtype=colbert_dtype,
         )
@@ -103,6 +113,7 @@ class OnnxEncoder(LocalEncoder):
         name: str | None = None,
         query_instruction: str | None = None,
         document_instruction: str | None = None,
+        max_length: int | None = None,
         colbert_dtype: Literal["float32", "float16"] = "float32",
         batch_tokens: int | None = None,
         threads: int | None = None,
@@ -116,6 +127,8 @@ class OnnxEncoder(LocalEncoder):
             name: The model's name in the schema; by default that of the exported model.
             query_instruction: The text before each question; by default the exported model's.
             document_instruction: The text before each document; by default the exported model's.
+            max_length: The most tokens of a text if a call does not say, up to what the model can
+                take; by default the exported model's.
             colbert_dtype: The number format of token vectors; float16 halves their memory.
             batch_tokens: The most tokens of one forward pass; a longer text is a pass by itself.
             threads: The number of threads that compute; by default one for each processor core.
@@ -125,8 +138,7 @@ class OnnxEncoder(LocalEncoder):
             InvalidOptionError: If an option is out of range.
             MissingDependencyError: If onnxruntime is not installed.
         """
-        if colbert_dtype not in ("float32", "float16"):
-            raise InvalidOptionError(f"colbert_dtype={colbert_dtype!r} is not float32 or float16")
+        check_colbert_dtype(colbert_dtype)
         for option, value, only in (("device", device, "cpu"), ("precision", precision, "float32")):
             if value not in ("auto", only):
                 raise InvalidOptionError(
@@ -134,12 +146,10 @@ class OnnxEncoder(LocalEncoder):
                     "runs on the CPU in float32; Encoder.load takes the checkpoint itself"
                 )
         expect(model, (str, Path), "model", "the folder of an exported model")
-        for option, text in (
-            ("name", name),
-            ("query_instruction", query_instruction),
-            ("document_instruction", document_instruction),
-        ):
-            expect(text, (str, type(None)), option, "a string")
+        expect(name, (str, type(None)), "name", "a string")
+        check_instructions(query_instruction, document_instruction)
+        if max_length is not None:
+            max_length = enough_tokens(at_least_one(max_length, "max_length"))
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if threads is not None:
@@ -173,6 +183,7 @@ class OnnxEncoder(LocalEncoder):
             document_instruction=settings.document_instruction
             if document_instruction is None
             else document_instruction,
+            max_length=min(max_length or settings.max_length, settings.model_length),
             batch_tokens=batch_tokens or CPU_BATCH_TOKENS,
             colbert_dtype=colbert_dtype,
         )
@@ -193,9 +204,7 @@ class OnnxEncoder(LocalEncoder):
         bounds = texts.indptr.tolist()
         columns.put(
             rows,
-            dense=pooled(results["states"], texts, self._settings.pooling, skip=skip)
-            if call.dense
-            else None,
+            dense=self._dense(results["states"], texts, skip) if call.dense else None,
             sparse=lexical_rows(weights, texts) if call.sparse and weights is not None else None,
             # The first token of a text has no ColBERT vector.
             colbert=[results["tokens"][start + 1 : stop] for start, stop in pairwise(bounds)]
@@ -206,12 +215,16 @@ class OnnxEncoder(LocalEncoder):
             else [],
         )
 
+    def _dense(self, states: Float, texts: PackedTexts, skip: int) -> Float:
+        settings = self._settings
+        return pooled(states[:, : settings.dense], texts, settings.pooling, skip=skip)
+
 
 def pooled(states: Float, texts: PackedTexts, pooling: Pooling, *, skip: int) -> Float:
-    """Return a unit vector for each text, float32 (texts, hidden).
+    """Return a unit vector for each text, float32 (texts, dimension).
 
     Args:
-        states: float32 (tokens, hidden).
+        states: float32 (tokens, dimension), the first numbers of each state.
         texts: The texts of the states.
         pooling: The states that make the vector.
         skip: The number of tokens at the start of each text that are not pooled.
@@ -276,7 +289,7 @@ class Session:
         Raises:
             CheckpointError: If its inputs or outputs differ.
         """
-        expected: dict[str, list[int]] = {"states": [settings.dense]}
+        expected: dict[str, list[int]] = {"states": [settings.hidden]}
         if settings.sparse:
             expected["weights"] = []
         if settings.colbert is not None:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trivec.arguments import shown
-from trivec.encoders.checkpoint import Checkpoint, open_checkpoint
-from trivec.encoders.hub import commit_of, fetch
+from trivec.arguments import at_least_one, shown
+from trivec.encoders.checkpoint import Checkpoint
+from trivec.encoders.hub import commit_of
+from trivec.encoders.local import enough_tokens
 from trivec.encoders.onnx_files import (
     DATA,
     GRAPH,
@@ -20,7 +21,9 @@ from trivec.encoders.onnx_files import (
     is_export,
     read_export,
 )
+from trivec.encoders.opening import VariantSettings, open_variant
 from trivec.encoders.tokenizer import TextTokenizer
+from trivec.encoders.variants import ModelVariant
 from trivec.errors import (
     CheckpointError,
     InvalidOptionError,
@@ -39,35 +42,52 @@ def export_model(
     revision: str | None = None,
     cache_dir: StrPath | None = None,
     local_files_only: bool = False,
+    heads: StrPath | None = None,
+    truncate_dim: int | None = None,
+    max_length: int | None = None,
 ) -> ExportSettings:
     """Write a model in float32 as a folder that `OnnxEncoder.load` reads.
 
     The folder is written whole or not at all.
 
     Args:
-        model: A local folder, or the name of a model on the hub.
+        model: A local folder, or the name of a model on the hub; options may follow, as in
+            `Encoder.load`.
         folder: A folder that does not exist or is empty.
         name: The model's name in the schema; by default the hub's name, or the folder's.
         revision: Branch, tag or commit on the hub.
         cache_dir: Where the hub's files are kept; the hub's default if None.
         local_files_only: Whether to use the files on disk without asking the hub.
+        heads: As in `Encoder.load`.
+        truncate_dim: As in `Encoder.load`.
+        max_length: As in `Encoder.load`.
 
     Raises:
         CheckpointError: If the model cannot be loaded or exported.
-        InvalidOptionError: If the folder holds files, or lies in the model's folder.
+        InvalidOptionError: If the folder holds files or lies in the model's folder, or an option
+            is out of range.
         MissingDependencyError: If onnx is not installed.
         OutputError: If the folder cannot be written.
     """
-    source = Path(model).expanduser()
-    check_export_folder(folder, inputs=[source] if source.is_dir() else [])
-    if is_export(source):
-        raise CheckpointError(f"{source} is an exported model already; give the checkpoint itself")
-    files = fetch(model, revision=revision, cache_dir=cache_dir, local_only=local_files_only)
-    checkpoint = open_checkpoint(files, model=model)
-    tokenizer = TextTokenizer.load(
-        files, checkpoint.architecture.vocabulary, lower_case=checkpoint.settings.lower_case
+    if max_length is not None:
+        max_length = enough_tokens(at_least_one(max_length, "max_length"))
+    variant = ModelVariant.parse(model, heads=heads, truncate_dim=truncate_dim)
+    sources = [Path(source).expanduser() for source in (variant.model, variant.heads) if source]
+    check_export_folder(folder, inputs=[source for source in sources if source.is_dir()])
+    if is_export(variant.model):
+        raise CheckpointError(
+            f"{variant.model} is an exported model already; give the checkpoint itself"
+        )
+    checkpoint = open_variant(
+        variant, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
     )
-    settings = _settings(checkpoint, tokenizer, name)
+    chosen = VariantSettings.of(checkpoint, variant, name=name, max_length=max_length)
+    tokenizer = TextTokenizer.load(
+        checkpoint.folder,
+        checkpoint.architecture.vocabulary,
+        lower_case=checkpoint.settings.lower_case,
+    )
+    settings = _settings(checkpoint, tokenizer, chosen)
     with _written_whole(Path(folder)) as target:
         _write_graph(checkpoint, target)
         tokenizer.save(target / TOKENIZER)
@@ -91,21 +111,24 @@ def check_export_folder(folder: StrPath, *, inputs: Iterable[Path] = ()) -> None
         )
 
 
-def _settings(checkpoint: Checkpoint, tokenizer: TextTokenizer, name: str | None) -> ExportSettings:
-    from trivec.encoders.local import MAX_LENGTH
-
-    architecture, settings = checkpoint.architecture, checkpoint.settings
+def _settings(
+    checkpoint: Checkpoint, tokenizer: TextTokenizer, chosen: VariantSettings
+) -> ExportSettings:
+    architecture, settings, schema = checkpoint.architecture, checkpoint.settings, chosen.schema
     return ExportSettings(
-        model=name or checkpoint.name,
+        model=schema.model,
         revision=commit_of(checkpoint.folder),
-        dense=architecture.hidden,
-        sparse=checkpoint.sparse is not None,
-        colbert=None if checkpoint.colbert is None else len(checkpoint.colbert[0]),
+        dense=schema.dense or architecture.hidden,
+        hidden=architecture.hidden,
+        sparse=schema.sparse,
+        colbert=schema.colbert,
         pooling=settings.pooling,
         include_prompt=settings.include_prompt,
         query_instruction=checkpoint.query_instruction,
         document_instruction=checkpoint.document_instruction,
-        max_length=min(checkpoint.max_length, MAX_LENGTH),
+        heads=chosen.heads,
+        max_length=chosen.max_length,
+        own_length=chosen.own_length,
         model_length=architecture.max_length,
         vocabulary=architecture.vocabulary,
         special_ids=tokenizer.special_ids.tolist(),

@@ -36,13 +36,16 @@ class ExportSettings:
         model: The model's name in a `Schema`.
         revision: The commit on the hub, or None if it is unknown.
         dense: The dense dimension.
+        hidden: The numbers of a state, of which the first `dense` make the dense vector.
         sparse: Whether there are lexical weights.
         colbert: The dimension of a token vector, or None.
         pooling: The states that make the dense vector.
         include_prompt: Whether the tokens of an instruction are pooled with those of the text.
         query_instruction: The text before each question.
         document_instruction: The text before each document.
+        heads: The name of the checkpoint of the sparse and the ColBERT head, None for its own.
         max_length: The default for the most tokens of a text.
+        own_length: The same by the checkpoint, without the option of the export.
         model_length: The most tokens that the model can take.
         vocabulary: The number of token ids that the model knows.
         special_ids: The ids that carry no lexical weight.
@@ -53,13 +56,16 @@ class ExportSettings:
     model: str
     revision: str | None
     dense: int
+    hidden: int
     sparse: bool
     colbert: int | None
     pooling: Pooling
     include_prompt: bool
     query_instruction: str
     document_instruction: str
+    heads: str | None
     max_length: int
+    own_length: int
     model_length: int
     vocabulary: int
     special_ids: list[int]
@@ -140,6 +146,8 @@ def _settings(content: Mapping[str, Any], problems: list[str]) -> ExportSettings
     given = content.get("settings")
     given = given if isinstance(given, dict) else {}
     wrong = [name for name, holds in _CHECKS.items() if not holds(given.get(name))]
+    if not wrong and given["dense"] > given["hidden"]:
+        wrong = ["dense"]
     if wrong:
         problems.append(
             f"{SETTINGS} has {wrong[0]}={shown(given.get(wrong[0]))}, which no export writes; "
@@ -173,13 +181,16 @@ _CHECKS = {
     "model": _is_text,
     "revision": lambda value: value is None or _is_text(value),
     "dense": _is_count,
+    "hidden": _is_count,
     "sparse": _is_flag,
     "colbert": lambda value: value is None or _is_count(value),
     "pooling": lambda value: value in get_args(Pooling),
     "include_prompt": _is_flag,
     "query_instruction": _is_text,
     "document_instruction": _is_text,
+    "heads": lambda value: value is None or _is_text(value),
     "max_length": _is_count,
+    "own_length": _is_count,
     "model_length": _is_count,
     "vocabulary": _is_count,
     "special_ids": _is_ids,

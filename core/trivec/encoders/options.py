@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypedDict
 
-from trivec.encoders.tokenizer import OnTruncate
+from trivec.encoders.token_ids import OnTruncate
 
 OnProgress = Callable[[int, int], None]
 

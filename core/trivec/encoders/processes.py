@@ -12,6 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
+from trivec.encoders.hub import cached_commit, split_revision
 from trivec.encoders.variants import ModelVariant
 
 P = ParamSpec("P")
@@ -121,15 +122,15 @@ def _source(arguments: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: arguments[name] for name in ("heads", "truncate_dim") if name in arguments}
     variant = ModelVariant.parse(arguments["model"], **options).resolved()
     source: dict[str, Any] = {name: getattr(variant, name) for name in ("model", *options)}
-    if Path(variant.model).is_dir():
-        return source
-    from huggingface_hub import try_to_load_from_cache
-
-    cache = arguments["cache_dir"]
-    cache = None if cache is None else Path(cache).expanduser().resolve()
-    file = try_to_load_from_cache(
-        variant.model, "config.json", cache_dir=cache, revision=arguments["revision"]
-    )
-    # A snapshot: models--BAAI--bge-m3/snapshots/<commit>/config.json.
-    commit = Path(file).parent.name if isinstance(file, str) else arguments["revision"]
-    return {**source, "cache_dir": cache, "revision": commit}
+    cache = arguments.get("cache_dir")
+    if cache is not None:
+        source["cache_dir"] = cache = Path(cache).expanduser().resolve()
+    if variant.heads is not None and not Path(variant.heads).is_dir():
+        name, revision = split_revision(variant.heads)
+        commit = cached_commit(name, revision=revision, cache_dir=cache)
+        source["heads"] = variant.heads if commit is None else f"{name}@{commit}"
+    if not Path(variant.model).is_dir():
+        revision = arguments["revision"]
+        commit = cached_commit(variant.model, revision=revision, cache_dir=cache)
+        source["revision"] = commit or revision
+    return source

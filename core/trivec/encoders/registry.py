@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, cast
 
 from trivec.arguments import expect, shown
-from trivec.encoders.encoder import Encoder
-from trivec.encoders.onnx import OnnxEncoder
-from trivec.encoders.onnx_files import is_export
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.remote.options import RemoteOptions
 from trivec.encoders.url import EncoderUrl, is_url
@@ -75,7 +72,8 @@ def open_encoder(what: str | Path, **options: object) -> TextEncoder:
     Args:
         what: The name of a model on the hub or its folder, as `Encoder.load` takes them; a folder
             that `trivec export` wrote; or the URL of a server, such as `trivec://localhost:7600`,
-            or `trivecs://` with TLS.
+            or `trivecs://` with TLS. Options of a server's class may follow, all but the token:
+            `openai+http://localhost:8000/v1?model=BAAI/bge-m3`.
         options: Those of `Encoder.load` or `OnnxEncoder.load`, or those of the server's class, such
             as `RemoteOptions`.
 
@@ -83,7 +81,8 @@ def open_encoder(what: str | Path, **options: object) -> TextEncoder:
         An encoder; one of `trivec://`, `Encoder` and `OnnxEncoder` also have `tokens`.
 
     Raises:
-        InvalidOptionError: If the URL, its scheme or an option is unknown.
+        InvalidOptionError: If the URL, its scheme or an option is unknown, or an option is in the
+            URL and given by name too.
         CheckpointError: If the model cannot be loaded.
         MissingDependencyError: If a package is not installed, such as torch for a model in this
             process.
@@ -100,7 +99,11 @@ def open_encoder(what: str | Path, **options: object) -> TextEncoder:
     if isinstance(what, str) and is_url(what):
         url = EncoderUrl.parse(what)
         made = encoder_class(url.scheme)
-        return made.from_url(url, made.options_class.of(url.scheme, options))
+        return made.from_url(url, made.options_class.of_url(url, options))
+    from trivec.encoders.encoder import Encoder
+    from trivec.encoders.onnx import OnnxEncoder
+    from trivec.encoders.onnx_files import is_export
+
     load: Any = OnnxEncoder.load if is_export(what) else Encoder.load
     known = [name for name in inspect.signature(load).parameters if name != "cls"]
     for name in sorted(set(options) - set(known[1:])):

@@ -2,177 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from trivec.arguments import described
+from trivec.arguments import described, shown
 from trivec.encoders.files import reason
 from trivec.encoders.protocol import Token
+from trivec.encoders.token_ids import Ids, TokenIds, Truncation
 from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
 from trivec.plain import surrogate_problem
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-Ids = NDArray[np.int64]
-
-_logger = logging.getLogger(__name__)
-
 # The number of texts tokenised at once: the library keeps each token's string beside its id.
 _CHUNK = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Truncation:
-    """A text that was longer than the most tokens allowed.
-
-    Args:
-        index: Its index among the given texts.
-        tokens: The number of its tokens, with the special ones.
-        kept: The number of tokens that are encoded.
-    """
-
-    index: int
-    tokens: int
-    kept: int
-
-
-OnTruncate = Callable[[Sequence[Truncation]], None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PackedTexts:
-    """Token ids of texts laid end to end.
-
-    Args:
-        ids: int64 (tokens,).
-        indptr: int64 (texts + 1,), the start of each text; no text is empty.
-        types: int64 (tokens,), token type ids, or None if all are 0.
-    """
-
-    ids: NDArray[np.int64]
-    indptr: NDArray[np.int64]
-    types: NDArray[np.int64] | None = None
-
-    def offsets(self) -> NDArray[np.int64]:
-        """Return each token's position in its text, from 0, int64 (tokens,).
-
-        >>> PackedTexts(np.array([0, 5, 2, 0, 2]), np.array([0, 3, 5])).offsets()
-        array([0, 1, 2, 0, 1])
-        """
-        return np.arange(len(self.ids)) - np.repeat(self.indptr[:-1], np.diff(self.indptr))
-
-    def positions(self, padding: int | None) -> NDArray[np.int64]:
-        """Return the rows of the position embedding, int64 (tokens,).
-
-        Args:
-            padding: None for BERT, which counts from 0. XLM-RoBERTa counts from `padding + 1`
-                and does not count padding tokens (a text can contain the padding token's name).
-
-        >>> PackedTexts(np.array([0, 1, 2, 0, 2]), np.array([0, 3, 5])).positions(1)
-        array([2, 1, 3, 2, 3])
-        """
-        if padding is None:
-            return self.offsets()
-        counted = self.ids != padding
-        total = np.cumsum(counted)
-        before = (total - counted)[self.indptr[:-1]]
-        positions: Ids = (total - np.repeat(before, np.diff(self.indptr))) * counted + padding
-        return positions
-
-    def starts(self, first: int, window: int | None) -> NDArray[np.bool_]:
-        """Return which tokens are the first one of a text or, with MCLS, of a window.
-
-        Args:
-            first: The id of the token that starts a text.
-            window: The number of tokens between its repetitions (MCLS), or None.
-        """
-        offsets = self.offsets()
-        period = np.int64(np.iinfo(np.int64).max) if window is None else window + 1
-        # After a full window comes the text's end or the next window.
-        starts: NDArray[np.bool_] = (offsets % period == 0) & (self.ids == first)
-        return starts
-
-    def padded(self, padding: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the ids as one block, and 1 where it holds a token, both int64 (texts, longest).
-
-        >>> PackedTexts(np.array([0, 5, 2, 0, 2]), np.array([0, 3, 5])).padded(1)
-        (array([[0, 5, 2],
-               [0, 2, 1]]), array([[1, 1, 1],
-               [1, 1, 0]]))
-        """
-        lengths = np.diff(self.indptr)
-        holds = np.arange(lengths.max()) < lengths[:, None]
-        block = np.full(holds.shape, padding, np.int64)
-        block[holds] = self.ids
-        return block, holds.astype(np.int64)
-
-    def runs(self) -> list[tuple[int, int, int]]:
-        """Return (first token, number of texts, their length) for each run of equal lengths."""
-        lengths = np.diff(self.indptr)
-        first = np.flatnonzero(np.diff(lengths, prepend=-1))
-        counts = np.diff(first, append=len(lengths))
-        return list(
-            zip(self.indptr[first].tolist(), counts.tolist(), lengths[first].tolist(), strict=True)
-        )
-
-
-def start_counts(lengths: NDArray[np.int64], window: int | None) -> NDArray[np.int64]:
-    """Return how many tokens `starts` marks in texts of these lengths, int64 (texts,)."""
-    if window is None:
-        return np.ones_like(lengths)
-    return -(-(lengths - 1) // (window + 1))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TokenIds:
-    """The token ids of n texts, or of n pairs of texts, with their special tokens.
-
-    Args:
-        rows: One int64 (tokens,) per text.
-        truncated: The texts that were cut.
-        types: The token types of each row, or None if all are 0.
-    """
-
-    rows: list[Ids]
-    truncated: tuple[Truncation, ...] = ()
-    types: list[Ids] | None = None
-
-    def lengths(self) -> NDArray[np.int64]:
-        """Return the number of tokens of each text, int64 (n,)."""
-        return np.fromiter(map(len, self.rows), np.int64, len(self.rows))
-
-    def packed(self, rows: NDArray[np.int64]) -> PackedTexts:
-        """Return the texts of these rows, laid end to end."""
-        taken = rows.tolist()
-        types = None if self.types is None else np.concatenate([self.types[row] for row in taken])
-        lengths = [len(self.rows[row]) for row in taken]
-        ids = np.concatenate([self.rows[row] for row in taken])
-        return PackedTexts(ids, np.concatenate([[0], np.cumsum(lengths)]), types)
-
-    def report(self, on_truncate: OnTruncate | None) -> None:
-        """Call `on_truncate` with the texts that were cut; without it, log one warning."""
-        if not self.truncated:
-            return
-        if on_truncate is not None:
-            on_truncate(self.truncated)
-            return
-        longest = max(self.truncated, key=lambda t: t.tokens)
-        _logger.warning(
-            "%d of %d texts are cut; the longest, number %d, has %d tokens and keeps %d",
-            len(self.truncated),
-            len(self.rows),
-            longest.index,
-            longest.tokens,
-            longest.kept,
-        )
 
 
 @contextmanager
@@ -318,10 +166,11 @@ class TextTokenizer:
             InvalidInputError: If the tokenizer has no token with this id.
         """
         piece = None
-        if 0 <= token < 2**32:
+        is_id = isinstance(token, int | np.integer) and not isinstance(token, bool)
+        if is_id and 0 <= token < 2**32:
             piece = self._tokenizer.id_to_token(token)
         if piece is None:
-            raise InvalidInputError(f"{token} is the id of no token of this model")
+            raise InvalidInputError(f"{shown(token)} is the id of no token of this model")
         # A token that is only a blank has no text.
         return self._tokenizer.decode([token], skip_special_tokens=False).strip() or piece
 

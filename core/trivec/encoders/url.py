@@ -1,14 +1,16 @@
-"""The URL of an encoder: which kind of server, and where."""
+"""The URL of an encoder: which kind of server, where, and its options."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from trivec.addresses import PORTS, host_name, redacted
 from trivec.arguments import described
 from trivec.errors import InvalidOptionError
+from trivec.url_options import query_options
 
 _URL = re.compile(r"([a-z][a-z0-9]*(?:[+-][a-z0-9]+)*)(://.*)", re.DOTALL)
 _REPEATED = 200  # characters of a URL that an error repeats
@@ -24,34 +26,39 @@ class EncoderUrl:
         port: The port, where the URL has one.
         path: What follows, without the slashes around it: a prefix of the server's paths, or a
             model's name.
+        options: The texts of the options after a question mark, by their names.
     """
 
     scheme: str
     host: str
     port: int | None = None
     path: str = ""
+    options: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
 
     @classmethod
     def parse(cls, url: str) -> EncoderUrl:
-        """Read `scheme://host:port/path`.
+        """Read `scheme://host:port/path?option=value&option=value`.
 
         Raises:
-            InvalidOptionError: If the URL has another form, or holds a password or an option.
+            InvalidOptionError: If the URL has another form, or holds a password.
 
         Example:
-            >>> EncoderUrl.parse("trivec://localhost:7600")
-            EncoderUrl(scheme='trivec', host='localhost', port=7600, path='')
+            >>> url = EncoderUrl.parse("openai+http://localhost:8000/v1?model=BAAI/bge-m3")
+            >>> url.port, url.path, url.options
+            (8000, 'v1', {'model': 'BAAI/bge-m3'})
         """
         match = _URL.fullmatch(url)
         if match is None or url != url.strip() or not url.isprintable():
             raise InvalidOptionError(f"{shown_url(url)} is not the URL of an encoder; {_FORM}")
-        if set("@?#") & set(match[2]):
+        if set("@#") & set(match[2]):
             raise InvalidOptionError(
-                f"{shown_url(url)}: credentials and options do not belong in a URL, where logs "
-                "show them; use the encoder's options or its environment variables"
+                f"{shown_url(url)}: credentials do not belong in a URL, where logs show them; use "
+                "the encoder's options or its environment variables. In the value of an option, "
+                "@ is written as %40 and # as %23"
             )
+        address, _, query = url.partition("?")
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(address)
             port = parts.port
         except ValueError:
             # Its message may repeat a password, so it is no cause either.
@@ -59,7 +66,8 @@ class EncoderUrl:
         host = host_name(parts.hostname or "", in_brackets="[" in parts.netloc)
         if host is None or (port is not None and port not in PORTS):
             raise InvalidOptionError(f"{shown_url(url)}: {_FORM}")
-        return cls(match[1], host, port, parts.path.strip("/"))
+        options = query_options(query, shown_url(url))
+        return cls(match[1], host, port, parts.path.strip("/"), options)
 
     def http(self, port: int, *, tls: bool) -> str:
         """Return the address of the server for an HTTP client, without the path.
@@ -75,6 +83,7 @@ class EncoderUrl:
         return f"{'https' if tls else 'http'}://{host}:{self.port or port}"
 
     def __str__(self) -> str:
+        """The URL without its options."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port is None else f":{self.port}"
         return f"{self.scheme}://{host}{port}{'/' if self.path else ''}{self.path}"

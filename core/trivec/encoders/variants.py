@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
-from trivec.arguments import at_least_one, shown
-from trivec.encoders.hub import base_name
+from trivec.arguments import at_least_one, expect, shown
+from trivec.encoders.hub import base_name, split_revision
 from trivec.errors import InvalidOptionError
+from trivec.url_options import query_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class ModelVariant:
 
     Args:
         model: A folder, or the name of a model on the hub.
-        heads: The checkpoint that the sparse and the ColBERT head come from, None for its own.
+        heads: The checkpoint that the sparse and the ColBERT head come from, None for its own. A
+            revision may follow, as in "BAAI/bge-m3@5617a9f".
         truncate_dim: The length of the dense vectors, None for the checkpoint's own.
 
     Example:
@@ -50,23 +52,25 @@ class ModelVariant:
         Raises:
             InvalidOptionError: If an option is unknown, malformed, or given twice.
         """
+        form = "the name of a model on the hub, or its folder"
+        expect(model, (str, Path), "model", form)
+        expect(heads, (str, Path, type(None)), "heads", form)
+        for option, given in (("model", model), ("heads", heads)):
+            if given == "":
+                raise InvalidOptionError(f"{option}='': expected {form}")
         model = str(model)
         base, mark, query = model.partition("?")
         if not mark or os.path.isdir(model):
             base, query = model, ""
-        options: dict[str, str] = {}
-        for entry in filter(None, query.split("&")):
-            pairs = parse_qsl(entry, keep_blank_values=True)
-            name, value = pairs[0] if pairs else (entry, "")
+        options = query_options(query, f"model {shown(model)}")
+        for name, value in options.items():
             if name not in ("heads", "truncate_dim") or not value:
                 raise InvalidOptionError(
-                    f"model {shown(model)} has the option {shown(entry)}; expected heads=MODEL or "
-                    "truncate_dim=N"
+                    f"model {shown(model)} has the option {name}={shown(value)}; expected "
+                    "heads=MODEL or truncate_dim=N"
                 )
-            separate = heads if name == "heads" else truncate_dim
-            if name in options or separate is not None:
+            if (heads if name == "heads" else truncate_dim) is not None:
                 raise InvalidOptionError(f"model {shown(model)}: {name} is given twice")
-            options[name] = value
         if "truncate_dim" in options:
             digits = options["truncate_dim"]
             if not digits.isdecimal() or len(digits) > 9:
@@ -82,9 +86,10 @@ class ModelVariant:
     def named(self, *, without_dim: int | None = None) -> ModelVariant:
         """Return the variant with the names that a `Schema` has for its checkpoints.
 
-        A `truncate_dim` of `without_dim`, the checkpoint's own, is left out.
+        Revisions are not part of them. A `truncate_dim` of `without_dim`, the checkpoint's own, is
+        left out.
         """
-        heads = None if self.heads is None else base_name(self.heads)
+        heads = None if self.heads is None else base_name(split_revision(self.heads)[0])
         kept = None if self.truncate_dim == without_dim else self.truncate_dim
         return ModelVariant(base_name(self.model), heads, kept)
 
@@ -95,7 +100,9 @@ class ModelVariant:
 
     def __str__(self) -> str:
         options = {"heads": self.heads, "truncate_dim": self.truncate_dim}
-        given = [f"{name}={quote(str(v))}" for name, v in options.items() if v is not None]
+        given = [
+            f"{name}={quote(str(v), safe='/@')}" for name, v in options.items() if v is not None
+        ]
         return f"{self.model}?{'&'.join(given)}" if given else self.model
 
 

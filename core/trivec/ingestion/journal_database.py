@@ -20,8 +20,12 @@ FORMAT = "1"
 _LATER_KEYS = ("precision",)
 """Keys that journals of earlier versions lack; such a journal takes over the first run's value."""
 
-_EARLIER = {"colbert_storage": ("bits=16", "bits=32")}
-"""The values that a journal or a collection stands for which does not record the key."""
+_EARLIER = {"colbert_storage": ("bits=16", "bits=32"), "precision": ("float32",)}
+"""The values that a journal, a collection or an encoder stands for that does not record the key."""
+
+_MAY_BE_UNKNOWN = ("revision",)
+"""Keys that are compared where both record them: an encoder in the process does not know its own
+commit, and the server of the same model may."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS identity (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -129,6 +133,8 @@ def _fits(key: str, stored: str | None, wanted: str | None) -> bool:
     if key == "model":
         return same_model(stored or "", wanted or "")
     if stored == wanted or (stored is None and key in _LATER_KEYS):
+        return True
+    if key in _MAY_BE_UNKNOWN and None in (stored, wanted):
         return True
     return None in (stored, wanted) and (stored or wanted) in _EARLIER.get(key, ())
 

@@ -3,14 +3,23 @@
 Importing this package imports no HTTP client.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trivec.reranking.cross_encoder import Reranker
+from trivec.lazy import imported_on_use
 from trivec.reranking.mmr import diverse
 from trivec.reranking.rescorer import Candidate, CrossEncoder, RerankMode, Rescorer
 
 if TYPE_CHECKING:
+    from trivec.reranking.cross_encoder import Reranker
     from trivec.reranking.remote import RemoteReranker
+else:
+    __getattr__, __dir__ = imported_on_use(
+        __name__,
+        {
+            "trivec.reranking.cross_encoder": ("Reranker",),
+            "trivec.reranking.remote": ("RemoteReranker",),
+        },
+    )
 
 __all__ = [
     "Candidate",
@@ -21,12 +30,3 @@ __all__ = [
     "Rescorer",
     "diverse",
 ]
-
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - any attribute of a module
-    """Import what takes long when it is asked for."""
-    if name == "RemoteReranker":
-        from trivec.reranking.remote import RemoteReranker
-
-        return RemoteReranker
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

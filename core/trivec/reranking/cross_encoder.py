@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from trivec.arguments import at_least_one, described, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
 from trivec.encoders.extras import require_torch
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable, reloadable, survives_fork
-from trivec.encoders.tokenizer import PackedTexts, TextTokenizer, check_texts
+from trivec.encoders.tokenizer import TextTokenizer, check_texts
 from trivec.errors import CheckpointError, InvalidInputError
 from trivec.reranking.pairs import PairTokenizer
 
@@ -35,8 +36,7 @@ class Reranker(Reloadable):
         model (str): The model's name.
         device (str): Where it runs.
         precision (Precision): The number format of its matrix products.
-        max_length (int): The default for the most tokens of a pair that are read: the
-            checkpoint's own limit, at most 1,024.
+        max_length (int): The default for the most tokens of a pair that are read.
 
     Example:
         Needs the model, 2.3 GB on the first use:
@@ -62,7 +62,7 @@ class Reranker(Reloadable):
         self.device = str(backbone.device)
         self.precision = precision
         self._model_length = backbone.architecture.max_length
-        self.max_length = min(MAX_LENGTH, self._model_length, max_length or MAX_LENGTH)
+        self.max_length = min(self._model_length, max_length or MAX_LENGTH)
         self._backbone = backbone
         self._classify = classify
         self._tokenizer = tokenizer
@@ -80,6 +80,7 @@ class Reranker(Reloadable):
         revision: str | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
+        max_length: int | None = None,
         batch_tokens: int | None = None,
     ) -> Reranker:
         """Load a model from a folder or from the Hugging Face hub, without running code from it.
@@ -91,6 +92,8 @@ class Reranker(Reloadable):
             revision: Branch, tag or commit on the hub.
             cache_dir: Where the hub's files are kept; the hub's default if None.
             local_files_only: Whether to use the files on disk without asking the hub.
+            max_length: The most tokens of a pair if a call does not say, up to what the model can
+                take; by default the checkpoint's own limit, at most 1,024.
             batch_tokens: The most tokens of one forward pass; a longer pair is a pass by itself.
 
         Raises:
@@ -99,6 +102,8 @@ class Reranker(Reloadable):
             InvalidOptionError: If an option is out of range, or the device does not exist.
         """
         expect(model, (str, Path), "model", "the name of a model on the hub, or its folder")
+        if max_length is not None:
+            max_length = at_least_one(max_length, "max_length")
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         require_torch("Reranker.load")
@@ -117,6 +122,8 @@ class Reranker(Reloadable):
                 f"the tokenizer in {folder} uses {tokenizer.types} token types, the model has "
                 f"{architecture.types}; they belong to different models"
             )
+        if max_length is not None:
+            tokenizer.check_length(max_length)
         placement = place(device, precision)
         first = placement.exact_linear(*checkpoint.classifier[:2])
         second = placement.exact_linear(*checkpoint.classifier[2:])
@@ -126,7 +133,7 @@ class Reranker(Reloadable):
             tokenizer,
             model=checkpoint.name,
             precision=placement.precision,
-            max_length=checkpoint.max_length,
+            max_length=max_length or min(MAX_LENGTH, checkpoint.max_length),
             batch_tokens=batch_tokens or placement.batch_tokens,
         )
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trivec.encoders.tokenizer import TextTokenizer, TokenIds
+from trivec.encoders.token_ids import TokenIds
+from trivec.encoders.tokenizer import TextTokenizer
 from trivec.errors import CheckpointError, InvalidOptionError
 
 
@@ -36,6 +37,11 @@ class PairTokenizer:
         self._before, self._between, self._after = ids[:1], ids[1:-1], ids[-1:]
         self.types = 1 + max(int(self._types.max()), *self._text_types)
 
+    def check_length(self, max_length: int) -> None:
+        """Check that `max_length` leaves room for a text between the special tokens."""
+        if max_length <= len(self._types):
+            raise InvalidOptionError(f"max_length={max_length} must be above {len(self._types)}")
+
     def __call__(
         self, questions: Sequence[str], documents: Sequence[str], max_length: int
     ) -> TokenIds:
@@ -44,9 +50,8 @@ class PairTokenizer:
         Raises:
             InvalidOptionError: If `max_length` leaves no room for a text.
         """
+        self.check_length(max_length)
         frame = len(self._types)
-        if max_length <= frame:
-            raise InvalidOptionError(f"max_length={max_length} must be above {frame}")
         rows, types = [], []
         contents = zip(
             self._tokenizer.contents(questions), self._tokenizer.contents(documents), strict=True

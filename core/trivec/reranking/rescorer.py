@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,12 @@ RerankMode = Literal["dense", "sparse", "colbert", "hybrid"]
 """The score that a `Rescorer` computes."""
 
 
+@runtime_checkable
 class CrossEncoder(Protocol):
-    """A model that reads two texts together, such as LangChain's `BaseCrossEncoder`."""
+    """A model that reads two texts together, such as LangChain's `BaseCrossEncoder`.
+
+    If it has `ascore` too, asynchronous calls await that; else they call `score` in a thread.
+    """
 
     def score(self, text_pairs: list[tuple[str, str]], /) -> Sequence[float]:
         """Return one score per pair of a question and a text; higher is better."""
@@ -109,7 +113,8 @@ class Rescorer:
         if encoder is None:
             assert self._cross_encoder is not None
             pairs = [(query, candidate.text) for candidate in candidates]
-            return [float(score) for score in self._cross_encoder.score(pairs)]
+            scores = yield from _cross_encoded(self._cross_encoder, pairs)
+            return [float(score) for score in scores]
         vector = yield from either(encoder.encode_query, encoder.aencode_query, query)
         stored = None
         if store is not None:
@@ -130,6 +135,16 @@ class Rescorer:
             if getattr(query, part) is None:
                 raise InvalidVectorsError(f"the score needs {part} vectors, the encoder has none")
         return needed
+
+
+def _cross_encoded(
+    cross_encoder: CrossEncoder, pairs: list[tuple[str, str]]
+) -> Twin[Sequence[float]]:
+    ascore: Callable[..., Awaitable[Sequence[float]]] | None
+    ascore = getattr(cross_encoder, "ascore", None)
+    if ascore is None:
+        return cross_encoder.score(pairs)  # in a thread, where the caller is asynchronous
+    return (yield from either(cross_encoder.score, ascore, pairs))
 
 
 class _Split:

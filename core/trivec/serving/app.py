@@ -17,10 +17,11 @@ from trivec.checks import check_encoder
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.remote import wire
 from trivec.encoders.remote.identity import IDENTITY_HEADER, Identity
+from trivec.encoders.remote.members import json_object
 from trivec.encoders.tokenizer import check_texts
 from trivec.serving import openai
 from trivec.serving.answers import VectorsResponse
-from trivec.serving.body import json_object, read_body
+from trivec.serving.body import read_body
 from trivec.serving.dispatcher import Dispatcher, PairScorer, Task
 from trivec.serving.endpoint import Answer, Endpoint, ErrorForm, plain_error, while_connected
 from trivec.serving.metrics import Metrics
@@ -122,7 +123,11 @@ class _Server:
 
     async def _tokens(self, request: Request, held: ExitStack) -> Response:
         body = await read_body(request, self._options)
-        asked = wire.TokensRequest.from_json(body)
+        asked = wire.read_tokens_request(body)
+        if isinstance(asked, wire.TokenTextsRequest):
+            self._accept(held, [asked], len(body))
+            texts = await while_connected(request, self._dispatcher.token_texts(asked.ids))
+            return Response(wire.token_texts_to_json(texts), media_type=wire.JSON)
         self._accept(held, [asked.text], len(body))
         (text,) = check_texts([asked.text])
         work = self._dispatcher.tokens(text, asked.max_length)
@@ -140,7 +145,7 @@ class _Server:
 
     async def _embeddings(self, request: Request, held: ExitStack) -> Response:
         body = await read_body(request, self._options)
-        asked = json_object(body)
+        asked = json_object(body, "the request")
         schema = self._dispatcher.schema
         as_base64 = openai.check_options(asked, dimension=schema.dense)
         texts = openai.inputs(asked)

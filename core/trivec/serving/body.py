@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import NoReturn
 
 from starlette.requests import Request
 
-from trivec.arguments import described
-from trivec.plain import not_json
 from trivec.serving.options import MIB, ServeOptions
 from trivec.serving.refusal import Refusal
 
@@ -52,30 +48,15 @@ async def read_body(request: Request, options: ServeOptions) -> bytes:
 
 
 def check_json(request: Request) -> None:
-    """Raise a `Refusal` with status 415 unless the body of a request is declared as JSON.
+    """Raise a `Refusal` with status 415 unless the body of a request is declared as plain JSON.
 
-    A web page of another origin can send other types from its visitor's browser without asking.
+    A web page of another origin can send other types from its visitor's browser without asking. A
+    compressed body could be a thousand times larger than what is sent.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         given = content_type[:100] or "missing"
         raise Refusal(415, f"the content type is {given}, expected application/json")
-
-
-def json_object(body: bytes) -> dict[str, object]:
-    """Return the JSON object in a body.
-
-    Raises:
-        Refusal: 400 if it is not a JSON object in UTF-8.
-    """
-    try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"the request's body is {not_json(error)}") from error
-    if not isinstance(value, dict):
-        raise Refusal(400, f"the request: expected a JSON object, got {described(value)}")
-    return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise Refusal(415, f"the content encoding is {encoding[:100]}; send the body uncompressed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard, TypeVar
 
@@ -154,6 +154,22 @@ class Dispatcher:
         if not _takes(tokens, "max_length"):
             raise Refusal(400, _NOT_CUT)
         return await asyncio.to_thread(tokens, text, max_length=max_length)
+
+    async def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """Return the texts of token ids.
+
+        Raises:
+            Refusal: If the encoder does not know them.
+        """
+        convert: Callable[[Mapping[int, float]], Mapping[str, float]] | None
+        convert = getattr(self._encoder, "convert_id_to_token", None)
+        if convert is None:
+            raise Refusal(404, "the encoder of this server does not return the texts of tokens")
+
+        def texts() -> list[str]:
+            return [text for token in ids for text in convert({token: 1.0})]
+
+        return await asyncio.to_thread(texts)
 
     async def count_tokens(self, texts: Sequence[str]) -> int:
         """Return the number of tokens of all texts, or 0 if the encoder does not return them."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from trivec.arguments import at_least_one, expect
 from trivec.errors import InvalidOptionError
 
 MIB = 1024 * 1024
+
+
+def _flag(default: float, help: str) -> Any:  # noqa: ANN401 - of the field's type
+    """Return a field that is an option of `trivec serve` too, with this text in its help."""
+    return field(default=default, metadata={"help": help})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +41,11 @@ class ServeOptions:
     """
 
     token: str | None = field(default=None, repr=False)
-    max_texts: int = 1024
-    max_bytes: int = 2 * MIB
-    queue_texts: int = 8192
-    queue_bytes: int = 16 * MIB
-    timeout: float = 30.0
+    max_texts: int = _flag(1024, "The most texts of a request.")
+    max_bytes: int = _flag(2 * MIB, "The most bytes of a request.")
+    queue_texts: int = _flag(8192, "The most texts that are accepted and not yet answered.")
+    queue_bytes: int = _flag(16 * MIB, "The most bytes that are accepted and not yet answered.")
+    timeout: float = _flag(30.0, "Seconds for a client to send a request, or take an answer.")
     share: int = 64
 
     def __post_init__(self) -> None:

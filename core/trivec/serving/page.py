@@ -33,7 +33,7 @@ input { font: inherit; width: 70%; padding: .3rem } button { font: inherit; padd
 """
 _ROUTES = (
     ("POST /encode", "dense, sparse and ColBERT vectors of texts"),
-    ("POST /tokens", "the tokens of a text"),
+    ("POST /tokens", "the tokens of a text, or the texts of token ids"),
     ("POST /rerank", "scores of texts for a question, if the server has a reranker"),
     ("POST /v1/embeddings", "dense vectors in OpenAI's form"),
     ("GET /health", "what the server serves, as JSON"),

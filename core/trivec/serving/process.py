@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
 import signal
@@ -14,6 +15,7 @@ from ipaddress import ip_address
 from multiprocessing.connection import wait
 from types import FrameType
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -63,6 +65,11 @@ def run(app: Starlette, bound: socket.socket, *, ready: Callable[[], None]) -> N
         bound: The socket, of `bind`.
         ready: Called when the server listens.
     """
+    server(app, ready=ready).run(sockets=[bound])
+
+
+def server(app: Starlette, *, ready: Callable[[], None]) -> uvicorn.Server:
+    """Return a server of the application, to be run with a socket; see `run`."""
     config = uvicorn.Config(
         app,
         http=PromptProtocol,
@@ -74,7 +81,7 @@ def run(app: Starlette, bound: socket.socket, *, ready: Callable[[], None]) -> N
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
-    _Server(config, ready).run(sockets=[bound])
+    return _Server(config, ready)
 
 
 def run_each(work: Sequence[Callable[[socket.socket], None]], bound: socket.socket) -> None:
@@ -156,6 +163,15 @@ class PromptProtocol(H11Protocol):
         """Stop waiting."""
         self._stop_waiting()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or has headers of more than 64 KiB, in the form of errors."""
+        body = json.dumps({"error": f"{msg} Headers may have 64 KiB."}).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        head = h11.Response(status_code=400, headers=[*headers, ("Connection", "close")])
+        for event in (head, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _in_request(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -16,7 +16,8 @@ from trivec.errors import (
 )
 from trivec.filters.declared import check_values
 from trivec.schema import Schema
-from trivec.search import Mode, Search
+from trivec.scores import Weights
+from trivec.search import PARTS, Mode, Search
 from trivec.stores.limits import Limits
 from trivec.vectors import Vector, Vectors, expect_vector
 
@@ -132,12 +133,14 @@ def check_query(name: str, schema: Schema, query: Vector, search: Search) -> Vec
 
     Raises:
         InvalidVectorsError: If the query is no `Vector`, it or the collection lacks the part of
-            the mode, or the dimensions differ.
+            the mode or every part with a weight above 0, or the dimensions differ.
     """
     expect_vector(query, "query")
     check_mode(name, schema, search.mode)
     if search.mode not in ("hybrid", "rrf") and getattr(query, search.mode) is None:
         raise InvalidVectorsError(f"mode {search.mode!r}: the query lacks this part")
+    if search.mode == "hybrid":
+        _check_weights(name, schema, query, search.weights)
     dense = None if schema.dense is None else query.dense
     colbert = None if schema.colbert is None else query.colbert
     sparse = (query.sparse if schema.sparse else None) or {}
@@ -147,6 +150,17 @@ def check_query(name: str, schema: Schema, query: Vector, search: Search) -> Vec
     if dense is query.dense and sparse is query.sparse and colbert is query.colbert:
         return query
     return Vector(dense, sparse, colbert)
+
+
+def _check_weights(name: str, schema: Schema, query: Vector, weights: Weights) -> None:
+    """Raise `InvalidVectorsError` if the weights leave no part of the query and the collection."""
+    weighted = [part for part in PARTS if getattr(weights, part) > 0]
+    held = [part for part in schema.parts if getattr(query, part) is not None]
+    if held and not set(weighted) & set(held):
+        raise InvalidVectorsError(
+            f"mode 'hybrid': only {' and '.join(weighted)} has a weight above 0; the query and the "
+            f"collection {name!r} both hold {' and '.join(held)} vectors alone"
+        )
 
 
 def check_vectors(vectors: Vectors) -> None:

@@ -19,6 +19,7 @@ from trivec import Document, Schema, ingest, open_store
 from trivec.encoders.remote.foreign import ForeignEncoder
 from trivec.encoders.remote.infinity import InfinityEncoder
 from trivec.encoders.remote.openai import OPENAI_TOKEN, OpenAiEncoder
+from trivec.encoders.remote.sie import SieEncoder
 from trivec.encoders.remote.tei import TeiEncoder
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError
@@ -127,14 +128,19 @@ def test_a_model_that_changes(open_openai: Open, server: OpenAi) -> None:
 @pytest.mark.parametrize(
     ("body", "match"),
     [
-        ({"object": "list"}, "not that of /v1/embeddings"),
-        ([], "not that of /v1/embeddings"),
-        ({"data": []}, "lacks the vector of a text"),
-        ({"data": [{"index": 5, "embedding": [1.0]}]}, "not that of"),
-        ({"data": [{"index": 0, "embedding": "?"}]}, "not that of"),
-        ({"data": [{"index": 0, "embedding": ["x"]}]}, "something else than vectors"),
-        ({"data": [{"index": 0, "embedding": [[1.0]]}]}, "numbers of shape"),
-        ({"data": [{"index": 0, "embedding": [0.0, 0.0]}]}, "zeros, NaN or infinity"),
+        ({"object": "list"}, "expected a list, got None"),
+        ([], "expected a JSON object"),
+        ({"data": []}, "0 entries for 1 texts"),
+        ({"data": [{"index": 5, "embedding": [1.0]}]}, "each index from 0 to 0, got index int 5"),
+        ({"data": [{"index": True, "embedding": [1.0]}]}, "got index bool True"),
+        ({"data": [{"index": 0, "embedding": "?"}]}, "nor float32 in base64"),
+        ({"data": [{"index": 0, "embedding": ["0.5"]}]}, "a list with str '0.5'"),
+        ({"data": [{"index": 0, "embedding": [[1.0]]}]}, "a list with list of float"),
+        ({"data": [{"index": 0, "embedding": [0.5, True]}]}, "a list with bool True"),
+        ({"data": [{"index": 0, "embedding": [0.5, float("nan")]}]}, "holds NaN"),
+        ({"data": [{"index": 0, "embedding": [0.5, 10**400]}]}, "too large for float32"),
+        ({"data": [{"index": 0, "embedding": []}]}, "vectors of one dimension"),
+        ({"data": [{"index": 0, "embedding": [0.0, 0.0]}]}, "a vector of zeros"),
         ({"data": [{"index": 0, "embedding": [1.0, 0.5]}]}, "dimension 2, expected"),
     ],
 )
@@ -197,5 +203,6 @@ def test_entry_points() -> None:
         ("tei", TeiEncoder),
         ("openai", OpenAiEncoder),
         ("infinity", InfinityEncoder),
+        ("sie", SieEncoder),
     ):
         assert made[f"{kind}+http"] is made[f"{kind}+https"] is expected

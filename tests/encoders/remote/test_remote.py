@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import ssl
 import threading
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from scripted_encoder import Served, remote, scripted_encoder, texts_of
 
 from trivec import Document, Schema, Vectors, evaluate, explain, ingest, open_encoder, open_store
 from trivec.encoders import CachingEncoder, Encoder, RemoteEncoder, TokenizingEncoder
+from trivec.encoders.remote.http import HttpClient
 from trivec.errors import EncoderError, InvalidInputError, InvalidOptionError
 from trivec.testing import HashEncoder
 
@@ -95,6 +97,14 @@ def test_one_question_is_one_request(server: HostileServer, encoder: RemoteEncod
     encoder.encode_query("whale")
     assert [request.path for request in server.requests] == ["/encode"]
     assert server.requests[0].headers["content-type"] == "application/json"
+
+
+def test_vectors_have_the_native_byte_order(encoder: RemoteEncoder) -> None:
+    """A type "<f4" equals "f4", but qdrant-edge takes no memoryview of it."""
+    vectors = encoder.encode_documents(["blue whale"])
+    assert vectors.dense is not None
+    assert vectors.colbert is not None
+    assert vectors.dense.data.format == vectors.colbert.values.data.format == "f"
 
 
 def test_connections_are_kept(server: HostileServer, encoder: RemoteEncoder) -> None:
@@ -259,3 +269,20 @@ def test_a_schema_may_be_of_some_parts() -> None:
     made = Served().identity
     assert made is not None
     assert made.schema() == Schema(dense=32, sparse=True, colbert=16, model="hash")
+
+
+@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:1"])
+def test_certificates_are_read_for_tls_only(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy may speak TLS too; the context without certificates trusts nobody."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    if proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+    plain = HttpClient("http://localhost:7600")._options()
+    assert ("verify" in plain) == (not proxy)
+    if not proxy:
+        assert plain["verify"].verify_mode == ssl.CERT_REQUIRED
+        assert plain["verify"].check_hostname
+        assert plain["verify"].get_ca_certs() == []
+    assert "verify" not in HttpClient("https://localhost:7600")._options()

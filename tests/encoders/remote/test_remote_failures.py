@@ -17,7 +17,7 @@ import tenacity
 from hostile_http import Behaviour, HostileServer, Request, answer, closed_port
 from scripted_encoder import Served, remote, scripted_encoder, texts_of, vectors_answer
 
-from trivec import Document, Vectors, ingest, open_store
+from trivec import Document, Vectors, ingest, open_encoder, open_store
 from trivec.deadline import limited
 from trivec.encoders.remote import wire
 from trivec.encoders.remote.encoder import RemoteEncoder
@@ -319,7 +319,7 @@ def test_a_token_without_tls_is_warned_of(caplog: pytest.LogCaptureFixture) -> N
 )
 def test_secrets_in_a_url_are_refused_and_not_shown(url: str) -> None:
     with pytest.raises(InvalidOptionError) as raised:
-        EncoderUrl.parse(url)
+        open_encoder(url)
     assert SECRET not in str(raised.value)
 
 

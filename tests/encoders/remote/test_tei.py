@@ -203,6 +203,13 @@ def test_another_model_than_that_of_the_heads(open_tei: Open, server: Tei) -> No
         open_tei().encode_documents(["two words"])
 
 
+@pytest.mark.parametrize("heads", [CHECKPOINT, False])
+def test_a_prompt_of_the_server(open_tei: Open, server: Tei, heads: Any) -> None:
+    server.prompt = "query: "
+    with pytest.raises(EncoderError, match=r"a prompt of its own.*without --default-prompt"):
+        open_tei(heads=heads).encode_documents(["two words"])
+
+
 def test_heads_that_are_missing_or_wrong(open_tei: Open, server: Tei, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no sparse_linear.pt and no colbert_linear"):
         _ = open_tei(heads=tmp_path).schema
@@ -255,12 +262,29 @@ def test_instructions(open_tei: Open, local: Encoder) -> None:
     assert_same(encoder.encode_queries(["a b"]), local.encode_queries(["query: a b"]))
 
 
-def test_a_busy_server_is_asked_again(open_tei: Open, server: Tei) -> None:
+@pytest.mark.parametrize(("status", "kind"), [(429, "Overloaded"), (503, "Unhealthy")])
+def test_a_busy_server_is_asked_again(open_tei: Open, server: Tei, status: int, kind: str) -> None:
     encoder = open_tei()
     assert encoder.model == "BAAI/bge-m3"
-    error = {"error": "Model is overloaded", "error_type": "Overloaded"}
-    server.refusals = [Refusal(429, error, {"retry-after": "0"})]
+    error = {"error": "Model is overloaded", "error_type": kind}
+    server.refusals = [Refusal(status, error, {"retry-after": "0"})]
     assert len(encoder.encode_documents(["a text"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, "Empty"), (413, "Validation"), (422, "Tokenizer"), (424, "Backend")],
+)
+def test_a_request_that_is_refused_is_not_repeated(
+    open_tei: Open, server: Tei, status: int, kind: str
+) -> None:
+    encoder = open_tei(heads=False)
+    assert encoder.model == "BAAI/bge-m3"
+    server.requests.clear()
+    server.refusals = [Refusal(status, {"error": "some reason", "error_type": kind})]
+    with pytest.raises(EncoderError, match=f"status {status}: some reason"):
+        encoder.encode_queries(["a text"])
+    assert len(server.requests) == 1
 
 
 def test_errors_of_the_server(open_tei: Open, server: Tei) -> None:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, ClassVar, Self, Unpack
 
 from trivec.arguments import at_least_one
 from trivec.encoders.protocol import Token
+from trivec.encoders.remote.answers import Answers
 from trivec.encoders.remote.batches import ain_order, in_order, text_batches
 from trivec.encoders.remote.http import HttpAnswer, HttpClient, HttpRequest
-from trivec.encoders.remote.identity import IDENTITY_HEADER, Identity
+from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.wire import (
     SAFETENSORS,
     EncodeRequest,
     Kind,
     TokensRequest,
-    tokens_from_json,
-    vectors_from_bytes,
+    TokenTextsRequest,
 )
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
-from trivec.errors import EncoderError, InvalidInputError, InvalidOptionError
+from trivec.errors import InvalidOptionError
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors
 
@@ -70,11 +68,9 @@ class RemoteEncoder:
         self._client = HttpClient(
             url.http(PORT, tls=url.scheme.endswith("s")),
             token=options.token,
-            connections=max(8, options.requests),
             deadline=options.deadline,
         )
-        self._identity: Identity | None = None
-        self._lock = threading.Lock()
+        self._answers = Answers(str(url))
         self._most_texts = options.batch_texts  # less after the server has refused as many
 
     @classmethod
@@ -117,10 +113,10 @@ class RemoteEncoder:
     @property
     def identity(self) -> Identity:
         """The server's model and its settings; asked for once."""
-        if self._identity is None:
-            self._see_health(self._client.exchange(self._health()))
-        assert self._identity is not None
-        return self._identity
+        if self._answers.identity is None:
+            self._answers.see_health(self._client.exchange(self._health()))
+        assert self._answers.identity is not None
+        return self._answers.identity
 
     @property
     def schema(self) -> Schema:
@@ -193,18 +189,44 @@ class RemoteEncoder:
         Raises:
             EncoderUnavailableError, EncoderError: As `encode_documents`.
         """
-        return self._tokens(self._client.exchange(self._tokens_request(text, max_length)))
+        return self._answers.tokens(self._client.exchange(self._tokens_request(text, max_length)))
 
     async def atokens(self, text: str, *, max_length: int | None = None) -> list[Token]:
         """Return a text's tokens without blocking the event loop; see `tokens`."""
-        return self._tokens(await self._client.aexchange(self._tokens_request(text, max_length)))
+        request = self._tokens_request(text, max_length)
+        return self._answers.tokens(await self._client.aexchange(request))
+
+    def convert_id_to_token(self, weights: Mapping[int, float]) -> dict[str, float]:
+        """Return lexical weights under the texts of their tokens; the document is not needed.
+
+        It is `Encoder.convert_id_to_token` with the server's tokens: if two ids have the same
+        text, the higher weight is kept.
+
+        Args:
+            weights: Token ids and their weights, such as `vectors.sparse.row(0)`.
+
+        Raises:
+            EncoderUnavailableError: If the server cannot be reached, or is busy for too long.
+            EncoderError: If an id is not of its model's vocabulary.
+        """
+        if not weights:
+            return {}
+        request = self._token_texts_request(weights)
+        return self._answers.by_text(self._client.exchange(request), weights)
+
+    async def aconvert_id_to_token(self, weights: Mapping[int, float]) -> dict[str, float]:
+        """Do what `convert_id_to_token` does, without blocking the event loop."""
+        if not weights:
+            return {}
+        request = self._token_texts_request(weights)
+        return self._answers.by_text(await self._client.aexchange(request), weights)
 
     def _encode(
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:
         checked = check_texts(texts)
-        if self._identity is None and _needs_schema(checked, options):
-            self._see_health(self._client.exchange(self._health()))
+        if self._answers.identity is None and _given_parts(options):
+            self._answers.see_health(self._client.exchange(self._health()))
         parts, limit = self._parts(options), _max_length(options)
 
         def encode(batch: list[str]) -> list[Vectors]:
@@ -213,7 +235,7 @@ class RemoteEncoder:
             if self._halve(answer, batch):
                 middle = len(batch) // 2
                 return [*encode(batch[:middle]), *encode(batch[middle:])]
-            return [self._vectors(answer, request)]
+            return [self._answers.vectors(answer, request)]
 
         encoded = in_order(
             encode,
@@ -221,14 +243,14 @@ class RemoteEncoder:
             at_once=self._given.requests,
             done=_counting(options, len(checked)),
         )
-        return self._joined(encoded, parts)
+        return self._joined(encoded)
 
     async def _aencode(
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:
         checked = check_texts(texts)
-        if self._identity is None and _needs_schema(checked, options):
-            self._see_health(await self._client.aexchange(self._health()))
+        if self._answers.identity is None and _given_parts(options):
+            self._answers.see_health(await self._client.aexchange(self._health()))
         parts, limit = self._parts(options), _max_length(options)
 
         async def encode(batch: list[str]) -> list[Vectors]:
@@ -238,8 +260,8 @@ class RemoteEncoder:
                 middle = len(batch) // 2
                 return [*await encode(batch[:middle]), *await encode(batch[middle:])]
             if len(answer.content) <= _IN_LOOP_BYTES:
-                return [self._vectors(answer, request)]
-            return [await asyncio.to_thread(self._vectors, answer, request)]
+                return [self._answers.vectors(answer, request)]
+            return [await asyncio.to_thread(self._answers.vectors, answer, request)]
 
         encoded = await ain_order(
             encode,
@@ -248,11 +270,13 @@ class RemoteEncoder:
             done=_counting(options, len(checked)),
         )
         if len(encoded) == 1:
-            return self._joined(encoded, parts)
-        return await asyncio.to_thread(self._joined, encoded, parts)
+            return self._joined(encoded)
+        return await asyncio.to_thread(self._joined, encoded)
 
     def _batches(self, texts: Sequence[str]) -> list[list[str]]:
-        return text_batches(texts, max_bytes=self._given.batch_bytes, max_texts=self._most_texts)
+        """Return the texts of each request; no texts are a request too, as for every encoder."""
+        most = self._given.batch_bytes
+        return text_batches(texts, max_bytes=most, max_texts=self._most_texts) or [[]]
 
     def _halve(self, answer: HttpAnswer, batch: Sequence[str]) -> bool:
         """Return whether a batch was too large for the server and is sent in two halves."""
@@ -261,20 +285,11 @@ class RemoteEncoder:
         self._most_texts = min(self._most_texts, max(1, len(batch) // 2))
         return True
 
-    def _joined(self, encoded: Sequence[Sequence[Vectors]], parts: Sequence[str] | None) -> Vectors:
+    def _joined(self, encoded: Sequence[Sequence[Vectors]]) -> Vectors:
         batches = [vectors for answered in encoded for vectors in answered]
         if len(batches) == 1:
             return batches[0]
-        if batches:
-            return Vectors.concatenate(batches)
-        schema = self.schema
-        wanted = schema.parts if parts is None else parts
-        return Vectors.from_rows(
-            [],
-            dense=schema.dense if "dense" in wanted else None,
-            sparse="sparse" in wanted,
-            colbert=schema.colbert if "colbert" in wanted else None,
-        )
+        return Vectors.concatenate(batches)
 
     def _parts(self, options: RemoteEncodingOptions) -> tuple[str, ...] | None:
         """Return the parts that a call asks for; None for all that the server has."""
@@ -306,94 +321,9 @@ class RemoteEncoder:
         body = TokensRequest(text, max_length).to_json()
         return HttpRequest("POST", f"{self._prefix}/tokens", body=body)
 
-    def _see_health(self, answer: HttpAnswer) -> None:
-        self._see(answer.checked(), answer.content)
-
-    def _see(self, answer: HttpAnswer, identity: str | bytes | None) -> Identity:
-        """Compare the identity of an answer with the first one that came.
-
-        Raises:
-            EncoderError: If it is missing, malformed or another one.
-        """
-        if identity is None:
-            raise EncoderError(
-                f"{answer.where}: the answer has no header {IDENTITY_HEADER}: is there a proxy in "
-                "between, or another kind of server than `trivec serve`?"
-            )
-        try:
-            seen = Identity.from_json(identity)
-        except InvalidInputError as error:
-            raise EncoderError(
-                f"{answer.where}: {error} ({answer.message()}); is this `trivec serve`?"
-            ) from error
-        with self._lock:
-            if self._identity is None:
-                self._identity = seen
-            first = self._identity
-        if seen != first:
-            changes = "; ".join(
-                f"{field.name} was {getattr(first, field.name)!r} and is "
-                f"{getattr(seen, field.name)!r}"
-                for field in fields(first)
-                if getattr(first, field.name) != getattr(seen, field.name)
-            )
-            raise EncoderError(
-                f"{self._url} encodes differently than before: {changes}. Vectors of both cannot "
-                "be compared; start the server with the former model again, or open the encoder "
-                "anew for a new collection"
-            )
-        return first
-
-    def _vectors(self, answer: HttpAnswer, request: EncodeRequest) -> Vectors:
-        """Return the vectors of an answer after checking them."""
-        answer.checked()
-        identity = self._see(answer, answer.headers.get(IDENTITY_HEADER.lower()))
-        if answer.type != SAFETENSORS:
-            raise EncoderError(
-                f"{answer.where}: expected {SAFETENSORS}, got {answer.type or 'no type'}: "
-                f"{answer.message()}"
-            )
-        try:
-            vectors = vectors_from_bytes(answer.content)
-        except InvalidInputError as error:
-            raise EncoderError(f"{answer.where}: the answer holds {error}") from error
-        problem = _misfit(vectors, len(request.texts), identity, request.parts)
-        if problem:
-            raise EncoderError(f"{answer.where}: the answer holds {problem}")
-        return vectors
-
-    def _tokens(self, answer: HttpAnswer) -> list[Token]:
-        answer.checked()
-        self._see(answer, answer.headers.get(IDENTITY_HEADER.lower()))
-        try:
-            return tokens_from_json(answer.content)
-        except InvalidInputError as error:
-            raise EncoderError(f"{answer.where}: {error}") from error
-
-
-def _misfit(
-    vectors: Vectors, count: int, identity: Identity, parts: Sequence[str] | None
-) -> str | None:
-    """Return how vectors differ from what was asked for, or None."""
-    held = {
-        "dense": None if vectors.dense is None else vectors.dense.shape[1],
-        "sparse": None if vectors.sparse is None else True,
-        "colbert": None if vectors.colbert is None else vectors.colbert.dim,
-    }
-    made = {"dense": identity.dense, "sparse": identity.sparse or None, "colbert": identity.colbert}
-    if parts is not None:
-        made = {part: size if part in parts else None for part, size in made.items()}
-    if len(vectors) != count:
-        return f"{len(vectors)} rows for {count} texts"
-    if held != made:
-        return f"vectors of {_sizes(held)}, expected {_sizes(made)}"
-    return None
-
-
-def _sizes(parts: Mapping[str, int | None]) -> str:
-    return ", ".join(
-        part if size is True else f"{part} {size}" for part, size in parts.items() if size
-    )
+    def _token_texts_request(self, weights: Mapping[int, float]) -> HttpRequest:
+        body = TokenTextsRequest([int(token) for token in weights]).to_json()
+        return HttpRequest("POST", f"{self._prefix}/tokens", body=body)
 
 
 def _given_parts(options: RemoteEncodingOptions) -> dict[str, bool]:
@@ -403,10 +333,6 @@ def _given_parts(options: RemoteEncodingOptions) -> dict[str, bool]:
         "colbert": options.get("colbert"),
     }
     return {part: wanted for part, wanted in given.items() if wanted is not None}
-
-
-def _needs_schema(texts: Sequence[str], options: RemoteEncodingOptions) -> bool:
-    return not texts or bool(_given_parts(options))
 
 
 def _max_length(options: RemoteEncodingOptions) -> int | None:
@@ -421,7 +347,7 @@ def _counting(options: RemoteEncodingOptions, total: int) -> Callable[[list[str]
     def done(batch: list[str]) -> None:
         nonlocal count
         count += len(batch)
-        if progress is not None:
+        if progress is not None and total:
             progress(count, total)
 
     return done

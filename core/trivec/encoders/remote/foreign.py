@@ -20,8 +20,7 @@ from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.wire import PARTS
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
-from trivec.errors import EncoderError, InvalidOptionError
-from trivec.rows import Float, unit
+from trivec.errors import InvalidOptionError
 from trivec.schema import Schema
 from trivec.twins import Twin, arun, either, run
 from trivec.vectors import Vector, Vectors
@@ -333,31 +332,8 @@ def http_client(url: EncoderUrl, options: RemoteOptions, *, token: str | None = 
     return HttpClient(
         url.http(PORTS[tls], tls=tls),
         token=options.token or token,
-        connections=max(8, options.requests),
         deadline=options.deadline,
     )
-
-
-def unit_rows(rows: Sequence[object], count: int, answer: HttpAnswer) -> Float:
-    """Return dense vectors of an answer with length 1, float32 (n, dimension).
-
-    Raises:
-        EncoderError: If they are no vectors of one dimension, or not one for each of `count` texts.
-    """
-    try:
-        vectors = np.asarray(rows, np.float32)
-    except (TypeError, ValueError) as error:
-        raise EncoderError(
-            f"{answer.where}: the answer holds something else than vectors of one dimension"
-        ) from error
-    if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
-        raise EncoderError(
-            f"{answer.where}: the answer holds numbers of shape {vectors.shape}, expected "
-            f"({count}, dimension)"
-        )
-    if not np.isfinite(vectors).all() or not vectors.any(axis=1).all():
-        raise EncoderError(f"{answer.where}: the answer holds a vector of zeros, NaN or infinity")
-    return unit(vectors)
 
 
 def _empty(schema: Schema, parts: Sequence[str]) -> Vectors:

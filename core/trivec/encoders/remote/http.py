@@ -8,12 +8,13 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx
 
@@ -22,13 +23,12 @@ from trivec.addresses import is_loopback
 from trivec.bounded import bound
 from trivec.deadline import request_seconds, seconds_left, unless_limited
 from trivec.encoders.processes import after_fork
-from trivec.encoders.remote.options import check_token
+from trivec.encoders.remote.certificates import certificates, no_certificates
+from trivec.encoders.remote.options import TOKEN, check_token
+from trivec.encoders.remote.pools import KEPT, Pools
 from trivec.errors import EncoderError, EncoderUnavailableError, InvalidOptionError
 from trivec.retry import aretrying, retry_after, retrying
 from trivec.turns import own_turn
-
-TOKEN = "TRIVEC_ENCODER_TOKEN"
-"""The environment variable that is read where no token is given."""
 
 _CONNECT_SECONDS = 10.0
 _MOST_BYTES = 1 << 30  # of one answer
@@ -141,24 +141,22 @@ class HttpClient:
     Args:
         address: Such as `http://localhost:7600`.
         token: The bearer token; by default the environment variable TRIVEC_ENCODER_TOKEN.
-        connections: How many connections are kept.
         deadline: Seconds of one request with its repetitions, unless the call has a deadline.
 
     Raises:
         InvalidOptionError: If the token cannot be sent.
     """
 
-    def __init__(
-        self, address: str, *, token: str | None = None, connections: int = 8, deadline: float = 300
-    ) -> None:
+    def __init__(self, address: str, *, token: str | None = None, deadline: float = 300) -> None:
         self.address = address.rstrip("/")
+        # A proxy may speak TLS where the server does not.
+        self._tls = self.address.startswith("https:") or bool(getproxies())
         self._token = _token(token)
-        self._connections = connections
         self._deadline = deadline
         self._reached = False
         self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
-        self._async: dict[asyncio.AbstractEventLoop, httpx.AsyncClient] = {}
+        self._pools = Pools(self._blocking)
+        self._async: dict[asyncio.AbstractEventLoop, Pools[httpx.AsyncClient]] = {}
         self._guards: dict[asyncio.AbstractEventLoop, AsyncIterator[None]] = {}
         parts = urlsplit(self.address)
         if self._token and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
@@ -187,32 +185,35 @@ class HttpClient:
     def close(self) -> None:
         """Close the connections; a later request opens new ones."""
         with self._lock:
-            client, self._client = self._client, None
+            pools, self._pools = self._pools, Pools(self._blocking)
             loops, self._async = self._async, {}
-        if client is not None:
+        for client in pools.clients():
             client.close()
         for loop, asynchronous in loops.items():
             if loop.is_running():
                 with suppress(RuntimeError):  # it closes at this moment
-                    asyncio.run_coroutine_threadsafe(asynchronous.aclose(), loop)
+                    asyncio.run_coroutine_threadsafe(_closed(asynchronous), loop)
 
     async def aclose(self) -> None:
         """Close the connections; those of the running event loop are closed on return."""
         own = self._async.pop(asyncio.get_running_loop(), None)
         self.close()
         if own is not None:
-            await own.aclose()
+            await _closed(own)
 
     def _send(self, request: HttpRequest) -> HttpAnswer:
         timeout = self._seconds(request)
         try:
-            with self._blocking().stream(
-                request.method,
-                self.address + request.path,
-                content=request.body,
-                headers=_headers(request),
-                timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
-            ) as response:
+            with (
+                self._pools.client() as client,
+                client.stream(
+                    request.method,
+                    self.address + request.path,
+                    content=request.body,
+                    headers=_headers(request),
+                    timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
+                ) as response,
+            ):
                 content = bytearray()
                 for part in response.iter_bytes():
                     content += part
@@ -227,7 +228,8 @@ class HttpClient:
         try:
             async with (
                 asyncio.timeout(timeout),
-                (await self._asynchronous()).stream(
+                self._lent() as client,
+                client.stream(
                     request.method,
                     self.address + request.path,
                     content=request.body,
@@ -310,59 +312,73 @@ class HttpClient:
             headers["Authorization"] = f"Bearer {self._token}"
         limits = httpx.Limits(
             max_connections=None,
-            max_keepalive_connections=self._connections,
+            max_keepalive_connections=KEPT,
             keepalive_expiry=_IDLE_SECONDS,
         )
-        return {"headers": headers, "limits": limits, "follow_redirects": False}
+        return {
+            "headers": headers,
+            "limits": limits,
+            "follow_redirects": False,
+            "verify": certificates() if self._tls else no_certificates(),
+        }
 
     def _blocking(self) -> httpx.Client:
-        with self._lock:
-            if self._client is None:
-                self._client = _made(httpx.Client, self._options())
-                bound(self._client)
-            return self._client
+        client: httpx.Client = _made(httpx.Client, self._options)
+        bound(client)
+        return client
 
-    async def _asynchronous(self) -> httpx.AsyncClient:
-        """Return the client of the running event loop."""
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Lend a client of the running event loop for one request."""
         loop = asyncio.get_running_loop()
-        client = self._async.get(loop)
-        if client is None:
-            # In a thread, since reading the certificates takes 20 ms.
-            made = await asyncio.to_thread(_made, httpx.AsyncClient, self._options())
+        pools = self._async.get(loop)
+        if pools is None:
+            if self._tls:  # reading the certificates takes 20 ms
+                await asyncio.to_thread(certificates)
             with self._lock:
                 for other in [other for other in self._async if other.is_closed()]:
                     del self._async[other]
                     self._guards.pop(other, None)
-                client = self._async.setdefault(loop, made)
-            if client is made:
+                made = Pools(self._asynchronous)
+                pools = self._async.setdefault(loop, made)
+            if pools is made:
                 self._guards[loop] = guard = _closed_with_loop(made)
                 await anext(guard)
-            else:
-                await made.aclose()
+        with pools.client() as client:
+            yield client
+
+    def _asynchronous(self) -> httpx.AsyncClient:
+        client: httpx.AsyncClient = _made(httpx.AsyncClient, self._options)
         return client
 
     def __del__(self) -> None:
-        client: httpx.Client | None = getattr(self, "_client", None)
-        if client is not None:
+        pools: Pools[httpx.Client] | None = getattr(self, "_pools", None)
+        for client in pools.clients() if pools is not None else ():
             client.close()
 
     def _forget(self) -> None:
         """Leave the connections to the parent process."""
         self._lock = threading.Lock()
-        self._client, self._async, self._guards = None, {}, {}
+        self._pools, self._async, self._guards = Pools(self._blocking), {}, {}
 
 
-async def _closed_with_loop(client: httpx.AsyncClient) -> AsyncIterator[None]:
-    """Close a client when its event loop ends, which closes the generators that it knows."""
-    try:
-        yield
-    finally:
+async def _closed(pools: Pools[httpx.AsyncClient]) -> None:
+    for client in pools.clients():
         await client.aclose()
 
 
-def _made(make: Any, options: Mapping[str, Any]) -> Any:  # noqa: ANN401 - either client
+async def _closed_with_loop(pools: Pools[httpx.AsyncClient]) -> AsyncIterator[None]:
+    """Close clients when their event loop ends, which closes the generators that it knows."""
     try:
-        return make(**options)
+        yield
+    finally:
+        await _closed(pools)
+
+
+def _made(make: Any, options: Callable[[], Mapping[str, Any]]) -> Any:  # noqa: ANN401
+    """Return either client; `options` may read the certificates."""
+    try:
+        return make(**options())
     except (OSError, ValueError, ImportError) as error:
         raise InvalidOptionError(
             f"no HTTP client can be made: {error}; look at the environment variables "

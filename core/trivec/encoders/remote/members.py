@@ -16,13 +16,15 @@ def to_bytes(value: object) -> bytes:
 
 
 def loaded(text: str | bytes, what: str) -> Any:  # noqa: ANN401 - any JSON
-    """Parse JSON.
+    """Parse JSON in UTF-8.
 
     Raises:
-        InvalidInputError: If it is malformed; the message begins with `what`.
+        InvalidInputError: If it is malformed, or an object has two members of the same name; the
+            message begins with `what`.
     """
     try:
-        return json.loads(text)
+        text = text if isinstance(text, str) else text.decode("utf-8")
+        return json.loads(text, object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{what} is not JSON: {str(error)[:100]}") from None
 
@@ -47,6 +49,13 @@ def member(value: Mapping[str, Any], name: str, of: type, default: Any) -> Any: 
     if not isinstance(found, of) or (of is int and isinstance(found, bool)):
         raise InvalidInputError(f"{name}: expected {of.__name__}, got {described(found)}")
     return found
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):  # programs on the way may read the other one
+        raise ValueError("two members of an object have the same name")
+    return members
 
 
 def strings(value: object, what: str) -> list[str]:

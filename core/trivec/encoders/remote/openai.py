@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 from collections.abc import Sequence
@@ -13,17 +12,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trivec.arguments import at_least_one, expect, shown
-from trivec.encoders.remote.foreign import (
-    Batch,
-    ForeignEncoder,
-    ForeignOptions,
-    http_client,
-    unit_rows,
-)
+from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions, http_client
 from trivec.encoders.remote.http import HttpAnswer, HttpRequest
 from trivec.encoders.remote.identity import Identity
+from trivec.encoders.remote.json_values import (
+    by_index,
+    json_object,
+    stacked,
+    text_of,
+    unit_rows,
+    vector,
+)
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError
+from trivec.rows import Float
 from trivec.twins import Twin
 from trivec.vectors import Vectors
 
@@ -94,11 +96,12 @@ class OpenAiEncoder(ForeignEncoder):
 
     def _only_model(self) -> Twin[str]:
         answer = yield from self._exchange(HttpRequest("GET", f"{self._prefix}/models"))
-        listed = answer.json()
-        try:
-            names = [str(model["id"]) for model in listed["data"]]
-        except (TypeError, KeyError):
-            names = []
+        listed = json_object(answer.json(), answer.where).get("data")
+        if not isinstance(listed, list):
+            raise EncoderError(
+                f"{answer.where}: the answer is not that of /v1/models: {answer.message()}"
+            )
+        names = [text_of(json_object(entry, answer.where), "id", answer.where) for entry in listed]
         if len(names) != 1:
             raise InvalidOptionError(
                 f"{self._url} lists {len(names)} models, {shown(names[:10])}; say which one: "
@@ -120,24 +123,16 @@ class OpenAiEncoder(ForeignEncoder):
         )
 
     def _read(self, batch: Batch, parts: Sequence[str], answer: HttpAnswer) -> Vectors:
-        value = answer.json()
-        rows: list[object] = [None] * len(batch.texts)
-        try:
-            for entry in value["data"]:
-                rows[entry["index"]] = _numbers(entry["embedding"])
-            model = str(value.get("model") or "")
-        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-            raise EncoderError(
-                f"{answer.where}: the answer is not that of /v1/embeddings: {answer.message()}"
-            ) from error
-        if any(row is None for row in rows):
-            raise EncoderError(f"{answer.where}: the answer lacks the vector of a text")
-        self._check_model(model)
-        dense = unit_rows(rows, len(batch.texts), answer)
+        where = answer.where
+        value = json_object(answer.json(), where)
+        entries = by_index(value.get("data"), len(batch.texts), where)
+        rows = [_numbers(entry.get("embedding"), where) for entry in entries]
+        self._check_model(text_of(value, "model", where, default=""))
+        dense = unit_rows(stacked(rows, where), len(batch.texts), where)
         expected = self._identity.dense if self._identity is not None else self._dimensions
         if expected is not None and dense.shape[1] != expected:
             raise EncoderError(
-                f"{answer.where}: the answer holds vectors of dimension {dense.shape[1]}, expected "
+                f"{where}: the answer holds vectors of dimension {dense.shape[1]}, expected "
                 f"{expected}"
             )
         return Vectors(dense=dense)
@@ -153,15 +148,18 @@ class OpenAiEncoder(ForeignEncoder):
             )
 
 
-def _numbers(embedding: object) -> object:
+def _numbers(embedding: object, where: str) -> Float:
     """Return the numbers of a vector, of a list or of little-endian float32 in base64.
 
-    >>> _numbers("AACAPwAAAEA="), _numbers([0.5])
-    (array([1., 2.], dtype=float32), [0.5])
+    >>> _numbers("AACAPwAAAEA=", ""), _numbers([0.5], "")
+    (array([1., 2.], dtype=float32), array([0.5], dtype=float32))
     """
     if not isinstance(embedding, str):
-        return embedding
+        return vector(embedding, where)
     try:
-        return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
-    except binascii.Error as error:
-        raise ValueError("the vector is not in base64") from error
+        numbers = np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
+    except ValueError as error:  # no base64, or a part of a number
+        raise EncoderError(f"{where}: a vector is neither numbers nor float32 in base64") from error
+    if not np.isfinite(numbers).all():
+        raise EncoderError(f"{where}: the answer holds NaN or infinity")
+    return numbers

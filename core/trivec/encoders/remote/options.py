@@ -9,7 +9,12 @@ from typing import Self, TypedDict
 from trivec.arguments import at_least_one, expect, named_options
 from trivec.deadline import check_seconds
 from trivec.encoders.options import OnProgress
+from trivec.encoders.url import EncoderUrl
 from trivec.errors import InvalidOptionError
+from trivec.url_options import joined_options
+
+TOKEN = "TRIVEC_ENCODER_TOKEN"
+"""The environment variable that is read where no token is given."""
 
 BATCH_BYTES = 16 * 1024
 """Of text in one request: about 4,000 tokens, whose vectors of bge-m3 take 16 MB."""
@@ -43,7 +48,7 @@ class RemoteOptions:
         InvalidOptionError: If an option is out of range.
     """
 
-    token: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False, metadata={"environment": TOKEN})
     name: str | None = None
     batch_bytes: int = BATCH_BYTES
     batch_texts: int = BATCH_TEXTS
@@ -70,6 +75,20 @@ class RemoteOptions:
             InvalidOptionError: If a name is unknown or a value out of range.
         """
         return named_options(cls, where, given)
+
+    @classmethod
+    def of_url(cls, url: EncoderUrl, given: Mapping[str, object]) -> Self:
+        """Return the options in a URL, with those given by name.
+
+        Args:
+            url: The URL, whose options are converted to their types.
+            given: Values by the names of options.
+
+        Raises:
+            InvalidOptionError: As `of`; also if an option is given twice, or the URL holds a
+                secret, which is any option whose field has `repr=False`.
+        """
+        return cls.of(url.scheme, joined_options(cls, url.scheme, url.options, given))
 
 
 class RemoteEncodingOptions(TypedDict, total=False):

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
+from trivec.encoders.packing import PackedTexts
+from trivec.encoders.remote.json_values import matrix
 from trivec.encoders.remote.layers import Layer
 from trivec.encoders.settings import Pooling
-from trivec.encoders.tokenizer import PackedTexts
 from trivec.errors import EncoderError
 from trivec.rows import Float, TokenRows, unit
 from trivec.vectors import Vectors
@@ -91,11 +92,8 @@ def packed_states(rows: Sequence[object], lengths: NDArray[np.int64], hidden: in
         raise EncoderError(f"the server answered {len(rows)} texts of {len(lengths)}")
     arrays: list[Float] = []
     for row, length in zip(rows, lengths.tolist(), strict=True):
-        try:
-            states = np.asarray(row, np.float32)
-        except (TypeError, ValueError) as error:
-            raise EncoderError(f"the server sent states that are no numbers: {error}") from error
-        if states.ndim != 2 or states.shape[1] != hidden:
+        states = matrix(row, "the states of a text")
+        if states.shape[1] != hidden:
             raise EncoderError(
                 f"the server sent states of shape {states.shape}, and the heads take (tokens, "
                 f"{hidden}); it serves another model than the one whose heads are given"

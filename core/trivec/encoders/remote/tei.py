@@ -16,20 +16,24 @@ from typing import Any, ClassVar, Literal, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.arguments import expect
+from trivec.arguments import expect, shown
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.protocol import Token
-from trivec.encoders.remote.foreign import (
-    Batch,
-    ForeignEncoder,
-    ForeignOptions,
-    unit_rows,
-)
+from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions
 from trivec.encoders.remote.http import HttpAnswer, HttpRequest
 from trivec.encoders.remote.identity import Identity
+from trivec.encoders.remote.json_values import (
+    count_of,
+    is_token_id,
+    json_object,
+    matrix,
+    text_of,
+    unit_rows,
+)
 from trivec.encoders.remote.layers import HeadLayers
 from trivec.encoders.remote.states import StateHeads, packed_states
 from trivec.encoders.settings import Pooling
-from trivec.encoders.tokenizer import PackedTexts, check_texts
+from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import CheckpointError, EncoderError
 from trivec.rows import spans
@@ -85,27 +89,25 @@ class _Server:
 
     @classmethod
     def of(cls, answer: HttpAnswer) -> _Server:
-        info = answer.json()
-        try:
-            kind = info["model_type"]
-            if "embedding" not in kind:
-                raise EncoderError(
-                    f"{answer.where}: the server serves a {next(iter(kind))}, {info['model_id']!r}"
-                    ", which encodes no texts"
-                )
-            return cls(
-                model=str(info["model_id"]),
-                revision=str(info.get("model_sha") or ""),
-                dtype=str(info["model_dtype"]),
-                pooling=str(kind["embedding"]["pooling"]),
-                max_length=int(info["max_input_length"]),
-                most_texts=int(info["max_client_batch_size"]),
-            )
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise EncoderError(
-                f"{answer.where}: the answer is not that of text-embeddings-inference: "
-                f"{answer.message()}"
-            ) from error
+        where = answer.where
+        info = json_object(answer.json(), where)
+        model = text_of(info, "model_id", where)
+        kind = info.get("model_type")
+        kind = kind if isinstance(kind, dict) else {}
+        if "embedding" not in kind:
+            problem = f"the answer is not that of text-embeddings-inference: {answer.message()}"
+            if kind:
+                problem = f"the server serves a {next(iter(kind))[:60]}, {shown(model)}, which "
+                problem += "encodes no texts"
+            raise EncoderError(f"{where}: {problem}")
+        return cls(
+            model=model,
+            revision=text_of(info, "model_sha", where, default=""),
+            dtype=text_of(info, "model_dtype", where),
+            pooling=text_of(json_object(kind["embedding"], where), "pooling", where),
+            max_length=count_of(info, "max_input_length", where),
+            most_texts=count_of(info, "max_client_batch_size", where),
+        )
 
     @property
     def name(self) -> str:
@@ -158,7 +160,7 @@ class TeiEncoder(ForeignEncoder):
     def __init__(self, url: EncoderUrl, options: TeiOptions) -> None:
         super().__init__(url, options)
         self._prefix = f"/{url.path}" if url.path else ""
-        self._heads_of = options.heads
+        self._heads_of: str | Path | Literal[False] | None = options.heads
         self._layers = HeadLayers(None, None)
         self._server: _Server | None = None
         self._frame: _Frame | None = None
@@ -181,13 +183,14 @@ class TeiEncoder(ForeignEncoder):
         if dense is None:
             probe = Batch(["dimension"])
             answer = yield from self._exchange(self._request(probe, ["dense"]))
-            vectors = unit_rows(answer.json(), 1, answer)
+            vectors = unit_rows(matrix(answer.json(), answer.where), 1, answer.where)
             dense = int(vectors.shape[1])
         elif server.pooling not in _POOLINGS:
             raise EncoderError(
                 f"{self._url} pools by {server.pooling}, expected cls or mean, as BGE-M3 does; "
                 "start it with --pooling cls"
             )
+        yield from self._check_prompt()
         if layers.hidden is not None and self._frame is None:
             self._frame = yield from self._find_frame(server)
         self._server, self._layers = server, layers
@@ -285,7 +288,14 @@ class TeiEncoder(ForeignEncoder):
         if not isinstance(rows, list):
             raise EncoderError(f"{answer.where}: expected a list, got {answer.message()}")
         if list(parts) == ["dense"]:
-            return Vectors(dense=unit_rows(rows, len(batch.texts), answer))
+            dense = unit_rows(matrix(rows, answer.where), len(batch.texts), answer.where)
+            expected = None if self._identity is None else self._identity.dense
+            if expected is not None and dense.shape[1] != expected:
+                raise EncoderError(
+                    f"{answer.where}: the answer holds vectors of dimension {dense.shape[1]}, "
+                    f"expected {expected}"
+                )
+            return Vectors(dense=dense)
         server, frame, hidden = self._server, self._frame, self._layers.hidden
         assert server is not None
         assert frame is not None
@@ -310,6 +320,11 @@ class TeiEncoder(ForeignEncoder):
         ids: list[NDArray[np.int64]] = []
         for text in texts:
             tokens = [token["id"] for token in next(rows)] if text else [frame.first, frame.last]
+            if tokens[:1] != [frame.first] or tokens[1:][-1:] != [frame.last]:
+                raise EncoderError(
+                    f"{self._url}: the tokens of a text stand between {tokens[:1]} and "
+                    f"{tokens[1:][-1:]}, and before between {frame.first} and {frame.last}"
+                )
             if len(tokens) > server.max_length:
                 tokens = [*tokens[: server.max_length - 1], tokens[-1]]
             ids.append(np.array(tokens, np.int64))
@@ -330,6 +345,19 @@ class TeiEncoder(ForeignEncoder):
         if not _are_tokens(rows, len(texts)):
             raise EncoderError(f"{answer.where}: expected tokens, got {answer.message()}")
         return rows
+
+    def _check_prompt(self) -> Twin[None]:
+        """Raise `EncoderError` if the server puts a prompt of its own before each text.
+
+        It counts the prompt's tokens in `/tokenize` too, so that nothing else tells it.
+        """
+        [row] = yield from self._tokenized(["a"], True)
+        if any((token.get("stop") or 0) > 1 for token in row):
+            raise EncoderError(
+                f"{self._url} puts a prompt of its own before each text, questions and documents "
+                "alike; start it without --default-prompt and --default-prompt-name, and give "
+                "query_instruction or document_instruction here"
+            )
 
     def _find_frame(self, server: _Server) -> Twin[_Frame]:
         """Find the special tokens: those around a text, and the names that are one token."""
@@ -355,7 +383,7 @@ class TeiEncoder(ForeignEncoder):
         name = ""
         rows = yield from self._tokenized([text or "a"], True)
         if rows[0]:
-            name = str(rows[0][-1].get("text", ""))
+            name = rows[0][-1].get("text", "")
         room = server.max_length - 2
         content = rows[0][1:-1][:room] if text else []
         return [*_spans_of(text, content), Token(self._frame.last, name, len(text), len(text))]
@@ -367,11 +395,17 @@ def _are_tokens(rows: object, texts: int) -> TypeGuard[list[list[dict[str, Any]]
         isinstance(rows, list)
         and len(rows) == texts
         and all(isinstance(row, list) for row in rows)
-        and all(
-            isinstance(token, dict) and isinstance(token.get("id"), int)
-            for row in rows
-            for token in row
-        )
+        and all(_is_token(token) for row in rows for token in row)
+    )
+
+
+def _is_token(token: object) -> bool:
+    """Return whether a value has the id, the text and perhaps the positions of a token."""
+    return (
+        isinstance(token, dict)
+        and is_token_id(token.get("id"))
+        and isinstance(token.get("text", ""), str)
+        and all(token.get(end) is None or is_token_id(token[end]) for end in ("start", "stop"))
     )
 
 
@@ -388,7 +422,7 @@ def _spans_of(text: str, tokens: Sequence[Mapping[str, Any]]) -> list[Token]:
     >>> [(token.text, token.start, token.end) for token in _spans_of("a 588", ids)]
     [('▁', 2, 2), ('588', 2, 5)]
     """
-    ends = [(int(t.get("start") or 0), int(t.get("stop") or 0)) for t in tokens]
+    ends = [(t.get("start") or 0, t.get("stop") or 0) for t in tokens]
     if max((stop for _, stop in ends), default=0) > len(text):
         lengths = np.fromiter((len(c.encode()) for c in text), np.int64, len(text))
         starts = np.concatenate([[0], np.cumsum(lengths)])  # of each character, in bytes
@@ -400,9 +434,9 @@ def _spans_of(text: str, tokens: Sequence[Mapping[str, Any]]) -> list[Token]:
     for token, (start, stop) in zip(tokens, ends, strict=True):
         covered = text[start:stop]
         start += len(covered) - len(covered.lstrip())
-        shown_text = covered.strip() or str(token.get("text", ""))
+        shown_text = covered.strip() or token.get("text", "")
         if found and start < found[-1].end:
             # SentencePiece gives its blank mark, when alone, the position of the next character.
             found[-1] = replace(found[-1], text=_BLANK, end=found[-1].start)
-        found.append(Token(int(token["id"]), shown_text, start, start + len(covered.strip())))
+        found.append(Token(token["id"], shown_text, start, start + len(covered.strip())))
     return found

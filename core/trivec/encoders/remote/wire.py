@@ -102,6 +102,11 @@ class TokensRequest:
             InvalidInputError: If it is malformed.
         """
         value = json_object(body, "the request")
+        unknown = sorted(set(value) - {"text", "max_length"})
+        if unknown:
+            raise InvalidInputError(
+                f"unknown member {unknown[0][:60]!r}; known are text and max_length, or ids alone"
+            )
         [text] = strings([value.get("text")], "text")
         return cls(text, member(value, "max_length", int, None))
 
@@ -109,6 +114,48 @@ class TokensRequest:
         """Return the body."""
         limit = {} if self.max_length is None else {"max_length": self.max_length}
         return to_bytes({"text": self.text, **limit})
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTextsRequest:
+    """The body of `POST /tokens` that asks for the texts of token ids, such as a sparse row's.
+
+    Args:
+        ids: The ids.
+    """
+
+    ids: Sequence[int]
+
+    @classmethod
+    def from_json(cls, body: bytes) -> TokenTextsRequest:
+        """Read a request.
+
+        Raises:
+            InvalidInputError: If it is malformed.
+        """
+        value = json_object(body, "the request")
+        ids = value.get("ids")
+        if set(value) != {"ids"} or not isinstance(ids, list):
+            raise InvalidInputError("expected the member ids alone: a list of token ids")
+        for token in ids:
+            if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < 2**32:
+                raise InvalidInputError(f"ids: expected token ids, got {described(token)}")
+        return cls(ids)
+
+    def to_json(self) -> bytes:
+        """Return the body."""
+        return to_bytes({"ids": list(self.ids)})
+
+
+def read_tokens_request(body: bytes) -> TokensRequest | TokenTextsRequest:
+    """Read the body of `POST /tokens`: with `ids` it asks for their texts.
+
+    Raises:
+        InvalidInputError: If it is malformed.
+    """
+    if "ids" in json_object(body, "the request"):
+        return TokenTextsRequest.from_json(body)
+    return TokensRequest.from_json(body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +291,23 @@ def tokens_from_json(content: bytes) -> list[Token]:
     return tokens
 
 
+def token_texts_to_json(texts: Sequence[str]) -> bytes:
+    """Return the answer of `POST /tokens` with ids."""
+    return to_bytes(list(texts))
+
+
+def token_texts_from_json(content: bytes, count: int) -> list[str]:
+    """Read the answer of `POST /tokens` with ids.
+
+    Raises:
+        InvalidInputError: If it does not hold one text for each id.
+    """
+    texts = strings(loaded(content, "the tokens"), "the tokens")
+    if len(texts) != count:
+        raise InvalidInputError(f"the tokens: {len(texts)} texts for {count} ids")
+    return texts
+
+
 def scores_to_json(scores: NDArray[np.float32]) -> bytes:
     """Return the answer of `POST /rerank`; scores float32 (texts,)."""
     return to_bytes({"scores": scores.tolist()})
@@ -256,7 +320,7 @@ def scores_from_json(content: bytes, texts: int) -> NDArray[np.float32]:
         InvalidInputError: If it does not hold one finite score for each text.
     """
     scores = member(json_object(content, "the scores"), "scores", list, [])
-    numbers = [score for score in scores if isinstance(score, int | float)]
+    numbers = [score for score in scores if type(score) in (int, float)]
     result = np.array(numbers, np.float32)
     if len(scores) != texts or len(numbers) != texts or not np.isfinite(result).all():
         raise InvalidInputError(f"the scores: expected {texts} finite numbers")
