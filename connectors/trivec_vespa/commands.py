@@ -66,7 +66,7 @@ def vespa_feed(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="A collection's URL (also archive:FOLDER/name), or files of documents, as "
             "`trivec ingest` takes them.",
         ),

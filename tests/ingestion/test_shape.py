@@ -132,8 +132,8 @@ def test_ids_become_text(id: object, made: str) -> None:
     ("id", "problem"),
     [
         (True, "document id True is a bool"),
-        (None, "document id None: there is no id"),
-        (float("nan"), "document id nan: there is no id"),
+        (None, "there is no id: it is None"),
+        (float("nan"), "there is no id: it is nan"),
         (np.datetime64("NaT"), "there is no id"),
         ("", "document id '' takes 0 bytes"),
         (1.5, "document id 1.5 is a float"),
@@ -304,7 +304,7 @@ def test_many_names_are_not_all_listed() -> None:
 
 
 def test_rows_are_rejected_until_one_has_an_id_and_a_text(tmp_path: Path) -> None:
-    rows = [{"id": 1}, {"text": "x"}, {"id": 2, "text": "x"}, {"id": 3}]
+    rows: list[dict[str, Any]] = [{"id": 1}, {"text": "x"}, {"id": 2, "text": "x"}, {"id": 3}]
     first, second, third, fourth = source(tmp_path / "a.jsonl", *rows)
     assert third == Document("2", "x")
     assert isinstance(first, Rejected)

@@ -80,6 +80,14 @@ def test_binary_is_left_out(value: object) -> None:
     assert convert({"image": value, "n": 1}) == ({"x": {"n": 1}}, note)
 
 
+def test_a_column_is_named_for_each_rule_once() -> None:
+    notes: list[str] = []
+    values = MetadataValues({}, notes.append)
+    for image in (b"text", b"\xff", b"text", b"\xff"):
+        values.converted({"image": image})
+    assert notes == ["column 'image': binary, stored as text", "column 'image': binary, left out"]
+
+
 def test_a_duration_of_months_has_no_seconds() -> None:
     assert convert(np.timedelta64(1, "M"))[0] == {}
 
@@ -131,8 +139,8 @@ def test_columns_are_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture
     source = Source(path, fields={"year": int})
     with caplog.at_level(logging.WARNING, "trivec"):
         source.check()
-        for _ in range(2):
-            first, second = source.documents()
+        first, second = source.documents()
+        assert list(source) == [first, second]
     assert first == Document("1", "x", {"price": 1.1, "took": 1.5, "big": 1, "year": 2020})
     assert type(first.metadata["year"]) is int
     rest = {"price": 2.2, "took": None, "big": "18446744073709551615", "year": None}

@@ -184,7 +184,7 @@ def test_what_cannot_be_stored_is_skipped_or_named(cluster: str) -> None:
         ("d00007", "bad value in a batch of 1"),
         (
             'row {"id": null, "text": "nobody", "n": 1, "lang": "en"}',
-            "document id None must be a str; pass str(id), or document.id",
+            "there is no id: it is None",
         ),
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,42 @@ def test_one_column_of_metadata_leaves_the_others_out() -> None:
     (rejected,) = _read([{"id": "a", "text": "x", "about": "{"}], metadata="about")
     assert rejected.where == "row 'a'"
     assert "'about' is not JSON" in rejected.problem
+
+
+def test_rows_are_mapped_as_those_of_files() -> None:
+    rows: list[dict[str, Any]] = [
+        {"_id": "a", "title": "T", "text": "x", "lang": "en", "took": timedelta(seconds=2)},
+        {"_id": "b", "title": "", "text": "y", "lang": None, "took": None},
+    ]
+    table = pa.Table.from_pylist(rows)
+    read = list(read_rows(table, Columns(SourceOptions())))
+    assert read[0] == Document("a", "T\nx", {"title": "T", "lang": "en", "took": 2})
+    options = SourceOptions(id="hash", text="{title}: {text}", keep=["lang"], rename={"_id": "key"})
+    first, second = read_rows(table, Columns(options))
+    assert isinstance(first, Document)
+    assert isinstance(second, Document)
+    assert (first.text, first.metadata) == ("T: x", {"lang": "en", "key": "a"})
+    assert len(first.id) == 32
+    assert first.id != second.id
+    with pytest.raises(InvalidOptionError, match="keep: there is no metadata 'language'"):
+        list(read_rows(table, Columns(SourceOptions(keep=["language"]))))
+    with pytest.raises(InvalidOptionError, match="give id='hash'"):
+        Columns(SourceOptions(id="row"))
+
+
+def test_one_column_of_metadata_and_a_text_of_several() -> None:
+    """A block does not know which members the JSON text of other rows has."""
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "title": "T", "text": "x", "about": '{"n": 1}', "more": 1},
+        {"id": "b", "title": "T", "text": "y", "about": '{"m": 2, "lang": "en"}', "more": 2},
+    ]
+    options = SourceOptions(text_field=["title", "text"], keep=["lang", "title"])
+    table = pa.Table.from_pylist(rows)
+    assert list(read_rows(table, Columns(options, "about"))) == [
+        Document("a", "T\nx", {"title": "T"}),
+        Document("b", "T\ny", {"title": "T", "lang": "en"}),
+    ]
+    assert list(read_rows(table.slice(0, 0), Columns(options))) == []
 
 
 def test_bad_rows_are_named_by_their_id_or_their_beginning() -> None:

@@ -57,7 +57,7 @@ StoreArgument = Annotated[
 SourcesArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE...",
+        metavar="SOURCE",
         help="JSON, CSV, TSV or Parquet files, also compressed; text files; folders of these; "
         "patterns such as 'corpus/*.parquet'; or - for standard input.",
     ),

@@ -73,7 +73,7 @@ def id_of(value: object) -> str:
     trivec.errors.InvalidDocumentError: document id True is a bool, expected text or an integer
     """
     if is_missing(value):
-        raise InvalidDocumentError(f"document id {shown(value)}: there is no id")
+        raise InvalidDocumentError(f"there is no id: it is {shown(value)}")
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, BYTES):

@@ -65,24 +65,26 @@ def without(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
     {'n': 1}
     """
     made = dict(values)
-    if len(path) == 1:
-        made.pop(path[0], None)
-    elif isinstance(inner := made.get(path[0]), Mapping):
-        rest = without(inner, path[1:])
+    first, inside = path[0], path[1:]
+    if not inside:
+        made.pop(first, None)
+    elif isinstance(inner := made.get(first), Mapping):
+        rest = without(inner, inside)
         if rest or not inner:
-            made[path[0]] = rest
+            made[first] = rest
         else:
-            del made[path[0]]
+            del made[first]
     return made
 
 
 def with_value(values: Mapping[str, Any], path: Path, value: object) -> dict[str, Any]:
     """Return a copy with a value at a path, in new objects where there are none."""
     made = dict(values)
-    if len(path) > 1:
-        inner = made.get(path[0])
-        value = with_value(inner if isinstance(inner, Mapping) else {}, path[1:], value)
-    made[path[0]] = value
+    first, inside = path[0], path[1:]
+    if inside:
+        inner = made.get(first)
+        value = with_value(inner if isinstance(inner, Mapping) else {}, inside, value)
+    made[first] = value
     return made
 
 
@@ -94,11 +96,12 @@ def only(values: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
     """
     made: dict[str, Any] = {}
     for path in paths:
-        if len(path) > 1:
-            if has(values, path):
-                made = with_value(made, path, value_at(values, path))
-        elif path[0] in values:
-            made[path[0]] = values[path[0]]
+        first, inside = path[0], path[1:]
+        if not inside:
+            if first in values:
+                made[first] = values[first]
+        elif has(values, path):
+            made = with_value(made, path, value_at(values, path))
     return made
 
 

@@ -78,10 +78,10 @@ class Texts:
 
     def pair_with(self, id: Path) -> tuple[str, str] | None:
         """Return the names of id and text, if each is one member of the record."""
-        single = self.template is None and len(self.paths) == 1
-        if not single or len(id) > 1 or len(self.paths[0]) > 1 or id == self.paths[0]:
+        names = [path[0] for path in (id, *self.paths) if not path[1:]]
+        if self.template is not None or len(self.paths) > 1 or len(set(names)) < 2:
             return None
-        return id[0], self.paths[0][0]
+        return names[0], names[1]
 
     def of(self, values: Mapping[str, Any]) -> str | None:
         """Return the text of a row; None if all its members are missing or null."""
