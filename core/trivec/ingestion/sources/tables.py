@@ -145,7 +145,7 @@ class _Table:
     def rows(self, records: Iterator[_Record]) -> Iterator[Row]:
         """Yield one row per record that is not blank."""
         header, width, read, enclosed = self._header, len(self._header), 0, 0
-        plain = self._dialect.quoting == "none"
+        plain, types = self._dialect.quoting == "none", self._types
         for record in records:
             content, cells = record.raw, record.cells
             if not content:
@@ -167,7 +167,10 @@ class _Table:
             read += 1
             if plain and self._dialect.assumed and '"' in content:
                 enclosed += any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
-            yield self._row(record, content)
+            if content.isascii() and not types and "\0" not in content:  # the quick way
+                yield Row(record.where, dict(zip(header, cells, strict=True)), content)
+            else:
+                yield self._row(record, content)
         if enclosed:
             _log.warning(
                 "%s: quotes around cells were kept as they are (records: %d); if they only enclose "
