@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -18,13 +19,15 @@ from trivec.cli.options import (
     notes,
     print_json,
 )
+from trivec.cli.rejects import RejectFlags, print_records
 from trivec.cli.sources import SourceFlags
 from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection, Page
 from trivec.document import Document
 from trivec.encoders import TextEncoder
 from trivec.errors import InvalidOptionError
-from trivec.outputs import check_output
+from trivec.ingestion.report import Tally
+from trivec.outputs import check_output, check_outputs
 from trivec.schema import Schema
 from trivec.stores.registry import open_store, store_schemes
 
@@ -75,6 +78,7 @@ def vespa_feed(
     name: Name,
     model: ModelFlags,
     reading: SourceFlags,
+    rejecting: RejectFlags,
     field: Fields = None,
     colbert: Storage = "bits=16",
     as_json: AsJson = False,
@@ -83,13 +87,12 @@ def vespa_feed(
     from trivec_vespa.files import write_feed
 
     storage = _storage(colbert)
-    source = sources[0]
+    source, tally = sources[0], Tally()
     if len(sources) == 1 and source.partition(":")[0] in store_schemes():
         check_output(output, inputs=inputs_of(stores=[source]), what="OUTPUT")
-        if reading != SourceFlags():
-            raise InvalidOptionError(
-                f"{source!r} is a collection; {', '.join(vars(reading))} are options for files"
-            )
+        if reading != SourceFlags() or rejecting != RejectFlags():
+            names = ", ".join((*vars(reading), *vars(rejecting)))
+            raise InvalidOptionError(f"{source!r} is a collection; {names} are options for files")
         with open_store(source) as store:
             declared = fields_of(field) or store.fields
             collection = Collection(store.schema, declared, storage)
@@ -99,19 +102,28 @@ def vespa_feed(
     else:
         fields = fields_of(field)
         documents = reading.open(sources, fields)
-        check_output(output, inputs=inputs_of(*documents.paths, model.folder), what="OUTPUT")
-        documents.check()
-        encoder = model.load()
-        count = write_feed(
-            _encoded(documents.documents(), encoder),
-            output,
-            name=name,
-            collection=Collection(encoder.schema, fields, storage),
+        check_outputs(
+            {"OUTPUT": output, "--rejects": rejecting.rejects},
+            inputs=inputs_of(*documents.paths, model.folder),
         )
+        documents.check()
+        with rejecting.accepting(documents, sources, tally) as readable:
+            encoder = model.load()
+            count = write_feed(
+                _encoded(readable, encoder),
+                output,
+                name=name,
+                collection=Collection(encoder.schema, fields, storage),
+            )
+    report = tally.report()
     if as_json:
-        print_json({"documents": count, "output": str(output)})
+        counts = {"records": report.records or count, "documents": count, "failed": report.failed}
+        print_json({**counts, "output": str(output)})
     else:
         notes.print(f"{count} documents in {output}")
+        if report.records:
+            print_records(replace(report, documents=count), "written")
+    rejecting.end(report)
 
 
 def _encoded(documents: Iterator[Document], encoder: TextEncoder) -> Iterator[Page]:

@@ -172,7 +172,8 @@ def test_rejects_of_a_pattern_lie_beside_its_folder(tmp_path: Path, url: str) ->
     (tmp_path / "corpus").mkdir()
     write(tmp_path / "corpus" / "a.jsonl", '{"id": 1}\n{"id": 2, "text": "x"}\n')
     done = run("ingest", tmp_path / "corpus" / "*.jsonl", url, "--on-error", "skip")
-    assert done.exit_code == 0, done.stderr
+    assert done.exit_code == 1
+    assert "2 records: 1 stored, 1 rejected" in told(done)
     assert (tmp_path / "corpus.rejects.jsonl").exists()
 
 
@@ -196,7 +197,7 @@ def test_what_a_folder_passed_over_is_told(tmp_path: Path, url: str) -> None:
 def test_a_clean_run_leaves_no_rejects_of_an_earlier_one(tmp_path: Path, url: str) -> None:
     source = write(tmp_path / "a.jsonl", '{"id": "1", "text": "a"}\n{"id": "2"\n')
     rejects = tmp_path / "a.jsonl.rejects.jsonl"
-    assert run("ingest", source, url, "--on-error", "skip").exit_code == 0
+    assert run("ingest", source, url, "--on-error", "skip").exit_code == 1
     assert rejects.exists()
     write(source, '{"id": "1", "text": "a"}\n{"id": "2", "text": "b"}\n')
     assert run("ingest", source, url, "--on-error", "skip").exit_code == 0

@@ -228,7 +228,7 @@ def test_the_command_line_takes_several(
         common = ["--on-error", "skip", "--columns", "id,text", "--encoding", "utf-8"]
         for given in ([f"{tmp_path}/in/a.jsonl", f"{tmp_path}/in/b.tsv"], [f"{tmp_path}/in/*"]):
             done = CliRunner().invoke(app, ["ingest", *given, store.address, *common])
-            assert done.exit_code == 0, done.output
+            assert done.exit_code == 1, done.output
             assert store.count() == 3
             assert (tmp_path / "in.rejects.jsonl").is_file()
         store.drop()

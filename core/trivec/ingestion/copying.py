@@ -165,6 +165,7 @@ class _Reading:
         vectors is about proportional to the length of its text.
         """
         for work in journal.worklists(self._pages()):
+            tally.records = self.read
             tally.add(IngestReport(unchanged=work.unchanged, replaced=work.replaced))
             wanted = [*work.encode, *work.touch]
             while wanted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 from trivec.document import Document
@@ -22,7 +22,7 @@ MAX_AHEAD = 100
 _Numbered = tuple[int, Row]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class FileMapper:
     """Makes documents of the records of one file.
 
@@ -32,6 +32,9 @@ class FileMapper:
         name: The file in ids that are made of rows: its name, or its path below the source.
         format: The format of the file.
         report: Called with what was recognised, and with columns whose values change.
+
+    Attributes:
+        row (Row | None): The row of the last document.
     """
 
     options: SourceOptions
@@ -39,6 +42,7 @@ class FileMapper:
     name: str
     format: str
     report: Callable[[str], None]
+    row: Row | None = field(default=None, init=False)
 
     def documents(self, records: Records) -> Iterator[Document | Rejected]:
         """Yield each row as a document, or as a `Rejected`.
@@ -66,6 +70,7 @@ class FileMapper:
             except InvalidDocumentError as error:
                 yield self._rejected(row, str(error))
             else:
+                self.row = row
                 yield document
         if failure is not None:
             raise failure
@@ -83,9 +88,12 @@ class FileMapper:
             self.options, columns, head, format=self.format, file=self.name, report=self.report
         )
 
+    def position(self, row: Row) -> str:
+        """Return the file and the line of a row."""
+        return visible(f"{self.path}, {row.where}" if row.where else self.path)
+
     def _rejected(self, row: Row, problem: str) -> Rejected:
-        where = visible(f"{self.path}, {row.where}" if row.where else self.path)
-        return Rejected(where, problem, visible(row.content), readable=False)
+        return Rejected(self.position(row), problem, visible(row.content), readable=False)
 
 
 def _ahead(

@@ -78,6 +78,7 @@ class Source:
         self._listing = Listing()
         self._started: Iterator[Document | Rejected] | None = None
         self._is_read = False
+        self._mapper: FileMapper | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -132,6 +133,12 @@ class Source:
         return 1.0 if self._is_read else self._readers.fraction()
 
     @property
+    def position(self) -> str:
+        """The file and the line of the document that was yielded last, or ""."""
+        mapper = self._mapper
+        return "" if mapper is None or mapper.row is None else mapper.position(mapper.row)
+
+    @property
     def passed_over(self) -> Mapping[str, int]:
         """The number of files that the last iteration skipped, by kind, such as "*.pdf"."""
         return self._listing.passed_over
@@ -161,6 +168,7 @@ class Source:
                 format=file.format,
                 report=partial(self._report, file.path),
             )
+            self._mapper = mapper
             with self._readers.opened(file) as records:
                 yield from mapper.documents(records)
         for folder, error in listing.unlisted:
