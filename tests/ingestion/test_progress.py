@@ -50,13 +50,13 @@ def test_the_estimate_counts_down_while_nothing_is_read() -> None:
 def test_the_estimate_follows_the_speed_of_the_last_seconds() -> None:
     clock, part = Clock(), Part()
     tally = Tally(part, clock=clock)
-    for _ in range(10):  # what the journal knows passes quickly
+    for step in range(1, 11):  # what the journal knows passes quickly
         clock.now += 0.1
-        part.fraction = (part.fraction or 0) + 0.05
+        part.fraction = 0.05 * step
     assert tally.report().remaining_seconds == pytest.approx(1.0)
-    for _ in range(100):
+    for step in range(1, 101):
         clock.now += 1
-        part.fraction += 0.001
+        part.fraction = 0.5 + 0.001 * step
         remaining = tally.report().remaining_seconds
     assert remaining == pytest.approx(400, rel=0.02)  # not 101 * 0.4 / 0.6 = 67
 
