@@ -115,3 +115,13 @@ def test_what_was_stored_before_too_many_rejects_stays(tmp_path: Path) -> None:
     assert done.exit_code == 1
     with open_store(url) as store:
         assert store.count() == 30
+
+
+@pytest.mark.parametrize("part_bytes", ["1", "1000"])
+def test_ids_that_come_again_add_up(tmp_path: Path, part_bytes: str) -> None:
+    source = tmp_path / "a.jsonl"
+    rows = [json.dumps({"id": id, "text": id * 9}) for id in "abacad"]
+    source.write_text("\n".join(rows), encoding="utf-8")
+    done = run("ingest", source, "--part-bytes", part_bytes)
+    assert done.exit_code == 0
+    assert "6 records: 4 stored, 2 replaced" in told(done)

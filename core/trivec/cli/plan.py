@@ -50,8 +50,8 @@ def plan(
         str | None,
         typer.Argument(
             help="URL of a collection whose dimensions and lengths are taken; its database comes "
-            "first. With --measure also a file of documents, read with the options below, which are "
-            "encoded."
+            "first. With --measure also a file of documents, which are encoded; the "
+            "options for files say how it is read."
         ),
     ] = None,
     data: Annotated[

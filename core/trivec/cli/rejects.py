@@ -148,7 +148,9 @@ def print_records(report: IngestReport, done: str) -> None:
         report: The report of the run.
         done: What became of `report.documents`.
     """
-    facts = [f"{report.documents} {done}"]
+    # A document that was written before another one with its id came is a replaced one.
+    kept = report.records - report.unchanged - report.replaced - report.failed
+    facts = [f"{max(0, min(report.documents, kept))} {done}"]
     for count, word in (
         (report.unchanged, "unchanged"),
         (report.replaced, "replaced"),

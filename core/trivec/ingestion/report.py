@@ -37,8 +37,9 @@ class IngestReport:
     """The report of one `ingest`, also while it runs.
 
     Args:
-        records: The number of records that were read: those of the next one, of `unchanged`,
-            `replaced` and `failed` together when the run has ended.
+        records: The number of records that were read. When the run has ended, each is among
+            `documents`, `unchanged`, `replaced` or `failed`; one that was written before another
+            one with its id came is among both `documents` and `replaced`.
         documents: The number of documents that the store acknowledged.
         touched: How many of them were written without encoding, since only metadata differed.
         unchanged: How many the journal already had as acknowledged.
