@@ -19,6 +19,7 @@ from trivec.errors import (
     StoreError,
     TooManyRejectsError,
 )
+from trivec.ingestion.positions import Positions
 from trivec.ingestion.report import IngestReport, Rejected
 from trivec.testing import HashEncoder
 from trivec.vectors import Vectors
@@ -196,3 +197,30 @@ def test_no_record_is_lost_in_repeated_runs(
         )
         assert report.records == 325
         assert_nothing_is_lost(report)
+
+
+def test_few_positions_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trivec.ingestion.positions.MOST", 50)
+    positions = Positions()
+    for number in range(1000):
+        positions.add(f"d{number}", f"line {number}")
+        assert positions.find(f"d{number}") == f"line {number}"
+        assert len(positions) <= 50
+    assert positions.find("d980") == "line 980"
+    assert positions.find("d7") == ""
+
+
+def test_positions_of_what_was_written_are_forgotten(
+    tmp_path: Path, encoder: HashEncoder, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Positions] = []
+
+    def watched(self: Positions) -> None:
+        self._known = {}
+        made.append(self)
+
+    monkeypatch.setattr(Positions, "__init__", watched)
+    source = source_of(tmp_path / "a.jsonl", [*rows(200), *rows(3)])
+    for _ in range(2):
+        ingest(source, encoder, store, journal=tmp_path / "j", part_bytes=100)
+    assert [len(positions) for positions in made] == [0, 0]

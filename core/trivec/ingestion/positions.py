@@ -29,6 +29,10 @@ class Positions:
     def __init__(self) -> None:
         self._known: dict[str, str] = {}  # used by the reading and by the writing thread
 
+    def __len__(self) -> int:
+        """Return the number of positions that are kept."""
+        return len(self._known)
+
     def add(self, id: str, where: str) -> None:
         """Record the position of a document; of too many, the oldest ones are forgotten."""
         known = self._known

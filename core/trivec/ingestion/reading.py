@@ -69,7 +69,7 @@ class Reading:
         """Forget where documents are that are written already, unless others of them wait."""
         needed = {document.id for document in (*work.encode, *work.touch)}
         others = self._chunk_ids - needed
-        if len(others) == work.unchanged:
+        if len(others) <= work.unchanged + work.replaced:
             self.pipeline.positions.forget(others)
         self._chunk_ids = set()
 
