@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 from trivec.ingestion.report import IngestReport, Progress
 
@@ -36,26 +35,3 @@ def shown(
 
 def _nothing(report: IngestReport) -> None:
     """Do nothing with a report."""
-
-
-def describe(report: IngestReport) -> str:
-    """Return the progress of a run in one line.
-
-    >>> report = IngestReport(records=12, documents=9, bytes=2_000_000, seconds=3, failed=1)
-    >>> describe(report)
-    '12 read (4/s), 9 stored, 2.0 MB written, 1 rejected'
-    """
-    seconds = max(report.seconds, 1e-9)
-    facts = [f"{report.records:,} read ({report.records / seconds:,.0f}/s)"]
-    if report.unchanged:
-        facts.append(f"{report.unchanged:,} unchanged")
-    facts.append(f"{report.documents:,} stored")
-    if report.tokens:
-        facts.append(f"{report.tokens / seconds:,.0f} tokens/s")
-    if report.bytes:
-        facts.append(f"{report.bytes / 1e6:.1f} MB written")
-    if report.failed:
-        facts.append(f"{report.failed:,} rejected")
-    if report.remaining_seconds is not None:
-        facts.append(f"{timedelta(seconds=round(report.remaining_seconds))} left")
-    return ", ".join(facts)

@@ -14,8 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from trivec.ingestion.progress import describe
-from trivec.ingestion.report import IngestReport
+from trivec.ingestion.report import IngestReport, describe
 
 
 class ProgressBar(Progress):
