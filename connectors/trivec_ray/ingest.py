@@ -24,6 +24,7 @@ from trivec.ingestion.options import (
     OnError,
     RunOptions,
 )
+from trivec.ingestion.rejecting import Rejecter
 from trivec.ingestion.report import IngestReport, Tally
 from trivec.ingestion.sources import SourceOptions
 from trivec.ingestion.sources.options import MappingOptions
@@ -128,6 +129,7 @@ def ingest(
     encoders = _pool(concurrency)
     shared = SharedJournal.start(target, journal)
     tally = Tally()
+    rejecter = Rejecter(run_options, tally)
 
     def run(rows: Dataset, columns: Columns, *, wait: bool) -> None:
         plan = partial(plan_rows, journal=shared, columns=columns, on_error=on_error, wait=wait)
@@ -152,6 +154,7 @@ def ingest(
                 if run_options.rejected is not None:
                     for failure in report.failures:
                         run_options.rejected(failure)
+                rejecter.check()
                 if run_options.progress is not None:
                     run_options.progress(tally.report())
 
@@ -164,6 +167,7 @@ def ingest(
         run(dataset, columns, wait=True)
         while late := shared.waiting():
             run(from_items(as_rows(late)), ROW_COLUMNS, wait=False)
+        rejecter.check(ended=True)
         shared.finish()
     except (RayActorError, OutOfMemoryError, WorkerCrashedError) as error:
         raise StoreError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trivec import Document, Store, ingest, read_documents
+from trivec import Document, Store, copy, ingest, open_store, read_documents
 from trivec.errors import (
     DocumentRefusedError,
     InvalidDocumentError,
@@ -224,3 +224,17 @@ def test_positions_of_what_was_written_are_forgotten(
     for _ in range(2):
         ingest(source, encoder, store, journal=tmp_path / "j", part_bytes=100)
     assert [len(positions) for positions in made] == [0, 0]
+
+
+def test_a_copy_has_the_same_limit(
+    encoder: HashEncoder, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [Document(f"d{n}", "bad" if n < 3 else "x") for n in range(20)]
+    store.upsert(documents, encoder.encode_documents([document.text for document in documents]))
+    with open_store("memory:/copy-limit") as other:
+        Picky(other, "upsert", StoreError("no")).install(monkeypatch)
+        with pytest.raises(TooManyRejectsError, match="3 of 20 records"):
+            copy(store, other, on_error="skip", max_rejects="10%")
+        report = copy(store, other, on_error="skip", max_rejects="15%").written
+        assert (report.records, report.documents, report.failed) == (20, 17, 3)
+        other.drop()

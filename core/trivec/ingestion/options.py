@@ -32,29 +32,29 @@ class RunOptions(TypedDict, total=False):
             without it.
         rejected: Called with each document that is skipped.
         progress: Called after each batch; without it a terminal shows a progress bar.
+        max_rejects: With on_error="skip", the most rejects, as a number or as a share of the
+            records such as "1%"; no limit by default. A run with more ends with a
+            `TooManyRejectsError`: at once, or for a share when 1,000 records or all were read.
     """
 
     journal: str | Path | None
     on_error: OnError
     rejected: Rejects | None
     progress: Progress | None
+    max_rejects: int | str | None
 
 
 class IngestOptions(RunOptions, total=False):
-    """The keyword options of `ingest`, those of `RunOptions` and three more.
+    """The keyword options of `ingest`, those of `RunOptions` and two more.
 
     Attributes:
         part_bytes: The maximum bytes of text that are encoded at once; 64 KiB by default.
         prune: Whether to delete the documents that the journal knows and the source no longer
             has. Nothing is deleted unless the whole source was read without a bad line.
-        max_rejects: With on_error="skip", the most rejects, as a number or as a share of the
-            records such as "1%"; no limit by default. A run with more ends with a
-            `TooManyRejectsError`: at once, or for a share when 1,000 records or all were read.
     """
 
     part_bytes: int
     prune: bool
-    max_rejects: int | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
