@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -26,6 +26,7 @@ from trivec.collection import Collection, Page
 from trivec.document import Document
 from trivec.encoders import TextEncoder
 from trivec.errors import InvalidOptionError
+from trivec.fields import FieldType
 from trivec.ingestion.report import Tally
 from trivec.outputs import check_output, check_outputs
 from trivec.schema import Schema
@@ -107,7 +108,7 @@ def vespa_feed(
             inputs=inputs_of(*documents.paths, model.folder),
         )
         documents.check()
-        with rejecting.accepting(documents, sources, tally) as readable:
+        with rejecting.accepting(documents, sources, tally, _check(fields)) as readable:
             encoder = model.load()
             count = write_feed(
                 _encoded(readable, encoder),
@@ -129,6 +130,17 @@ def vespa_feed(
 def _encoded(documents: Iterator[Document], encoder: TextEncoder) -> Iterator[Page]:
     while batch := list(islice(documents, BATCH)):
         yield Page(batch, encoder.encode_documents([document.text for document in batch]))
+
+
+def _check(fields: Mapping[str, FieldType]) -> Callable[[Document], None]:
+    """Return what raises `InvalidDocumentError` for a document that Vespa would refuse."""
+    from trivec_vespa.mapping import check_numbers, check_text
+
+    def check(document: Document) -> None:
+        check_text(document, fields, "error")
+        check_numbers(document, fields)
+
+    return check
 
 
 def _storage(text: str) -> ColbertStorage:

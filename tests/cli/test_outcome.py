@@ -125,3 +125,17 @@ def test_ids_that_come_again_add_up(tmp_path: Path, part_bytes: str) -> None:
     done = run("ingest", source, "--part-bytes", part_bytes)
     assert done.exit_code == 0
     assert "6 records: 4 stored, 2 replaced" in told(done)
+
+
+def test_what_vespa_would_refuse_is_named_with_its_line(source: Path) -> None:
+    row = {"id": "5", "text": "a \x01"}
+    with source.open("a", encoding="utf-8") as file:
+        file.write("\n" + json.dumps(row))
+    rejects = source.parent / "rejects.jsonl"
+    done = run("vespa-feed", source, "--rejects", rejects)
+    assert done.exit_code == 0, done.output
+    assert "5 records: 1 written, 4 rejected" in told(done)
+    last = json.loads(rejects.read_text(encoding="utf-8").splitlines()[-1])
+    assert (last["where"], last["id"]) == (f"{source}, line 5", "5")
+    source.write_text(json.dumps(row), encoding="utf-8")
+    assert f"{source}, line 1: document '5'" in told(run("vespa-feed", source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,7 +74,11 @@ class RejectFlags:
 
     @contextmanager
     def accepting(
-        self, documents: Source, sources: Sequence[str], tally: Tally
+        self,
+        documents: Source,
+        sources: Sequence[str],
+        tally: Tally,
+        check: Callable[[Document], object] | None = None,
     ) -> Iterator[Iterator[Document]]:
         """Yield the documents of a source without its rejects, which go to their file.
 
@@ -82,6 +86,7 @@ class RejectFlags:
             documents: The source.
             sources: Its files as they were given.
             tally: Counts the records and the rejects.
+            check: Raises `InvalidDocumentError` for a document that cannot be written.
 
         Raises:
             TooManyRejectsError: If more were rejected than `max_rejects`.
@@ -93,7 +98,7 @@ class RejectFlags:
                 rejected = opened.enter_context(self.open(sources, documents.paths))
             options = Ingestion(on_error=policy, rejected=rejected, max_rejects=self.max_rejects)
             try:
-                yield accepted(documents, Rejecter(options, tally))
+                yield accepted(documents, Rejecter(options, tally), check)
             except TooManyRejectsError as error:
                 print_rejects(error.report, None if rejected is None else rejected.path)
                 raise

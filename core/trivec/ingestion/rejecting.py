@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, TooManyRejectsError
+from trivec.ingestion.contents import document_json
 from trivec.ingestion.options import Ingestion
 from trivec.ingestion.report import IngestReport, Rejected, Tally
+from trivec.ingestion.sources import Source
 
 
 @dataclass(slots=True)
@@ -49,22 +51,33 @@ class Rejecter:
         )
 
 
-def accepted(documents: Iterable[Document | Rejected], rejecter: Rejecter) -> Iterator[Document]:
-    """Yield the documents of a source, without those that it rejects.
+def accepted(
+    source: Source, rejecter: Rejecter, check: Callable[[Document], object] | None = None
+) -> Iterator[Document]:
+    """Yield the documents of a source, without its rejects and those that a check refuses.
 
     Args:
-        documents: The source.
+        source: The source.
         rejecter: What is done with rejects.
+        check: Raises `InvalidDocumentError` for a document that cannot be written.
 
     Raises:
         InvalidDocumentError: At the first reject, if `on_error` is "raise".
         TooManyRejectsError: If more were rejected than `max_rejects`.
     """
-    for document in documents:
+    for document in source:
         rejecter.tally.records += 1
         if isinstance(document, Rejected):
             error = InvalidDocumentError(f"{document.where}: {document.problem}")
             rejecter.reject(document, error)
+            continue
+        try:
+            if check is not None:
+                check(document)
+        except InvalidDocumentError as refusal:
+            where, content = source.position, document_json(document)
+            rejected = Rejected(where, str(refusal), content, id=document.id)
+            rejecter.reject(rejected, InvalidDocumentError(f"{where}: {refusal}"))
         else:
             yield document
     rejecter.check(ended=True)
