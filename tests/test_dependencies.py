@@ -24,7 +24,7 @@ DISTRIBUTIONS = {**packages_distributions(), "google.protobuf": ["protobuf"]}
 
 ALLOWED = {
     # Imported where they are needed.
-    "trivec": ("torch", "onnx", "serve", "files", "evaluate", "testing"),
+    "trivec": ("torch", "onnx", "serve", "files", "html", "evaluate", "testing"),
     "trivec_qdrant": ("qdrant",),
     "trivec_milvus": ("milvus",),
     "trivec_vespa": ("vespa",),

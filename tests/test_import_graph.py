@@ -69,7 +69,7 @@ KNOWN: Mapping[tuple[str, str], str] = {
     **dict.fromkeys(
         [
             ("trivec_vespa.commands", f"trivec.cli.{module}")
-            for module in ("models", "options", "sources")
+            for module in ("models", "options", "rejects", "sources")
         ],
         "the plugin of the command line takes the options of the other commands",
     ),

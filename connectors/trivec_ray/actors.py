@@ -84,6 +84,7 @@ def plan_rows(
             rejected.append(row)
     work = journal.claim(documents, wait=wait)
     report = IngestReport(
+        records=table.num_rows if wait else 0,
         unchanged=work.unchanged,
         replaced=work.replaced,
         failed=len(rejected),

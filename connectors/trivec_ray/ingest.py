@@ -24,7 +24,10 @@ from trivec.ingestion.options import (
     OnError,
     RunOptions,
 )
+from trivec.ingestion.rejecting import Rejecter
 from trivec.ingestion.report import IngestReport, Tally
+from trivec.ingestion.sources import SourceOptions
+from trivec.ingestion.sources.options import MappingOptions
 from trivec.outputs import check_output
 from trivec.stores.registry import local_files
 from trivec.stores.store import Store
@@ -34,21 +37,23 @@ from trivec_ray.rows import ROW_COLUMNS, Columns, as_rows, unpack
 from trivec_ray.target import Target
 
 
+class RayOptions(RunOptions, MappingOptions, total=False):
+    """The keyword options of `ingest`: how a run goes, and what of a row becomes a document."""
+
+
 def ingest(
     dataset: Dataset,
     *,
     encoder: str | Path | Callable[[], TextEncoder],
     store: str | Callable[[], Store],
     store_options: Mapping[str, object] | None = None,
-    id_field: str = "id",
-    text_field: str = "text",
     metadata_field: str | None = None,
     concurrency: int | tuple[int, int] = 1,
     num_cpus: float | None = None,
     num_gpus: float | None = None,
     writers: int = 1,
     part_bytes: int = BATCH_BYTES,
-    **options: Unpack[RunOptions],
+    **options: Unpack[RayOptions],
 ) -> IngestReport:
     """Encode the rows of a dataset and write them, as `trivec.ingest` does on one machine.
 
@@ -68,19 +73,19 @@ def ingest(
             Each writer opens its own. It is given those of the three parts that it holds.
         store_options: The keyword options of `open_store`. They are sent to the writers and not
             shown. Environment variables must be set on every machine.
-        id_field: The column of ids.
-        text_field: The column of texts.
-        metadata_field: The one column of metadata, a struct or JSON text. None: all other
-            columns, or the only other one if it is a struct named "metadata".
+        metadata_field: The one column of metadata, a struct or JSON text, with the title if the
+            text has one. None: all other columns, or the only other one if it is a struct named
+            "metadata".
         concurrency: How many encoder actors: a number, or (least, most).
         num_cpus: The CPUs of one encoder; 1 unless it has a GPU. Reading needs one more.
         num_gpus: The GPUs of one encoder.
         writers: How many writers; 1 for an embedded store.
         part_bytes: The most bytes of text that are encoded at once.
-        options: See `trivec.ingestion.options.RunOptions`. The journal is a file on the driver's
-            machine; with one, an encoder is made before anything is read, to check that its
-            vectors are those of the journal. `rejected` is called on the driver, and `progress`
-            after each block; Ray shows its own bars on a terminal.
+        options: See `trivec.ingestion.options.RunOptions` and
+            `trivec.ingestion.sources.options.MappingOptions`, whose members are columns here. The
+            journal is a file on the driver's machine; with one, an encoder is made before anything
+            is read, to check that its vectors are those of the journal. `rejected` is called on the
+            driver, and `progress` after each block; Ray shows its own bars on a terminal.
 
     Returns:
         The sum over all writers. The times of encoders and writers are summed, too.
@@ -114,14 +119,17 @@ def ingest(
     """
     target = Target.of(store, store_options)
     _check(dataset, encoder, target, writers)
-    run_options = Ingestion(part_bytes=part_bytes, **options)
+    given: dict[str, Any] = dict(options)
+    mapping = {name: given.pop(name) for name in MappingOptions.__annotations__ if name in given}
+    columns = Columns(SourceOptions(**mapping), metadata_field)
+    run_options = Ingestion(part_bytes=part_bytes, **given)
     journal, on_error = run_options.journal, run_options.on_error
     if journal is not None and isinstance(store, str):
         check_output(journal, inputs=local_files(store), what="journal")
     encoders = _pool(concurrency)
-    columns = Columns(id_field, text_field, metadata_field)
     shared = SharedJournal.start(target, journal)
     tally = Tally()
+    rejecter = Rejecter(run_options, tally)
 
     def run(rows: Dataset, columns: Columns, *, wait: bool) -> None:
         plan = partial(plan_rows, journal=shared, columns=columns, on_error=on_error, wait=wait)
@@ -146,6 +154,7 @@ def ingest(
                 if run_options.rejected is not None:
                     for failure in report.failures:
                         run_options.rejected(failure)
+                rejecter.check()
                 if run_options.progress is not None:
                     run_options.progress(tally.report())
 
@@ -158,6 +167,7 @@ def ingest(
         run(dataset, columns, wait=True)
         while late := shared.waiting():
             run(from_items(as_rows(late)), ROW_COLUMNS, wait=False)
+        rejecter.check(ended=True)
         shared.finish()
     except (RayActorError, OutOfMemoryError, WorkerCrashedError) as error:
         raise StoreError(

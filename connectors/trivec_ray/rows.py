@@ -24,9 +24,11 @@ vectors without lexical weights, or of an encoder, have none of the last two col
 from __future__ import annotations
 
 import json
+import logging
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,47 +39,68 @@ from ray import cloudpickle
 from trivec.arguments import expect
 from trivec.colbert_storage import ColbertStorage, common_storage
 from trivec.document import Document, metadata_json
-from trivec.errors import InvalidDocumentError, TrivecError
+from trivec.errors import InvalidDocumentError, InvalidOptionError, TrivecError
 from trivec.ingestion.report import IngestReport, Rejected
-from trivec.ingestion.sources.members import document_of
+from trivec.ingestion.sources import SourceOptions
 from trivec.ingestion.sources.parquet import plain_rows
+from trivec.ingestion.sources.shape import Shape
 from trivec.plain import not_json
 from trivec.rows import SparseRows, TokenRows
 from trivec.vectors import Vectors
 
 EXCERPT = 80
 
+_log = logging.getLogger("trivec")
+
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns of a document; metadata is a struct or JSON text, or None: all other columns."""
+    """What of a row becomes a document.
 
-    id: str
-    text: str
-    metadata: str | None
+    Args:
+        options: Where the id and the text are, and what is metadata.
+        metadata: The one column of metadata, a struct or JSON text; None: all other columns.
+    """
+
+    options: SourceOptions
+    metadata: str | None = None
 
     def __post_init__(self) -> None:
-        expect(self.id, str, "id_field", "the name of a column")
-        expect(self.text, str, "text_field", "the name of a column")
+        if self.options.id == "row":
+            raise InvalidOptionError(
+                "id='row': the rows of a dataset have no numbers; give id='hash'"
+            )
         if self.metadata is not None:
             expect(self.metadata, str, "metadata_field", "the name of a column, or None")
 
-    def document(self, values: Mapping[str, Any]) -> Document:
-        """Make a document of one row, or raise `InvalidDocumentError`."""
-        members = dict(values)
-        if self.metadata is not None:
-            members = {name: members[name] for name in (self.id, self.text) if name in members}
-            metadata = values.get(self.metadata)
-            if isinstance(metadata, str):
-                try:
-                    metadata = json.loads(metadata)
-                except (ValueError, RecursionError) as error:
-                    raise InvalidDocumentError(f"{self.metadata!r} is {not_json(error)}") from error
-            members["metadata"] = {} if metadata is None else metadata
-        return document_of(members, id_field=self.id, text_field=self.text)
+    def members(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the members of a row: all columns, or those of id, text and metadata."""
+        if self.metadata is None:
+            return values
+        taken = self.options.taken_from(values)
+        members = {name: value for name, value in values.items() if name in taken}
+        metadata = values.get(self.metadata)
+        if isinstance(metadata, str):
+            try:
+                metadata = json.loads(metadata)
+            except (ValueError, RecursionError) as error:
+                raise InvalidDocumentError(f"{self.metadata!r} is {not_json(error)}") from error
+        return {**members, "metadata": {} if metadata is None else metadata}
+
+    def shape(self, members: Mapping[str, Any]) -> Shape:
+        """Return the shape of a block that begins with this row."""
+        return Shape.resolve(
+            self.options if self.metadata is None else replace(self.options, metadata="nested"),
+            tuple(members),
+            [members],
+            format="arrow",
+            file="dataset",
+            report=_report,
+            strict=self.metadata is None,
+        )
 
 
-ROW_COLUMNS = Columns("id", "text", "metadata")
+ROW_COLUMNS = Columns(SourceOptions(), "metadata")
 """The columns of `as_rows`."""
 
 _SCHEMA = pa.schema(
@@ -104,16 +127,25 @@ class Parcel:
 
 def read_rows(table: pa.Table, columns: Columns) -> Iterator[Document | Rejected]:
     """Yield each row as a document, or rejected, named by its id or its beginning."""
+    shape: Shape | None = None
     for plain, problem in plain_rows(table):
         try:
             if problem:
                 raise InvalidDocumentError(problem)
-            yield columns.document(plain)
+            members = columns.members(plain)
+            shape = shape or columns.shape(members)
+            yield shape.document(members)
         except InvalidDocumentError as error:
             content = json.dumps(plain, default=str)  # ASCII: it may hold what UTF-8 cannot say
-            id = plain.get(columns.id)
+            id = plain.get(columns.options.id_field or "id")
             where = f"row {content[:EXCERPT]}" if id is None else f"row {str(id)[:EXCERPT]!r}"
             yield Rejected(where, str(error), content, readable=False)
+
+
+@cache
+def _report(note: str) -> None:
+    """Log what was noticed in the rows, once in each process."""
+    _log.warning("dataset: %s", note)
 
 
 def as_rows(documents: Sequence[Document]) -> list[dict[str, str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -18,13 +19,16 @@ from trivec.cli.options import (
     notes,
     print_json,
 )
+from trivec.cli.rejects import RejectFlags, print_records
 from trivec.cli.sources import SourceFlags
 from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Collection, Page
 from trivec.document import Document
 from trivec.encoders import TextEncoder
 from trivec.errors import InvalidOptionError
-from trivec.outputs import check_output
+from trivec.fields import FieldType
+from trivec.ingestion.report import Tally
+from trivec.outputs import check_output, check_outputs
 from trivec.schema import Schema
 from trivec.stores.registry import open_store, store_schemes
 
@@ -63,29 +67,33 @@ def vespa_app(
 
 
 def vespa_feed(
-    source: Annotated[
-        str, typer.Argument(help="A collection's URL (also archive:FOLDER/name), or a file.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="A collection's URL (also archive:FOLDER/name), or files of documents, as "
+            "`trivec ingest` takes them.",
+        ),
     ],
     output: Annotated[Path, typer.Argument(help="The feed, JSON Lines, for `vespa feed`.")],
     name: Name,
     model: ModelFlags,
     reading: SourceFlags,
+    rejecting: RejectFlags,
     field: Fields = None,
     colbert: Storage = "bits=16",
     as_json: AsJson = False,
 ) -> None:
-    """Write documents with their vectors as a feed: of a collection, or of a file to encode."""
+    """Write documents with their vectors as a feed: of a collection, or of files to encode."""
     from trivec_vespa.files import write_feed
 
     storage = _storage(colbert)
-    is_store = source.partition(":")[0] in store_schemes()
-    read = inputs_of(stores=[source]) if is_store else inputs_of(source, model.folder)
-    check_output(output, inputs=read, what="OUTPUT")
-    if is_store:
-        if reading != SourceFlags():
-            raise InvalidOptionError(
-                f"{source!r} is a collection; {', '.join(vars(reading))} are options for files"
-            )
+    source, tally = sources[0], Tally()
+    if len(sources) == 1 and source.partition(":")[0] in store_schemes():
+        check_output(output, inputs=inputs_of(stores=[source]), what="OUTPUT")
+        if reading != SourceFlags() or rejecting != RejectFlags():
+            names = ", ".join((*vars(reading), *vars(rejecting)))
+            raise InvalidOptionError(f"{source!r} is a collection; {names} are options for files")
         with open_store(source) as store:
             declared = fields_of(field) or store.fields
             collection = Collection(store.schema, declared, storage)
@@ -94,24 +102,45 @@ def vespa_feed(
             )
     else:
         fields = fields_of(field)
-        documents = reading.open(source, fields)
-        documents.check()
-        encoder = model.load()
-        count = write_feed(
-            _encoded(documents.documents(), encoder),
-            output,
-            name=name,
-            collection=Collection(encoder.schema, fields, storage),
+        documents = reading.open(sources, fields)
+        check_outputs(
+            {"OUTPUT": output, "--rejects": rejecting.rejects},
+            inputs=inputs_of(*documents.paths, model.folder),
         )
+        documents.check()
+        with rejecting.accepting(documents, sources, tally, _check(fields)) as readable:
+            encoder = model.load()
+            count = write_feed(
+                _encoded(readable, encoder),
+                output,
+                name=name,
+                collection=Collection(encoder.schema, fields, storage),
+            )
+    report = tally.report()
     if as_json:
-        print_json({"documents": count, "output": str(output)})
+        counts = {"records": report.records or count, "documents": count, "failed": report.failed}
+        print_json({**counts, "output": str(output)})
     else:
         notes.print(f"{count} documents in {output}")
+        if report.records:
+            print_records(replace(report, documents=count), "written")
+    rejecting.end(report)
 
 
 def _encoded(documents: Iterator[Document], encoder: TextEncoder) -> Iterator[Page]:
     while batch := list(islice(documents, BATCH)):
         yield Page(batch, encoder.encode_documents([document.text for document in batch]))
+
+
+def _check(fields: Mapping[str, FieldType]) -> Callable[[Document], None]:
+    """Return what raises `InvalidDocumentError` for a document that Vespa would refuse."""
+    from trivec_vespa.mapping import check_numbers, check_text
+
+    def check(document: Document) -> None:
+        check_text(document, fields, "error")
+        check_numbers(document, fields)
+
+    return check
 
 
 def _storage(text: str) -> ColbertStorage:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trivec.ingestion.copying import CopyReport, copy
     from trivec.ingestion.ingest import aingest, ingest
     from trivec.ingestion.report import IngestReport
+    from trivec.ingestion.sources import read_documents
     from trivec.insight.evaluation import Evaluation, evaluate
     from trivec.insight.explanation import Explanation, explain
     from trivec.insight.storage.measurement import measure_storage
@@ -39,6 +40,7 @@ else:
             "trivec.ingestion.copying": ("CopyReport", "copy"),
             "trivec.ingestion.ingest": ("aingest", "ingest"),
             "trivec.ingestion.report": ("IngestReport",),
+            "trivec.ingestion.sources": ("read_documents",),
             "trivec.insight.evaluation": ("Evaluation", "evaluate"),
             "trivec.insight.explanation": ("Explanation", "explain"),
             "trivec.insight.storage.measurement": ("measure_storage",),
@@ -79,6 +81,7 @@ __all__ = [
     "measure_storage",
     "open_encoder",
     "open_store",
+    "read_documents",
     "score",
     "tune",
 ]

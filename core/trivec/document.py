@@ -45,19 +45,25 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", check_id(self.id))
-        if not isinstance(self.text, str):
-            raise InvalidDocumentError(
-                f"document {self.id!r}: the text must be a str, got {described(self.text)}"
-            )
-        object.__setattr__(self, "text", _plain(self.text, f"document {self.id!r}: the text"))
+        # Files have millions of rows: what is already plain, as nearly always, costs nothing.
+        if (id := check_id(self.id)) is not self.id:
+            object.__setattr__(self, "id", id)
+        if type(self.text) is not str or not self.text.isascii():
+            if not isinstance(self.text, str):
+                raise InvalidDocumentError(
+                    f"document {self.id!r}: the text must be a str, got {described(self.text)}"
+                )
+            text = _plain(self.text, f"document {self.id!r}: the text")
+            object.__setattr__(self, "text", text)
         if not isinstance(self.metadata, Mapping):
             raise InvalidDocumentError(
                 f"document {self.id!r}: metadata must be a dict, got {described(self.metadata)}"
             )
         # A copy: a caller's loop may fill the same dict for the next document.
-        copied = _plain(self.metadata, f"document {self.id!r}: metadata")
-        object.__setattr__(self, "metadata", copied)
+        try:
+            object.__setattr__(self, "metadata", plain(self.metadata))
+        except NotPlainError as error:
+            raise InvalidDocumentError(error.at(f"document {self.id!r}: metadata")) from error
 
     @property
     def metadata_bytes(self) -> int:
@@ -92,6 +98,8 @@ def metadata_json(metadata: Mapping[str, Json], *, sort_keys: bool = False) -> s
 
 def check_id(value: object) -> str:
     """Return a document's id as a plain str, or raise `InvalidDocumentError`."""
+    if type(value) is str and 1 <= len(value) <= MAX_ID_BYTES and _is_printable_ascii(value):
+        return value
     if not isinstance(value, str):
         raise InvalidDocumentError(
             f"{named('document id', value, between=' ')} must be a str; pass str(id), or "
@@ -106,6 +114,10 @@ def check_id(value: object) -> str:
     if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in id):
         raise InvalidDocumentError(f"document id {id[:80]!r} holds a control character")
     return id
+
+
+def _is_printable_ascii(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _plain(value: object, what: str) -> Any:  # noqa: ANN401 - Json, which is read-only

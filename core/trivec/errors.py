@@ -11,6 +11,7 @@ TrivecError
 ├── CheckpointError                      a model folder that cannot be loaded
 ├── SchemaMismatchError                  the collection has another schema
 ├── JournalError                         a journal of another run, or not a journal
+├── TooManyRejectsError                  more rejects than `max_rejects`; it has the report
 ├── OutputError (OSError)                a file could not be written
 ├── UnavailableError                     a server cannot be reached now; the call is repeated
 ├── EncoderError                         the server of an encoder failed
@@ -28,6 +29,8 @@ TrivecError
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 __all__ = [
     "AuthenticationError",
@@ -50,6 +53,7 @@ __all__ = [
     "StoreError",
     "StoreFullError",
     "StoreUnavailableError",
+    "TooManyRejectsError",
     "TrivecError",
     "UnavailableError",
 ]
@@ -93,6 +97,21 @@ class SchemaMismatchError(TrivecError):
 
 class JournalError(TrivecError):
     """A journal of another store or model, in use by another run, or not a journal."""
+
+
+class TooManyRejectsError(TrivecError):
+    """A run rejected more records than `max_rejects`; what was stored until then stays.
+
+    Attributes:
+        report (IngestReport): The report until then.
+    """
+
+    def __init__(self, message: str, report: Any) -> None:  # noqa: ANN401 - of a higher module
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[type[TooManyRejectsError], tuple[str, Any]]:
+        return type(self), (str(self), self.report)
 
 
 class OutputError(TrivecError, OSError):

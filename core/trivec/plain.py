@@ -87,6 +87,8 @@ def plain(value: object, depth: int = 0) -> Any:  # noqa: ANN401 - Json, which i
     """
     if type(value) not in _AS_THEY_ARE:
         value = _unwrapped(value)
+    if type(value) is dict and depth < MAX_DEPTH:
+        return _object(value, depth)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -127,6 +129,21 @@ def plain_scalar(value: object) -> object:
     # A plain datetime, also of a subclass that counts nanoseconds.
     parts = (*value.timetuple()[:6], value.microsecond, value.tzinfo)
     return datetime(*parts, fold=value.fold)
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a value stands for none: None, NaN, NaT, `pandas.NA` or a masked value.
+
+    >>> is_missing(math.nan), is_missing(np.datetime64("NaT")), is_missing("")
+    (True, True, False)
+    """
+    if value is None or value is np.ma.masked:
+        return True
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, float | np.floating | np.timedelta64 | date | np.datetime64):
+        return _is_missing(value)
+    return type(value).__name__ == "NAType"
 
 
 def not_json(error: ValueError | RecursionError) -> str:
@@ -270,6 +287,9 @@ def _object(value: Mapping[Any, object], depth: int) -> dict[str, Any]:
             raise NotPlainError(f"has two keys that become {name!r}; rename one")
         if problem := surrogate_problem(name):
             raise NotPlainError(f"has the key {name!a}, which holds {problem}")
+        if type(item) is str and item.isascii():
+            made[name] = item
+            continue
         try:
             made[name] = plain(item, depth + 1)
         except NotPlainError as error:

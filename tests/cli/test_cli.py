@@ -134,7 +134,9 @@ def test_encode(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "vectors.safetensors"
     done = run("encode", source, "-o", out, "--json")
     assert json.loads(done.stdout) == {
+        "records": 3,
         "texts": 3,
+        "failed": 0,
         "bytes": out.stat().st_size,
         "output": str(out),
     }
@@ -212,10 +214,15 @@ def test_ingest_writes_rejects(source: Path, tmp_path: Path) -> None:
     args = ("--on-error", "skip", "--rejects", rejects, "--field", "year:int")
     done = run("ingest", source, "memory:/cli-rejects", *args)
     assert done.exit_code == 0
+    assert "5 records: 3 stored, 2 rejected" in done.stderr
     assert "2 could not be stored" in done.stderr
+    assert f"{source}, line 5, document 'd': " in " ".join(done.stderr.split())
     assert "line 4: not JSON" in done.stderr
     lines = [json.loads(line) for line in rejects.read_text(encoding="utf-8").splitlines()]
-    assert {line["where"] for line in lines} == {f"{source}, line 4", "d"}
+    assert [(line["where"], line["id"]) for line in lines] == [
+        (f"{source}, line 4", ""),
+        (f"{source}, line 5", "d"),
+    ]
     assert {line["content"][:8] for line in lines} == {'{"id": "', '{"id":"d'}
     with open_store("memory:/cli-rejects") as store:
         assert store.count() == 3

@@ -257,7 +257,9 @@ def test_measure_a_file_of_documents(tmp_path: Path, beir: Path) -> None:
     done = run("plan", documents, beir, "--measure", "--weights", "1,0,1", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["questions"] == 2
-    given = run("plan", documents, beir / "queries.jsonl", "--measure", "--json")
+    documents.write_text("\n".join(rows).replace('"id"', '"key"'), encoding="utf-8")
+    options = ("--measure", "--id-field", "key", "--json")
+    given = run("plan", documents, beir / "queries.jsonl", *options)
     assert json.loads(given.stdout)["judged"] is False
 
 
@@ -275,6 +277,8 @@ def test_wrong_calls_of_measure(
         ((url, "--html", "x.html"), "--html: only with --measure"),
         ((url, beir), "a file of questions: only with --measure"),
         ((url, "--colbert", "bits=1"), "--colbert: only with --measure"),
+        ((url, "--measure", "--id", "row"), "is no file, and options for files were given"),
+        ((url, "--id", "row"), "options for files: only with --measure"),
         ((url, "--measure", "--tokens", 9), "not with --measure"),
         ((url, "--measure", "--colbert", "bits=3"), "bits=3"),
         ((url, "--measure", "--qrels", beir / "qrels" / "test.tsv"), "give the questions too"),

@@ -111,17 +111,70 @@ def test_nothing_to_read(
     source = tmp_path / "shards"
     if kind == "folder":
         source.mkdir()
-        write(source / "a.parquet", "")
+        write(source / "a.pdf", "")
     else:
         source = write(tmp_path / "a.jsonl", "")
     done = run(command, source, *target)
     assert done.exit_code == 1
     assert f"nothing was read from '{source}'" in told(done)
-    assert ("1 *.parquet" in told(done)) == (kind == "folder")
+    assert ("1 *.pdf" in told(done)) == (kind == "folder")
     assert (loaded, out.exists()) == ([], False)
     allowed = run(command, source, *target, "--allow-empty")
     assert allowed.exit_code == 0, allowed.output
     assert "0 documents" in told(allowed) or "0 texts" in told(allowed)
+
+
+@pytest.mark.parametrize("command", ["ingest", "encode", "vespa-feed"])
+def test_many_files_and_what_becomes_of_their_members(
+    tmp_path: Path, url: str, command: str
+) -> None:
+    out = tmp_path / "out"
+    target: tuple[object, ...] = (url,) if command == "ingest" else ("-o", out)
+    if command == "vespa-feed":
+        pytest.importorskip("vespa.package", reason="the [vespa] extra is not installed")
+        target = (out, "--name", "articles")
+    rows = [{"key": n, "title": f"T{n}", "body": "x", "lang": "en", "size": n} for n in range(4)]
+    for n, row in enumerate(rows):
+        write(tmp_path / f"{'ab'[n % 2]}{n}.jsonl", json.dumps(row) + "\n")
+    sources = (tmp_path / "a*.jsonl", tmp_path / "b1.jsonl", tmp_path / "b3.jsonl")
+    options = (
+        *("--id-field", "key", "--text", r"{title}\n{body}", "--drop", "size"),
+        *("--rename", "lang=language"),
+    )
+    done = run(command, *sources, *target, *options, "--json")
+    assert done.exit_code == 0, done.stderr
+    if command == "encode":
+        assert len(Vectors.load(out)) == 4
+    elif command == "ingest":
+        with open_store(url) as store:
+            found = store.get(["0", "3"]).documents
+        assert found == [
+            Document(str(n), f"T{n}\nx", {"title": f"T{n}", "language": "en"}) for n in (0, 3)
+        ]
+    else:
+        lines = out.read_text(encoding="utf-8").splitlines()
+        assert json.loads(lines[0])["fields"]["text"] == "T0\nx"
+        assert len(lines) == 4
+
+
+def test_the_first_record_says_what_would_work(tmp_path: Path, url: str) -> None:
+    source = write(tmp_path / "a.jsonl", '{"_id": 1, "headline": "T", "body": "x"}\n')
+    done = run("ingest", source, url)
+    assert done.exit_code == 1
+    assert "found '_id', 'headline', 'body'; try" in told(done)
+    assert "(--id-field _id --text-field body)" in told(done)
+    done = run("ingest", source, url, "--id-field", "_id", "--text-field", "headline,body")
+    assert done.exit_code == 0, done.stderr
+    assert stored(url, "1") == {"1": "T\nx"}
+
+
+def test_rejects_of_a_pattern_lie_beside_its_folder(tmp_path: Path, url: str) -> None:
+    (tmp_path / "corpus").mkdir()
+    write(tmp_path / "corpus" / "a.jsonl", '{"id": 1}\n{"id": 2, "text": "x"}\n')
+    done = run("ingest", tmp_path / "corpus" / "*.jsonl", url, "--on-error", "skip")
+    assert done.exit_code == 1
+    assert "2 records: 1 stored, 1 rejected" in told(done)
+    assert (tmp_path / "corpus.rejects.jsonl").exists()
 
 
 def test_nothing_on_standard_input(url: str) -> None:
@@ -144,7 +197,7 @@ def test_what_a_folder_passed_over_is_told(tmp_path: Path, url: str) -> None:
 def test_a_clean_run_leaves_no_rejects_of_an_earlier_one(tmp_path: Path, url: str) -> None:
     source = write(tmp_path / "a.jsonl", '{"id": "1", "text": "a"}\n{"id": "2"\n')
     rejects = tmp_path / "a.jsonl.rejects.jsonl"
-    assert run("ingest", source, url, "--on-error", "skip").exit_code == 0
+    assert run("ingest", source, url, "--on-error", "skip").exit_code == 1
     assert rejects.exists()
     write(source, '{"id": "1", "text": "a"}\n{"id": "2", "text": "b"}\n')
     assert run("ingest", source, url, "--on-error", "skip").exit_code == 0

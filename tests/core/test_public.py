@@ -43,6 +43,7 @@ NAMES = [
     "measure_storage",
     "open_encoder",
     "open_store",
+    "read_documents",
     "score",
     "tune",
 ]
@@ -53,7 +54,10 @@ FACADES: dict[str, list[str]] = {
         *("ALWAYS", "NEVER", "And", "Comparison", "F", "Filter", "Not", "Op", "Or", "Scalar"),
         *("check_is_filter", "metadata_values", "parse_datetime", "split_path"),
     ],
-    "trivec.ingestion.sources": ["FORMATS", "LAYOUTS", "QUOTINGS", "RejectFile", "Source"],
+    "trivec.ingestion.sources": [
+        *("FORMATS", "LAYOUTS", "MADE_IDS", "PRESETS", "QUOTINGS", "ReadOptions", "RejectFile"),
+        *("Source", "SourceOptions", "read_documents"),
+    ],
     "trivec.encoders": [
         *("CachingEncoder", "CachingOptions", "Encoder", "EncoderUrl", "EncodingOptions"),
         *("OnnxEncoder", "Precision", "RemoteEncoder", "RemoteEncodingOptions", "RemoteOptions"),

@@ -464,7 +464,7 @@ def source_file(rng: Random, folder: Path) -> None:
         mark = "," if kind == "csv" else "\t"
         content = f'id{mark}text{mark}year\na{mark}"x"{mark}2020\nb{mark}y{mark}\n'.encode()
     path.write_bytes(_damaged(rng, content))
-    for row in Source(path, fields={"year": int} if kind in ("csv", "tsv") else None):
+    for row in Source(path, fields={"year": int} if kind in ("csv", "tsv") else {}):
         repr(row)
 
 

@@ -170,7 +170,9 @@ def test_a_terminal_shows_how_far_a_run_is(
     ingest(list(_documents(100)), encoder, store, part_bytes=500)
     shown = re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()))
     assert re.search(
-        r"ingest: 100 documents, \d+ tokens/s, \d+\.\d MB written, 0:00:00 left", shown
+        r"ingest ━+ 100% 100 read \([\d,]+/s\), 100 stored, [\d,]+ tokens/s, \d+\.\d MB "
+        r"written, 0:00:00 left",
+        shown,
     )
 
 

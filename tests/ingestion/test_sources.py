@@ -256,14 +256,14 @@ def test_other_members_for_id_and_text(tmp_path: Path) -> None:
     ("line", "problem"),
     [
         (b"{", "not JSON"),
-        (b'{"id": "x", "text": "\xff"}', "not JSON: 'utf-8'"),
+        (b'{"id": "x", "text": "\xff"}', "not in UTF-8: byte 0xff at character 22"),
         (b"[" * 100_000, "not JSON"),
         (b"[1]", "expected an object"),
         (b'{"id": "x"}', "expected an object with 'id' and 'text'"),
         (b'{"id": true, "text": ""}', "document id True"),
         (b'{"id": "", "text": ""}', "takes 0 bytes"),
         (b'{"id": "x", "text": "\\ud800"}', "UTF-8"),
-        (b'{"id": "x", "text": "", "n": NaN}', "metadata.n = nan is not finite"),
+        (b'{"id": "x", "text": "", "n": Infinity}', "metadata.n = inf is not finite"),
     ],
 )
 def test_bad_lines_are_told_with_their_numbers(tmp_path: Path, line: bytes, problem: str) -> None:
@@ -328,8 +328,8 @@ def test_cells_take_the_type_of_their_field(tmp_path: Path) -> None:
     [
         ("nothing.jsonl", None, "there is no file"),
         ("nothing", "csv", "there is no file"),
-        ("{here}/a.dat", None, "say which of jsonl, csv"),
-        ("{here}/a.dat", "xml", "expected one of jsonl, csv"),
+        ("{here}/a.dat", None, "say which of jsonl, json, csv"),
+        ("{here}/a.dat", "xml", "expected one of jsonl, json, csv"),
         ("{here}/a.dat", "parquet", "is not a Parquet file"),
         ("-", "parquet", "cannot be read as parquet"),
     ],

@@ -80,24 +80,24 @@ def touch(folder: Path, *names: str) -> None:
 
 def test_a_folder_of_other_files(tmp_path: Path) -> None:
     folder = tmp_path / "shards"
-    touch(folder, "a.parquet", "b/b.PARQUET", "b/c.jsonl", "d.txt.gz", "README", ".git/x", ".e.txt")
+    touch(folder, "a.pdf", "b/b.PDF", "b/c.docx", "d.txt.gz", "README", ".git/x", ".e.txt")
     (tmp_path / "elsewhere").mkdir()
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InvalidOptionError) as error:
         list(Source(folder))
     assert str(error.value) == (
-        f"nothing was read from {str(folder)!r}: a folder gives its text files, .txt, .md, .rst, "
-        ".text; passed over: 2 *.parquet, 2 hidden, 1 *.gz, 1 *.jsonl, 1 links to folders, "
-        "1 without a suffix; give such files of documents one at a time; "
-        "allow_empty=True (--allow-empty) allows that"
+        f"nothing was read from {str(folder)!r}: a folder gives its files of documents, .jsonl, "
+        ".ndjson, .json, .csv, .tsv, .parquet, or its text files, .txt, .md, .markdown, .rst, "
+        ".text, .html, .htm; passed over: 2 *.pdf, 2 hidden, 1 *.docx, 1 *.gz, 1 links to folders, "
+        "1 without a suffix; allow_empty=True (--allow-empty) allows that"
     )
     source = Source(folder, allow_empty=True)
     assert list(source) == []
-    assert source.passed_over["*.parquet"] == 2
+    assert source.passed_over["*.pdf"] == 2
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(InvalidOptionError, match=r"\.rst, \.text; allow_empty=True"):
+    with pytest.raises(InvalidOptionError, match=r"\.html, \.htm; allow_empty=True"):
         list(Source(tmp_path))
 
 

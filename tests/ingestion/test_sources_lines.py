@@ -6,14 +6,12 @@ import bz2
 import gzip
 import io
 import json
-import lzma
 import os
 import struct
-import sys
+import tarfile
 import threading
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import zstandard
@@ -22,7 +20,7 @@ from trivec import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.ingestion.report import Rejected
 from trivec.ingestion.sources import Source
-from trivec.ingestion.sources.opening import MAX_WINDOW
+from trivec.ingestion.sources.compression import MAX_WINDOW
 
 LINES = '{"id": "a", "text": "blue"}\n{"id": "b", "text": "grün\\u2028 \u2028 \x85"}\n'.encode()
 DOCUMENTS = [Document("a", "blue"), Document("b", "grün\u2028 \u2028 \x85")]
@@ -55,15 +53,17 @@ def test_lines_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("id,text\n1,x\n".encode("utf-16"), "begins like text in UTF-16, expected UTF-8"),
-        ("id,text\n1,x\n".encode("utf-16-le"), "begins with NUL bytes, as does text in UTF-16"),
-        ("id,text\n1,x\n".encode("utf-16-be"), "begins with NUL bytes, as does text in UTF-16"),
+        (
+            "id,text\n1,x\n".encode("utf-16"),
+            "begins like text in UTF-16; give encoding='utf-16' (--encoding utf-16)",
+        ),
+        ("id,text\n1,x\n".encode("utf-16-le"), "UTF-16; give encoding='utf-16-le' (--encoding"),
+        ("id,text\n1,x\n".encode("utf-16-be"), "UTF-16; give encoding='utf-16-be' (--encoding"),
         ("id,text\n1,x\n".encode("utf-32"), "text in UTF-32"),
-        (gzip.compress(LINES, mtime=0), "is compressed with gzip, although it is read as text"),
-        (zstandard.ZstdCompressor().compress(LINES), "is compressed with zstd"),
-        (bz2.compress(LINES), "is compressed with bzip2"),
-        (lzma.compress(LINES), "is compressed with xz"),
-        (b"PAR1...", "is a Parquet file"),
+        (gzip.compress(bz2.compress(LINES), mtime=0), "is compressed twice; decompress it once"),
+        (b"PAR1...", "is a Parquet file; give format='parquet'"),
+        (b"%PDF-1.7\n...", "is a PDF file"),
+        (b"\xd0\xcf\x11\xe0...", "is a file of an old Office program; save it as CSV"),
     ],
 )
 def test_what_is_no_text_in_utf_8_is_one_error(
@@ -80,32 +80,19 @@ def test_a_spreadsheet_is_no_table(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("xl/workbook.xml", "<workbook/>")
-    with pytest.raises(InvalidOptionError, match="is a zip file, as spreadsheets are too"):
+    with pytest.raises(InvalidOptionError, match=r"is a zip archive; unpack it, .* save it as CSV"):
         list(Source(path))
 
 
-def test_compressed_standard_input_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    buffer = io.BytesIO(gzip.compress(LINES, mtime=0))
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=buffer))
-    with pytest.raises(InvalidOptionError, match="'-' is compressed with gzip"):
-        list(Source("-"))
-
-
-@pytest.mark.parametrize(
-    ("content", "remedy"),
-    [
-        (b'[{"id": "a", "text": "x"},\n{"id": "b", "text": "y"}]', "jq -c '.[]'"),
-        (b'\n \n[\n  {"id": "a", "text": "x"}\n]\n', "jq -c '.[]'"),
-        (b'{\n  "id": "a",\n  "text": "x"\n}\n', "jq -c ."),
-    ],
-)
-def test_json_that_is_no_json_lines_is_one_error(
-    tmp_path: Path, content: bytes, remedy: str
-) -> None:
-    path = write(tmp_path / "a.json", content)
-    with pytest.raises(InvalidOptionError, match="expected one object on each line") as error:
+@pytest.mark.parametrize("packing", ["", "gz"])
+def test_an_archive_of_files_is_one_error(tmp_path: Path, packing: str) -> None:
+    path = tmp_path / f"a.jsonl{packing and '.'}{packing}"
+    with tarfile.open(path, "w:gz" if packing else "w") as file:
+        member = tarfile.TarInfo("a.jsonl")
+        member.size = len(LINES)
+        file.addfile(member, io.BytesIO(LINES))
+    with pytest.raises(InvalidOptionError, match="is a tar archive; unpack it"):
         list(Source(path))
-    assert remedy in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +100,7 @@ def test_json_that_is_no_json_lines_is_one_error(
     [
         (b'{"id": "x", "text": "a", "text": "b"}', "not JSON: the member 'text' occurs twice"),
         (b'{"id": "x", "text": "", "m": {"a": 1, "a": 1}}', "the member 'a' occurs twice"),
-        (b'{"id": "x", "text": "gr\xfcn"}', "not JSON: 'utf-8' codec can't decode byte 0xfc"),
+        (b'{"id": "x", "text": "gr\xfcn"}', "not in UTF-8: byte 0xfc at character 24"),
         (b'{"id": "x", "text": "\0"}', "not JSON: Invalid control character"),
         (b'{\0"id": "x"}', "not JSON"),  # json would take it for UTF-16
         (b'  {"id": "x"}  ', "expected an object with 'id' and 'text'"),

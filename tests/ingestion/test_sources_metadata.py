@@ -81,7 +81,7 @@ def test_it_can_be_said(tmp_path: Path) -> None:
     assert "'y' stands beside" in str(second)
     assert "'x' stands beside" in str(third)
     with pytest.raises(InvalidOptionError, match="metadata='x'; expected one of nested, flat"):
-        Source(path, metadata="x")
+        Source(path, metadata="x")  # type: ignore[arg-type]
 
 
 def test_a_row_that_does_not_fit_ends_a_run_that_may_skip_nothing(tmp_path: Path) -> None:

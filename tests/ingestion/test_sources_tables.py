@@ -190,7 +190,7 @@ def test_where_quotes_are_broken_the_file_ends(
         ("x,text,more\n", "3 cells, the header has 2"),
         ("x\n", "1 cells, the header has 2"),
         ('"x","te""xt",more\n', "3 cells, the header has 2"),
-        (b"x,gr\xfcn\n", "not in UTF-8, convert the file with iconv"),
+        (b"x,gr\xfcn\n", "not in UTF-8: byte 0xfc at character 5; if the whole file is in another"),
         (b'x,"gr\xfcn\nund"\n', "not in UTF-8"),
         ("x,te\0xt\n", "a NUL byte"),
         (",text\n", "takes 0 bytes"),
@@ -257,14 +257,12 @@ def test_reading_leaves_the_limit_of_csv_to_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "id;text\n1;x\n", "give delimiter=';' (--delimiter)"),
-        ("a.csv", '"id";"text"\n1;x\n', "give delimiter=';' (--delimiter)"),
-        ("a.csv", "id\ttext\n1\tx\n", r"give delimiter='\t' (--delimiter)"),
         ("a.tsv", "id,text\n1,x\n", "give delimiter=',' (--delimiter)"),
         ("a.tsv", '"id"\t"text"\n"1"\t"x"\n', "give quoting='csv' (--quoting csv)"),
-        ("a.csv", "1,x\n2,y\n", "no column 'id', only '1', 'x'; name the columns with id_field"),
-        ("a.csv", "id, text\n1,x\n", "no column 'text', only 'id', ' text'"),
-        ("a.csv", "ID,text\n1,x\n", "no column 'id', only 'ID', 'text'"),
+        ("a.csv", "1,x\n2,y\n", "no column 'id' and no 'text', only '1', 'x', which look"),
+        ("a.csv", "1,x\n2,y\n", "columns=['id', 'text'] (--columns id,text)"),
+        ("a.csv", "id,body\n1,x\n", "no column 'text', only 'id', 'body'; try text_field='body'"),
+        ("a.csv", "ID,Id,text\n1,1,x\n", "no column 'id', only 'ID', 'Id', 'text'"),
         ("a.csv", "id,text,a,a\n1,x,y,z\n", "2 columns are named 'a'"),
         ("a.csv", 'id,"te"xt\n1,x\n', "line 1: not CSV"),
         ("a.csv", b"id,text,gr\xf6\xdfe\n1,x,2\n", "the header is not in UTF-8"),
@@ -310,7 +308,7 @@ def test_options_of_tables_are_checked(
 
 @pytest.mark.parametrize(
     ("kind", "cell"),
-    [(FieldType.INT, "1_000"), (FieldType.FLOAT, "1_0.5"), (FieldType.LIST_STR, "5")],
+    [(FieldType.INT, "1_000"), (FieldType.FLOAT, "1_0.5"), (FieldType.LIST_STR, "{5}")],
 )
 def test_cells_are_no_python(tmp_path: Path, kind: FieldType, cell: str) -> None:
     path = write(tmp_path / "a.csv", f"id,text,x\n1,t,{cell}\n")
@@ -323,3 +321,125 @@ def test_fields_may_be_declared_as_types(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", 'id,text,year,tags\n1,t,2020,"[""a""]"\n')
     (document,) = Source(path, fields={"year": int, "tags": list[str]}).documents()
     assert document.metadata == {"year": 2020, "tags": ["a"]}
+
+
+# --- delimiters that are found, and headers that are stated ------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id;text\n1;a, b\n2;c\n",
+        '"id";"text"\n"1";"a, b"\n2;c\n',
+        "id\ttext\n1\ta, b\n2\tc\n",
+        "id|text\n1|a, b\n2|c\n",
+        'id,text\n1,"a, b"\n2,c\n',
+        "\ufeffid;text\r\n1;a, b\r\n2;c\r\n",
+        "sep=;\r\nid;text\r\n1;a, b\r\n2;c\r\n",
+        "\ufeffsep=;\r\n\r\nid;text\r\n1;a, b\r\n2;c\r\n",
+        "sep=~\nid~text\n1~a, b\n2~c",
+        'id;text, long\n1;"a\n;,\nb"\n2;c\n'.replace("text, long", "text"),
+        "\n;;\nid;text\n1;a, b\n2;c\n",
+    ],
+)
+def test_a_delimiter_is_found(tmp_path: Path, content: str) -> None:
+    texts, rejects, error = read(Source(write(tmp_path / "a.csv", content)))
+    assert (rejects, error) == ([], "")
+    assert texts["2"] == "c"
+    assert texts["1"] in ("a, b", "a\n;,\nb")
+
+
+def test_lines_are_counted_below_what_excel_writes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "sep=;\n\nid;text\n1;x\n2\n")
+    _, (reject,), _ = read(Source(path))
+    assert reject.where == f"{path}, line 5"
+
+
+def test_two_delimiters_in_the_header(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "id;text;a,b\n1;x;2\n3;y;4\n")
+    assert read(Source(path))[0] == {"1": "x", "3": "y"}
+    path = write(tmp_path / "a.csv", "id;text,x\n1;x,y\n2;y,z\n")
+    texts, rejects, error = read(Source(path))
+    assert (texts, rejects) == ({}, [])
+    assert "',' and ';' may be it; give delimiter=',' or another (--delimiter)" in error
+
+
+def test_a_ragged_record_does_not_change_the_delimiter(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "id,text\n1;x;y\n2,ok\n")
+    texts, (reject,), error = read(Source(path))
+    assert (texts, error) == ({"2": "ok"}, "")
+    assert reject.content == "1;x;y"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("collection.tsv", "0\tThe Manhattan; a, b\n1\tc\n"),
+        ("a.csv", "0,The Manhattan; a b\n1,c\n"),
+        ("a.csv", "0;The Manhattan\n1;c\n"),
+        ("a.csv", '0,"The Manhattan, a"\n1,c\n'),
+        ("a.csv", "\n0,The Manhattan\n\n1,c\n"),
+    ],
+)
+def test_columns_of_a_table_without_a_header(tmp_path: Path, name: str, content: str) -> None:
+    path = write(tmp_path / name, content)
+    texts, rejects, error = read(Source(path, columns=["id", "text"]))
+    assert (rejects, error) == ([], "")
+    assert texts["0"].startswith("The Manhattan")
+    assert texts["1"] == "c"
+
+
+def test_a_record_that_does_not_fit_the_columns(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "0\tx\n1\n2\ty\n")
+    texts, (reject,), _ = read(Source(path, columns=("id", "text")))
+    assert texts == {"0": "x", "2": "y"}
+    assert reject.where == f"{path}, line 2"
+    assert reject.problem == "1 cells, columns names 2"
+
+
+@pytest.mark.parametrize("columns", [[], ["id", "id"], ["id", ""]])
+def test_columns_are_distinct_names(tmp_path: Path, columns: list[str]) -> None:
+    path = write(tmp_path / "a.tsv", "0\tx\n")
+    with pytest.raises(InvalidOptionError, match=r"expected distinct names|an empty name"):
+        Source(path, columns=columns)
+    path = write(tmp_path / "a.jsonl", "{}")
+    with pytest.raises(InvalidOptionError, match="columns is for csv and tsv"):
+        Source(path, columns=["id", "text"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell", "expected"),
+    [
+        (FieldType.INT, "2020.0", 2020),
+        (FieldType.INT, " -3.00 ", -3),
+        (FieldType.INT, "2020.5", None),
+        (FieldType.INT, "1e3", None),
+        (FieldType.INT, "nan", None),
+        (FieldType.LIST_STR, "a;b", ["a", "b"]),
+        (FieldType.LIST_STR, " a ; b, c ;", ["a", "b, c"]),
+        (FieldType.LIST_STR, "a", ["a"]),
+        (FieldType.LIST_STR, '["a", "b"]', ["a", "b"]),
+        (FieldType.LIST_STR, "['a', \"it's\"]", ["a", "it's"]),
+        (FieldType.LIST_STR, "[]", []),
+        (FieldType.LIST_STR, "['a', __import__('os')]", None),
+        (FieldType.LIST_STR, "[" * 100_000, None),
+        (FieldType.LIST_STR, "['a'", None),
+        (FieldType.LIST_STR, "{'a': 1}", None),
+        (FieldType.LIST_INT, "1;2", [1, 2]),
+        (FieldType.LIST_INT, "[1, 2]", [1, 2]),
+        (FieldType.LIST_INT, "1;x", None),
+        (FieldType.FLOAT, "2.50", 2.5),
+    ],
+)
+def test_cells_as_programs_write_them(
+    tmp_path: Path, kind: FieldType, cell: str, expected: object
+) -> None:
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("id", "text", "x"), ("1", "t", cell)])
+    (one,) = Source(path, fields={"x": kind})
+    if expected is None:
+        assert isinstance(one, Rejected)
+        assert one.problem.startswith(f"'x' is declared {kind}, got ")
+    else:
+        assert one == Document("1", "t", {"x": expected})

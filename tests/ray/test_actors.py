@@ -19,6 +19,7 @@ from trivec.errors import (
     StoreError,
 )
 from trivec.ingestion.identity import EncoderIdentity
+from trivec.ingestion.sources import SourceOptions
 from trivec.stores.memory import MemoryBackend
 from trivec.testing import HashEncoder
 
@@ -31,7 +32,7 @@ from trivec_ray.rows import Columns, Parcel, pack, unpack  # noqa: E402
 from trivec_ray.target import Target  # noqa: E402
 
 ROWS = [{"id": f"d{i}", "text": f"word {i}", "n": i} for i in range(40)]
-COLUMNS = Columns("id", "text", None)
+COLUMNS = Columns(SourceOptions())
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from trivec.errors import (
     InvalidOptionError,
     JournalError,
     StoreUnavailableError,
+    TooManyRejectsError,
 )
 from trivec.ingestion.report import Rejected
 from trivec.serving import application
@@ -180,15 +181,29 @@ def test_what_cannot_be_stored_is_skipped_or_named(cluster: str) -> None:
         rejected=rejected.append,
     )
     assert (report.documents, report.failed, report.unreadable) == (2997, 2, 1)
-    assert report.replaced == 1
+    assert (report.records, report.replaced) == (3000, 1)
     assert report.failures == tuple(rejected)
     assert sorted((one.where, one.problem) for one in rejected) == [
         ("d00007", "bad value in a batch of 1"),
         (
             'row {"id": null, "text": "nobody", "n": 1, "lang": "en"}',
-            "document id None must be a str; pass str(id), or document.id",
+            "there is no id: it is None",
         ),
     ]
+
+
+def test_more_rejects_than_accepted_end_the_run(cluster: str) -> None:
+    rows = doubles.rows(40)
+    rows[7]["id"] = rows[9]["id"] = None
+    for most in (1, "4%"):
+        with pytest.raises(TooManyRejectsError, match="2 of 40 records"):
+            trivec_ray.ingest(
+                ray.data.from_items(rows),
+                encoder=HashEncoder,
+                store=doubles.faulty_store,
+                on_error="skip",
+                max_rejects=most,
+            )
 
 
 def test_a_text_that_ends_the_encoders_process_is_found(cluster: str) -> None:

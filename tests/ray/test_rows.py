@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pytest
 from trivec import ColbertStorage, Document, IngestReport, Vectors
 from trivec.errors import InvalidOptionError, InvalidVectorsError, StoreUnavailableError
 from trivec.ingestion.report import Rejected
+from trivec.ingestion.sources import SourceOptions
 from trivec.rows import TokenRows
 from trivec.stores.reduction import reduced
 from trivec.testing import HashEncoder
@@ -29,7 +30,7 @@ DOCUMENTS = [
 
 
 def _read(rows: Sequence[dict[str, Any]], *, metadata: str | None = None) -> list[Any]:
-    return list(read_rows(pa.Table.from_pylist(list(rows)), Columns("id", "text", metadata)))
+    return list(read_rows(pa.Table.from_pylist(list(rows)), Columns(SourceOptions(), metadata)))
 
 
 def test_what_is_not_id_or_text_is_metadata() -> None:
@@ -50,13 +51,49 @@ def test_one_column_of_metadata_leaves_the_others_out() -> None:
     assert "'about' is not JSON" in rejected.problem
 
 
+def test_rows_are_mapped_as_those_of_files() -> None:
+    rows: list[dict[str, Any]] = [
+        {"_id": "a", "title": "T", "text": "x", "lang": "en", "took": timedelta(seconds=2)},
+        {"_id": "b", "title": "", "text": "y", "lang": None, "took": None},
+    ]
+    table = pa.Table.from_pylist(rows)
+    read = list(read_rows(table, Columns(SourceOptions())))
+    assert read[0] == Document("a", "T\nx", {"title": "T", "lang": "en", "took": 2})
+    options = SourceOptions(id="hash", text="{title}: {text}", keep=["lang"], rename={"_id": "key"})
+    first, second = read_rows(table, Columns(options))
+    assert isinstance(first, Document)
+    assert isinstance(second, Document)
+    assert (first.text, first.metadata) == ("T: x", {"lang": "en", "key": "a"})
+    assert len(first.id) == 32
+    assert first.id != second.id
+    with pytest.raises(InvalidOptionError, match="keep: there is no metadata 'language'"):
+        list(read_rows(table, Columns(SourceOptions(keep=["language"]))))
+    with pytest.raises(InvalidOptionError, match="give id='hash'"):
+        Columns(SourceOptions(id="row"))
+
+
+def test_one_column_of_metadata_and_a_text_of_several() -> None:
+    """A block does not know which members the JSON text of other rows has."""
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "title": "T", "text": "x", "about": '{"n": 1}', "more": 1},
+        {"id": "b", "title": "T", "text": "y", "about": '{"m": 2, "lang": "en"}', "more": 2},
+    ]
+    options = SourceOptions(text_field=["title", "text"], keep=["lang", "title"])
+    table = pa.Table.from_pylist(rows)
+    assert list(read_rows(table, Columns(options, "about"))) == [
+        Document("a", "T\nx", {"title": "T"}),
+        Document("b", "T\ny", {"title": "T", "lang": "en"}),
+    ]
+    assert list(read_rows(table.slice(0, 0), Columns(options))) == []
+
+
 def test_bad_rows_are_named_by_their_id_or_their_beginning() -> None:
     rejected: list[Rejected] = _read([{"id": "a", "text": None}, {"id": None, "text": "lost"}])
     assert [one.where for one in rejected] == ["row 'a'", 'row {"id": null, "text": "lost"}']
     assert "the text must be a str" in rejected[0].problem
     assert not rejected[0].readable
     (other,) = _read([{"key": "a", "text": "x"}])
-    assert "expected an object with 'id' and 'text'" in other.problem
+    assert "there is no column 'id', only 'key', 'text'; try id_field='key'" in other.problem
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from trivec.cli.ingest import print_report
 from trivec.cli.options import (
     AsJson,
     Colbert,
@@ -24,6 +23,7 @@ from trivec.cli.options import (
     notes,
     print_json,
 )
+from trivec.cli.rejects import print_report
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.copying import copy as run
 from trivec.ingestion.options import check_on_error

@@ -1,13 +1,10 @@
-"""`trivec ingest`: documents from a file into a collection."""
+"""`trivec ingest`: documents from files into a collection."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from trivec.cli.models import ModelFlags
 from trivec.cli.options import (
@@ -15,27 +12,26 @@ from trivec.cli.options import (
     Colbert,
     Fields,
     Journal,
-    OnError,
     StoreArgument,
     fields_of,
     inputs_of,
-    notes,
-    print_json,
 )
-from trivec.cli.sources import SourceArgument, SourceFlags
+from trivec.cli.rejects import RejectFlags, print_report
+from trivec.cli.sources import SourceFlags, SourcesArgument
+from trivec.errors import TooManyRejectsError
 from trivec.ingestion.ingest import ingest as run
-from trivec.ingestion.options import BATCH_BYTES, check_on_error
-from trivec.ingestion.report import IngestInterrupted, IngestReport
-from trivec.ingestion.sources import RejectFile
+from trivec.ingestion.options import BATCH_BYTES
+from trivec.ingestion.report import IngestInterrupted
 from trivec.outputs import check_outputs
 from trivec.stores.registry import open_store
 
 
 def ingest(
-    source: SourceArgument,
+    sources: SourcesArgument,
     store: StoreArgument,
     model: ModelFlags,
     reading: SourceFlags,
+    rejecting: RejectFlags,
     field: Fields = None,
     colbert: Colbert = None,
     journal: Journal = None,
@@ -45,11 +41,6 @@ def ingest(
             "--prune", help="Delete documents that are in the journal but not in the source."
         ),
     ] = False,
-    on_error: OnError = "raise",
-    rejects: Annotated[
-        Path | None,
-        typer.Option(help="The file for rejected lines; SOURCE.rejects.jsonl by default."),
-    ] = None,
     part_bytes: Annotated[
         int, typer.Option(help="The most bytes of text to encode and write at once.")
     ] = BATCH_BYTES,
@@ -57,14 +48,14 @@ def ingest(
 ) -> None:
     """Encode documents once and write all three vectors; creates the collection if needed."""
     declared = fields_of(field)
-    policy = check_on_error(on_error)
-    documents = reading.open(source, declared)
+    policy = rejecting.policy
+    documents = reading.open(sources, declared)
     check_outputs(
-        {"--journal": journal, "--rejects": rejects},
-        inputs=inputs_of(source, model.folder, stores=[store]),
+        {"--journal": journal, "--rejects": rejecting.rejects},
+        inputs=inputs_of(*documents.paths, model.folder, stores=[store]),
     )
     with (
-        _reject_file(rejects, source) as rejected,
+        rejecting.open(sources, documents.paths) as rejected,
         open_store(store, colbert=colbert) as target,
     ):
         documents.check()
@@ -80,55 +71,10 @@ def ingest(
                 rejected=rejected,
                 prune=prune,
                 part_bytes=part_bytes,
+                max_rejects=rejecting.max_rejects,
             )
-        except IngestInterrupted as error:
+        except (IngestInterrupted, TooManyRejectsError) as error:
             print_report(error.report, as_json=as_json, rejects=rejected.path)
             raise
     print_report(report, as_json=as_json, rejects=rejected.path)
-
-
-def _reject_file(path: Path | None, source: str) -> RejectFile:
-    """Return the file for rejected lines, by default next to the source."""
-    if path is not None:
-        return RejectFile(path)
-    base = Path("stdin" if source == "-" else source)
-    if base.name in ("", ".."):  # such as ".", which has no name to append to
-        base = base.resolve()
-    return RejectFile(f"{base}.rejects.jsonl", follow_links=False)
-
-
-def print_report(report: IngestReport, *, as_json: bool, rejects: Path | None = None) -> None:
-    """Print the report of an ingestion or a copy.
-
-    JSON is printed on standard output, sentences on standard error.
-    """
-    if as_json:
-        print_json(asdict(report))
-        return
-    notes.print(
-        f"{report.documents} documents, {report.bytes / 1e6:.1f} MB "
-        f"in {report.requests} writes, {report.seconds:.1f} s"
-    )
-    for count, sentence in (
-        (report.unchanged, "were written before and have not changed"),
-        (report.touched, "were written without encoding: only their metadata changed"),
-        (report.replaced, "had an id that came before; the last document was kept"),
-        (report.missing, "had been written and were lost; they were written again"),
-        (report.pruned, "are no longer in the source and were deleted"),
-    ):
-        if count:
-            notes.print(f"{count} {sentence}")
-    if report.overflowed:
-        notes.print(
-            f"[yellow]{report.overflowed} had more ColBERT vectors than the database holds; "
-            "similar vectors were merged[/yellow]"
-        )
-    if report.failed:
-        notes.print(
-            f"[red]{report.failed} could not be stored"
-            + ("" if rejects is None else f" and are in {escape(str(rejects))}")
-            + "[/red]",
-            soft_wrap=True,
-        )
-        for failure in report.failures[:10]:
-            notes.print(f"  {failure.where}: {failure.problem}", markup=False, soft_wrap=True)
+    rejecting.end(report)

@@ -24,10 +24,10 @@ from trivec.cli.options import (
     print_json,
     weights_of,
 )
+from trivec.cli.sources import SourceFlags
 from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
-from trivec.ingestion.sources import Source
 from trivec.insight.judgements import Qrels, read_queries
 from trivec.insight.plan import plan as storage_choices
 from trivec.insight.plan import schema_of
@@ -45,11 +45,13 @@ SAMPLE = 256  # documents of a collection whose lengths are measured
 
 def plan(
     model: ModelFlags,
+    reading: SourceFlags,
     store: Annotated[
         str | None,
         typer.Argument(
             help="URL of a collection whose dimensions and lengths are taken; its database comes "
-            "first. With --measure also a file of documents, which are encoded."
+            "first. With --measure also a file of documents, which are encoded; the "
+            "options for files say how it is read."
         ),
     ] = None,
     data: Annotated[
@@ -103,7 +105,13 @@ def plan(
     With --measure, try small token vectors on your own documents and questions.
     """
     if not measure:
-        given = {"a file of questions": data, "--qrels": qrels, "--colbert": colbert}
+        files = None if reading == SourceFlags() else reading
+        given: dict[str, object] = {
+            "a file of questions": data,
+            "--qrels": qrels,
+            "options for files": files,
+        }
+        given["--colbert"] = colbert
         for name, value in {**given, "--questions": questions, "--html": html}.items():
             if value is not None:
                 raise InvalidOptionError(f"{name}: only with --measure")
@@ -115,7 +123,7 @@ def plan(
         raise InvalidOptionError("--tokens and --terms: not with --measure, which counts them")
     storages = [ColbertStorage.parse(text) for text in colbert] if colbert else None
     combination = weights_of(weights)
-    is_file = Path(store).exists()
+    is_file = _is_file(store, reading)
     check_outputs(
         {"--html": html},
         inputs=[
@@ -128,7 +136,7 @@ def plan(
     with ExitStack() as opened:
         documents: Iterator[Document] | Store
         if is_file:
-            source = Source(store)
+            source = reading.open([store])
             source.check()
             documents, encoder = source.documents(), model.load()
         else:
@@ -156,6 +164,15 @@ def plan(
         print_json(_as_json(report))
     else:
         output().print(report)
+
+
+def _is_file(store: str, reading: SourceFlags) -> bool:
+    """Return whether the argument is a file; options of reading are for files only."""
+    if Path(store).exists():
+        return True
+    if reading != SourceFlags():
+        raise InvalidOptionError(f"{store!r} is no file, and options for files were given")
+    return False
 
 
 def _questions(

@@ -129,6 +129,7 @@ def copy(
         tally.add(IngestReport(missing=reconcile(book, destination)))
         pipeline = Pipeline(destination, book, tally, run)
         pipeline.run(reading.batches(book, tally), _not_encoded, title="copy", stop=Stop())
+        pipeline.check_rejects()
     verification = verify(
         source, destination, reading.sample, filter=filter, expected=reading.changed
     )
@@ -165,6 +166,7 @@ class _Reading:
         vectors is about proportional to the length of its text.
         """
         for work in journal.worklists(self._pages()):
+            tally.records = self.read
             tally.add(IngestReport(unchanged=work.unchanged, replaced=work.replaced))
             wanted = [*work.encode, *work.touch]
             while wanted:

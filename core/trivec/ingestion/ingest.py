@@ -63,6 +63,7 @@ def ingest(
     Raises:
         InvalidDocumentError: If the source yields something that is not a document.
         DocumentRefusedError: If the database refuses a document.
+        TooManyRejectsError: If more records were rejected than `max_rejects`.
         StoreError: If the database failed. Acknowledged documents stay, and the same call can be
             repeated.
         SchemaMismatchError: If the collection belongs to another model or has other dimensions.
@@ -139,6 +140,7 @@ def _ingest(
             title="ingest",
             stop=stop,
         )
+        pipeline.check_rejects()
         if options.prune:
             pruned = _prune(book, store, tally.report(), reading.unnamed)
             tally.add(IngestReport(pruned=pruned))
@@ -153,7 +155,7 @@ def check_files(
     documents: Iterable[object] = (),
 ) -> None:
     """Check that the journal and a `RejectFile` are neither the source nor in a collection."""
-    inputs: list[str | Path] = [documents.path] if isinstance(documents, Source) else []
+    inputs: list[str | Path] = list(documents.paths) if isinstance(documents, Source) else []
     for store in stores:
         with suppress(TrivecError):  # a store that was not opened by its URL
             inputs += local_files(store.address)

@@ -10,6 +10,7 @@ from typing import Literal, TypedDict
 from trivec.arguments import at_least_one, expect
 from trivec.checks import check_callback, check_journal
 from trivec.errors import InvalidOptionError
+from trivec.ingestion.reject_limit import RejectLimit
 from trivec.ingestion.report import Progress, Rejected
 
 OnError = Literal["raise", "skip"]
@@ -31,12 +32,16 @@ class RunOptions(TypedDict, total=False):
             without it.
         rejected: Called with each document that is skipped.
         progress: Called after each batch; without it a terminal shows a progress bar.
+        max_rejects: With on_error="skip", the most rejects, as a number or as a share of the
+            records such as "1%"; no limit by default. A run with more ends with a
+            `TooManyRejectsError`: at once, or for a share when 1,000 records or all were read.
     """
 
     journal: str | Path | None
     on_error: OnError
     rejected: Rejects | None
     progress: Progress | None
+    max_rejects: int | str | None
 
 
 class IngestOptions(RunOptions, total=False):
@@ -62,6 +67,7 @@ class Ingestion:
     prune: bool = False
     part_bytes: int = BATCH_BYTES
     progress: Progress | None = None
+    max_rejects: int | str | None = None
 
     def __post_init__(self) -> None:
         check_journal(self.journal)
@@ -74,6 +80,16 @@ class Ingestion:
                 "prune=True deletes what a journal knows and the source lacks; give a journal"
             )
         check_on_error(self.on_error)
+        RejectLimit.parse(self.max_rejects)
+        if self.max_rejects is not None and self.on_error == "raise":
+            raise InvalidOptionError(
+                "max_rejects limits what on_error='skip' skips; on_error is 'raise'"
+            )
+
+    @property
+    def reject_limit(self) -> RejectLimit:
+        """The most rejects that are accepted."""
+        return RejectLimit.parse(self.max_rejects)
 
 
 def check_on_error(value: str) -> OnError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from trivec.deadline import stopped_by
@@ -16,14 +16,19 @@ from trivec.errors import (
     CollectionNotFoundError,
     DocumentRefusedError,
     InvalidDocumentError,
+    InvalidInputError,
+    InvalidOptionError,
+    InvalidVectorsError,
     StoreError,
     StoreFullError,
     StoreUnavailableError,
 )
 from trivec.ingestion.contents import document_json
 from trivec.ingestion.options import Ingestion
+from trivec.ingestion.positions import Positions
 from trivec.ingestion.prefetcher import POLL_SECONDS, prefetched
 from trivec.ingestion.progress import shown
+from trivec.ingestion.rejecting import Rejecter
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Rejected, Tally
 from trivec.ingestion.stopping import Stop
 from trivec.stores.store import Store
@@ -73,6 +78,7 @@ class Pipeline:
     record: Record
     tally: Tally
     options: Ingestion
+    positions: Positions = field(default_factory=Positions)
     _refusals: int = 0
 
     def run(
@@ -88,17 +94,16 @@ class Pipeline:
         Raises:
             IngestInterrupted: After Ctrl-C or `stop`, when the writes in flight are done.
         """
-        with stop.by_signal(), shown(self.options.progress, title) as show:
+        shows = shown(self.options.progress, title, self.tally.report)
+        with stop.by_signal(), shows as show:
             writing: Future[None] | None = None
             try:
                 for batch in prefetched(batches, stop):
-                    vectors = batch.vectors
-                    if vectors is None:
-                        vectors = self._encode(encode, batch.documents)
-                    if writing is not None:
-                        self._finish(writing, stop)
-                        show(self.tally.report())
-                    writing = self._start(batch.documents, vectors, stop)
+                    for documents, vectors in self._encoded(encode, batch):
+                        if writing is not None:
+                            self._finish(writing, stop)
+                            show(self.tally.report())
+                        writing = self._start(documents, vectors, stop)
                 if writing is not None:
                     self._finish(writing, stop)
                     show(self.tally.report())
@@ -116,12 +121,11 @@ class Pipeline:
 
     def reject(self, rejected: Rejected, error: Exception) -> None:
         """Skip a document or line, or end the run with this error."""
-        if self.options.on_error == "raise":
-            raise error
-        if self.options.rejected is not None:
-            self.options.rejected(rejected)
-        unreadable = int(not rejected.readable)
-        self.tally.add(IngestReport(failed=1, unreadable=unreadable, failures=(rejected,)))
+        Rejecter(self.options, self.tally).reject(rejected, error)
+
+    def check_rejects(self) -> None:
+        """Raise `TooManyRejectsError` if too many of all records were rejected."""
+        Rejecter(self.options, self.tally).check(ended=True)
 
     def _start(self, documents: Sequence[Document], vectors: Vectors, stop: Stop) -> Future[None]:
         """Write documents in a daemon thread, which does not keep the process alive."""
@@ -152,13 +156,30 @@ class Pipeline:
                 raise
             raise IngestInterrupted(self.tally.report()) from error
 
-    def _encode(
-        self, encode: Callable[[Sequence[str]], Vectors], documents: Sequence[Document]
-    ) -> Vectors:
+    def _encoded(
+        self, encode: Callable[[Sequence[str]], Vectors], batch: Batch
+    ) -> Iterator[tuple[list[Document], Vectors]]:
+        """Yield documents with vectors; if texts are refused, halve until they are alone."""
+        documents = batch.documents
+        if batch.vectors is not None:
+            yield documents, batch.vectors
+            return
         started = time.perf_counter()
-        vectors = encode([document.text for document in documents])
-        self.tally.add(IngestReport(encode_seconds=time.perf_counter() - started))
-        return vectors
+        try:
+            vectors = encode([document.text for document in documents])
+        except InvalidInputError as error:
+            if isinstance(error, InvalidOptionError | InvalidVectorsError):
+                raise
+            if len(documents) == 1:
+                self._refuse(documents[0], error)
+                return
+        else:
+            self.tally.add(IngestReport(encode_seconds=time.perf_counter() - started))
+            yield documents, vectors
+            return
+        half = len(documents) // 2
+        yield from self._encoded(encode, Batch(documents[:half]))
+        yield from self._encoded(encode, Batch(documents[half:]))
 
     def _deliver(self, documents: Sequence[Document], vectors: Vectors) -> None:
         """Write documents; after a refusal, halve the batch until the culprit is alone."""
@@ -176,6 +197,7 @@ class Pipeline:
         else:
             self._refusals = 0
             self.record.acknowledge(documents)
+            self.positions.forget([document.id for document in documents])
             tokens = 0 if vectors.colbert is None else int(vectors.colbert.indptr[-1])
             self.tally.add(
                 IngestReport(
@@ -187,17 +209,26 @@ class Pipeline:
                 )
             )
 
-    def _refuse(self, document: Document, error: InvalidDocumentError | StoreError) -> None:
+    def _refuse(self, document: Document, error: InvalidInputError | StoreError) -> None:
+        where = self.positions.find(document.id)
+        named = f"document {document.id!r}" + (f" ({where})" if where else "")
         if isinstance(error, StoreError):
             self._refusals += 1
             if self._refusals > MAX_REFUSALS:
                 raise StoreError(
                     f"{self._refusals} documents were refused one after the other, the last one "
-                    f"{document.id!r}: {error}"
+                    f"{named}: {error}"
                 ) from error
         self.record.fail(document, str(error))
+        self.positions.forget([document.id])
         refused: Exception = error
         if isinstance(error, StoreError):
-            refused = DocumentRefusedError(f"document {document.id!r} was refused: {error}")
+            refused = DocumentRefusedError(f"{named} was refused: {error}")
             refused.__cause__ = error
-        self.reject(Rejected(document.id, str(error), document_json(document)), refused)
+        elif where or not isinstance(error, InvalidDocumentError):
+            refused = InvalidDocumentError(f"{named}: {error}")
+            refused.__cause__ = error
+        rejected = Rejected(
+            where or document.id, str(error), document_json(document), id=where and document.id
+        )
+        self.reject(rejected, refused)

@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 
 from trivec.ingestion.report import IngestReport, Progress
 
 
 @contextmanager
-def shown(progress: Progress | None, title: str) -> Iterator[Progress]:
-    """Yield the function to call after each batch: the caller's, or one that updates a bar."""
+def shown(
+    progress: Progress | None, title: str, current: Callable[[], IngestReport]
+) -> Iterator[Progress]:
+    """Yield the function to call after each batch: the caller's, or one that updates nothing.
+
+    Args:
+        progress: The caller's function; without it, a terminal shows a bar.
+        title: The name of the run.
+        current: Returns the report until now, which the bar shows ten times a second.
+    """
     if progress is not None:
         yield progress
     elif not sys.stderr.isatty():
-        yield lambda report: None
+        yield _nothing
     else:
         from rich.console import Console
-        from rich.progress import Progress as Bar
-        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Bar(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(title)
-            yield lambda report: bar.update(task, description=f"{title}: {describe(report)}")
+        from trivec.ingestion.progress_bar import ProgressBar
+
+        with ProgressBar(title, current, Console(stderr=True)):
+            yield _nothing
 
 
-def describe(report: IngestReport) -> str:
-    """Return the progress of a run in one line.
-
-    >>> describe(IngestReport(documents=9, tokens=600, bytes=2_000_000, seconds=3, failed=1))
-    '9 documents, 200 tokens/s, 2.0 MB written, 1 failed'
-    """
-    facts = [f"{report.documents} documents"]
-    if report.unchanged:
-        facts.append(f"{report.unchanged} unchanged")
-    facts.append(f"{report.tokens / max(report.seconds, 1e-9):.0f} tokens/s")
-    facts.append(f"{report.bytes / 1e6:.1f} MB written")
-    if report.failed:
-        facts.append(f"{report.failed} failed")
-    if report.remaining_seconds is not None:
-        facts.append(f"{timedelta(seconds=round(report.remaining_seconds))} left")
-    return ", ".join(facts)
+def _nothing(report: IngestReport) -> None:
+    """Do nothing with a report."""

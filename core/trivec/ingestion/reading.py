@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trivec.arguments import described
 from trivec.document import Document, check_id
@@ -12,6 +12,8 @@ from trivec.ingestion.journal import Journal
 from trivec.ingestion.options import BATCH_DOCUMENTS
 from trivec.ingestion.pipeline import Batch, Pipeline
 from trivec.ingestion.report import IngestReport, Rejected, Tally
+from trivec.ingestion.sources import Source
+from trivec.ingestion.worklist import Worklist
 from trivec.stores.store import Store
 
 
@@ -31,6 +33,7 @@ class Reading:
     pipeline: Pipeline
     batch_bytes: int
     unnamed: int = 0
+    _chunk_ids: set[str] = field(default_factory=set[str])
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches to encode, and batches with vectors; the ids in a batch are distinct."""
@@ -41,7 +44,8 @@ class Reading:
     def _needed(self) -> Iterator[Document | Batch]:
         """Yield documents to encode, and batches of those whose vectors the store has."""
         chunks = (batch.documents for batch in _grouped(self._read(), self.batch_bytes))
-        for work in self.journal.worklists(chunks):
+        for work in self.journal.worklists(self._noted(chunks)):
+            self._forget_unneeded(work)
             touched, changed = with_stored_vectors(self.store, work.touch)
             self.tally.add(
                 IngestReport(
@@ -55,10 +59,26 @@ class Reading:
             yield from work.encode
             yield from changed
 
+    def _noted(self, chunks: Iterable[list[Document]]) -> Iterator[list[Document]]:
+        """Yield chunks, and note the ids of the last one."""
+        for chunk in chunks:
+            self._chunk_ids = {document.id for document in chunk}
+            yield chunk
+
+    def _forget_unneeded(self, work: Worklist) -> None:
+        """Forget where documents are that are written already, unless others of them wait."""
+        needed = {document.id for document in (*work.encode, *work.touch)}
+        others = self._chunk_ids - needed
+        if len(others) <= work.unchanged + work.replaced:
+            self.pipeline.positions.forget(others)
+        self._chunk_ids = set()
+
     def _read(self) -> Iterator[Document]:
         """Yield the documents of the source, without those that it rejects."""
         count = 0
+        source = self.documents if isinstance(self.documents, Source) else None
         for document in self.documents:
+            self.tally.records += 1
             if isinstance(document, Rejected):
                 self._reject(document)
                 continue
@@ -68,12 +88,15 @@ class Reading:
                     "make documents with Document(id, text, metadata)"
                 )
             count += 1
+            if source is not None:
+                self.pipeline.positions.add(document.id, source.position)
             yield document
 
     def _reject(self, rejected: Rejected) -> None:
         """Skip an entry that the source itself could not turn into a document, or rejected."""
         try:
-            known = rejected.readable and self.journal.keep(check_id(rejected.where))
+            id = rejected.id or rejected.where
+            known = rejected.readable and self.journal.keep(check_id(id))
         except InvalidDocumentError:
             known = False
         self.unnamed += not known

@@ -6,6 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from trivec.ingestion.pace import Pace
 
 KEPT_FAILURES = 100
 """The number of failures in a report; `rejected` and the journal get all of them."""
@@ -16,16 +19,18 @@ class Rejected:
     """A document or a line that could not be stored.
 
     Args:
-        where: The document's id, or the file and line.
+        where: The file and line; the document's id if that is unknown.
         problem: The reason.
         content: The line as it was read, or the document as one line of JSON.
         readable: Whether it is a document; False for a line that is none.
+        id: The document's id; "" for a line that is no document, or if `where` is the id.
     """
 
     where: str
     problem: str
     content: str
     readable: bool = True
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,9 @@ class IngestReport:
     """The report of one `ingest`, also while it runs.
 
     Args:
+        records: The number of records that were read. When the run has ended, each is among
+            `documents`, `unchanged`, `replaced` or `failed`; one that was written before another
+            one with its id came is among both `documents` and `replaced`.
         documents: The number of documents that the store acknowledged.
         touched: How many of them were written without encoding, since only metadata differed.
         unchanged: How many the journal already had as acknowledged.
@@ -49,11 +57,13 @@ class IngestReport:
         seconds: The time since the start.
         encode_seconds: The time spent encoding; reading and writing continue meanwhile.
         write_seconds: The time spent writing.
+        fraction: How much of the source has been read, from 0 to 1; None if that is unknown.
         remaining_seconds: The estimated time until the end; None if the source does not know how
             much is left.
         failures: The documents and lines that could not be stored.
     """
 
+    records: int = 0
     documents: int = 0
     touched: int = 0
     unchanged: int = 0
@@ -69,6 +79,7 @@ class IngestReport:
     seconds: float = 0.0
     encode_seconds: float = 0.0
     write_seconds: float = 0.0
+    fraction: float | None = None
     remaining_seconds: float | None = None
     failures: tuple[Rejected, ...] = ()
 
@@ -78,8 +89,31 @@ Progress = Callable[[IngestReport], None]
 _SUMMED = tuple(
     name
     for name in IngestReport.__slots__
-    if name not in ("seconds", "remaining_seconds", "failures")
+    if name not in ("seconds", "fraction", "remaining_seconds", "failures")
 )
+
+
+def describe(report: IngestReport) -> str:
+    """Return the progress of a run in one line.
+
+    >>> report = IngestReport(records=12, documents=9, bytes=2_000_000, seconds=3, failed=1)
+    >>> describe(report)
+    '12 read (4/s), 9 stored, 2.0 MB written, 1 rejected'
+    """
+    seconds = max(report.seconds, 1e-9)
+    facts = [f"{report.records:,} read ({report.records / seconds:,.0f}/s)"]
+    if report.unchanged:
+        facts.append(f"{report.unchanged:,} unchanged")
+    facts.append(f"{report.documents:,} stored")
+    if report.tokens:
+        facts.append(f"{report.tokens / seconds:,.0f} tokens/s")
+    if report.bytes:
+        facts.append(f"{report.bytes / 1e6:.1f} MB written")
+    if report.failed:
+        facts.append(f"{report.failed:,} rejected")
+    if report.remaining_seconds is not None:
+        facts.append(f"{timedelta(seconds=round(report.remaining_seconds))} left")
+    return ", ".join(facts)
 
 
 class IngestInterrupted(KeyboardInterrupt):
@@ -98,12 +132,28 @@ class IngestInterrupted(KeyboardInterrupt):
 
 
 class Tally:
-    """Sums up the reports of several threads; `fraction` returns how much of the source is read."""
+    """Sums up the reports of several threads.
 
-    def __init__(self, fraction: Callable[[], float | None] = lambda: None) -> None:
+    Args:
+        fraction: Returns how much of the source has been read.
+        clock: Returns the time in seconds.
+
+    Attributes:
+        records (int): The records that were read, which the reading thread counts.
+    """
+
+    def __init__(
+        self,
+        fraction: Callable[[], float | None] = lambda: None,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.records = 0
         self._lock = threading.Lock()
-        self._started = time.perf_counter()
+        self._clock = clock
+        self._started = clock()
         self._fraction = fraction
+        self._pace = Pace()
         self._sum = IngestReport()
 
     def add(self, done: IngestReport) -> None:
@@ -121,7 +171,17 @@ class Tally:
 
     def report(self) -> IngestReport:
         """Return the sums, and the time since the start."""
-        seconds = time.perf_counter() - self._started
-        fraction = self._fraction()
-        remaining = seconds * (1 - fraction) / fraction if fraction else None
-        return replace(self._sum, seconds=seconds, remaining_seconds=remaining)
+        with self._lock:
+            seconds = self._clock() - self._started
+            fraction = self._fraction()
+            return replace(
+                self._sum,
+                records=self._sum.records + self.records,
+                seconds=seconds,
+                fraction=fraction,
+                remaining_seconds=self._pace.remaining(fraction, seconds),
+            )
+
+    def rejects(self) -> tuple[int, int]:
+        """Return the number of rejects, and of the records that were read."""
+        return self._sum.failed, self._sum.records + self.records

@@ -10,8 +10,9 @@ from typing import Any
 
 from trivec.arguments import expect, shown
 from trivec.errors import InvalidOptionError
+from trivec.ingestion.sources.encoding import undecodable
 from trivec.ingestion.sources.jsonl import json_object
-from trivec.ingestion.sources.lines import read_lines, utf8, without_end
+from trivec.ingestion.sources.lines import read_lines
 from trivec.ingestion.sources.opening import OpenFile
 from trivec.plain import not_json
 
@@ -56,7 +57,7 @@ def read_queries(path: str | Path) -> dict[str, str]:
 
     The first line decides on the format of the file: JSON Lines (`_id` or `id`, `text` or `query`),
     or a table of id, tab, text, with or without a header that names the two columns. Quotes in a
-    table are ordinary characters. The file may be compressed with gz or zst.
+    table are ordinary characters. The file may be compressed.
 
     Raises:
         InvalidOptionError: If the file does not exist or holds no question, or a line is malformed.
@@ -89,7 +90,7 @@ def read_qrels(path: str | Path) -> dict[str, dict[str, int]]:
     a table of query, iteration, document, grade, as in TREC; or JSON objects such as
     `{"query_id": "1", "doc_id": "a", "relevance": 2}`. Columns are separated by tabs, or by blanks
     if the first line has no tab. A header with the names of the columns decides on their order. A
-    grade such as 1.0 counts as an integer. The file may be compressed with gz or zst.
+    grade such as 1.0 counts as an integer. The file may be compressed.
 
     Raises:
         InvalidOptionError: If the file does not exist or holds no judgement, a line is malformed,
@@ -221,10 +222,9 @@ def _rows(path: str | Path) -> Iterator[tuple[str, str | dict[str, Any]]]:
             if not line.strip():
                 continue
             where = f"{path}, line {number}"
-            try:
-                row: str | dict[str, Any] = without_end(utf8(line))
-            except UnicodeDecodeError as error:
-                raise InvalidOptionError(f"{path}: not in UTF-8: line {number}: {error}") from error
+            if problem := undecodable(line, None):
+                raise InvalidOptionError(f"{where}: {problem.partition(';')[0]}; convert the file")
+            row: str | dict[str, Any] = line.removesuffix("\r")
             if as_json is None:
                 as_json = line.lstrip().startswith("{")
             if as_json:

@@ -1,111 +1,115 @@
-"""The members of a row: which of them are id, text and metadata."""
+"""The members of a record by their names, also inside objects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
-from uuid import UUID
 
-from trivec.document import Document
-from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.arguments import shown
 
-LAYOUTS = ("nested", "flat")
-METADATA = "metadata"
-
-_SAY = "say which with metadata='nested' or 'flat' (--metadata)"
+Path = tuple[str, ...]
+"""The names on the way to a member of an object: ("author", "name")."""
 
 
-class Members:
-    """Makes documents of the rows of one file, all by the same layout.
+def same_name(name: str, names: Collection[str]) -> str | None:
+    """Return which of some names is meant: the same, or the only one but for case and blanks.
 
-    In the layout "nested" the metadata is one object, in the member "metadata", and a row has no
-    other members except id and text. In the layout "flat" every other member is metadata, also a
-    member named "metadata". The first row with more than id and text decides on the layout; a later
-    row that does not match it is an error. A number or a UUID as the id becomes text.
-
-    Example:
-        >>> members = Members()
-        >>> members.document({"id": 7, "text": "", "metadata": {"a": 1}})
-        Document(id='7', text='', metadata={'a': 1})
-        >>> members.document({"id": 8, "text": "", "metadata": {"a": 1}, "lang": "en"})
-        Traceback (most recent call last):
-        trivec.errors.InvalidDocumentError: 'lang' stands beside 'metadata', ...
+    >>> same_name("id", [" ID ", "text"]), same_name("id", ["ID", "Id"])
+    (' ID ', None)
     """
-
-    def __init__(
-        self, *, id_field: str = "id", text_field: str = "text", metadata: str | None = None
-    ) -> None:
-        if metadata is not None and metadata not in LAYOUTS:
-            raise InvalidOptionError(f"metadata={metadata!r}; expected one of {', '.join(LAYOUTS)}")
-        self._id_field = id_field
-        self._text_field = text_field
-        self._layout = metadata
-        # Whether "metadata" is an ordinary member, according to the option or an earlier row.
-        self._ordinary = metadata == "flat"
-
-    def document(self, values: Mapping[str, Any]) -> Document:
-        """Make a document of a row, or raise `InvalidDocumentError`."""
-        id, text, rest = _split(values, self._id_field, self._text_field)
-        layout = self._layout or _layout_of(rest)
-        metadata = self._nested(rest) if layout == "nested" else self._flat(rest)
-        document = Document(id, text, metadata)
-        self._layout = layout  # only a valid document decides on the layout
-        self._ordinary = self._ordinary or (METADATA in rest and len(rest) > 1)
-        return document
-
-    def _nested(self, rest: dict[str, Any]) -> Mapping[str, Any]:
-        others = [name for name in rest if name != METADATA]
-        if others:
-            raise InvalidDocumentError(
-                f"{others[0]!r} stands beside {METADATA!r}, "
-                f"where this file has its metadata; {_SAY}"
-            )
-        metadata = rest.get(METADATA)
-        if metadata is None:
-            return {}
-        if not isinstance(metadata, Mapping):
-            raise InvalidDocumentError(
-                f"{METADATA!r} is a {type(metadata).__name__}, expected an object; "
-                "metadata='flat' (--metadata flat) treats it as an ordinary member"
-            )
-        return metadata
-
-    def _flat(self, rest: dict[str, Any]) -> Mapping[str, Any]:
-        lone = list(rest) == [METADATA] and isinstance(rest[METADATA], Mapping)
-        if lone and not self._ordinary:
-            raise InvalidDocumentError(
-                f"an object {METADATA!r} holds all metadata of this row, "
-                f"and rows before it have theirs beside id and text; {_SAY}"
-            )
-        return rest
+    if name in names:
+        return name
+    wanted = name.strip().casefold()
+    similar = [other for other in names if other.strip().casefold() == wanted]
+    return similar[0] if len(similar) == 1 else None
 
 
-def document_of(values: Mapping[str, Any], *, id_field: str, text_field: str) -> Document:
-    """Make a document of a single row; the layout is nested if "metadata" is its only other member.
+def path_of(name: str, names: Collection[str]) -> Path | None:
+    """Return the path to a member among members of these names; None if there is none.
 
-    >>> document_of({"n": 7, "text": "", "metadata": {"a": 1}}, id_field="n", text_field="text")
-    Document(id='7', text='', metadata={'a': 1})
+    A name with a dot is that of a member, or else a path into an object.
+
+    >>> path_of("author.name", ["author"]), path_of("a.b", ["A.B", "a"]), path_of("x", ["a"])
+    (('author', 'name'), ('A.B',), None)
     """
-    id, text, rest = _split(values, id_field, text_field)
-    metadata = rest[METADATA] if _layout_of(rest) == "nested" else rest
-    return Document(id, text, {} if metadata is None else metadata)
+    same = same_name(name, names)
+    if same is not None:
+        return (same,)
+    first, _, rest = name.partition(".")
+    holder = same_name(first, names) if rest else None
+    return None if holder is None else (holder, *rest.split("."))
 
 
-def _split(
-    values: Mapping[str, Any], id_field: str, text_field: str
-) -> tuple[Any, Any, dict[str, Any]]:
-    """Return the id, the text and the other members, or raise `InvalidDocumentError`."""
-    if id_field not in values or text_field not in values:
-        raise InvalidDocumentError(f"expected an object with {id_field!r} and {text_field!r}")
-    rest = {name: value for name, value in values.items() if name not in (id_field, text_field)}
-    id = values[id_field]
-    if type(id) is int or isinstance(id, UUID):  # a bool is not a number here
-        id = str(id)
-    return id, values[text_field], rest
+def value_at(values: Mapping[str, Any], path: Path) -> object:
+    """Return the value at a path, or None if there is none."""
+    value: object = values
+    for name in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value
 
 
-def _layout_of(rest: Mapping[str, Any]) -> str | None:
-    """Return the layout of a row; None if it has only id and text."""
-    if not rest:
-        return None
-    return "nested" if list(rest) == [METADATA] else "flat"
+def has(values: Mapping[str, Any], path: Path) -> bool:
+    """Return whether there is a member at a path, which may be null."""
+    holder = value_at(values, path[:-1])
+    return isinstance(holder, Mapping) and path[-1] in holder
+
+
+def without(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return a copy without the member at a path, and without objects that are empty then.
+
+    >>> without({"author": {"name": "x", "id": 7}}, ("author", "id"))
+    {'author': {'name': 'x'}}
+    >>> without({"_id": {"$oid": "65f"}, "n": 1}, ("_id", "$oid"))
+    {'n': 1}
+    """
+    made = dict(values)
+    first, inside = path[0], path[1:]
+    if not inside:
+        made.pop(first, None)
+    elif isinstance(inner := made.get(first), Mapping):
+        rest = without(inner, inside)
+        if rest or not inner:
+            made[first] = rest
+        else:
+            del made[first]
+    return made
+
+
+def with_value(values: Mapping[str, Any], path: Path, value: object) -> dict[str, Any]:
+    """Return a copy with a value at a path, in new objects where there are none."""
+    made = dict(values)
+    first, inside = path[0], path[1:]
+    if inside:
+        inner = made.get(first)
+        value = with_value(inner if isinstance(inner, Mapping) else {}, inside, value)
+    made[first] = value
+    return made
+
+
+def only(values: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
+    """Return a copy with the members at some paths, those that are there.
+
+    >>> only({"a": 1, "b": {"c": 2, "d": 3}}, [("b", "c"), ("x",)])
+    {'b': {'c': 2}}
+    """
+    made: dict[str, Any] = {}
+    for path in paths:
+        first, inside = path[0], path[1:]
+        if not inside:
+            if first in values:
+                made[first] = values[first]
+        elif has(values, path):
+            made = with_value(made, path, value_at(values, path))
+    return made
+
+
+def listed(names: Collection[str]) -> str:
+    """Return names for a message, the first of them if there are many.
+
+    >>> listed(["id", "text"]), listed([])
+    ("'id', 'text'", 'none')
+    """
+    some = ", ".join(shown(name) for name in list(names)[:12])
+    return f"{some} and {len(names) - 12} more" if len(names) > 12 else some or "none"

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
-from trivec.ingestion.sources.row import Row, check_columns, distinct
+from trivec.ingestion.sources.records import Records, Row, distinct, distinct_columns
 from trivec.plain import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
 
 BATCH_ROWS = 256
 
 
-def read_parquet(
-    path: str, *, needed: tuple[str, str], done: Callable[[float], None]
-) -> Iterator[Row]:
-    """Yield the rows of a Parquet file.
-
-    Args:
-        path: The file.
-        needed: The columns of id and text.
-        done: Called with the fraction that has been read, from 0 to 1.
-    """
+@contextmanager
+def open_parquet(path: str) -> Iterator[ParquetFile]:
+    """Open a Parquet file, or raise `InvalidOptionError` if it is none."""
     try:
-        from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise MissingDependencyError(
@@ -38,33 +34,56 @@ def read_parquet(
         ) from error
     if not Path(path).is_file():
         raise InvalidOptionError(f"there is no file {path!r}")
-    unreadable = (OSError, ValueError, ArrowException)
     try:
         file = ParquetFile(path, page_checksum_verification=True)
-    except unreadable as error:
+    except _unreadable() as error:
         raise InvalidOptionError(
             f"{path!r} is not a Parquet file, or is cut off or encrypted: {error}"
         ) from error
     with file:
-        check_columns(file.schema_arrow.names, needed, path)
-        total, number = file.metadata.num_rows, 0
-        batches = file.iter_batches(BATCH_ROWS)
-        while True:
-            try:
-                batch = next(batches, None)
-            except unreadable as error:
-                raise InvalidDocumentError(
-                    f"{path!r} cannot be read beyond row {number} of {total}: {error}"
-                ) from error
-            if batch is None:
-                break
-            for values, problem in plain_rows(batch):
-                number += 1
-                content = _content(values)
-                yield Row(f"row {number}", None if problem else values, content, problem)
-            done(number / max(1, total))
+        yield file
+
+
+def read_parquet(file: ParquetFile, path: str, *, done: Callable[[float], None]) -> Records:
+    """Return the rows of a Parquet file.
+
+    Args:
+        file: The open file.
+        path: The name of the file in errors.
+        done: Called with the fraction that has been read, from 0 to 1.
+
+    Raises:
+        InvalidDocumentError: If two columns have the same name.
+    """
+    return Records(distinct_columns(file.schema_arrow.names, path), _rows(file, path, done))
+
+
+def _rows(file: ParquetFile, path: str, done: Callable[[float], None]) -> Iterator[Row]:
+    total, number = file.metadata.num_rows, 0
+    batches = file.iter_batches(BATCH_ROWS)
+    while True:
+        try:
+            batch = next(batches, None)
+        except _unreadable() as error:
+            raise InvalidDocumentError(
+                f"{path!r} cannot be read beyond row {number} of {total}: {error}"
+            ) from error
+        if batch is None:
+            break
+        for values, problem in plain_rows(batch):
+            number += 1
+            content = _content(values)
+            yield Row(f"row {number}", None if problem else values, content, problem)
+        done(number / max(1, total))
     if number != total:
         raise InvalidDocumentError(f"{path!r} has {number} rows and should have {total}")
+
+
+def _unreadable() -> tuple[type[Exception], ...]:
+    """Return the errors of pyarrow for a file that is damaged."""
+    from pyarrow import ArrowException
+
+    return OSError, ValueError, ArrowException
 
 
 def plain_rows(table: pa.RecordBatch | pa.Table) -> Iterator[tuple[dict[str, Any], str]]:
@@ -152,7 +171,9 @@ def _plain(scalar: pa.Scalar) -> object:
         return distinct([(name, _plain(scalar[i])) for i, name in enumerate(names)])
     if pa.types.is_nested(type_):
         return [_plain(item) for item in scalar.values]
-    if getattr(type_, "unit", "") == "ns" and not pa.types.is_duration(type_):
+    if pa.types.is_duration(type_):
+        return np.timedelta64(scalar.value, type_.unit)
+    if getattr(type_, "unit", "") == "ns":
         is_time = pa.types.is_time64(type_)
         micro = pa.time64("us") if is_time else pa.timestamp("us", type_.tz)
         moment = pa.scalar(scalar.value // 1000, micro).as_py()

@@ -110,4 +110,4 @@ def _is_reject(line: str) -> bool:
         members = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    return isinstance(members, dict) and set(members) == _MEMBERS
+    return isinstance(members, dict) and _MEMBERS - {"id"} <= set(members) <= _MEMBERS

@@ -1,65 +1,45 @@
-"""A source of documents: a file in any of the formats, standard input, or a folder."""
+"""A source of documents: files in any of the formats, standard input, or folders."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Unpack
 
+from trivec.arguments import named_options
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidOptionError
-from trivec.fields import FieldType, field_types
 from trivec.ingestion.report import Rejected
-from trivec.ingestion.sources.folder import HIDDEN, TEXT_SUFFIXES, read_folder
-from trivec.ingestion.sources.jsonl import read_jsonl
-from trivec.ingestion.sources.members import Members
-from trivec.ingestion.sources.opening import STDIN, OpenFile, plain_suffix
-from trivec.ingestion.sources.parquet import read_parquet
-from trivec.ingestion.sources.row import Row, visible
-from trivec.ingestion.sources.tables import Dialect, read_table
-
-FORMATS = ("jsonl", "csv", "tsv", "parquet", "folder")
-
-_SUFFIXES = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".parquet": "parquet",
-}
-
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
-_QUOTINGS = {"csv": "csv", "tsv": "none"}
-_TAB = {"tab": "\t", r"\t": "\t"}  # as a shell can say it
+from trivec.ingestion.sources.encoding import visible
+from trivec.ingestion.sources.files import (
+    Listing,
+    given_files,
+    listed_files,
+    passed_over,
+    reason_for_nothing,
+)
+from trivec.ingestion.sources.mapping import FileMapper
+from trivec.ingestion.sources.opening import STDIN
+from trivec.ingestion.sources.options import ReadOptions, SourceOptions
+from trivec.ingestion.sources.readers import Readers
 
 _log = logging.getLogger("trivec")
 
 
 class Source:
-    r"""Documents from a file, from standard input, or from a folder of text files.
+    r"""Documents from files, from standard input, or from folders.
 
-    All members except id and text are metadata; see `metadata`. The id of a text file is its path
-    below the folder. Text is in UTF-8.
+    All members except id and text are metadata. The id of a text file is its path below the
+    folder, or its name. Compressed files (gzip, zstd, bzip2, xz) are recognised by their content.
 
     Args:
-        path: The file, which may be compressed (.gz, .zst); a folder; or "-" for standard input.
-        id_field: The member that holds the id.
-        text_field: The member that holds the text.
-        format: One of `FORMATS`; None derives it from the name, and reads "-" as JSON Lines.
-        fields: Declared metadata; only CSV and TSV need the types, since their cells are text.
-        delimiter: The character between the cells of CSV and TSV, or "tab"; None is a comma for
-            CSV and a tab for TSV.
-        quoting: Whether quotes enclose cells: "csv" as in RFC 4180, the default for CSV, or "none",
-            the default for TSV, in which a quote is an ordinary character.
-        metadata: "nested" if the metadata is an object in the member "metadata", "flat" if it is
-            all members except id and text. None derives it from the first row that has more than
-            id and text; rows with another layout are rejected.
-        allow_empty: Whether a source without a row is allowed.
+        path: A file; a pattern such as `corpus/*.parquet`; a folder of files of documents, or of
+            text files; "-" for standard input; or a list of these, which are read in this order.
+        options: See `ReadOptions`.
 
     Raises:
         InvalidOptionError: If the file does not exist, or an option is unknown or does not apply to
@@ -79,34 +59,31 @@ class Source:
 
     def __init__(
         self,
-        path: str | Path,
-        *,
-        id_field: str = "id",
-        text_field: str = "text",
-        format: str | None = None,
-        fields: Mapping[str, type | FieldType] | None = None,
-        delimiter: str | None = None,
-        quoting: str | None = None,
-        metadata: str | None = None,
-        allow_empty: bool = False,
+        path: str | Path | Sequence[str | Path],
+        **options: Unpack[ReadOptions],
     ) -> None:
-        self._path = os.fspath(path)
-        self._format = _format_of(self._path, format)
-        self._dialect = _dialect_of(self._format, delimiter, quoting)
-        self._needed = (id_field, text_field)
-        self._metadata = metadata
-        self._members()  # raises for an unknown layout
-        self._fields = field_types(fields or {})
-        self._allow_empty = allow_empty
-        self._passed_over: Counter[str] = Counter()
+        self._options = options_ = named_options(SourceOptions, "read_documents", options)
+        given = [path] if isinstance(path, str | Path) else list(path)
+        self._given = given_files([os.fspath(each) for each in given], options_.format)
+        self._readers = Readers(
+            encoding=options_.encoding,
+            columns=options_.columns,
+            delimiter=options_.delimiter,
+            quoting=options_.quoting,
+            fields=options_.column_types,
+            has_no_header=options_.has_no_header,
+        )
+        self._readers.check(self._given)
+        self._reported: set[str] = set()
+        self._listing = Listing()
         self._started: Iterator[Document | Rejected] | None = None
-        self._file: OpenFile | None = None
-        self._fraction: float | None = None
+        self._is_read = False
+        self._mapper: FileMapper | None = None
 
     @property
-    def path(self) -> str:
-        """The file or the folder; "-" for standard input."""
-        return self._path
+    def paths(self) -> tuple[str, ...]:
+        """The files and the folders; "-" is standard input."""
+        return tuple(file.path for file in self._given)
 
     def __iter__(self) -> Iterator[Document | Rejected]:
         """Yield each row as a document, or as a `Rejected` if it cannot be one.
@@ -131,7 +108,7 @@ class Source:
         if self._started is None:
             rows = self._read()
             first = next(rows, None)
-            if self._path != STDIN and not Path(self._path).is_fifo():
+            if not any(file.is_stream for file in self._given):
                 rows.close()  # the next iteration starts again
             elif first is not None:
                 self._started = chain([first], rows)
@@ -153,121 +130,98 @@ class Source:
 
     def fraction(self) -> float | None:
         """Return how much has been read, from 0 to 1; None if that is unknown."""
-        if self._fraction is None and self._file is not None:
-            return self._file.fraction()
-        return self._fraction
+        return 1.0 if self._is_read else self._readers.fraction()
+
+    @property
+    def position(self) -> str:
+        """The file and the line of the document that was yielded last, or ""."""
+        mapper = self._mapper
+        return "" if mapper is None or mapper.row is None else mapper.position(mapper.row)
 
     @property
     def passed_over(self) -> Mapping[str, int]:
         """The number of files that the last iteration skipped, by kind, such as "*.pdf"."""
-        return self._passed_over
+        return self._listing.passed_over
 
     def _read(self) -> Generator[Document | Rejected]:
-        self._passed_over = Counter()
-        members, count = self._members(), 0
-        for row in self._rows():
+        rows_named = self._options.id == "row"
+        listing = listed_files(self._given, self._options.format, rows_named=rows_named)
+        self._listing = listing
+        self._is_read = False
+        count = 0
+        for document in self._documents(listing):
             count += 1
-            yield self._document(row, members)
-        self._fraction = 1.0
-        if not count and not self._allow_empty:
+            yield document
+        self._is_read = True
+        if not count and not self._options.allow_empty:
             raise InvalidOptionError(self._nothing())
-        skipped = {kind: n for kind, n in self._passed_over.items() if kind != HIDDEN}
-        if skipped:
-            _log.warning("%s: passed over: %s", self._path, _counted(skipped))
+        if note := passed_over(listing):
+            _log.warning("%s: %s", self._name(), note)
 
-    def _rows(self) -> Iterator[Row]:
-        if self._format == "folder":
-            yield from read_folder(self._path, self._passed_over)
-        elif self._format == "parquet":
-            done = partial(setattr, self, "_fraction")
-            yield from read_parquet(self._path, needed=self._needed, done=done)
-        else:
-            with OpenFile(self._path) as self._file:
-                stream, path, dialect = self._file.stream, self._path, self._dialect
-                if dialect is None:
-                    yield from read_jsonl(stream, path)
-                else:
-                    needed, fields = self._needed, self._fields
-                    yield from read_table(stream, path, dialect, needed=needed, fields=fields)
+    def _documents(self, listing: Listing) -> Iterator[Document | Rejected]:
+        self._readers.start(listing.files)
+        for file in listing.files:
+            mapper = FileMapper(
+                options=self._options,
+                path=file.place,
+                name=file.name,
+                format=file.format,
+                report=partial(self._report, file.path),
+            )
+            self._mapper = mapper
+            with self._readers.opened(file) as records:
+                yield from mapper.documents(records)
+        for folder, error in listing.unlisted:
+            where = Path(error.filename).relative_to(folder).as_posix()
+            problem = f"a folder that cannot be listed: {error}"
+            yield Rejected(visible(f"{folder}, {where}"), problem, visible(where), readable=False)
 
-    def _document(self, row: Row, members: Members) -> Document | Rejected:
-        problem = row.problem
-        if row.values is not None:
-            try:
-                return members.document(row.values)
-            except InvalidDocumentError as error:
-                problem = str(error)
-        where = visible(f"{self._path}, {row.where}")
-        return Rejected(where, problem, visible(row.content), readable=False)
+    def _report(self, path: str, note: str) -> None:
+        """Log what was noticed in a file, once for all files in which it is the same."""
+        if note not in self._reported:
+            self._reported.add(note)
+            _log.warning("%s: %s", path, note)
 
-    def _members(self) -> Members:
-        # The names of a folder's members are fixed.
-        id_field, text_field = ("id", "text") if self._format == "folder" else self._needed
-        return Members(id_field=id_field, text_field=text_field, metadata=self._metadata)
+    def _name(self) -> str:
+        """Return what is read, for messages."""
+        first, *others = self.paths
+        return f"{first} and {len(others)} more" if others else first
 
     def _nothing(self) -> str:
         """Return the message that nothing was read, with the reason."""
-        name = "standard input" if self._path == STDIN else repr(self._path)
-        why = "it is empty"
-        if self._format == "folder":
-            why = f"a folder gives its text files, {', '.join(TEXT_SUFFIXES)}"
-            if self._passed_over:
-                why += f"; passed over: {_counted(self._passed_over)}"
-            if any(f"*{suffix}" in self._passed_over for suffix in _SUFFIXES):
-                why += "; give such files of documents one at a time"
-        elif self._dialect is not None:
-            why = "it holds no record under a header"
-        elif self._format == "parquet":
-            why = "it holds no row"
-        return f"nothing was read from {name}: {why}; allow_empty=True (--allow-empty) allows that"
+        name = "standard input" if self.paths == (STDIN,) else repr(self._name())
+        return (
+            f"nothing was read from {name}: {reason_for_nothing(self._given, self._listing)}; "
+            "allow_empty=True (--allow-empty) allows that"
+        )
 
 
-def _counted(kinds: Mapping[str, int]) -> str:
-    """Return the number of each kind as text, the most frequent first.
+def read_documents(
+    source: str | Path | Sequence[str | Path], **options: Unpack[ReadOptions]
+) -> Source:
+    r"""Return the documents of files, of standard input or of folders, for `ingest`.
 
-    >>> _counted({"*.pdf": 3, "hidden": 12})
-    '12 hidden, 3 *.pdf'
+    Nothing is read before they are asked for. Rows that cannot be documents come as `Rejected`.
+
+    Args:
+        source: A file, a pattern such as `corpus/*.parquet`, a folder, "-" for standard input, or
+            a list of these.
+        options: See `trivec.ingestion.sources.ReadOptions`.
+
+    Returns:
+        A `Source`, which can be read several times; `Source.documents` raises at the first reject.
+
+    Raises:
+        InvalidOptionError: If the file does not exist, or an option is unknown, out of range or not
+            one of the format.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        ...     _ = file.write('{"key": 7, "title": "Whales", "body": "The blue whale"}\n')
+        ...     file.flush()
+        ...     options = {"id_field": "key", "text_field": ["title", "body"], "drop": ["title"]}
+        ...     list(read_documents(file.name, **options))
+        [Document(id='7', text='Whales\nThe blue whale', metadata={})]
     """
-    most = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-    texts = [f"{count} {kind}" for kind, count in most[:8]]
-    if rest := sum(count for _, count in most[8:]):
-        texts.append(f"{rest} others")
-    return ", ".join(texts)
-
-
-def _dialect_of(format: str, delimiter: str | None, quoting: str | None) -> Dialect | None:
-    """Return the dialect of a table; None if the format is not a table."""
-    if format not in _DELIMITERS:
-        if delimiter is not None or quoting is not None:
-            raise InvalidOptionError(
-                f"delimiter and quoting are for csv and tsv, and the format is {format}"
-            )
-        return None
-    return Dialect(
-        _DELIMITERS[format] if delimiter is None else _TAB.get(delimiter, delimiter),
-        _QUOTINGS[format] if quoting is None else quoting,
-        assumed=quoting is None,
-    )
-
-
-def _format_of(path: str, format: str | None) -> str:
-    if format not in (None, *FORMATS):
-        raise InvalidOptionError(f"format={format!r}; expected one of {', '.join(FORMATS)}")
-    if path == STDIN:
-        if format in ("parquet", "folder"):
-            raise InvalidOptionError(f"standard input cannot be read as {format}")
-        return format or "jsonl"
-    if not Path(path).exists():
-        raise InvalidOptionError(f"there is no file {path!r}")
-    if format is None:
-        if Path(path).is_dir():
-            return "folder"
-        format = _SUFFIXES.get(plain_suffix(path))
-        if format is None:
-            raise InvalidOptionError(
-                f"the format of {path!r} is not clear from its name; "
-                f"say which of {', '.join(FORMATS)} it is"
-            )
-    if format == "folder" and not Path(path).is_dir():
-        raise InvalidOptionError(f"{path!r} is not a folder")
-    return format
+    return Source(source, **options)

@@ -1,21 +1,20 @@
-"""One row of a file."""
+"""The records of a file: the names of its columns and its rows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from trivec.arguments import shown
 from trivec.errors import InvalidDocumentError
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row of a file, at a position such as "line 7".
 
     Its values are None if it could not be read, and `problem` says why. Its content is as it is in
-    the file; a byte that is not UTF-8 is a lone surrogate.
+    the file; a byte that could not be decoded is a lone surrogate.
     """
 
     where: str
@@ -24,23 +23,33 @@ class Row:
     problem: str = ""
 
 
-def check_columns(
-    names: Sequence[str], needed: Sequence[str], where: str, remedy: str = ""
-) -> None:
-    """Raise `InvalidDocumentError` if a column is duplicate, or a needed one is missing."""
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The rows of a file, and what is known before the first of them.
+
+    Attributes:
+        columns (tuple[str, ...] | None): The names of the columns as they are in the file, each
+            once: the header of a table, or the schema of a Parquet file; None for JSON and text.
+        rows (Iterator[Row]): The rows, which are read as they are asked for.
+        header (str): The position of the names, such as "line 1"; "" if they have none.
+        note (str): What was recognised, for a log; "" if nothing.
+    """
+
+    columns: tuple[str, ...] | None
+    rows: Iterator[Row]
+    header: str = ""
+    note: str = ""
+
+
+def distinct_columns(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """Return the names of columns, or raise `InvalidDocumentError` if two are the same."""
     for name in names:
         if names.count(name) > 1:
             raise InvalidDocumentError(
                 f"{where}: {names.count(name)} columns are named {shown(name)}; "
                 "each needs a name of its own"
             )
-    remedy = remedy or "name the columns with id_field and text_field (--id-field, --text-field)"
-    for name in needed:
-        if name not in names:
-            raise InvalidDocumentError(
-                f"{where}: there is no column {name!r}, only {', '.join(map(shown, names[:10]))}; "
-                f"{remedy}"
-            )
+    return tuple(names)
 
 
 def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
@@ -55,12 +64,3 @@ def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the member {twice!r} occurs twice")
     return members
-
-
-def visible(text: str) -> str:
-    r"""Return text in which bytes that are not UTF-8 are escaped.
-
-    >>> visible(b"gr\xfcn".decode(errors="surrogateescape"))
-    'gr\\xfcn'
-    """
-    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
