@@ -70,7 +70,7 @@ FACADES: dict[str, list[str]] = {
         *("InvalidFilterError", "InvalidInputError", "InvalidOptionError", "InvalidVectorsError"),
         *("JournalError", "MissingDependencyError", "OutputError", "RequestTooLargeError"),
         *("SchemaMismatchError", "StoreError", "StoreFullError", "StoreUnavailableError"),
-        *("TrivecError", "UnavailableError"),
+        *("TooManyRejectsError", "TrivecError", "UnavailableError"),
     ],
     "trivec.reranking": [
         *("Candidate", "CrossEncoder", "RemoteReranker", "RerankMode", "Reranker", "Rescorer"),
