@@ -54,6 +54,7 @@ def test_the_estimate_follows_the_speed_of_the_last_seconds() -> None:
         clock.now += 0.1
         part.fraction = 0.05 * step
     assert tally.report().remaining_seconds == pytest.approx(1.0)
+    remaining: float | None = None
     for step in range(1, 101):
         clock.now += 1
         part.fraction = 0.5 + 0.001 * step
