@@ -80,7 +80,7 @@ def touch(folder: Path, *names: str) -> None:
 
 def test_a_folder_of_other_files(tmp_path: Path) -> None:
     folder = tmp_path / "shards"
-    touch(folder, "a.pdf", "b/b.PDF", "b/c.docx", "d.txt.gz", "README", ".git/x", ".e.txt")
+    touch(folder, "a.pdf", "b/b.PDF", "b/c.docx", "d.tar.gz", "README", ".git/x", ".e.txt")
     (tmp_path / "elsewhere").mkdir()
     (folder / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InvalidOptionError) as error:

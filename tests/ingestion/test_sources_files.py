@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import io
 import json
 import logging
+import lzma
 import os
 import sys
 from pathlib import Path
@@ -84,6 +86,25 @@ def test_text_files_of_a_pattern(tmp_path: Path) -> None:
     write(tmp_path / "c/b/.x.md", "c")
     assert list(Source(f"{tmp_path}/c/**/*.*")) == [Document("a.txt", "a"), Document("b/c.md", "c")]
     assert list(Source(tmp_path / "c/a.txt")) == [Document("a.txt", "a")]
+
+
+def test_compressed_text_files(tmp_path: Path) -> None:
+    write(tmp_path / "a.txt.bz2", bz2.compress(b"one whale"))
+    write(tmp_path / "b" / "c.md.gz", gzip.compress(b"# two"))
+    write(tmp_path / "d.html.xz", lzma.compress(b"<title>T</title><p>three"))
+    write(tmp_path / "e.txt.gz", gzip.compress(b"cut off")[:-9])
+    write(tmp_path / "f.txt", bz2.compress(b"its name says nothing"))
+    a, d, e, f, c = list(Source(tmp_path))
+    assert isinstance(e, Rejected)
+    assert "ends in the middle" in e.problem
+    found = {row.id: row.text for row in (a, c, d, f) if isinstance(row, Document)}
+    assert found == {
+        "a.txt.bz2": "one whale",
+        "b/c.md.gz": "# two",
+        "d.html.xz": "T\nthree",
+        "f.txt": "its name says nothing",
+    }
+    assert list(Source(tmp_path / "a.txt.bz2")) == [Document("a.txt.bz2", "one whale")]
 
 
 @pytest.mark.parametrize("twice", ["same", "link", "hard", "pattern", "folder"])

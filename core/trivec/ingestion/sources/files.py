@@ -201,7 +201,7 @@ def _add_folder(folder: str, format: str | None, listing: Listing) -> None:
             continue
         suffix = plain_suffix(path)
         found = SUFFIXES.get(suffix) if suffix else _format_inside(path)
-        if found is None or (found == "text" and suffix != Path(path).suffix.lower()):
+        if found is None:
             others[_kind(path)] += 1
         elif found == "text":
             texts.append(SourceFile(path, found, _size(path), folder))
@@ -240,7 +240,7 @@ def _unread(path: str) -> str:
         return HIDDEN
     if file.name.endswith(REJECTS_SUFFIX):
         return f"*{REJECTS_SUFFIX}"
-    if file.suffix.lower() in SUFFIXES and file.exists() and not file.is_file():
+    if plain_suffix(path) in SUFFIXES and file.exists() and not file.is_file():
         return "pipes and devices"  # reading one might never end
     return ""
 
