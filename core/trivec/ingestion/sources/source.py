@@ -39,7 +39,7 @@ class Source:
     Args:
         path: A file; a pattern such as `corpus/*.parquet`; a folder of files of documents, or of
             text files; "-" for standard input; or a list of these, which are read in this order.
-        options: See `ReadOptions`.
+        **options: See `ReadOptions`.
 
     Raises:
         InvalidOptionError: If the file does not exist, or an option is unknown or does not apply to
