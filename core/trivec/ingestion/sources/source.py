@@ -33,9 +33,9 @@ _log = logging.getLogger("trivec")
 class Source:
     r"""Documents from files, from standard input, or from folders.
 
-    The keyword options are those of `ReadOptions`. All members except id and text are metadata. The
-    id of a text file is its path below the folder, or its name. Compressed files (gzip, zstd, bzip2,
-    xz) are recognised by their content.
+    The keyword options are those of `ReadOptions`. All members except id and text are metadata.
+    The id of a text file is its path below the folder, or its name. Compressed files (gzip, zstd,
+    bzip2, xz) are recognised by their content.
 
     Args:
         path: A file; a pattern such as `corpus/*.parquet`; a folder of files of documents, or of
