@@ -12,7 +12,7 @@ from trivec.ingestion.report import Rejected
 from trivec.ingestion.sources.encoding import visible
 from trivec.ingestion.sources.members import path_of
 from trivec.ingestion.sources.options import SourceOptions
-from trivec.ingestion.sources.records import Records, Row
+from trivec.ingestion.sources.records import Records, Row, json_of
 from trivec.ingestion.sources.shape import METADATA, Shape
 from trivec.ingestion.sources.template import Template
 
@@ -93,7 +93,8 @@ class FileMapper:
         return visible(f"{self.path}, {row.where}" if row.where else self.path)
 
     def _rejected(self, row: Row, problem: str) -> Rejected:
-        return Rejected(self.position(row), problem, visible(row.content), readable=False)
+        content = json_of(row.values) if row.values and not row.content else visible(row.content)
+        return Rejected(self.position(row), problem, content, readable=False)
 
 
 def _ahead(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
-from trivec.ingestion.sources.records import Records, Row, distinct, distinct_columns
+from trivec.ingestion.sources.records import Records, Row, distinct, distinct_columns, json_of
 from trivec.plain import plain
 
 if TYPE_CHECKING:
@@ -72,8 +71,10 @@ def _rows(file: ParquetFile, path: str, done: Callable[[float], None]) -> Iterat
             break
         for values, problem in plain_rows(batch):
             number += 1
-            content = _content(values)
-            yield Row(f"row {number}", None if problem else values, content, problem)
+            if problem:
+                yield Row(f"row {number}", None, json_of(values), problem)
+            else:
+                yield Row(f"row {number}", values)
         done(number / max(1, total))
     if number != total:
         raise InvalidDocumentError(f"{path!r} has {number} rows and should have {total}")
@@ -107,14 +108,6 @@ def plain_rows(table: pa.RecordBatch | pa.Table) -> Iterator[tuple[dict[str, Any
             if isinstance(cell, _Unreadable)
         )
         yield dict(zip(names, cells, strict=True)), next(problems, "")
-
-
-def _content(values: dict[str, Any]) -> str:
-    """Return a row as text, for the file of rejects."""
-    try:
-        return json.dumps(values, default=str)
-    except (TypeError, ValueError):  # a map with keys that JSON does not support
-        return repr(values)
 
 
 @dataclass(frozen=True, slots=True)

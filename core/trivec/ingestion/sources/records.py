@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,12 +15,13 @@ class Row(NamedTuple):
     """One row of a file, at a position such as "line 7".
 
     Its values are None if it could not be read, and `problem` says why. Its content is as it is in
-    the file; a byte that could not be decoded is a lone surrogate.
+    the file; a byte that could not be decoded is a lone surrogate. A row of a file that is not text
+    has values and no content.
     """
 
     where: str
     values: dict[str, Any] | None
-    content: str
+    content: str = ""
     problem: str = ""
 
 
@@ -50,6 +52,20 @@ def distinct_columns(names: Sequence[str], where: str) -> tuple[str, ...]:
                 "each needs a name of its own"
             )
     return tuple(names)
+
+
+def json_of(values: Mapping[str, Any]) -> str:
+    """Return values of any types as one line of text for people, as JSON if that is possible.
+
+    Characters are escaped, since values may hold lone surrogates.
+
+    >>> json_of({"id": 7, "sizes": {b"x": 1}})
+    "{'id': 7, 'sizes': {b'x': 1}}"
+    """
+    try:
+        return json.dumps(values, default=str)
+    except (TypeError, ValueError):  # a map with keys that JSON does not support
+        return ascii(values)
 
 
 def distinct(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
