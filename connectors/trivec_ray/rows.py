@@ -43,6 +43,7 @@ from trivec.errors import InvalidDocumentError, InvalidOptionError, TrivecError
 from trivec.ingestion.report import IngestReport, Rejected
 from trivec.ingestion.sources import SourceOptions
 from trivec.ingestion.sources.parquet import plain_rows
+from trivec.ingestion.sources.records import json_of
 from trivec.ingestion.sources.shape import Shape
 from trivec.plain import not_json
 from trivec.rows import SparseRows, TokenRows
@@ -136,7 +137,7 @@ def read_rows(table: pa.Table, columns: Columns) -> Iterator[Document | Rejected
             shape = shape or columns.shape(members)
             yield shape.document(members)
         except InvalidDocumentError as error:
-            content = json.dumps(plain, default=str)  # ASCII: it may hold what UTF-8 cannot say
+            content = json_of(plain)
             id = plain.get(columns.options.id_field or "id")
             where = f"row {content[:EXCERPT]}" if id is None else f"row {str(id)[:EXCERPT]!r}"
             yield Rejected(where, str(error), content, readable=False)

@@ -28,6 +28,8 @@ DOCUMENTS = [
     Document(f"d{i}", "word " * i, {"n": i, "tags": ["a"], "deep": {"x": None}}) for i in range(9)
 ]
 
+_ALL_COLUMNS = Columns(SourceOptions())
+
 
 def _read(rows: Sequence[dict[str, Any]], *, metadata: str | None = None) -> list[Any]:
     return list(read_rows(pa.Table.from_pylist(list(rows)), Columns(SourceOptions(), metadata)))
@@ -92,6 +94,10 @@ def test_bad_rows_are_named_by_their_id_or_their_beginning() -> None:
     assert [one.where for one in rejected] == ["row 'a'", 'row {"id": null, "text": "lost"}']
     assert "the text must be a str" in rejected[0].problem
     assert not rejected[0].readable
+    sizes = pa.array([[(b"x", 1)]], pa.map_(pa.binary(), pa.int64()))
+    (mapped,) = read_rows(pa.table({"id": ["a"], "text": ["x"], "sizes": sizes}), _ALL_COLUMNS)
+    assert isinstance(mapped, Rejected)
+    assert mapped.content == "{'id': 'a', 'text': 'x', 'sizes': {b'x': 1}}"
     (other,) = _read([{"key": "a", "text": "x"}])
     assert "there is no column 'id', only 'key', 'text'; try id_field='key'" in other.problem
 
