@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
@@ -74,11 +74,15 @@ class Columns:
         if self.metadata is not None:
             expect(self.metadata, str, "metadata_field", "the name of a column, or None")
 
-    def members(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Return the members of a row: all columns, or those of id, text and metadata."""
+    def members(self, values: dict[str, Any], taken: Collection[str]) -> dict[str, Any]:
+        """Return the members of a row: all columns, or those of id, text and metadata.
+
+        Args:
+            values: The row.
+            taken: The columns of id and text.
+        """
         if self.metadata is None:
             return values
-        taken = self.options.taken_from(values)
         members = {name: value for name, value in values.items() if name in taken}
         metadata = values.get(self.metadata)
         if isinstance(metadata, str):
@@ -129,11 +133,12 @@ class Parcel:
 def read_rows(table: pa.Table, columns: Columns) -> Iterator[Document | Rejected]:
     """Yield each row as a document, or rejected, named by its id or its beginning."""
     shape: Shape | None = None
+    taken = columns.options.taken_from(table.schema.names)
     for plain, problem in plain_rows(table):
         try:
             if problem:
                 raise InvalidDocumentError(problem)
-            members = columns.members(plain)
+            members = columns.members(plain, taken)
             shape = shape or columns.shape(members)
             yield shape.document(members)
         except InvalidDocumentError as error:

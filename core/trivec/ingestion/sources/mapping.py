@@ -14,7 +14,6 @@ from trivec.ingestion.sources.members import path_of
 from trivec.ingestion.sources.options import SourceOptions
 from trivec.ingestion.sources.records import Records, Row, json_of
 from trivec.ingestion.sources.shape import METADATA, Shape
-from trivec.ingestion.sources.template import Template
 
 MAX_AHEAD = 100
 """The maximum rows that are read before the first document, to find members that options name."""
@@ -127,8 +126,7 @@ def _ahead(
 def _wanted(options: SourceOptions) -> set[str]:
     """Return the members that one of the first rows must have."""
     names = {*(options.keep or ()), *options.drop, *options.rename}
-    if options.text is not None:
-        names |= set(Template.parse(options.text).names)
-    elif len(texts := options.text_names or ()) > 1:
+    texts = options.text_names or ()
+    if options.text is not None or len(texts) > 1:
         names |= set(texts)
     return names

@@ -124,25 +124,30 @@ class SourceOptions:
             raise InvalidOptionError(
                 f"id={self.id!r} makes ids and id_field={self.id_field!r} reads them; give one"
             )
-        if self.text is not None:
-            Template.parse(self.text)
-            if self.text_field is not None:
-                raise InvalidOptionError("text and text_field both say what the text is; give one")
+        if self.template is not None and self.text_field is not None:
+            raise InvalidOptionError("text and text_field both say what the text is; give one")
         self._check_metadata()
 
     @property
+    def template(self) -> Template | None:
+        """The template of the text, if it is one."""
+        return None if self.text is None else Template.parse(self.text)
+
+    @property
     def text_names(self) -> tuple[str, ...] | None:
-        """The members of the text; None if `text_field` is not given."""
+        """The members of the text; None if neither `text` nor `text_field` is given."""
+        if (template := self.template) is not None:
+            return template.names
         if isinstance(self.text_field, str):
             return (self.text_field,)
         return None if self.text_field is None else tuple(self.text_field)
 
     def taken_from(self, names: Collection[str]) -> set[str]:
         """Return which members of a record with these names hold the id and the text."""
-        texts = self.text_names or ("text",)
-        if self.text is not None:
-            texts = Template.parse(self.text).names
-        wanted = [*texts, *([] if self.id is not None else [self.id_field or "id"])]
+        wanted = [
+            *(self.text_names or ("text",)),
+            *([] if self.id is not None else [self.id_field or "id"]),
+        ]
         return {path[0] for name in wanted if (path := path_of(name, names))}
 
     @property

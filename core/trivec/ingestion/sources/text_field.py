@@ -47,8 +47,7 @@ class Texts:
         Raises:
             InvalidOptionError: If a member that an option names is not there.
         """
-        template = None if options.text is None else Template.parse(options.text)
-        wanted = options.text_names if template is None else template.names
+        template, wanted = options.template, options.text_names
         given = wanted is not None
         wanted = wanted or (preset.text if preset else ("text",))
         paths = {name: path for name in wanted if (path := path_of(name, names))}
