@@ -132,6 +132,8 @@ class Parcel:
 
 def read_rows(table: pa.Table, columns: Columns) -> Iterator[Document | Rejected]:
     """Yield each row as a document, or rejected, named by its id or its beginning."""
+    if not table.num_rows:  # which may lack the columns
+        return
     shape: Shape | None = None
     taken = columns.options.taken_from(table.schema.names)
     for plain, problem in plain_rows(table):

@@ -89,6 +89,16 @@ def test_one_column_of_metadata_and_a_text_of_several() -> None:
     assert list(read_rows(table.slice(0, 0), Columns(options))) == []
 
 
+@pytest.mark.parametrize("preset", [None, "beir"])
+def test_one_column_of_metadata_beside_a_published_layout(preset: str | None) -> None:
+    rows = [{"_id": "a", "title": "T", "text": "x", "about": '{"n": 1}', "more": 1}]
+    columns = Columns(SourceOptions(preset=preset), "about")
+    assert list(read_rows(pa.Table.from_pylist(rows), columns)) == [
+        Document("a", "T\nx", {"title": "T", "n": 1})
+    ]
+    assert list(read_rows(pa.table({}), columns)) == []
+
+
 def test_bad_rows_are_named_by_their_id_or_their_beginning() -> None:
     rejected: list[Rejected] = _read([{"id": "a", "text": None}, {"id": None, "text": "lost"}])
     assert [one.where for one in rejected] == ["row 'a'", 'row {"id": null, "text": "lost"}']

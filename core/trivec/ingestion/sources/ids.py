@@ -40,7 +40,7 @@ class Ids:
         if options.id is not None:
             return cls(None, options.id, file)
         hashed = preset is not None and preset.hashed and options.id_field is None
-        path = path_of(options.id_field or (preset.id if preset else "id"), names)
+        path = path_of(options.id_name(preset), names)
         return None if path is None else cls(path, "hash" if hashed else "", file)
 
     def value(self, values: Mapping[str, Any], lacking: Callable[[], Exception]) -> object:

@@ -9,8 +9,15 @@ from typing import Literal, TypedDict, get_args
 from trivec.arguments import expect
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType, field_types
-from trivec.ingestion.sources.members import path_of
-from trivec.ingestion.sources.presets import NO_PRESET, PRESET_NAMES, is_msmarco
+from trivec.ingestion.sources.members import listed, path_of, same_name
+from trivec.ingestion.sources.presets import (
+    NO_PRESET,
+    PRESET_NAMES,
+    Preset,
+    is_msmarco,
+    named_preset,
+    recognised,
+)
 from trivec.ingestion.sources.template import Template
 
 MadeIds = Literal["row", "hash"]
@@ -142,12 +149,41 @@ class SourceOptions:
             return (self.text_field,)
         return None if self.text_field is None else tuple(self.text_field)
 
+    def preset_of(self, names: Collection[str]) -> Preset | None:
+        """Return the preset that is asked for, or that a file without id or text has.
+
+        Args:
+            names: The members of its records.
+
+        Raises:
+            InvalidOptionError: If the preset that is asked for does not fit them.
+        """
+        if self.preset == NO_PRESET:
+            return None
+        if self.preset is not None:
+            preset = named_preset(self.preset, names)
+            if preset is None:
+                raise InvalidOptionError(
+                    f"preset={self.preset!r} does not fit this file, which has {listed(names)}"
+                )
+            return preset
+        id_fits = self.id or self.id_field or same_name("id", names)
+        text_fits = self.text or self.text_field or same_name("text", names)
+        return None if id_fits and text_fits else recognised(names)
+
+    def id_name(self, preset: Preset | None) -> str:
+        """Return the name of the member that holds the id, unless ids are made."""
+        return self.id_field or (preset.id if preset else "id")
+
+    def text_members(self, preset: Preset | None) -> tuple[str, ...]:
+        """Return the names of the members that hold the text."""
+        return self.text_names or (preset.text if preset else ("text",))
+
     def taken_from(self, names: Collection[str]) -> set[str]:
         """Return which members of a record with these names hold the id and the text."""
-        wanted = [
-            *(self.text_names or ("text",)),
-            *([] if self.id is not None else [self.id_field or "id"]),
-        ]
+        preset = self.preset_of(names)
+        ids = () if self.id is not None else (self.id_name(preset),)
+        wanted = (*ids, *self.text_members(preset))
         return {path[0] for name in wanted if (path := path_of(name, names))}
 
     @property

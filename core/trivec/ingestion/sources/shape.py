@@ -9,17 +9,11 @@ from functools import partial
 from typing import Any, Self
 
 from trivec.document import Document
-from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.errors import InvalidDocumentError
 from trivec.ingestion.sources.ids import Ids, content_id
-from trivec.ingestion.sources.members import listed, same_name, without
+from trivec.ingestion.sources.members import same_name, without
 from trivec.ingestion.sources.options import SourceOptions
-from trivec.ingestion.sources.presets import (
-    NO_PRESET,
-    Preset,
-    Unwrap,
-    named_preset,
-    recognised,
-)
+from trivec.ingestion.sources.presets import Preset, Unwrap
 from trivec.ingestion.sources.proposals import missing
 from trivec.ingestion.sources.selection import Selection
 from trivec.ingestion.sources.text_field import Texts, single_text
@@ -111,7 +105,7 @@ class Shape:
         if format == "text":  # the names of its members are fixed
             options = replace(options, id=None, id_field="id", text=None, text_field="text")
         names = list(columns) if columns is not None else _names(head)
-        preset = _preset(options, names)
+        preset = options.preset_of(names)
         unwrap = None if preset is None else preset.unwrap
         if unwrap is not None:
             head = [unwrap(row) for row in head]
@@ -301,22 +295,6 @@ def _quick_document(values: Mapping[str, Any], id_name: str, text_name: str) -> 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row))
-
-
-def _preset(options: SourceOptions, names: Sequence[str]) -> Preset | None:
-    """Return the preset that is asked for, or that a file without id or text has."""
-    if options.preset == NO_PRESET:
-        return None
-    if options.preset is not None:
-        preset = named_preset(options.preset, names)
-        if preset is None:
-            raise InvalidOptionError(
-                f"preset={options.preset!r} does not fit this file, which has {listed(names)}"
-            )
-        return preset
-    id_fits = options.id or options.id_field or same_name("id", names)
-    text_fits = options.text or options.text_field or same_name("text", names)
-    return None if id_fits and text_fits else recognised(names)
 
 
 def _note(

@@ -47,9 +47,8 @@ class Texts:
         Raises:
             InvalidOptionError: If a member that an option names is not there.
         """
-        template, wanted = options.template, options.text_names
-        given = wanted is not None
-        wanted = wanted or (preset.text if preset else ("text",))
+        template, wanted = options.template, options.text_members(preset)
+        given = options.text_names is not None
         paths = {name: path for name in wanted if (path := path_of(name, names))}
         absent = [name for name in wanted if name not in paths]
         if len(wanted) == 1 and absent and template is None:
