@@ -27,7 +27,7 @@ from trivec import open_encoder
 from trivec.checks import check_encoder
 from trivec.document import Document
 from trivec.encoders import TextEncoder
-from trivec.errors import InvalidDocumentError, JournalError
+from trivec.errors import JournalError
 from trivec.ingestion.contents import document_json
 from trivec.ingestion.identity import EncoderIdentity
 from trivec.ingestion.options import Ingestion, OnError
@@ -79,7 +79,7 @@ def plan_rows(
         if isinstance(row, Document):
             documents.append(row)
         elif on_error == "raise":
-            raise InvalidDocumentError(f"{row.where}: {row.problem}")
+            raise row.error
         else:
             rejected.append(row)
     work = journal.claim(documents, wait=wait)

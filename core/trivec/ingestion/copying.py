@@ -129,7 +129,7 @@ def copy(
         tally.add(IngestReport(missing=reconcile(book, destination)))
         pipeline = Pipeline(destination, book, tally, run)
         pipeline.run(reading.batches(book, tally), _not_encoded, title="copy", stop=Stop())
-        pipeline.check_rejects()
+        pipeline.rejecter.check(ended=True)
     verification = verify(
         source, destination, reading.sample, filter=filter, expected=reading.changed
     )

@@ -140,7 +140,7 @@ def _ingest(
             title="ingest",
             stop=stop,
         )
-        pipeline.check_rejects()
+        pipeline.rejecter.check(ended=True)
         if options.prune:
             pruned = _prune(book, store, tally.report(), reading.unnamed)
             tally.add(IngestReport(pruned=pruned))

@@ -119,13 +119,10 @@ class Pipeline:
         self._deliver(documents, vectors)
         self.tally.add(IngestReport(write_seconds=time.perf_counter() - started))
 
-    def reject(self, rejected: Rejected, error: Exception) -> None:
-        """Skip a document or line, or end the run with this error."""
-        Rejecter(self.options, self.tally).reject(rejected, error)
-
-    def check_rejects(self) -> None:
-        """Raise `TooManyRejectsError` if too many of all records were rejected."""
-        Rejecter(self.options, self.tally).check(ended=True)
+    @property
+    def rejecter(self) -> Rejecter:
+        """What happens to rejects, also to those of the source."""
+        return Rejecter(self.options, self.tally)
 
     def _start(self, documents: Sequence[Document], vectors: Vectors, stop: Stop) -> Future[None]:
         """Write documents in a daemon thread, which does not keep the process alive."""
@@ -231,4 +228,4 @@ class Pipeline:
         rejected = Rejected(
             where or document.id, str(error), document_json(document), id=where and document.id
         )
-        self.reject(rejected, refused)
+        self.rejecter.reject(rejected, refused)

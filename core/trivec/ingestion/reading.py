@@ -100,8 +100,7 @@ class Reading:
         except InvalidDocumentError:
             known = False
         self.unnamed += not known
-        message = f"{rejected.where}: {rejected.problem}"
-        self.pipeline.reject(rejected, InvalidDocumentError(message))
+        self.pipeline.rejecter.reject(rejected)
 
 
 def _grouped(items: Iterable[Document | Batch], most_bytes: int) -> Iterator[Batch]:

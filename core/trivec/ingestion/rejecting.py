@@ -20,18 +20,18 @@ class Rejecter:
     options: Ingestion
     tally: Tally
 
-    def reject(self, rejected: Rejected, error: Exception) -> None:
+    def reject(self, rejected: Rejected, error: Exception | None = None) -> None:
         """Skip a document or line, or end the run.
 
         Args:
             rejected: The document or line.
-            error: What is raised if `on_error` is "raise".
+            error: What is raised if `on_error` is "raise"; by default an `InvalidDocumentError`.
 
         Raises:
             TooManyRejectsError: If more were rejected than `max_rejects`.
         """
         if self.options.on_error == "raise":
-            raise error
+            raise error or rejected.error
         if self.options.rejected is not None:
             self.options.rejected(rejected)
         unreadable = int(not rejected.readable)
@@ -68,16 +68,14 @@ def accepted(
     for document in source:
         rejecter.tally.records += 1
         if isinstance(document, Rejected):
-            error = InvalidDocumentError(f"{document.where}: {document.problem}")
-            rejecter.reject(document, error)
+            rejecter.reject(document)
             continue
         try:
             if check is not None:
                 check(document)
         except InvalidDocumentError as refusal:
-            where, content = source.position, document_json(document)
-            rejected = Rejected(where, str(refusal), content, id=document.id)
-            rejecter.reject(rejected, InvalidDocumentError(f"{where}: {refusal}"))
+            content = document_json(document)
+            rejecter.reject(Rejected(source.position, str(refusal), content, id=document.id))
         else:
             yield document
     rejecter.check(ended=True)

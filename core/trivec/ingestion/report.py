@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from trivec.errors import InvalidDocumentError
 from trivec.ingestion.pace import Pace
 
 KEPT_FAILURES = 100
@@ -31,6 +32,11 @@ class Rejected:
     content: str
     readable: bool = True
     id: str = ""
+
+    @property
+    def error(self) -> InvalidDocumentError:
+        """The error that says this, with the position."""
+        return InvalidDocumentError(f"{self.where}: {self.problem}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Unpack
 
 from trivec.arguments import named_options
 from trivec.document import Document
-from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.errors import InvalidOptionError
 from trivec.ingestion.report import Rejected
 from trivec.ingestion.sources.encoding import visible
 from trivec.ingestion.sources.files import (
@@ -125,7 +125,7 @@ class Source:
         """
         for document in self:
             if isinstance(document, Rejected):
-                raise InvalidDocumentError(f"{document.where}: {document.problem}")
+                raise document.error
             yield document
 
     def fraction(self) -> float | None:
