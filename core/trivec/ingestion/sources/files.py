@@ -31,8 +31,6 @@ SUFFIXES = {
 }
 """The format by the suffix of a file's name."""
 
-_SAY = "say which of {} it is (--format)"
-
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
@@ -163,7 +161,8 @@ def _file(path: str, format: str | None, *, folder: str = "") -> SourceFile:
     format = format or SUFFIXES.get(plain_suffix(path)) or _format_inside(path)
     if format is None:
         raise InvalidOptionError(
-            f"the format of {path!r} is not clear from its name; {_SAY.format(', '.join(FORMATS))}"
+            f"the format of {path!r} is not clear from its name; say which of "
+            f"{', '.join(FORMATS)} it is (--format)"
         )
     return SourceFile(path, format, _size(path), folder)
 

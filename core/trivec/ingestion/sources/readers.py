@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from trivec.errors import InvalidOptionError
-from trivec.fields import FieldType
 from trivec.ingestion.sources.encoding import check_encoding
 from trivec.ingestion.sources.files import TABLES, SourceFile
 from trivec.ingestion.sources.jsonl import read_json
 from trivec.ingestion.sources.lines import Text
 from trivec.ingestion.sources.opening import OpenFile
+from trivec.ingestion.sources.options import SourceOptions
 from trivec.ingestion.sources.parquet import open_parquet, read_parquet
 from trivec.ingestion.sources.records import Records
 from trivec.ingestion.sources.tables import Dialect, read_table
@@ -24,36 +24,20 @@ _TAB = {"tab": "\t", r"\t": "\t"}  # as a shell can say it
 
 
 class Readers:
-    """Opens files by their formats, all with the same options.
-
-    Args:
-        encoding: The encoding of text; None is UTF-8.
-        columns: The names of the columns of tables without a header.
-        delimiter: The character between the cells of tables, or "tab"; None finds it.
-        quoting: "csv" or "none"; None is the rule of the format.
-        fields: The types of cells.
-        has_no_header: Returns whether the cells of a first record are recognised as id and text.
+    """Opens files by their formats, all with the options of one source.
 
     Raises:
         InvalidOptionError: If an option is unknown.
     """
 
-    def __init__(
-        self,
-        *,
-        encoding: str | None = None,
-        columns: Sequence[str] | None = None,
-        delimiter: str | None = None,
-        quoting: str | None = None,
-        fields: Mapping[str, FieldType] | None = None,
-        has_no_header: Callable[[Sequence[str]], bool] | None = None,
-    ) -> None:
+    def __init__(self, options: SourceOptions) -> None:
+        encoding, delimiter, quoting = options.encoding, options.delimiter, options.quoting
         self._encoding = None if encoding is None else check_encoding(encoding)
-        given = {"columns": columns, "delimiter": delimiter, "quoting": quoting}
+        given = {"columns": options.columns, "delimiter": delimiter, "quoting": quoting}
         self._for_tables = [name for name, value in given.items() if value is not None]
         if delimiter is not None:
             delimiter = _TAB.get(delimiter, delimiter)
-        names = None if columns is None else tuple(columns)
+        names = None if options.columns is None else tuple(options.columns)
         if names is not None and (not names or len(set(names)) < len(names) or "" in names):
             raise InvalidOptionError(
                 f"columns={list(names)}; expected distinct names, one for each column"
@@ -65,11 +49,11 @@ class Readers:
                 default=_DELIMITERS[format],
                 assumed=quoting is None and format == "tsv",
                 columns=names,
-                has_no_header=has_no_header,
+                has_no_header=options.has_no_header,
             )
             for format in TABLES
         }
-        self._fields = fields or {}
+        self._fields = options.column_types
         self._done = 0  # bytes of the files that were read
         self._total = 0
         self._size = 0  # of the open file

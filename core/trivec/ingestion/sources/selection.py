@@ -54,7 +54,6 @@ class Selection:
         Args:
             options: The options.
             rows: The metadata of the first rows; or one mapping with the names of all columns.
-
             taken: The members of id and text, which are no metadata, so that dropping them is
                 no error.
             strict: Whether one of the rows has every member that an option names.

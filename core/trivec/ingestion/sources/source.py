@@ -65,14 +65,7 @@ class Source:
         self._options = options_ = named_options(SourceOptions, "read_documents", options)
         given = [path] if isinstance(path, str | Path) else list(path)
         self._given = given_files([os.fspath(each) for each in given], options_.format)
-        self._readers = Readers(
-            encoding=options_.encoding,
-            columns=options_.columns,
-            delimiter=options_.delimiter,
-            quoting=options_.quoting,
-            fields=options_.column_types,
-            has_no_header=options_.has_no_header,
-        )
+        self._readers = Readers(options_)
         self._readers.check(self._given)
         self._reported: set[str] = set()
         self._listing = Listing()

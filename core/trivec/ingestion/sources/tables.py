@@ -197,8 +197,8 @@ class _Table:
         """Return why cells do not match the header, or ""."""
         header = self._header
         if len(cells) != len(header):
-            expected = f"columns names {len(header)}" if self._dialect.columns else ""
-            return f"{len(cells)} cells, {expected or f'the header has {len(header)}'}"
+            names = "columns names" if self._dialect.columns else "the header has"
+            return f"{len(cells)} cells, {names} {len(header)}"
         if cells[1:] == header[1:] and cells[0].removeprefix("\ufeff") == header[0]:
             return "the header again, as in files that were joined"
         return ""
