@@ -229,7 +229,7 @@ def _rows(path: str | Path) -> Iterator[tuple[str, str | dict[str, Any]]]:
                 as_json = line.lstrip().startswith("{")
             if as_json:
                 try:
-                    row = json_object(line, floats_as_written=True)  # as in a table
+                    row = json_object(line)  # as in a table
                 except (ValueError, RecursionError) as error:
                     raise InvalidOptionError(f"{where}: {not_json(error)}") from error
             yield where, row

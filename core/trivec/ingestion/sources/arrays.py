@@ -18,13 +18,14 @@ LISTS = ("data", "docs", "documents", "items", "records", "results", "rows")
 MAX_VALUE = 64 * 1024 * 1024
 """The maximum characters of a record; a wrong quote does not fill the memory."""
 
-_BLANKS = " \t\r\n"
+BLANKS = " \t\r\n"
 Scan = Callable[[str, int], tuple[Any, int]]
 """Reads a JSON value at a position of a text, and returns it and its end."""
 
 # The method of a decoder that raises errors with their positions, and reads no blanks.
 _plain: Scan = vars(json.JSONDecoder(parse_int=str, parse_float=str))["scan_once"]
-_checked: Scan = vars(json.JSONDecoder(object_pairs_hook=distinct))["scan_once"]
+decoder = json.JSONDecoder(object_pairs_hook=distinct)
+scan: Scan = vars(decoder)["scan_once"]
 
 
 def wrapped_lists(value: Mapping[str, Any]) -> list[str]:
@@ -149,7 +150,7 @@ class _Objects:
         while True:
             while self._position < len(self._buffer):
                 character = self._buffer[self._position]
-                if character not in _BLANKS:
+                if character not in BLANKS:
                     return character
                 self._position += 1
             if not self._fill():
@@ -171,7 +172,7 @@ class _Objects:
         ahead = self._position + 1
         while True:
             while ahead < len(self._buffer):
-                if self._buffer[ahead] not in _BLANKS:
+                if self._buffer[ahead] not in BLANKS:
                     return self._buffer[ahead] == "{"
                 ahead += 1
             ahead -= self._position
@@ -198,7 +199,7 @@ class _Objects:
     def _scanned(self) -> tuple[int | None, Any, str]:
         """Return the end of the next value in the buffer, the value, and its problem."""
         try:
-            value, end = _checked(self._buffer, self._position)
+            value, end = scan(self._buffer, self._position)
             return end, value, ""
         except StopIteration:
             return None, None, "not JSON: expected a value"
@@ -219,10 +220,10 @@ class _Objects:
         try:
             _plain(self._buffer, self._position)
         except StopIteration as error:
-            return int(error.value) >= len(self._buffer.rstrip(_BLANKS))
+            return int(error.value) >= len(self._buffer.rstrip(BLANKS))
         except json.JSONDecodeError as error:
             is_string = error.msg.startswith("Unterminated string")
-            return is_string or error.pos >= len(self._buffer.rstrip(_BLANKS))
+            return is_string or error.pos >= len(self._buffer.rstrip(BLANKS))
         return True
 
     def _fill(self) -> bool:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from trivec.arguments import shown
-from trivec.ingestion.sources.arrays import Scan, read_objects, wrapped_lists
+from trivec.ingestion.sources.arrays import BLANKS, decoder, read_objects, scan, wrapped_lists
 from trivec.ingestion.sources.encoding import undecodable
 from trivec.ingestion.sources.lines import Text
 from trivec.ingestion.sources.records import Records, Row, distinct
@@ -20,11 +20,7 @@ MAX_OBJECT = 4 * 1024 * 1024
 MAX_BLANKS = 1024 * 1024
 """The maximum blank characters before a value that are read to see how the file is laid out."""
 
-_BLANKS = " \t\r\n"
-
-_decoder = json.JSONDecoder(object_pairs_hook=distinct)
-_scan: Scan = vars(_decoder)["scan_once"]
-_decoder_as_written = json.JSONDecoder(object_pairs_hook=distinct, parse_float=str)
+_floats_as_written = json.JSONDecoder(object_pairs_hook=distinct, parse_float=str)
 
 
 def read_json(text: Text, path: str, *, encoding: str | None = None) -> Records:
@@ -42,19 +38,17 @@ def read_json(text: Text, path: str, *, encoding: str | None = None) -> Records:
     return Records(None, rows)
 
 
-def json_object(line: str, *, floats_as_written: bool = False) -> dict[str, Any]:
-    """Parse a line of a `Text` as a JSON object; a float may stay the text of its digits.
+def json_object(line: str) -> dict[str, Any]:
+    """Parse a line as a JSON object in which a float stays the text of its digits.
 
     Raises:
-        ValueError: If it is something else or not UTF-8, or a name occurs twice.
+        ValueError: If it is something else, or a name occurs twice.
 
     >>> json_object('{"id": 1, "id": 2}')
     Traceback (most recent call last):
     ValueError: the member 'id' occurs twice
     """
-    if problem := undecodable(line, None):
-        raise ValueError(problem)
-    value = (_decoder_as_written if floats_as_written else _decoder).decode(line)
+    value = _floats_as_written.decode(line)
     if not isinstance(value, dict):
         raise ValueError("expected an object")
     return value
@@ -64,7 +58,7 @@ def _lines(text: Text, encoding: str | None) -> Iterator[Row]:
     """Yield one row per line that is not blank."""
     for number, line in enumerate(chain.from_iterable(text), start=1):
         try:
-            value, end = _scan(line, 0)
+            value, end = scan(line, 0)
         except (StopIteration, ValueError, RecursionError):
             pass
         else:  # the quick way of an ordinary line
@@ -77,7 +71,7 @@ def _lines(text: Text, encoding: str | None) -> Iterator[Row]:
                 continue
         content = line.removesuffix("\r")
         if content.strip():
-            value, problem = _value(content.strip(_BLANKS), encoding)
+            value, problem = _value(content.strip(BLANKS), encoding)
             yield Row(f"line {number}", value, content, problem)
 
 
@@ -86,7 +80,7 @@ def _value(body: str, encoding: str | None) -> tuple[dict[str, Any] | None, str]
     if problem := undecodable(body, encoding):
         return None, problem
     try:
-        value, end = _scan(body, 0)
+        value, end = scan(body, 0)
     except StopIteration:
         return None, "not JSON: expected a value"
     except (ValueError, RecursionError) as error:
@@ -104,7 +98,7 @@ def _is_lines(text: Text) -> bool:
     It has if its first line is a JSON value with something after it, or an object without a list of
     records. A value that begins on the first line and goes on below is none of JSON Lines.
     """
-    while not text.head.strip(_BLANKS) and len(text.head) < MAX_BLANKS and text.more():
+    while not text.head.strip(BLANKS) and len(text.head) < MAX_BLANKS and text.more():
         pass
     start = _after_blanks(text.head, 0)
     if text.head[start : start + 1] not in ("[", "{"):
@@ -115,7 +109,7 @@ def _is_lines(text: Text) -> bool:
     if end < 0:
         end = len(text.head)
     try:
-        value = _decoder.decode(text.head[start:end].strip(_BLANKS))
+        value = decoder.decode(text.head[start:end].strip(BLANKS))
     except (ValueError, RecursionError) as error:
         return not _goes_on(text, start, end, is_json=not isinstance(error, json.JSONDecodeError))
     if _second_line(text, end) < len(text.head):
@@ -138,9 +132,9 @@ def _goes_on(text: Text, start: int, end: int, *, is_json: bool) -> bool:
         return is_array
     if not is_json and _reached(text.head, start) > second:
         return True
-    line = text.head[second:].partition(text.end)[0].strip(_BLANKS)
+    line = text.head[second:].partition(text.end)[0].strip(BLANKS)
     try:
-        return is_array and not isinstance(_decoder.decode(line), dict)
+        return is_array and not isinstance(decoder.decode(line), dict)
     except (ValueError, RecursionError):
         return is_array
 
@@ -148,7 +142,7 @@ def _goes_on(text: Text, start: int, end: int, *, is_json: bool) -> bool:
 def _reached(head: str, start: int) -> int:
     """Return how far a value can be read: the position of the error, or the end of the text."""
     try:
-        _scan(head, start)
+        scan(head, start)
     except json.JSONDecodeError as error:
         return error.pos
     except StopIteration as error:
@@ -168,6 +162,6 @@ def _second_line(text: Text, end: int) -> int:
 
 def _after_blanks(text: str, start: int) -> int:
     """Return the position of the first character that is not blank."""
-    while start < len(text) and text[start] in _BLANKS:
+    while start < len(text) and text[start] in BLANKS:
         start += 1
     return start
