@@ -37,6 +37,9 @@ def test_the_keywords_are_the_fields_of_the_options() -> None:
         ({"text_field": ["text", 7]}, "text_field: expected names of members, got int 7"),
         ({"keep": "lang"}, "keep='lang'; expected a list of names, ['lang']"),
         ({"keep": {"lang"}}, "keep: expected a list of names, got set"),
+        ({"drop": None}, "drop: expected a list of names, got None"),
+        ({"encoding": 8}, "encoding: expected a name such as 'utf-16', got int 8"),
+        ({"delimiter": [","]}, "delimiter: expected a character, or 'tab', got list of str"),
         ({"drop": [""]}, "drop holds an empty name"),
         ({"rename": [("a", "b")]}, "rename: expected a dict such as"),
         ({"rename": {"a": "c", "b": "c"}}, "rename gives the name 'c' twice"),
@@ -54,6 +57,12 @@ def test_wrong_options_are_told_before_anything_is_read(
     with pytest.raises(InvalidOptionError) as error:
         read_documents(path, **options)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("source", [None, 7, b"a.jsonl", [None], [7]])
+def test_a_source_that_is_no_path_is_an_error(source: Any) -> None:
+    with pytest.raises(InvalidOptionError, match="source: expected a path, or a list of paths"):
+        read_documents(source)
 
 
 def test_columns_have_the_types_of_what_they_are_renamed_to() -> None:

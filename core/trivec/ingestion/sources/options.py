@@ -213,6 +213,12 @@ class SourceOptions:
         for name, value, known in choices:
             if value is not None and value not in known:
                 raise InvalidOptionError(f"{name}={value!r}; expected one of {', '.join(known)}")
+        for name, value, what in (
+            ("encoding", self.encoding, "a name such as 'utf-16'"),
+            ("delimiter", self.delimiter, "a character, or 'tab'"),
+        ):
+            if value is not None:
+                expect(value, str, name, what)
         expect(self.allow_empty, bool, "allow_empty", "True or False")
 
     def _check_names(self) -> None:
@@ -224,6 +230,7 @@ class SourceOptions:
             _check_names("text_field", self.text_field)
             if self.text_field is not None and not self.text_field:
                 raise InvalidOptionError("text_field is empty; expected at least one name")
+        expect(self.drop, Sequence, "drop", "a list of names")
         for name in ("columns", "keep", "drop"):
             _check_names(name, getattr(self, name))
         expect(self.rename, Mapping, "rename", "a dict such as {'Title': 'title'}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Unpack
 
-from trivec.arguments import named_options
+from trivec.arguments import expect, named_options
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.report import Rejected
@@ -63,8 +63,7 @@ class Source:
         **options: Unpack[ReadOptions],
     ) -> None:
         self._options = options_ = named_options(SourceOptions, "read_documents", options)
-        given = [path] if isinstance(path, str | Path) else list(path)
-        self._given = given_files([os.fspath(each) for each in given], options_.format)
+        self._given = given_files(_paths(path), options_.format)
         self._readers = Readers(options_)
         self._readers.check(self._given)
         self._reported: set[str] = set()
@@ -187,6 +186,16 @@ class Source:
             f"nothing was read from {name}: {reason_for_nothing(self._given, self._listing)}; "
             "allow_empty=True (--allow-empty) allows that"
         )
+
+
+def _paths(path: str | Path | Sequence[str | Path]) -> list[str]:
+    """Return the paths as text, or raise `InvalidOptionError`."""
+    expected = "a path, or a list of paths"
+    expect(path, (str, Path, Iterable), "source", expected)
+    paths = [path] if isinstance(path, str | Path) else list(path)
+    for each in paths:
+        expect(each, (str, os.PathLike), "source", expected)
+    return [os.fspath(each) for each in paths]
 
 
 def read_documents(
