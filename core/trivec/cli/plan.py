@@ -105,14 +105,15 @@ def plan(
     With --measure, try small token vectors on your own documents and questions.
     """
     if not measure:
-        files = None if reading == SourceFlags() else reading
         given: dict[str, object] = {
             "a file of questions": data,
             "--qrels": qrels,
-            "options for files": files,
+            "options for files": None if reading == SourceFlags() else reading,
+            "--colbert": colbert,
+            "--questions": questions,
+            "--html": html,
         }
-        given["--colbert"] = colbert
-        for name, value in {**given, "--questions": questions, "--html": html}.items():
+        for name, value in given.items():
             if value is not None:
                 raise InvalidOptionError(f"{name}: only with --measure")
         _print_plan(store, tokens, terms, model.model or DEFAULT, as_json=as_json)
