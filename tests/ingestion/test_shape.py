@@ -22,7 +22,9 @@ ROW = {"id": "a", "title": "Whales", "text": "The blue whale", "lang": "en", "n"
 
 
 def shape(*head: Mapping[str, Any], columns: Sequence[str] | None = None, **options: Any) -> Shape:
-    return Shape.resolve(SourceOptions(**options), columns, head, format="jsonl", file="a.jsonl")
+    return Shape.resolve(
+        SourceOptions(**options), columns, head, format="jsonl", file="a.jsonl", report=print
+    )
 
 
 def document(row: Mapping[str, Any], **options: Any) -> Document:

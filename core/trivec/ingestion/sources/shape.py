@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Self
 
 from trivec.document import Document
@@ -23,8 +21,6 @@ from trivec.plain import is_missing
 METADATA = "metadata"
 TYPED_FORMATS = ("parquet", "arrow")
 """The formats whose values may be of types that JSON does not have."""
-
-_log = logging.getLogger("trivec")
 
 _SAY = "say which with metadata='nested' or 'flat' (--metadata)"
 
@@ -82,7 +78,7 @@ class Shape:
         *,
         format: str,
         file: str,
-        report: Callable[[str], None] | None = None,
+        report: Callable[[str], None],
         strict: bool = True,
     ) -> Self:
         """Return the shape of a file.
@@ -92,16 +88,14 @@ class Shape:
             columns: The names of its columns; None if only its rows have names.
             head: The first rows that could be read.
             format: The format of the file.
-            file: Its name in warnings and in ids that are made of rows.
-            report: Called with what was recognised, and with columns whose values change; by
-                default it is logged.
+            file: Its name in ids that are made of rows.
+            report: Called with what was recognised, and with columns whose values change.
             strict: Whether one of these rows has every member of the metadata that an option names.
 
         Raises:
             InvalidDocumentError: If there is no id or no text; the message proposes options.
             InvalidOptionError: If none of the rows has a member that an option names.
         """
-        report = report or partial(_log.warning, "%s: %s", file)
         if format == "text":  # the names of its members are fixed
             options = replace(options, id=None, id_field="id", text=None, text_field="text")
         names = list(columns) if columns is not None else _names(head)
