@@ -23,6 +23,7 @@ from trivec.cli.app import app
 from trivec.errors import InvalidDocumentError, InvalidOptionError, MissingDependencyError
 from trivec.ingestion.report import Rejected
 from trivec.ingestion.sources import Source
+from trivec.ingestion.sources.opening import OpenFile
 from trivec.testing import HashEncoder
 
 
@@ -194,6 +195,26 @@ def test_no_record_is_lost_where_a_file_is_wrong(tmp_path: Path) -> None:
     assert [one.id for one in read if isinstance(one, Document)] == ["a", "b"]
     wheres = [one.where for one in read if isinstance(one, Rejected)]
     assert wheres == [f"{tmp_path}/a.jsonl, line 2", f"{tmp_path}/b.csv, line 3"]
+
+
+def test_the_fraction_is_right_while_another_thread_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = write(tmp_path / "a.jsonl", lines("a"))
+    large = write(tmp_path / "b.jsonl", lines(*(f"b{i}" for i in range(9))))
+    total = small.stat().st_size + large.stat().st_size
+    source = Source(tmp_path)
+    rows = iter(source)
+    next(rows)
+    fraction_of = OpenFile.fraction
+
+    def go_on(file: OpenFile) -> float | None:
+        fraction = fraction_of(file)
+        next(rows)  # of the next file
+        return fraction
+
+    monkeypatch.setattr(OpenFile, "fraction", go_on)
+    assert source.fraction() == pytest.approx(small.stat().st_size / total)
 
 
 def test_the_fraction_is_of_all_files(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.sources.encoding import check_encoding
@@ -21,6 +22,20 @@ from trivec.ingestion.sources.texts import read_text_file
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _QUOTINGS = {"csv": "csv", "tsv": "none"}
 _TAB = {"tab": "\t", r"\t": "\t"}  # as a shell can say it
+
+
+class _Progress(NamedTuple):
+    """How much has been read, replaced as a whole, since a progress bar asks from another thread.
+
+    Attributes:
+        done (int): The bytes of the files that were read.
+        size (int): The bytes of the open file.
+        part (Callable[[], float | None]): Returns how much of it has been read, from 0 to 1.
+    """
+
+    done: int = 0
+    size: int = 0
+    part: Callable[[], float | None] = lambda: None
 
 
 class Readers:
@@ -54,10 +69,8 @@ class Readers:
             for format in TABLES
         }
         self._fields = options.column_types
-        self._done = 0  # bytes of the files that were read
-        self._total = 0
-        self._size = 0  # of the open file
-        self._open: OpenFile | None = None
+        self._total = 0  # bytes of all files
+        self._progress = _Progress()
         self._rows = 0.0  # the fraction of a Parquet file
 
     def check(self, files: Sequence[SourceFile]) -> None:
@@ -73,8 +86,7 @@ class Readers:
 
     def start(self, files: Sequence[SourceFile]) -> None:
         """Begin to count what is read of these files."""
-        self._done, self._total = 0, sum(file.size for file in files)
-        self._size, self._open = 0, None
+        self._total, self._progress = sum(file.size for file in files), _Progress()
 
     @contextmanager
     def opened(self, file: SourceFile) -> Iterator[Records]:
@@ -83,17 +95,16 @@ class Readers:
         Raises:
             InvalidOptionError, InvalidDocumentError: If the file cannot be read to its end.
         """
-        self._size, self._rows = file.size, 0.0
         with self._records(file) as records:
             yield records
-        self._done, self._size, self._open = self._done + file.size, 0, None
+        self._progress = _Progress(self._progress.done + file.size)
 
     def fraction(self) -> float | None:
         """Return how much of all files has been read, from 0 to 1, by bytes; None if unknown."""
         if not self._total:
             return None
-        part = self._rows if self._open is None else self._open.fraction() or 0.0
-        return min(1.0, (self._done + part * self._size) / self._total)
+        progress = self._progress
+        return min(1.0, (progress.done + (progress.part() or 0.0) * progress.size) / self._total)
 
     @contextmanager
     def _records(self, file: SourceFile) -> Iterator[Records]:
@@ -105,10 +116,13 @@ class Readers:
             yield Records(None, iter((row,)))
         elif file.format == "parquet":
             with open_parquet(path) as parquet:
+                self._rows = 0.0
+                self._progress = _Progress(self._progress.done, file.size, lambda: self._rows)
                 yield read_parquet(parquet, path, done=self._set_rows)
         else:
-            with OpenFile(path) as self._open:
-                text = Text(self._open.stream, path, encoding=encoding)
+            with OpenFile(path) as opened:
+                self._progress = _Progress(self._progress.done, file.size, opened.fraction)
+                text = Text(opened.stream, path, encoding=encoding)
                 dialect = self._dialects.get(file.format)
                 if dialect is None:
                     yield read_json(text, path, encoding=encoding)
