@@ -176,10 +176,9 @@ def _format_inside(path: str) -> str | None:
     if not Path(path).is_file():
         return None
     try:
-        with Path(path).open("rb") as raw:
-            if raw.read(4) == b"PAR1":
-                return "parquet"
         with OpenFile(path) as file:
+            if file.head.startswith(b"PAR1"):
+                return "parquet"
             head = Text(file.stream, path).head
     except (OSError, EOFError, TrivecError):
         return None

@@ -76,6 +76,11 @@ class OpenFile:
             self._close()
             raise InvalidOptionError(f"{path!r} cannot be read: {error}") from error
 
+    @property
+    def head(self) -> bytes:
+        """The first bytes of the file, still compressed."""
+        return self._counted.head
+
     def fraction(self) -> float | None:
         """Return how much has been read, from 0 to 1; None for standard input."""
         if not self._size or self._raw.closed:
