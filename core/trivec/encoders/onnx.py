@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trivec.arguments import at_least_one, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
 from trivec.encoders.columns import Columns
-from trivec.encoders.files import reason
+from trivec.encoders.files import expanded, reason
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
 from trivec.encoders.local import (
     Call,
@@ -154,10 +154,7 @@ class OnnxEncoder(LocalEncoder):
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if threads is not None:
             threads = at_least_one(threads, "threads")
-        try:
-            folder = Path(model).expanduser()
-        except RuntimeError as error:  # "~name" of an unknown user
-            raise CheckpointError(f"{str(model)!r}: {error}") from error
+        folder = expanded(model)
         settings = read_export(folder)
         session = Session(folder / GRAPH, threads)
         session.check(settings)
