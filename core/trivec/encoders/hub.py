@@ -8,15 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from trivec.encoders.files import expanded, local_folder, reason
+from trivec.encoders.head_checks import HEAD_FILES, HEAD_SUFFIXES
 from trivec.encoders.onnx_files import exported_name
 from trivec.errors import CheckpointError
 
-_HEAD_SUFFIXES = ("pt", "safetensors")
-_SMALL_FILES = ["*.json", "*.txt", "*.model", "*_linear.pt", "*_linear.safetensors"]
+_HEADS = [f"*_linear{suffix}" for suffix in HEAD_SUFFIXES]
+_SMALL_FILES = ["*.json", "*.txt", "*.model", *_HEADS]
 _OTHER_FORMATS = ["onnx/*", "openvino/*"]
-_HEAD_FILES = [
-    f"{head}.{suffix}" for head in ("sparse_linear", "colbert_linear") for suffix in _HEAD_SUFFIXES
-]
 
 
 def base_name(model: str | Path) -> str:
@@ -74,7 +72,7 @@ def cached_commit(model: str, *, revision: str | None, cache_dir: Path | None) -
     """
     from huggingface_hub import try_to_load_from_cache
 
-    for name in ("config.json", *_HEAD_FILES, "model.safetensors", "pytorch_model.bin"):
+    for name in ("config.json", *HEAD_FILES, "model.safetensors", "pytorch_model.bin"):
         file = try_to_load_from_cache(model, name, cache_dir=cache_dir, revision=revision)
         if isinstance(file, str):
             return Path(file).parent.name  # models--BAAI--bge-m3/snapshots/<commit>/config.json
