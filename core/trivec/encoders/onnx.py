@@ -22,7 +22,7 @@ from trivec.encoders.local import (
     LocalEncoder,
     check_colbert_dtype,
     check_instructions,
-    enough_tokens,
+    checked_length,
     variant_options,
 )
 from trivec.encoders.onnx_files import GRAPH, TOKENIZER, ExportSettings, read_export
@@ -147,8 +147,7 @@ class OnnxEncoder(LocalEncoder):
         expect(model, (str, Path), "model", "the folder of an exported model")
         expect(name, (str, type(None)), "name", "a string")
         check_instructions(query_instruction, document_instruction)
-        if max_length is not None:
-            max_length = enough_tokens(at_least_one(max_length, "max_length"))
+        max_length = checked_length(max_length)
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if threads is not None:
