@@ -15,6 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trivec import Encoder, Reranker
+from trivec.cli.models import ModelFlags
+from trivec.encoders import OnnxEncoder
+from trivec.encoders.onnx_export import export_model
+from trivec.encoders.variants import model_name
 from trivec.errors import CheckpointError
 
 Copy = Callable[[Path], Path]
@@ -226,7 +230,28 @@ def test_a_tokenizer_with_an_id_beyond_the_model_is_refused(m3: Path, copy: Copy
         Encoder.load(folder)
 
 
-@pytest.mark.parametrize("name", ["no~such~user", "~nobody-here/model", "x" * 5_000, "a\0b"])
+WRONG_NAMES = ["no~such~user", "~nobody-here/model", "x" * 5_000, "a\0b"]
+
+
+@pytest.mark.parametrize("name", WRONG_NAMES)
 def test_invalid_model_names_are_refused(name: str) -> None:
     with pytest.raises(CheckpointError):
         Encoder.load(name, local_files_only=True)
+
+
+@pytest.mark.parametrize("name", WRONG_NAMES)
+def test_invalid_model_names_are_refused_by_exports(name: str, m3: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="onnx, of the extra [onnx], is not installed")
+    folder = tmp_path / "onnx"
+    with pytest.raises(CheckpointError):
+        export_model(name, folder, local_files_only=True)
+    with pytest.raises(CheckpointError):
+        export_model(m3, folder, local_files_only=True, heads=name)
+    with pytest.raises(CheckpointError):
+        OnnxEncoder.load(name)
+
+
+@pytest.mark.parametrize("name", WRONG_NAMES)
+def test_invalid_model_names_are_compared_as_they_are(name: str) -> None:
+    assert model_name(name) == name
+    assert ModelFlags(model=name).folder is None

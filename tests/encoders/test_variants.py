@@ -94,6 +94,16 @@ def test_heads_in_safetensors_of_the_checkpoint(
     assert_same(load(tuned), load(m3))
 
 
+def test_a_head_in_two_files(m3: Path, copy: Copy) -> None:
+    folder = copy(m3)
+    state = torch.load(folder / "sparse_linear.pt", weights_only=True)
+    save_file(state, folder / "sparse_linear.safetensors")
+    assert_same(load(folder), load(m3))
+    save_file({**state, "bias": state["bias"] + 1}, folder / "sparse_linear.safetensors")
+    with pytest.raises(CheckpointError, match=r"sparse_linear.saf\w+ hold different heads"):
+        load(folder)
+
+
 def test_heads_of_the_hub_without_its_weights(
     m3: Path, tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from trivec.cli.options import notes
 from trivec.encoders.extras import require_torch
+from trivec.encoders.files import local_folder
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.registry import open_encoder
 from trivec.encoders.url import is_url
@@ -52,8 +53,7 @@ class ModelFlags:
     def folder(self) -> Path | None:
         """The folder of the model, if it is read from one."""
         model = self.model or DEFAULT
-        paths = (Path(name).expanduser() for name in (model, model.partition("?")[0]))
-        return next((path for path in paths if path.is_dir()), None)
+        return local_folder(model) or local_folder(model.partition("?")[0])
 
     def load(self) -> TextEncoder:
         """Load the model, or connect to its server."""

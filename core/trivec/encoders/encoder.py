@@ -19,7 +19,7 @@ from trivec.encoders.local import (
     LocalEncoder,
     check_colbert_dtype,
     check_instructions,
-    enough_tokens,
+    checked_length,
 )
 from trivec.encoders.onnx_files import is_export
 from trivec.encoders.precision import Precision
@@ -184,8 +184,7 @@ class Encoder(LocalEncoder):
         check_instructions(query_instruction, document_instruction)
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
-        if max_length is not None:
-            max_length = enough_tokens(at_least_one(max_length, "max_length"))
+        max_length = checked_length(max_length)
         require_torch("Encoder.load")
         # torch and transformers take seconds to import, and programs that only search need neither.
         from trivec.encoders.heads import Heads

@@ -84,6 +84,21 @@ def _pickle_flaw(path: Path, head: bytes) -> str | None:
     return None if head[:1] == b"\x80" else "cannot be read: torch.save did not write it"
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path in which "~" stands for the home folder; never raises.
+
+    >>> expanded("~nobody-here/model").as_posix()
+    '~nobody-here/model'
+    """
+    return Path(os.path.expanduser(path))  # Path.expanduser raises for a user that is unknown
+
+
+def local_folder(model: str | Path) -> Path | None:
+    """Return the folder that a model is given by, None if it is no folder; never raises."""
+    folder = expanded(model)
+    return folder if os.path.isdir(folder) else None  # Path.is_dir raises for long names
+
+
 def read_json(folder: Path, name: str, problems: list[str], expected: type[Any] = dict) -> Any:  # noqa: ANN401
     """Return the dict (or list) in a JSON file; None if it is missing or, a problem, invalid."""
     path = folder / name

@@ -6,16 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from trivec.encoders.head_checks import (
+    HEAD_SUFFIXES,
+    by_last_part,
+    difference_problem,
+    shape_problem,
+)
 from trivec.encoders.tensors import TensorFiles, open_weights
 
 Layer = tuple[Tensor, Tensor]
-
-_MAX_NUMBERS = 2**28  # of a head; 1 GiB of float32
-# FlagEmbedding writes .pt; converted folders have the others.
-_SUFFIXES = (".pt", ".safetensors", ".bin", ".pth")
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class HeadReader:
             The layer, or None if the checkpoint has no valid one.
         """
         layers: dict[str, Layer] = {}
-        for suffix in _SUFFIXES:
+        for suffix in HEAD_SUFFIXES:
             file = f"{name}{suffix}"
             if (self.folder / file).is_file():
                 self.files.add(file)
@@ -63,30 +64,19 @@ class HeadReader:
         if names:
             self.names |= set(names)
             layers |= self._layer(f"{name} among the weights", self.tensors, names, outputs)
-        heads = list(layers.values())
-        if any(not _equal(heads[0], head) for head in heads[1:]):
-            self.problems.append(
-                f"{' and '.join(layers)} hold different heads; keep only the right one"
-            )
-        return heads[0] if heads else None
+        if (problem := difference_problem(layers)) is not None:
+            self.problems.append(problem)
+        return next(iter(layers.values()), None)
 
     def _layer(
         self, source: str, tensors: TensorFiles, names: Iterable[str], outputs: int | None
     ) -> dict[str, Layer]:
         """Return the layer that some tensors make, under its source; nothing if it is invalid."""
-        names = list(names)
-        full = {name.rpartition(".")[2]: name for name in names}
-        if len(full) < len(names):  # two tensors of the same name under different prefixes
-            full = {name: name for name in names}
+        full = by_last_part(names)
         shapes = {tensor: tensors.shapes[name] for tensor, name in full.items()}
-        rows = outputs or (shapes.get("weight") or (0,))[0]
-        expected = {"weight": (rows, self.hidden), "bias": (rows,)}
-        if not 1 <= rows * self.hidden <= _MAX_NUMBERS or shapes != expected:
-            first = outputs or "dimension"
-            self.problems.append(
-                f"{source} holds {shapes}, expected weight ({first}, {self.hidden}) "
-                f"and bias ({first},)"
-            )
+        problem = shape_problem(source, shapes, outputs=outputs, hidden=self.hidden)
+        if problem is not None:
+            self.problems.append(problem)
         elif integers := [name for name in full.values() if not tensors.is_float(name)]:
             self.problems.append(f"{source}: {integers[0]} is quantised; save it as floating point")
         else:
@@ -122,10 +112,3 @@ def read_heads_of(
         for problem in found
     ]
     return heads
-
-
-def _equal(first: Layer, second: Layer) -> bool:
-    return all(
-        a.shape == b.shape and torch.allclose(a, b, rtol=2**-7)
-        for a, b in zip(first, second, strict=True)
-    )

@@ -54,11 +54,7 @@ class Heads:
         """
         with torch.inference_mode():
             if self.pooling == "cls" and self.window is None:
-                lengths = np.diff(texts.indptr)
-                # A text that is cut within its instruction is pooled by its first token, as in
-                # sentence-transformers.
-                firsts = texts.indptr[:-1] + np.where(lengths > skip, skip, 0)
-                pooled = states[torch.from_numpy(firsts).to(states.device)]
+                pooled = states[torch.from_numpy(texts.firsts(skip)).to(states.device)]
             else:
                 taken = np.flatnonzero(
                     self.starts(texts) if self.pooling == "cls" else texts.offsets() >= skip

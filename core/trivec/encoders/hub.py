@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from trivec.encoders.files import reason
+from trivec.encoders.files import expanded, local_folder, reason
+from trivec.encoders.head_checks import HEAD_FILES, HEAD_SUFFIXES
 from trivec.encoders.onnx_files import exported_name
 from trivec.errors import CheckpointError
 
-_HEAD_SUFFIXES = ("pt", "safetensors")
-_SMALL_FILES = ["*.json", "*.txt", "*.model", "*_linear.pt", "*_linear.safetensors"]
+_HEADS = [f"*_linear{suffix}" for suffix in HEAD_SUFFIXES]
+_SMALL_FILES = ["*.json", "*.txt", "*.model", *_HEADS]
 _OTHER_FORMATS = ["onnx/*", "openvino/*"]
-_HEAD_FILES = [
-    f"{head}.{suffix}" for head in ("sparse_linear", "colbert_linear") for suffix in _HEAD_SUFFIXES
-]
 
 
 def base_name(model: str | Path) -> str:
@@ -28,8 +26,8 @@ def base_name(model: str | Path) -> str:
     >>> base_name("BAAI/bge-m3")
     'BAAI/bge-m3'
     """
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
+    folder = local_folder(model)
+    if folder is None:
         return str(model)
     if (exported := exported_name(folder)) is not None:
         return exported
@@ -59,7 +57,7 @@ def split_revision(model: str) -> tuple[str, str | None]:
     (('BAAI/bge-m3', '5617a9f'), ('BAAI/bge-m3', None))
     """
     name, _, revision = model.rpartition("@")
-    if not name or not revision or os.path.isdir(os.path.expanduser(model)):
+    if not name or not revision or local_folder(model) is not None:
         return model, None
     return name, revision
 
@@ -74,7 +72,7 @@ def cached_commit(model: str, *, revision: str | None, cache_dir: Path | None) -
     """
     from huggingface_hub import try_to_load_from_cache
 
-    for name in ("config.json", *_HEAD_FILES, "model.safetensors", "pytorch_model.bin"):
+    for name in ("config.json", *HEAD_FILES, "model.safetensors", "pytorch_model.bin"):
         file = try_to_load_from_cache(model, name, cache_dir=cache_dir, revision=revision)
         if isinstance(file, str):
             return Path(file).parent.name  # models--BAAI--bge-m3/snapshots/<commit>/config.json
@@ -102,13 +100,9 @@ def fetch(
     Raises:
         CheckpointError: If it is no folder and the hub has no such model, or cannot be reached.
     """
-    try:
-        folder = Path(model).expanduser()
-    except RuntimeError as error:  # "~name" of an unknown user
-        raise CheckpointError(f"{str(model)!r}: {error}") from error
-    if os.path.isdir(folder):  # unlike Path.is_dir, never raises
-        return folder
-    if os.path.isfile(folder):
+    if (local := local_folder(model)) is not None:
+        return local
+    if os.path.isfile(expanded(model)):
         raise CheckpointError(
             f"{str(model)!r} is a file; give the folder that holds the model's files"
         )

@@ -19,7 +19,7 @@ from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable
 from trivec.encoders.protocol import Token
 from trivec.encoders.token_ids import OnTruncate, TokenIds
-from trivec.encoders.tokenizer import TextTokenizer, check_texts
+from trivec.encoders.tokenizer import TextTokenizer, check_texts, enough_tokens
 from trivec.errors import CheckpointError, InvalidInputError, InvalidOptionError
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors
@@ -295,11 +295,11 @@ class LocalEncoder(Reloadable):
         return self._tokenizer.prompt_length(instruction)
 
 
-def enough_tokens(max_length: int) -> int:
-    """Return `max_length` if it leaves room for a token between the two special ones."""
-    if max_length < 3:
-        raise InvalidOptionError(f"max_length={max_length} must be at least 3")
-    return max_length
+def checked_length(max_length: int | None) -> int | None:
+    """Return the option `max_length` of a model if it can be met; None is for the model's own."""
+    if max_length is None:
+        return None
+    return enough_tokens(at_least_one(max_length, "max_length"))
 
 
 def check_colbert_dtype(colbert_dtype: str) -> None:

@@ -14,21 +14,20 @@ from numpy.typing import NDArray
 from trivec.arguments import at_least_one, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
 from trivec.encoders.columns import Columns
-from trivec.encoders.files import reason
+from trivec.encoders.dense import pooled
+from trivec.encoders.files import expanded, reason
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
 from trivec.encoders.local import (
     Call,
     LocalEncoder,
     check_colbert_dtype,
     check_instructions,
-    enough_tokens,
+    checked_length,
     variant_options,
 )
 from trivec.encoders.onnx_files import GRAPH, TOKENIZER, ExportSettings, read_export
-from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable
-from trivec.encoders.settings import Pooling
 from trivec.encoders.token_ids import TokenIds
 from trivec.encoders.tokenizer import TextTokenizer
 from trivec.errors import CheckpointError, InvalidOptionError, MissingDependencyError
@@ -148,16 +147,12 @@ class OnnxEncoder(LocalEncoder):
         expect(model, (str, Path), "model", "the folder of an exported model")
         expect(name, (str, type(None)), "name", "a string")
         check_instructions(query_instruction, document_instruction)
-        if max_length is not None:
-            max_length = enough_tokens(at_least_one(max_length, "max_length"))
+        max_length = checked_length(max_length)
         if batch_tokens is not None:
             batch_tokens = at_least_one(batch_tokens, "batch_tokens")
         if threads is not None:
             threads = at_least_one(threads, "threads")
-        try:
-            folder = Path(model).expanduser()
-        except RuntimeError as error:  # "~name" of an unknown user
-            raise CheckpointError(f"{str(model)!r}: {error}") from error
+        folder = expanded(model)
         settings = read_export(folder)
         session = Session(folder / GRAPH, threads)
         session.check(settings)
@@ -194,9 +189,8 @@ class OnnxEncoder(LocalEncoder):
     def _encode_batch(
         self, call: Call, ids: TokenIds, rows: NDArray[np.int64], columns: Columns
     ) -> None:
-        texts = ids.packed(rows)
-        results = self._session.run(*texts.padded(self._settings.padding))
-        skip = self._skipped(call.instruction)
+        settings, texts = self._settings, ids.packed(rows)
+        results = self._session.run(*texts.padded(settings.padding))
         weights = results.get("weights")
         if weights is not None:
             weights = without_special(weights, texts, self._tokenizer.special_ids)
@@ -204,7 +198,14 @@ class OnnxEncoder(LocalEncoder):
         bounds = texts.indptr.tolist()
         columns.put(
             rows,
-            dense=self._dense(results["states"], texts, skip) if call.dense else None,
+            dense=pooled(
+                results["states"][:, : settings.dense],
+                texts,
+                settings.pooling,
+                skip=self._skipped(call.instruction),
+            )
+            if call.dense
+            else None,
             sparse=lexical_rows(weights, texts) if call.sparse and weights is not None else None,
             # The first token of a text has no ColBERT vector.
             colbert=[results["tokens"][start + 1 : stop] for start, stop in pairwise(bounds)]
@@ -214,32 +215,6 @@ class OnnxEncoder(LocalEncoder):
             if call.colbert and weights is not None
             else [],
         )
-
-    def _dense(self, states: Float, texts: PackedTexts, skip: int) -> Float:
-        settings = self._settings
-        return pooled(states[:, : settings.dense], texts, settings.pooling, skip=skip)
-
-
-def pooled(states: Float, texts: PackedTexts, pooling: Pooling, *, skip: int) -> Float:
-    """Return a unit vector for each text, float32 (texts, dimension).
-
-    Args:
-        states: float32 (tokens, dimension), the first numbers of each state.
-        texts: The texts of the states.
-        pooling: The states that make the vector.
-        skip: The number of tokens at the start of each text that are not pooled.
-    """
-    lengths = np.diff(texts.indptr)
-    firsts = texts.indptr[:-1] + np.where(lengths > skip, skip, 0)
-    if pooling == "cls":
-        vectors = states[firsts]
-    else:  # the sum has the direction of the mean
-        starts = np.minimum(texts.indptr[:-1] + skip, texts.indptr[1:])
-        bounds = zip(starts.tolist(), texts.indptr[1:].tolist(), strict=True)
-        vectors = np.stack([states[start:stop].sum(axis=0) for start, stop in bounds])
-    lengths_of = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Float = vectors / np.maximum(lengths_of, np.float32(1e-12))
-    return unit
 
 
 # Sessions of the process that forked this one. Deleting one would wait for threads that are not

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trivec.arguments import at_least_one, shown
+from trivec.arguments import shown
 from trivec.encoders.checkpoint import Checkpoint
+from trivec.encoders.files import local_folder
 from trivec.encoders.hub import commit_of
-from trivec.encoders.local import enough_tokens
+from trivec.encoders.local import checked_length
 from trivec.encoders.onnx_files import (
     DATA,
     GRAPH,
@@ -69,11 +70,10 @@ def export_model(
         MissingDependencyError: If onnx is not installed.
         OutputError: If the folder cannot be written.
     """
-    if max_length is not None:
-        max_length = enough_tokens(at_least_one(max_length, "max_length"))
+    max_length = checked_length(max_length)
     variant = ModelVariant.parse(model, heads=heads, truncate_dim=truncate_dim)
-    sources = [Path(source).expanduser() for source in (variant.model, variant.heads) if source]
-    check_export_folder(folder, inputs=[source for source in sources if source.is_dir()])
+    sources = [local_folder(source) for source in (variant.model, variant.heads) if source]
+    check_export_folder(folder, inputs=[source for source in sources if source is not None])
     if is_export(variant.model):
         raise CheckpointError(
             f"{variant.model} is an exported model already; give the checkpoint itself"

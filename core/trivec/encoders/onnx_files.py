@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from trivec.arguments import shown
-from trivec.encoders.files import flaw, read_json
+from trivec.encoders.files import expanded, flaw, read_json
 from trivec.encoders.settings import Pooling
 from trivec.errors import CheckpointError
 
@@ -82,10 +82,7 @@ class ExportSettings:
 
 def is_export(folder: str | Path) -> bool:
     """Return whether a folder is one that `trivec export` wrote."""
-    try:
-        return os.path.isfile(Path(folder).expanduser() / SETTINGS)
-    except RuntimeError:  # "~name" of an unknown user
-        return False
+    return os.path.isfile(expanded(folder) / SETTINGS)  # unlike Path.is_file, never raises
 
 
 def exported_name(folder: Path) -> str | None:

@@ -30,6 +30,18 @@ class PackedTexts:
         """
         return np.arange(len(self.ids)) - np.repeat(self.indptr[:-1], np.diff(self.indptr))
 
+    def firsts(self, skip: int) -> NDArray[np.int64]:
+        """Return the token of each text that follows `skip` others, int64 (texts,).
+
+        This is the first token of a text that has no more than these, because it was cut within
+        its instruction; sentence-transformers does so too.
+
+        >>> PackedTexts(np.array([0, 5, 2, 0, 2]), np.array([0, 3, 5])).firsts(2)
+        array([2, 3])
+        """
+        starts: NDArray[np.int64] = self.indptr[:-1]
+        return np.where(starts + skip < self.indptr[1:], starts + skip, starts)
+
     def positions(self, padding: int | None) -> NDArray[np.int64]:
         """Return the rows of the position embedding, int64 (tokens,).
 

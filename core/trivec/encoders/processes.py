@@ -12,6 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
+from trivec.encoders.files import local_folder
 from trivec.encoders.hub import cached_commit, split_revision
 from trivec.encoders.variants import ModelVariant
 
@@ -125,11 +126,11 @@ def _source(arguments: Mapping[str, Any]) -> dict[str, Any]:
     cache = arguments.get("cache_dir")
     if cache is not None:
         source["cache_dir"] = cache = Path(cache).expanduser().resolve()
-    if variant.heads is not None and not Path(variant.heads).is_dir():
+    if variant.heads is not None and local_folder(variant.heads) is None:
         name, revision = split_revision(variant.heads)
         commit = cached_commit(name, revision=revision, cache_dir=cache)
         source["heads"] = variant.heads if commit is None else f"{name}@{commit}"
-    if not Path(variant.model).is_dir():
+    if local_folder(variant.model) is None:
         revision = arguments["revision"]
         commit = cached_commit(variant.model, revision=revision, cache_dir=cache)
         source["revision"] = commit or revision

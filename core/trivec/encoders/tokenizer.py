@@ -262,12 +262,18 @@ def _room(max_length: int, window: int | None) -> int:
     >>> _room(8192, None), _room(258, 256), _room(260, 256)
     (8190, 256, 257)
     """
-    if max_length < 3:
-        raise InvalidOptionError(f"max_length={max_length} must be at least 3")
+    enough_tokens(max_length)
     if window is None:
         return max_length - 2
     before_last = max_length - 1
     return before_last - -(-before_last // (window + 1))
+
+
+def enough_tokens(max_length: int) -> int:
+    """Return `max_length` if it leaves room for a token between the two special ones."""
+    if max_length < 3:
+        raise InvalidOptionError(f"max_length={max_length} must be at least 3")
+    return max_length
 
 
 def check_texts(texts: Sequence[str]) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 from trivec.arguments import at_least_one, expect, shown
+from trivec.encoders.files import local_folder
 from trivec.encoders.hub import base_name, split_revision
 from trivec.errors import InvalidOptionError
 from trivec.url_options import query_options
@@ -60,7 +60,7 @@ class ModelVariant:
                 raise InvalidOptionError(f"{option}='': expected {form}")
         model = str(model)
         base, mark, query = model.partition("?")
-        if not mark or os.path.isdir(model):
+        if not mark or local_folder(model) is not None:
             base, query = model, ""
         options = query_options(query, f"model {shown(model)}")
         for name, value in options.items():
@@ -119,5 +119,5 @@ def model_name(model: str | Path) -> str:
 
 
 def _absolute(model: str) -> str:
-    folder = Path(model).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else model
+    folder = local_folder(model)
+    return model if folder is None else str(folder.resolve())

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.arguments import at_least_one, described, expect
+from trivec.arguments import at_least_one, expect
 from trivec.encoders.batching import CPU_BATCH_TOKENS, token_batches
 from trivec.encoders.extras import require_torch
 from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import Reloadable, reloadable, survives_fork
 from trivec.encoders.tokenizer import TextTokenizer, check_texts
-from trivec.errors import CheckpointError, InvalidInputError
+from trivec.errors import CheckpointError
+from trivec.reranking.pair_scores import check_pairs, sigmoid_of
 from trivec.reranking.pairs import PairTokenizer
 
 if TYPE_CHECKING:
@@ -169,12 +170,7 @@ class Reranker(Reloadable):
                 surrogate pair.
             InvalidOptionError: If `max_length` leaves no room for a text.
         """
-        expect(pairs, (list, tuple), "pairs", "a list of (question, document)")
-        for index, pair in enumerate(pairs):
-            if not isinstance(pair, list | tuple) or len(pair) != 2:
-                raise InvalidInputError(
-                    f"pair {index}: expected (question, document), got {described(pair)}"
-                )
+        check_pairs(pairs)
         longest = self.max_length
         if max_length is not None:
             longest = min(at_least_one(max_length, "max_length"), self._model_length)
@@ -184,7 +180,7 @@ class Reranker(Reloadable):
         scores = np.zeros(len(pairs), np.float32)
         for rows in token_batches(ids.lengths(), self._batch_tokens):
             scores[rows] = self._score(ids.packed(rows))
-        return _sigmoid(scores) if sigmoid else scores
+        return sigmoid_of(scores) if sigmoid else scores
 
     @survives_fork
     def _score(self, texts: PackedTexts) -> NDArray[np.float32]:
@@ -195,9 +191,3 @@ class Reranker(Reloadable):
             firsts = states[torch.from_numpy(texts.indptr[:-1]).to(states.device)]
             scores: NDArray[np.float32] = self._classify(firsts)[:, 0].cpu().numpy()
         return scores
-
-
-def _sigmoid(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    # Written with tanh, which does not overflow on very low scores.
-    result: NDArray[np.float32] = (0.5 + 0.5 * np.tanh(scores / 2)).astype(np.float32)
-    return result

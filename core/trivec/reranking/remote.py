@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trivec.arguments import described, expect
+from trivec.arguments import expect
 from trivec.encoders.remote.batches import ain_order, in_order, text_batches
 from trivec.encoders.remote.connected import Connected
 from trivec.encoders.remote.encoder import PORT
@@ -23,6 +23,7 @@ from trivec.encoders.remote.wire import RerankRequest, scores_from_json
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidInputError, InvalidOptionError
+from trivec.reranking.pair_scores import check_pairs, sigmoid_of
 from trivec.rows import Float
 
 _OWN = ("trivec", "trivecs")
@@ -142,15 +143,10 @@ class RemoteReranker(Connected):
 
     def _jobs(self, pairs: Sequence[tuple[str, str]]) -> list[Job]:
         """Return the requests for pairs, each with one question."""
-        expect(pairs, (list, tuple), "pairs", "a list of (question, document)")
+        check_pairs(pairs)
         rows: dict[str, list[int]] = {}
-        for index, pair in enumerate(pairs):
-            if not isinstance(pair, list | tuple) or len(pair) != 2:
-                raise InvalidInputError(
-                    f"pair {index}: expected (question, document), got {described(pair)}"
-                )
-            check_texts([pair[0]])
-            rows.setdefault(pair[0], []).append(index)
+        for index, question in enumerate(check_texts([question for question, _ in pairs])):
+            rows.setdefault(question, []).append(index)
         jobs: list[Job] = []
         for question, numbers in rows.items():
             start = 0
@@ -233,7 +229,7 @@ def _by_row(
     scores = np.zeros(count, np.float32)
     for (_, rows), values in zip(jobs, found, strict=True):
         scores[rows] = values
-    return _sigmoid(scores) if sigmoid else scores
+    return sigmoid_of(scores) if sigmoid else scores
 
 
 def _read(answer: HttpAnswer, count: int) -> Float:
@@ -248,9 +244,3 @@ def _read(answer: HttpAnswer, count: int) -> Float:
     )
     scores = [rank.get("relevance_score", rank.get("score")) for rank in ranks]
     return vector(scores, answer.where)
-
-
-def _sigmoid(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    # Written with tanh, which does not overflow on very low scores.
-    result: NDArray[np.float32] = (0.5 + 0.5 * np.tanh(scores / 2)).astype(np.float32)
-    return result

@@ -17,10 +17,12 @@ import torch
 from encoder_doubles import Refusal, Tei
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
 from trivec import Encoder, Vectors
+from trivec.encoders.remote.layers import read_layer
 from trivec.encoders.remote.tei import TeiEncoder, TeiOptions
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import CheckpointError, EncoderError, InvalidOptionError
@@ -219,6 +221,24 @@ def test_heads_that_are_missing_or_wrong(open_tei: Open, server: Tei, tmp_path: 
     torch.save(torch.nn.Linear(8, 1).state_dict(), tmp_path / "sparse_linear.pt")
     torch.save(torch.nn.Linear(16, 4).state_dict(), tmp_path / "colbert_linear.pt")
     with pytest.raises(CheckpointError, match="belong to different models"):
+        _ = open_tei(heads=tmp_path).schema
+
+
+def test_heads_that_are_ambiguous(open_tei: Open, server: Tei, tmp_path: Path) -> None:
+    layers = [torch.nn.Linear(8, 1).state_dict() for _ in range(2)]
+    torch.save(layers[0], tmp_path / "sparse_linear.pt")
+    save_file(layers[0], tmp_path / "sparse_linear.safetensors")
+    assert read_layer(tmp_path, "sparse_linear") is not None
+    save_file(layers[1], tmp_path / "sparse_linear.safetensors")
+    with pytest.raises(CheckpointError, match=r"linear.pt and sparse_linear.saf.* different heads"):
+        _ = open_tei(heads=tmp_path).schema
+    (tmp_path / "sparse_linear.safetensors").unlink()
+    both = {f"{name}.{tensor}": t for name in "ab" for tensor, t in layers[0].items()}
+    torch.save(both, tmp_path / "sparse_linear.pt")
+    with pytest.raises(CheckpointError, match=r"expected weight \(1, hidden\)"):
+        _ = open_tei(heads=tmp_path).schema
+    torch.save({**layers[0], "bias": torch.tensor([float("nan")])}, tmp_path / "sparse_linear.pt")
+    with pytest.raises(CheckpointError, match="numbers that are not finite"):
         _ = open_tei(heads=tmp_path).schema
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from trivec.encoders.arrays import Array, read_arrays
+from trivec.encoders.head_checks import (
+    HEAD_FILES,
+    HEAD_SUFFIXES,
+    by_last_part,
+    difference_problem,
+    shape_problem,
+)
 from trivec.encoders.hub import fetch
 from trivec.errors import CheckpointError, MissingDependencyError
 
 Layer = tuple[Array, Array]
 """The weight (outputs, hidden) and the bias (outputs,) of a linear layer."""
-
-_SUFFIXES = (".safetensors", ".pt", ".bin", ".pth")
-_FILES = [f"{name}_linear{suffix}" for name in ("sparse", "colbert") for suffix in _SUFFIXES]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +43,7 @@ class HeadLayers:
             MissingDependencyError: If it is on the hub, and huggingface-hub is not installed.
         """
         try:
-            folder = fetch(model, revision=None, cache_dir=None, local_only=False, files=_FILES)
+            folder = fetch(model, revision=None, cache_dir=None, local_only=False, files=HEAD_FILES)
         except ImportError as error:
             raise MissingDependencyError(
                 f"the heads of {str(model)!r} are on the hub, and huggingface-hub is not "
@@ -68,19 +74,25 @@ def read_layer(folder: Path, name: str) -> Layer | None:
         name: sparse_linear or colbert_linear.
 
     Raises:
-        CheckpointError: If the file cannot be read, or is no linear layer.
+        CheckpointError: If a file cannot be read or is no linear layer, or two files differ.
     """
-    path = next((p for s in _SUFFIXES if (p := folder / f"{name}{s}").is_file()), None)
-    if path is None:
-        return None
-    arrays = {key.rpartition(".")[2]: array for key, array in read_arrays(path).items()}
-    weight, bias = arrays.get("weight"), arrays.get("bias")
-    if weight is not None and bias is not None and len(arrays) == 2 and weight.ndim == 2:
-        outputs = 1 if name == "sparse_linear" else len(weight)
-        if len(weight) == outputs > 0 and bias.shape == (outputs,):
-            return weight, bias
-    shapes = {key: array.shape for key, array in arrays.items()}
-    first = 1 if name == "sparse_linear" else "dimension"
-    raise CheckpointError(
-        f"{path} holds {shapes}, expected weight ({first}, hidden) and bias ({first},)"
-    )
+    outputs = 1 if name == "sparse_linear" else None
+    paths = [folder / f"{name}{suffix}" for suffix in HEAD_SUFFIXES]
+    layers = {path.name: _read(path, outputs) for path in paths if path.is_file()}
+    if (problem := difference_problem(layers)) is not None:
+        raise CheckpointError(f"{folder}: {problem}")
+    return next(iter(layers.values()), None)
+
+
+def _read(path: Path, outputs: int | None) -> Layer:
+    """Return the layer in a file, whose weight has so many rows, or any number if None."""
+    arrays = read_arrays(path)
+    full = by_last_part(arrays)
+    shapes = {tensor: arrays[name].shape for tensor, name in full.items()}
+    problem = shape_problem(str(path), shapes, outputs=outputs, hidden=None)
+    if problem is not None:
+        raise CheckpointError(problem)
+    weight, bias = arrays[full["weight"]], arrays[full["bias"]]
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise CheckpointError(f"{path} holds numbers that are not finite")
+    return weight, bias

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.encoders.dense import pooled
 from trivec.encoders.lexical import lexical_rows, weights_of_tokens, without_special
 from trivec.encoders.packing import PackedTexts
 from trivec.encoders.remote.json_values import matrix
@@ -46,18 +47,12 @@ class StateHeads:
         """
         weights = None if self.sparse is None else self._weights(states, texts)
         return Vectors(
-            dense=self._dense(states, texts) if "dense" in parts else None,
+            dense=pooled(states, texts, self.pooling) if "dense" in parts else None,
             sparse=lexical_rows(weights, texts)
             if "sparse" in parts and weights is not None
             else None,
             colbert=self._tokens(states, texts, weights) if "colbert" in parts else None,
         )
-
-    def _dense(self, states: Float, texts: PackedTexts) -> Float:
-        if self.pooling == "cls":
-            return unit(states[texts.indptr[:-1]])
-        # The sum has the direction of the mean.
-        return unit(np.add.reduceat(states.astype(np.float64), texts.indptr[:-1], axis=0))
 
     def _weights(self, states: Float, texts: PackedTexts) -> Float:
         """Return the lexical weight of each token in its place, float32 (tokens,)."""
