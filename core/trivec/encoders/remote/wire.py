@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from trivec.arguments import described
 from trivec.encoders.protocol import Token
+from trivec.encoders.remote.json_values import vector
 from trivec.encoders.remote.members import json_object, loaded, member, strings, to_bytes
-from trivec.errors import InvalidInputError, InvalidVectorsError, TrivecError
+from trivec.errors import EncoderError, InvalidInputError, InvalidVectorsError, TrivecError
 from trivec.vector_files import columns_of_bytes, dtype_named
 from trivec.vectors import Vectors
 
@@ -320,11 +321,12 @@ def scores_from_json(content: bytes, texts: int) -> NDArray[np.float32]:
         InvalidInputError: If it does not hold one finite score for each text.
     """
     scores = member(json_object(content, "the scores"), "scores", list, [])
-    numbers = [score for score in scores if type(score) in (int, float)]
-    result = np.array(numbers, np.float32)
-    if len(scores) != texts or len(numbers) != texts or not np.isfinite(result).all():
-        raise InvalidInputError(f"the scores: expected {texts} finite numbers")
-    return result
+    if len(scores) != texts:
+        raise InvalidInputError(f"the scores: {len(scores)} for {texts} texts")
+    try:
+        return vector(scores, "the scores")
+    except EncoderError as error:
+        raise InvalidInputError(str(error)) from error
 
 
 def _parts(value: object) -> tuple[str, ...] | None:
