@@ -184,6 +184,10 @@ LIES: dict[str, tuple[Callable[[], Behaviour], str]] = {
         "cannot be decompressed",
     ),
     "redirect": (lambda: hostile_http.redirect_loop, "redirects to elsewhere; give the address"),
+    "redirect to a malformed address": (
+        lambda: answer(300, b"", {"Location": "http://[1"}),
+        "redirects to elsewhere; give the address",
+    ),
     "not found": (lambda: answer(404, {"detail": "no such path"}), "status 404: no such path"),
     "failed": (lambda: answer(500, b"x" * 100_000), "status 500: x+…"),
     "bad request": (lambda: answer(400, {"error": {"message": "too odd"}}), "400: too odd"),
