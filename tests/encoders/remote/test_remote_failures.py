@@ -202,6 +202,18 @@ def test_wrong_answers_are_errors_at_once(server: HostileServer, name: str) -> N
     assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize("texts", [[], ["a"]])
+def test_too_large_is_an_error_where_there_are_no_halves(
+    server: HostileServer, texts: list[str]
+) -> None:
+    server.always = answer(413, {"error": "too large"})
+    with remote(server) as encoder:
+        with pytest.raises(EncoderError, match="status 413: too large"):
+            encoder.encode_documents(texts)
+        with pytest.raises(EncoderError, match="status 413: too large"):
+            asyncio.run(encoder.aencode_documents(texts))
+
+
 @pytest.mark.parametrize("content", [b"{}", b"[3]", b'[{"id": -1}]', b"<html>", b'[{"id": "1"}]'])
 def test_wrong_tokens_are_errors(server: HostileServer, content: bytes) -> None:
     server.always = _raw(content, "application/json")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, Unpack
 
@@ -12,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import expect
-from trivec.encoders.options import OnProgress
-from trivec.encoders.remote.batches import ain_order, in_order, text_batches
+from trivec.encoders.remote.batches import text_batches
 from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
 from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
+from trivec.encoders.remote.sender import BatchSender, counting
 from trivec.encoders.remote.server_encoder import ServerEncoder
 from trivec.encoders.remote.wire import PARTS, Kind
 from trivec.encoders.tokenizer import check_texts
@@ -68,10 +67,6 @@ class Batch:
             Batch(self.texts[:middle], self.ids[:middle]),
             Batch(self.texts[middle:], self.ids[middle:]),
         )
-
-
-Read = Callable[[Batch, HttpAnswer], Vectors]
-"""Reads the vectors of a batch from an answer whose status is 200."""
 
 
 class ForeignEncoder(ServerEncoder):
@@ -171,47 +166,18 @@ class ForeignEncoder(ServerEncoder):
             return _empty(schema, parts)
         instructed = [instruction + text for text in checked]
         batches = yield from self._prepare(instructed, parts)
-        encoded = yield from self._answers(
-            batches,
+        sender = BatchSender(
+            self._client,
             lambda batch: self._request(batch, parts),
+            Batch.halves,
             lambda batch, answer: self._read(batch, parts, answer),
-            _counting(options.get("progress"), len(checked)),
+            at_once=given.requests,
+            done=counting(options.get("progress"), len(checked)),
         )
+        encoded = yield from either(sender.send, sender.asend, batches)
         if is_document:
             yield from self._confirm()
         return encoded[0] if len(encoded) == 1 else Vectors.concatenate(encoded)
-
-    def _answers(
-        self,
-        batches: Sequence[Batch],
-        request: Callable[[Batch], HttpRequest],
-        read: Read,
-        done: Callable[[Batch], None] = lambda batch: None,
-    ) -> Twin[list[Vectors]]:
-        """Send the requests for batches side by side, and return what is read, in order.
-
-        A batch that is too large for the server is sent in halves.
-        """
-
-        def encode(batch: Batch) -> list[Vectors]:
-            answer = self._client.exchange(request(batch))
-            if answer.status == 413 and len(batch.texts) > 1:
-                return [vectors for half in batch.halves() for vectors in encode(half)]
-            return [read(batch, answer.checked())]
-
-        async def aencode(batch: Batch) -> list[Vectors]:
-            answer = await self._client.aexchange(request(batch))
-            if answer.status == 413 and len(batch.texts) > 1:
-                first, second = batch.halves()
-                return [*await aencode(first), *await aencode(second)]
-            return [await asyncio.to_thread(read, batch, answer.checked())]
-
-        at_once = self._given.requests
-        answered = yield from either(
-            lambda: in_order(encode, batches, at_once=at_once, done=done),
-            lambda: ain_order(aencode, batches, at_once=at_once, done=done),
-        )
-        return [vectors for batch in answered for vectors in batch]
 
     def _parts(self, schema: Schema, options: RemoteEncodingOptions) -> tuple[str, ...]:
         """Return the parts to make.
@@ -264,16 +230,3 @@ def _empty(schema: Schema, parts: Sequence[str]) -> Vectors:
         sparse="sparse" in parts,
         colbert=schema.colbert if "colbert" in parts else None,
     )
-
-
-def _counting(progress: OnProgress | None, total: int) -> Callable[[Batch], None]:
-    """Return what reports the progress after each batch."""
-    count = 0
-
-    def done(batch: Batch) -> None:
-        nonlocal count
-        count += len(batch.texts)
-        if progress is not None:
-            progress(count, total)
-
-    return done
