@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from trivec.arguments import described, expect
 from trivec.encoders.remote.batches import text_batches
 from trivec.encoders.remote.connected import Connected
-from trivec.encoders.remote.encoder import PORT
 from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
-from trivec.encoders.remote.foreign import http_client
-from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.json_values import by_index, vector
 from trivec.encoders.remote.members import to_bytes
 from trivec.encoders.remote.options import RemoteOptions
@@ -106,9 +103,7 @@ class RemoteReranker(Connected):
         self._source = url, options
         self._given = given = RemoteRerankerOptions.of_url(parsed, options)
         self._own = parsed.scheme in _OWN
-        super().__init__(
-            parsed, _client(parsed, given) if self._own else http_client(parsed, given)
-        )
+        super().__init__(parsed, given)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, self._source
@@ -186,8 +181,7 @@ class RemoteReranker(Connected):
         return jobs
 
     def _request(self, job: Job) -> HttpRequest:
-        prefix = f"/{self._url.path}" if self._url.path else ""
-        return HttpRequest("POST", f"{prefix}/rerank", self._body(job))
+        return HttpRequest("POST", f"{self._prefix}/rerank", self._body(job))
 
     def _body(self, job: Job) -> bytes:
         if self._own:
@@ -214,15 +208,6 @@ class RemoteReranker(Connected):
 def _opened(url: str, options: Mapping[str, object]) -> RemoteReranker:
     """Open a reranker that was pickled."""
     return RemoteReranker(url, **options)
-
-
-def _client(url: EncoderUrl, options: RemoteOptions) -> HttpClient:
-    """Return a client of a server of `trivec serve`."""
-    return HttpClient(
-        url.http(PORT, tls=url.scheme == "trivecs"),
-        token=options.token,
-        deadline=options.deadline,
-    )
 
 
 def _by_row(count: int, scored: Sequence[Scored], *, sigmoid: bool) -> NDArray[np.float32]:

@@ -298,7 +298,7 @@ def test_the_token_is_sent_and_shown_nowhere(
             server.always = answer(403, {"error": f"no {SECRET} here"})
             with pytest.raises(EncoderError, match="refuses this token") as raised:
                 encoder.encode_query("whale")
-            shown = [repr(encoder), str(encoder._given), str(raised.value), repr(raised.value)]
+            shown = [repr(encoder), str(encoder._options), str(raised.value), repr(raised.value)]
             shown += [repr(encoder._client), caplog.text]
         server.always = None
         monkeypatch.setenv("TRIVEC_ENCODER_TOKEN", SECRET)

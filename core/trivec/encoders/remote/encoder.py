@@ -12,7 +12,6 @@ from trivec.encoders.protocol import Token
 from trivec.encoders.remote.answers import Answers
 from trivec.encoders.remote.batches import text_batches
 from trivec.encoders.remote.exchange import HttpRequest
-from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.sender import BatchSender, counting
@@ -28,9 +27,6 @@ from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import InvalidOptionError
 from trivec.vectors import Vectors
-
-PORT = 7600
-"""The port of `trivec serve` where the URL has none."""
 
 
 class RemoteEncoder(ServerEncoder):
@@ -63,14 +59,7 @@ class RemoteEncoder(ServerEncoder):
     options_class: ClassVar[type[RemoteOptions]] = RemoteOptions
 
     def __init__(self, url: EncoderUrl, options: RemoteOptions) -> None:
-        client = HttpClient(
-            url.http(PORT, tls=url.scheme.endswith("s")),
-            token=options.token,
-            deadline=options.deadline,
-        )
-        super().__init__(url, options, client)
-        self._given = options
-        self._prefix = f"/{url.path}" if url.path else ""
+        super().__init__(url, options)
         self._answers = Answers(str(url))
         self._most_texts = options.batch_texts  # less after the server has refused as many
 
@@ -158,7 +147,7 @@ class RemoteEncoder(ServerEncoder):
             self._encode_request,
             self._halves,
             self._answers.vectors,
-            at_once=self._given.requests,
+            at_once=self._options.requests,
             done=counting(options.get("progress"), total),
         )
 
@@ -167,7 +156,7 @@ class RemoteEncoder(ServerEncoder):
     ) -> list[EncodeRequest]:
         """Return the requests for texts; no texts are a request too, as for every encoder."""
         parts, limit = self._parts(options), _max_length(options)
-        most = self._given.batch_bytes
+        most = self._options.batch_bytes
         batches = text_batches(texts, max_bytes=most, max_texts=self._most_texts) or [[]]
         return [EncodeRequest(batch, kind, parts, limit) for batch in batches]
 

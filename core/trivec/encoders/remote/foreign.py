@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from trivec.arguments import expect
 from trivec.encoders.remote.batches import text_batches
 from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
-from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.sender import BatchSender, counting
@@ -25,9 +24,6 @@ from trivec.errors import InvalidOptionError
 from trivec.schema import Schema
 from trivec.twins import Twin, arun, either, run
 from trivec.vectors import Vectors
-
-PORTS = {False: 80, True: 443}
-"""The ports of http and https, where a URL has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +74,15 @@ class ForeignEncoder(ServerEncoder):
     Args:
         url: The server.
         options: See the class of the options.
+        token: What to send where the options have no token.
     """
 
     options_class: ClassVar[type[ForeignOptions]] = ForeignOptions
 
-    def __init__(self, url: EncoderUrl, options: ForeignOptions) -> None:
-        super().__init__(url, options, http_client(url, options))
+    def __init__(
+        self, url: EncoderUrl, options: ForeignOptions, *, token: str | None = None
+    ) -> None:
+        super().__init__(url, options, token=token)
         self._given = options
         self._identity: Identity | None = None
 
@@ -205,22 +204,6 @@ class ForeignEncoder(ServerEncoder):
         if not parts:
             raise InvalidOptionError("no part is left: dense, sparse and colbert are all off")
         return parts
-
-
-def http_client(url: EncoderUrl, options: RemoteOptions, *, token: str | None = None) -> HttpClient:
-    """Return a client of the server that a URL with "+http" or "+https" names.
-
-    Args:
-        url: The URL; its path is for the caller.
-        options: The token, and how to send requests.
-        token: What to send where the options have no token.
-    """
-    tls = url.scheme.endswith("+https")
-    return HttpClient(
-        url.http(PORTS[tls], tls=tls),
-        token=options.token or token,
-        deadline=options.deadline,
-    )
 
 
 def _empty(schema: Schema, parts: Sequence[str]) -> Vectors:

@@ -13,7 +13,7 @@ import numpy as np
 
 from trivec.arguments import at_least_one, expect, shown
 from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
-from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions, http_client
+from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.json_values import (
     by_index,
@@ -70,10 +70,8 @@ class OpenAiEncoder(ForeignEncoder):
     options_class: ClassVar[type[ForeignOptions]] = OpenAiOptions
 
     def __init__(self, url: EncoderUrl, options: OpenAiOptions) -> None:
-        super().__init__(url, options)
-        if url.host == OPENAI_HOST:
-            self._client = http_client(url, options, token=os.environ.get(OPENAI_TOKEN))
-        self._prefix = f"/{url.path}" if url.path else ""
+        token = os.environ.get(OPENAI_TOKEN) if url.host == OPENAI_HOST else None
+        super().__init__(url, options, token=token or None)
         self._asked_model = options.model
         self._dimensions = options.dimensions
         self._answering: str | None = None  # the model that the first answer names

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self, Unpack
 
 from trivec.encoders.remote.connected import Connected
-from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.wire import Kind
@@ -25,11 +24,13 @@ class ServerEncoder(Connected, ABC):
     Args:
         url: The server.
         options: The options of the class.
-        client: The connections to the server.
+        token: What to send where the options have no token.
     """
 
-    def __init__(self, url: EncoderUrl, options: RemoteOptions, client: HttpClient) -> None:
-        super().__init__(url, client)
+    def __init__(
+        self, url: EncoderUrl, options: RemoteOptions, *, token: str | None = None
+    ) -> None:
+        super().__init__(url, options, token=token)
         self._options = options
 
     @classmethod

@@ -121,7 +121,6 @@ class SieEncoder(ForeignEncoder):
 
     def __init__(self, url: EncoderUrl, options: SieOptions) -> None:
         super().__init__(url, options)
-        self._prefix = f"/{url.path}" if url.path else ""
         self._asked_model = options.model
         self._model: _Model | None = None
 

@@ -99,7 +99,6 @@ class TeiEncoder(ForeignEncoder):
 
     def __init__(self, url: EncoderUrl, options: TeiOptions) -> None:
         super().__init__(url, options)
-        self._prefix = f"/{url.path}" if url.path else ""
         self._heads_of: str | Path | Literal[False] | None = options.heads
         self._layers = HeadLayers(None, None)
         self._server: TeiInfo | None = None
