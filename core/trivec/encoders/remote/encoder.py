@@ -15,7 +15,7 @@ from trivec.encoders.remote.exchange import HttpRequest
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.sender import BatchSender, counting
-from trivec.encoders.remote.server_encoder import ServerEncoder
+from trivec.encoders.remote.server_encoder import ServerEncoder, given_parts
 from trivec.encoders.remote.wire import (
     SAFETENSORS,
     EncodeRequest,
@@ -25,7 +25,6 @@ from trivec.encoders.remote.wire import (
 )
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
-from trivec.errors import InvalidOptionError
 from trivec.vectors import Vectors
 
 
@@ -122,7 +121,7 @@ class RemoteEncoder(ServerEncoder):
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:
         checked = check_texts(texts)
-        if self._answers.identity is None and _given_parts(options):
+        if self._answers.identity is None and given_parts(options):
             self._answers.see_health(self._client.exchange(self._health()))
         sender = self._sender(options, len(checked))
         return _joined(sender.send(self._requests(kind, checked, options)))
@@ -131,7 +130,7 @@ class RemoteEncoder(ServerEncoder):
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:
         checked = check_texts(texts)
-        if self._answers.identity is None and _given_parts(options):
+        if self._answers.identity is None and given_parts(options):
             self._answers.see_health(await self._client.aexchange(self._health()))
         sender = self._sender(options, len(checked))
         encoded = await sender.asend(self._requests(kind, checked, options))
@@ -168,19 +167,7 @@ class RemoteEncoder(ServerEncoder):
 
     def _parts(self, options: RemoteEncodingOptions) -> tuple[str, ...] | None:
         """Return the parts that a call asks for; None for all that the server has."""
-        given = _given_parts(options)
-        if not given:
-            return None
-        for part, wanted in given.items():
-            if wanted and part not in self.schema.parts:
-                raise InvalidOptionError(
-                    f"{self._url} makes {', '.join(self.schema.parts)} vectors and no {part} "
-                    f"vectors, which {part}=True asks for"
-                )
-        parts = tuple(part for part in self.schema.parts if given.get(part) is not False)
-        if not parts:
-            raise InvalidOptionError("no part is left: dense, sparse and colbert are all off")
-        return parts
+        return self._chosen(self.schema.parts, options) if given_parts(options) else None
 
     def _health(self) -> HttpRequest:
         return HttpRequest("GET", f"{self._prefix}/health")
@@ -199,15 +186,6 @@ class RemoteEncoder(ServerEncoder):
     def _token_texts_request(self, weights: Mapping[int, float]) -> HttpRequest:
         body = TokenTextsRequest([int(token) for token in weights]).to_json()
         return HttpRequest("POST", f"{self._prefix}/tokens", body=body)
-
-
-def _given_parts(options: RemoteEncodingOptions) -> dict[str, bool]:
-    given = {
-        "dense": options.get("dense"),
-        "sparse": options.get("sparse"),
-        "colbert": options.get("colbert"),
-    }
-    return {part: wanted for part, wanted in given.items() if wanted is not None}
 
 
 def _max_length(options: RemoteEncodingOptions) -> int | None:

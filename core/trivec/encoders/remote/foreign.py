@@ -17,7 +17,7 @@ from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.sender import BatchSender, counting
 from trivec.encoders.remote.server_encoder import ServerEncoder
-from trivec.encoders.remote.wire import PARTS, Kind
+from trivec.encoders.remote.wire import Kind
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import InvalidOptionError
@@ -139,8 +139,12 @@ class ForeignEncoder(ServerEncoder):
         yield  # a twin that calls nothing
 
     def _missing(self, part: str) -> str:
-        """Return what to do about a part that the server does not make."""
         return "leave the option out, or use `trivec serve`, which makes all three"
+
+    def _settings(self) -> dict[str, str]:
+        """Return what changes the vectors of documents besides the server, for its identity."""
+        instruction = self._given.document_instruction
+        return {"document_instruction": instruction} if instruction else {}
 
     def _known(self) -> Twin[Identity]:
         if self._identity is None:
@@ -189,21 +193,7 @@ class ForeignEncoder(ServerEncoder):
                 f"{self._url} decides itself how many tokens of a text it reads; leave max_length "
                 "out"
             )
-        given = {
-            "dense": options.get("dense"),
-            "sparse": options.get("sparse"),
-            "colbert": options.get("colbert"),
-        }
-        for part in PARTS:
-            if given[part] and part not in schema.parts:
-                raise InvalidOptionError(
-                    f"{self._url} makes {', '.join(schema.parts)} vectors and no {part} vectors, "
-                    f"which {part}=True asks for; {self._missing(part)}"
-                )
-        parts = tuple(part for part in schema.parts if given[part] is not False)
-        if not parts:
-            raise InvalidOptionError("no part is left: dense, sparse and colbert are all off")
-        return parts
+        return self._chosen(schema.parts, options)
 
 
 def _empty(schema: Schema, parts: Sequence[str]) -> Vectors:
