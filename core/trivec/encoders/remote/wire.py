@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -96,13 +96,12 @@ class TokensRequest:
     max_length: int | None = None
 
     @classmethod
-    def from_json(cls, body: bytes) -> TokensRequest:
-        """Read a request.
+    def of(cls, value: Mapping[str, Any]) -> TokensRequest:
+        """Return the request of a JSON object.
 
         Raises:
             InvalidInputError: If it is malformed.
         """
-        value = json_object(body, "the request")
         unknown = sorted(set(value) - {"text", "max_length"})
         if unknown:
             raise InvalidInputError(
@@ -128,13 +127,12 @@ class TokenTextsRequest:
     ids: Sequence[int]
 
     @classmethod
-    def from_json(cls, body: bytes) -> TokenTextsRequest:
-        """Read a request.
+    def of(cls, value: Mapping[str, Any]) -> TokenTextsRequest:
+        """Return the request of a JSON object.
 
         Raises:
             InvalidInputError: If it is malformed.
         """
-        value = json_object(body, "the request")
         ids = value.get("ids")
         if set(value) != {"ids"} or not isinstance(ids, list):
             raise InvalidInputError("expected the member ids alone: a list of token ids")
@@ -154,9 +152,8 @@ def read_tokens_request(body: bytes) -> TokensRequest | TokenTextsRequest:
     Raises:
         InvalidInputError: If it is malformed.
     """
-    if "ids" in json_object(body, "the request"):
-        return TokenTextsRequest.from_json(body)
-    return TokensRequest.from_json(body)
+    value = json_object(body, "the request")
+    return TokenTextsRequest.of(value) if "ids" in value else TokensRequest.of(value)
 
 
 @dataclass(frozen=True, slots=True)
