@@ -62,7 +62,7 @@ def test_options_by_name_are_added() -> None:
     assert str(url) == "trivec://host"
     encoder = open_encoder("trivec://host?batch_texts=16", name="mine")
     assert isinstance(encoder, RemoteEncoder)
-    assert encoder._given == RemoteOptions(batch_texts=16, name="mine")
+    assert encoder._options == RemoteOptions(batch_texts=16, name="mine")
 
 
 @pytest.mark.parametrize(
