@@ -156,7 +156,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"own": EntryPoint("own", "test_url_options:OwnEncoder", "trivec.encoders")}
 
     monkeypatch.setattr("trivec.encoders.registry.encoder_schemes", schemes)
-    monkeypatch.setattr("trivec.encoders.registry.load_entry_point", lambda *_: OwnEncoder)
+    monkeypatch.setattr("trivec.entry_points.load_entry_point", lambda *_: OwnEncoder)
 
 
 @pytest.mark.usefixtures("own")
