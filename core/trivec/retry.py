@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import tenacity
 
@@ -62,25 +62,23 @@ def retrying(*, reached: bool = True) -> tenacity.Retrying:
         reached: Whether the server has answered before. If not, and nobody listens there, its
             address is wrong or it was not started, and the first error is raised.
     """
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(partial(_may_pass, reached)),
-        stop=_is_over,
-        wait=_wait,
-        before_sleep=_tell,
-        sleep=pause,
-        retry_error_callback=_give_up,
-    )
+    return tenacity.Retrying(sleep=pause, **_policy(reached))
 
 
 def aretrying(*, reached: bool = True) -> tenacity.AsyncRetrying:
     """Return the asynchronous twin of `retrying`."""
-    return tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(partial(_may_pass, reached)),
-        stop=_is_over,
-        wait=_wait,
-        before_sleep=_tell,
-        retry_error_callback=_give_up,
-    )
+    return tenacity.AsyncRetrying(**_policy(reached))
+
+
+def _policy(reached: bool) -> dict[str, Any]:
+    """Return the arguments that both callers have."""
+    return {
+        "retry": tenacity.retry_if_exception(partial(_may_pass, reached)),
+        "stop": _is_over,
+        "wait": _wait,
+        "before_sleep": _tell,
+        "retry_error_callback": _give_up,
+    }
 
 
 def _may_pass(reached: bool, error: BaseException) -> bool:
@@ -91,9 +89,14 @@ def _is_over(state: tenacity.RetryCallState) -> bool:
     return state.attempt_number >= ATTEMPTS or _out_of_time(state)
 
 
+def _error(state: tenacity.RetryCallState) -> BaseException | None:
+    """Return what the last attempt raised."""
+    return None if state.outcome is None else state.outcome.exception()
+
+
 def _give_up(state: tenacity.RetryCallState) -> NoReturn:
     """Raise the last error, with a note if the deadline ended the repetitions."""
-    error = state.outcome.exception() if state.outcome is not None else None
+    error = _error(state)
     assert error is not None
     if isinstance(error, UnavailableError) and _out_of_time(state):
         raise type(error)(
@@ -112,7 +115,7 @@ def _out_of_time(state: tenacity.RetryCallState) -> bool:
 
 def _tell(state: tenacity.RetryCallState) -> None:
     """Log the error, and how long the call waits before it tries again."""
-    error = state.outcome.exception() if state.outcome is not None else None
+    error = _error(state)
     wait = state.next_action.sleep if state.next_action is not None else 0.0
     _log.warning(
         "%s; trying again in %.1f s (try %d of %d failed)",
@@ -125,6 +128,6 @@ def _tell(state: tenacity.RetryCallState) -> None:
 
 def _wait(state: tenacity.RetryCallState) -> float:
     """Return the seconds to wait: as the server asked, else exponential with jitter."""
-    error = state.outcome.exception() if state.outcome is not None else None
+    error = _error(state)
     asked = retry_after(error.retry_after) if isinstance(error, UnavailableError) else None
     return _exponential(state) if asked is None else asked

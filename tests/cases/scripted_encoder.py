@@ -55,7 +55,8 @@ class Served:
         if request.path == "/health":
             return answer(200, {"status": "ready", **self.identity.members()}, head)
         if request.path == "/tokens":
-            asked = wire.TokensRequest.from_json(request.body)
+            asked = wire.read_tokens_request(request.body)
+            assert isinstance(asked, wire.TokensRequest)
             return answer(200, wire.tokens_to_json(self.encoder.tokens(asked.text)), head)
         if request.path != "/encode":
             return answer(404, {"error": "no such path"}, head)

@@ -62,7 +62,7 @@ def test_options_by_name_are_added() -> None:
     assert str(url) == "trivec://host"
     encoder = open_encoder("trivec://host?batch_texts=16", name="mine")
     assert isinstance(encoder, RemoteEncoder)
-    assert encoder._given == RemoteOptions(batch_texts=16, name="mine")
+    assert encoder._options == RemoteOptions(batch_texts=16, name="mine")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> None:
         return {"own": EntryPoint("own", "test_url_options:OwnEncoder", "trivec.encoders")}
 
     monkeypatch.setattr("trivec.encoders.registry.encoder_schemes", schemes)
-    monkeypatch.setattr("trivec.encoders.registry.load_entry_point", lambda *_: OwnEncoder)
+    monkeypatch.setattr("trivec.entry_points.load_entry_point", lambda *_: OwnEncoder)
 
 
 @pytest.mark.usefixtures("own")

@@ -132,10 +132,13 @@ async def test_openai_form(http: httpx.AsyncClient) -> None:
         ({"input": "a", "dimensions": 5}, "dimensions"),
         ({"input": "a", "encoding_format": "hex"}, "encoding_format"),
         ({"input": "a", "inputs": "b"}, "unknown"),
+        ({"input": "a", "model": 5}, "model: expected a name"),
+        ({"input": "a", "model": "\ud800"}, "model: expected a name"),
     ],
 )
 async def test_openai_errors(http: httpx.AsyncClient, request_: Any, message: str) -> None:
-    answer = await http.post("/v1/embeddings", json=request_)
+    content, headers = json.dumps(request_), {"Content-Type": "application/json"}
+    answer = await http.post("/v1/embeddings", content=content, headers=headers)
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert message in error["message"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -21,6 +21,8 @@ from trivec.stores.store import Store
 
 DEFAULT = "BAAI/bge-m3"
 DEMO = "demo"
+
+_PRECISIONS = ("auto", "float32", "bfloat16", "float16", "int8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,22 +123,17 @@ def load_encoder(
                     "as its server was started"
                 )
         return open_encoder(model, **({} if name is None else {"name": name}))
-    precision = _precision_of(precision)
+    if precision not in _PRECISIONS:  # before a model is fetched
+        raise InvalidOptionError(
+            f"precision={precision!r}; expected {', '.join(_PRECISIONS[:-1])} or {_PRECISIONS[-1]}"
+        )
     if model == DEMO:
         require_torch("the demo model")
         from trivec.demo.model import demo_model
 
         model = str(demo_model(progress=lambda step: notes.print(f"[dim]{step}[/dim]")))
-    from trivec.encoders.encoder import Encoder
-    from trivec.encoders.onnx import OnnxEncoder
-    from trivec.encoders.onnx_files import is_export
-
-    if is_export(model):
-        return OnnxEncoder.load(
-            model, device=device, precision=precision, name=name, max_length=max_length
-        )
     try:
-        return Encoder.load(
+        return open_encoder(
             model, device=device, precision=precision, name=name, max_length=max_length
         )
     except CheckpointError as error:
@@ -147,15 +144,6 @@ def load_encoder(
             f"{error}; if a collection was made by a model in a folder called {model!r}, give the "
             "folder's path as --model"
         ) from error
-
-
-def _precision_of(text: str) -> Literal["auto", "float32", "bfloat16", "float16", "int8"]:
-    match text:
-        case "auto" | "float32" | "bfloat16" | "float16" | "int8":
-            return text
-    raise InvalidOptionError(
-        f"precision={text!r}; expected auto, float32, bfloat16, float16 or int8"
-    )
 
 
 def _check_name(model: str, schema: Schema) -> None:

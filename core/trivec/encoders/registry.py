@@ -8,11 +8,11 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, cast
 
-from trivec.arguments import expect, shown
+from trivec.arguments import expect
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.remote.options import RemoteOptions
 from trivec.encoders.url import EncoderUrl, is_url
-from trivec.entry_points import load_entry_point
+from trivec.entry_points import load_scheme
 from trivec.errors import InvalidOptionError
 
 GROUP = "trivec.encoders"
@@ -43,16 +43,8 @@ def encoder_class(scheme: str) -> type[ConnectedEncoder]:
         MissingDependencyError: If a package that the class needs is not installed.
     """
     known = encoder_schemes()
-    if scheme not in known:
-        hint = "; http:// alone does not say which kind" if scheme in ("http", "https") else ""
-        raise InvalidOptionError(
-            f"unknown encoder scheme {shown(scheme)}; known are {', '.join(sorted(known))}{hint}"
-        )
-    entry = known[scheme]
-    try:
-        loaded = load_entry_point(entry, f"the encoder {scheme!r}")
-    except AttributeError:  # the module lacks what the entry point names
-        loaded = None
+    hint = "; http:// alone does not say which kind" if scheme in ("http", "https") else ""
+    loaded = load_scheme(known, scheme, "encoder", hint=hint)
     options = getattr(loaded, "options_class", None)
     if not (
         isinstance(loaded, type)
@@ -61,7 +53,8 @@ def encoder_class(scheme: str) -> type[ConnectedEncoder]:
         and issubclass(options, RemoteOptions)
     ):
         raise InvalidOptionError(
-            f"the entry point {entry.value!r} is no class with `options_class` and `from_url`"
+            f"the entry point {known[scheme].value!r} is no class with `options_class` and "
+            "`from_url`"
         )
     return cast("type[ConnectedEncoder]", loaded)
 

@@ -10,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import expect
-from trivec.encoders.remote.batches import ain_order, in_order, text_batches
+from trivec.encoders.remote.batches import text_batches
 from trivec.encoders.remote.connected import Connected
-from trivec.encoders.remote.encoder import PORT
 from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
-from trivec.encoders.remote.foreign import http_client
-from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.json_values import by_index, vector
 from trivec.encoders.remote.members import to_bytes
 from trivec.encoders.remote.options import RemoteOptions
+from trivec.encoders.remote.sender import BatchSender
 from trivec.encoders.remote.wire import RerankRequest, scores_from_json
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
@@ -30,8 +28,31 @@ _OWN = ("trivec", "trivecs")
 _SCHEMES = (*_OWN, "tei+http", "tei+https", "infinity+http", "infinity+https")
 _MOST_TEXTS = 32  # of a request; the default limit of both other servers
 
-Job = tuple[str, list[int]]
-"""The question of a request, and the rows of its texts."""
+Scored = tuple[Sequence[int], NDArray[np.float32]]
+"""The rows of some pairs, and their scores before the sigmoid, float32 (rows,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The pairs of one request.
+
+    Args:
+        question: Their question.
+        texts: Their documents.
+        rows: Their positions in the call.
+    """
+
+    question: str
+    texts: Sequence[str]
+    rows: Sequence[int]
+
+    def halves(self) -> tuple[Job, Job]:
+        """Return both halves."""
+        middle = len(self.texts) // 2
+        return (
+            Job(self.question, self.texts[:middle], self.rows[:middle]),
+            Job(self.question, self.texts[middle:], self.rows[middle:]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +104,7 @@ class RemoteReranker(Connected):
         self._source = url, options
         self._given = given = RemoteRerankerOptions.of_url(parsed, options)
         self._own = parsed.scheme in _OWN
-        super().__init__(
-            parsed, _client(parsed, given) if self._own else http_client(parsed, given)
-        )
+        super().__init__(parsed, given)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, self._source
@@ -116,14 +135,8 @@ class RemoteReranker(Connected):
             InvalidInputError: If an item is not a pair of strings, or a string holds half of a
                 surrogate pair.
         """
-        jobs = self._jobs(pairs)
-
-        def scored(job: Job) -> NDArray[np.float32]:
-            question, rows = job
-            return self._scores(question, [pairs[row][1] for row in rows])
-
-        found = in_order(scored, jobs, at_once=self._given.requests)
-        return _by_row(len(pairs), jobs, found, sigmoid=sigmoid)
+        scored = self._sender().send(self._jobs(pairs))
+        return _by_row(len(pairs), scored, sigmoid=sigmoid)
 
     async def ascore_pairs(
         self, pairs: Sequence[tuple[str, str]], *, sigmoid: bool = False
@@ -132,14 +145,18 @@ class RemoteReranker(Connected):
 
         Arguments, result and errors are those of `score_pairs`.
         """
-        jobs = self._jobs(pairs)
+        scored = await self._sender().asend(self._jobs(pairs))
+        return _by_row(len(pairs), scored, sigmoid=sigmoid)
 
-        async def scored(job: Job) -> NDArray[np.float32]:
-            question, rows = job
-            return await self._ascores(question, [pairs[row][1] for row in rows])
-
-        found = await ain_order(scored, jobs, at_once=self._given.requests)
-        return _by_row(len(pairs), jobs, found, sigmoid=sigmoid)
+    def _sender(self) -> BatchSender[Job, Scored]:
+        return BatchSender(
+            self._client,
+            self._request,
+            Job.halves,
+            self._read,
+            at_once=self._given.requests,
+            done=lambda job: None,
+        )
 
     def _jobs(self, pairs: Sequence[tuple[str, str]]) -> list[Job]:
         """Return the requests for pairs, each with one question."""
@@ -155,50 +172,31 @@ class RemoteReranker(Connected):
                 max_bytes=self._given.batch_bytes,
                 max_texts=min(self._given.batch_texts, _MOST_TEXTS),
             ):
-                jobs.append((question, numbers[start : start + len(batch)]))
+                jobs.append(Job(question, batch, numbers[start : start + len(batch)]))
                 start += len(batch)
         return jobs
 
-    def _scores(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the scores of some documents, before the sigmoid."""
-        answer = self._client.exchange(self._request(question, texts))
-        if _is_too_large(answer, texts):
-            middle = len(texts) // 2
-            halves = texts[:middle], texts[middle:]
-            return np.concatenate([self._scores(question, half) for half in halves])
-        return self._read(answer, len(texts))
+    def _request(self, job: Job) -> HttpRequest:
+        return HttpRequest("POST", f"{self._prefix}/rerank", self._body(job))
 
-    async def _ascores(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the scores of some documents, before the sigmoid."""
-        answer = await self._client.aexchange(self._request(question, texts))
-        if _is_too_large(answer, texts):
-            middle = len(texts) // 2
-            halves = texts[:middle], texts[middle:]
-            return np.concatenate([await self._ascores(question, half) for half in halves])
-        return self._read(answer, len(texts))
-
-    def _request(self, question: str, texts: Sequence[str]) -> HttpRequest:
-        prefix = f"/{self._url.path}" if self._url.path else ""
-        return HttpRequest("POST", f"{prefix}/rerank", self._body(question, texts))
-
-    def _body(self, question: str, texts: Sequence[str]) -> bytes:
+    def _body(self, job: Job) -> bytes:
         if self._own:
-            return RerankRequest(question, texts).to_json()
-        body: dict[str, Any] = {"query": question, "raw_scores": True}
+            return RerankRequest(job.question, job.texts).to_json()
+        body: dict[str, Any] = {"query": job.question, "raw_scores": True}
         if self._url.scheme.startswith("tei"):
-            body |= {"texts": list(texts), "truncate": True}
+            body |= {"texts": list(job.texts), "truncate": True}
         else:
-            body |= {"documents": list(texts), "return_documents": False}
+            body |= {"documents": list(job.texts), "return_documents": False}
             if self._given.model is not None:
                 body["model"] = self._given.model
         return to_bytes(body)
 
-    def _read(self, answer: HttpAnswer, count: int) -> NDArray[np.float32]:
-        answer.checked()
+    def _read(self, job: Job, answer: HttpAnswer) -> Scored:
+        count = len(job.texts)
         if not self._own:
-            return _read(answer, count)
+            return job.rows, _read(answer, count)
         try:
-            return scores_from_json(answer.content, count)
+            return job.rows, scores_from_json(answer.content, count)
         except InvalidInputError as error:
             raise EncoderError(f"{answer.where}: {error}") from error
 
@@ -208,26 +206,10 @@ def _opened(url: str, options: Mapping[str, object]) -> RemoteReranker:
     return RemoteReranker(url, **options)
 
 
-def _client(url: EncoderUrl, options: RemoteOptions) -> HttpClient:
-    """Return a client of a server of `trivec serve`."""
-    return HttpClient(
-        url.http(PORT, tls=url.scheme == "trivecs"),
-        token=options.token,
-        deadline=options.deadline,
-    )
-
-
-def _is_too_large(answer: HttpAnswer, texts: Sequence[str]) -> bool:
-    """Return whether a server refused several texts that it may take in two halves."""
-    return answer.status == 413 and len(texts) > 1
-
-
-def _by_row(
-    count: int, jobs: Sequence[Job], found: Sequence[NDArray[np.float32]], *, sigmoid: bool
-) -> NDArray[np.float32]:
+def _by_row(count: int, scored: Sequence[Scored], *, sigmoid: bool) -> NDArray[np.float32]:
     """Return the scores of requests in the order of the pairs."""
     scores = np.zeros(count, np.float32)
-    for (_, rows), values in zip(jobs, found, strict=True):
+    for rows, values in scored:
         scores[rows] = values
     return sigmoid_of(scores) if sigmoid else scores
 

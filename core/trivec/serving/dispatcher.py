@@ -6,13 +6,15 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeGuard, TypeVar
+from typing import Protocol, TypeGuard, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivec.encoders.batching import Batcher
 from trivec.encoders.protocol import TextEncoder, Token
+from trivec.encoders.remote.batches import ain_order
+from trivec.encoders.remote.options import RemoteEncodingOptions
 from trivec.schema import Schema
 from trivec.serving.refusal import Refusal
 from trivec.vectors import Vectors
@@ -40,23 +42,11 @@ class _ConfigurableEncoder(TextEncoder, Protocol):
     """An encoder that makes the parts asked for only, and cuts texts."""
 
     def encode_documents(
-        self,
-        texts: Sequence[str],
-        *,
-        dense: bool | None = None,
-        sparse: bool | None = None,
-        colbert: bool | None = None,
-        max_length: int | None = None,
+        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors: ...
 
     def encode_queries(
-        self,
-        texts: Sequence[str],
-        *,
-        dense: bool | None = None,
-        sparse: bool | None = None,
-        colbert: bool | None = None,
-        max_length: int | None = None,
+        self, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors: ...
 
 
@@ -214,21 +204,11 @@ async def in_turns(
         items: All items.
         share: The most items of a piece.
     """
-    turns = asyncio.Semaphore(_AHEAD)
-
-    async def computed(piece: Sequence[Item]) -> Result:
-        async with turns:
-            return await compute(piece)
-
     if len(items) <= share:
         return [await compute(items)]
     pieces = [items[start : start + share] for start in range(0, len(items), share)]
-    tasks = [asyncio.ensure_future(computed(piece)) for piece in pieces]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:  # if one fails, or the client is gone, the others are not computed
-        for task in tasks:
-            task.cancel()
+    # If one fails, or the client is gone, the others are not computed.
+    return await ain_order(compute, pieces, at_once=_AHEAD)
 
 
 def _pair_batcher(reranker: PairScorer, share: int) -> Batcher[None, Pair, Scores]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from trivec.arguments import described, shown
 from trivec.encoders.tokenizer import check_texts
+from trivec.plain import surrogate_problem
 from trivec.rows import Float
 from trivec.serving.refusal import Refusal
 
@@ -69,8 +70,9 @@ def check_options(body: Mapping[str, object], *, dimension: int | None) -> bool:
             400,
             f"dimensions: the model makes {dimension}, got {shown(wanted)}",
         )
-    if not isinstance(body.get("model", ""), str):
-        raise Refusal(400, f"model: expected a name, got {shown(body['model'])}")
+    model = body.get("model", "")
+    if not isinstance(model, str) or surrogate_problem(model):
+        raise Refusal(400, f"model: expected a name, got {shown(model)}")
     form = body.get("encoding_format")
     if form not in (None, "float", "base64"):
         raise Refusal(400, f"encoding_format: expected float or base64, got {shown(form)}")

@@ -11,7 +11,6 @@ import socket
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from ipaddress import ip_address
 from multiprocessing.connection import wait
 from types import FrameType
 
@@ -20,6 +19,7 @@ import uvicorn
 from starlette.applications import Starlette
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from trivec import addresses
 from trivec.errors import TrivecError
 from trivec.serving.metrics import SHARED
 
@@ -48,7 +48,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def is_loopback(bound: socket.socket) -> bool:
     """Return whether only programs on this machine can reach a socket."""
-    return ip_address(bound.getsockname()[0].partition("%")[0]).is_loopback
+    return addresses.is_loopback(bound.getsockname()[0])
 
 
 def address(bound: socket.socket) -> str:

@@ -9,8 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from trivec.arguments import shown
-from trivec.entry_points import load_entry_point
+from trivec.entry_points import load_scheme
 from trivec.errors import InvalidOptionError, MissingDependencyError
 from trivec.stores.backend import Backend
 from trivec.stores.options import StoreOptions, agreed_colbert
@@ -52,17 +51,9 @@ def backend_class(scheme: str) -> type[Backend[Any]]:
         MissingDependencyError: If the database's client is not installed.
     """
     known = store_schemes()
-    if scheme not in known:
-        raise InvalidOptionError(
-            f"unknown store scheme {shown(scheme)}; known are {', '.join(sorted(known))}"
-        )
-    entry = known[scheme]
-    try:
-        loaded = load_entry_point(entry, f"the store {scheme!r}")
-    except AttributeError:  # the module lacks what the entry point names
-        loaded = None
+    loaded = load_scheme(known, scheme, "store")
     if not (isinstance(loaded, type) and issubclass(loaded, Backend)):
-        raise InvalidOptionError(f"the entry point {entry.value!r} is not a trivec Backend")
+        raise InvalidOptionError(f"the entry point {known[scheme].value!r} is not a trivec Backend")
     return loaded
 
 

@@ -51,7 +51,13 @@ BODIES = [
     gzip.compress(b"[]", mtime=0),
 ]
 
-SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+THOROUGH = settings(
+    max_examples=300,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 Change: TypeAlias = Callable[[Any], Any]
 
@@ -197,13 +203,7 @@ ALLOWED = {"GET /v1/models": (EncoderError, InvalidOptionError)}
 def test_a_changed_answer_is_an_error_or_changes_nothing(server: str, route: str) -> None:
     expected = encoded(server)
 
-    @settings(
-        max_examples=300,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=SLOW,
-    )
+    @THOROUGH
     @given(st.data())
     def check(data: st.DataObject) -> None:
         changes: dict[str, Any] = {}
@@ -244,13 +244,7 @@ def test_a_changed_answer_of_a_reranker(kind: str) -> None:
         with pytest.raises(EncoderError):
             reranker.score_pairs(pairs)
 
-    @settings(
-        max_examples=300,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=SLOW,
-    )
+    @THOROUGH
     @given(st.data())
     def check(data: st.DataObject) -> None:
         client.change = lambda answer: changed(answer, data)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trivec import Document, Schema, ingest, open_store
 from trivec.encoders.remote.foreign import ForeignEncoder
 from trivec.encoders.remote.infinity import InfinityEncoder
-from trivec.encoders.remote.openai import OPENAI_TOKEN, OpenAiEncoder
+from trivec.encoders.remote.openai import OPENAI_TOKEN, OpenAiEncoder, OpenAiOptions
 from trivec.encoders.remote.sie import SieEncoder
 from trivec.encoders.remote.tei import TeiEncoder
 from trivec.encoders.url import EncoderUrl
@@ -178,6 +178,13 @@ def test_tokens_of_the_environment(
         _ = open_openai(model="m").schema
     assert "for-openai-alone" not in str(server.requests)
     assert "secret" not in repr(encoder)
+
+
+@pytest.mark.parametrize(("value", "sent"), [("", ""), ("for-openai", "for-openai")])
+def test_the_token_of_openai(monkeypatch: pytest.MonkeyPatch, value: str, sent: str) -> None:
+    monkeypatch.setenv(OPENAI_TOKEN, value)
+    url = EncoderUrl.parse("openai+https://api.openai.com/v1")
+    assert OpenAiEncoder(url, OpenAiOptions(model="m"))._client._token == sent
 
 
 def test_ingestion_and_search(open_openai: Open) -> None:

@@ -184,6 +184,10 @@ LIES: dict[str, tuple[Callable[[], Behaviour], str]] = {
         "cannot be decompressed",
     ),
     "redirect": (lambda: hostile_http.redirect_loop, "redirects to elsewhere; give the address"),
+    "redirect to a malformed address": (
+        lambda: answer(300, b"", {"Location": "http://[1"}),
+        "redirects to elsewhere; give the address",
+    ),
     "not found": (lambda: answer(404, {"detail": "no such path"}), "status 404: no such path"),
     "failed": (lambda: answer(500, b"x" * 100_000), "status 500: x+…"),
     "bad request": (lambda: answer(400, {"error": {"message": "too odd"}}), "400: too odd"),
@@ -196,6 +200,18 @@ def test_wrong_answers_are_errors_at_once(server: HostileServer, name: str) -> N
     server.always = make()
     fails(server, EncoderError, match)
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("texts", [[], ["a"]])
+def test_too_large_is_an_error_where_there_are_no_halves(
+    server: HostileServer, texts: list[str]
+) -> None:
+    server.always = answer(413, {"error": "too large"})
+    with remote(server) as encoder:
+        with pytest.raises(EncoderError, match="status 413: too large"):
+            encoder.encode_documents(texts)
+        with pytest.raises(EncoderError, match="status 413: too large"):
+            asyncio.run(encoder.aencode_documents(texts))
 
 
 @pytest.mark.parametrize("content", [b"{}", b"[3]", b'[{"id": -1}]', b"<html>", b'[{"id": "1"}]'])
@@ -282,7 +298,7 @@ def test_the_token_is_sent_and_shown_nowhere(
             server.always = answer(403, {"error": f"no {SECRET} here"})
             with pytest.raises(EncoderError, match="refuses this token") as raised:
                 encoder.encode_query("whale")
-            shown = [repr(encoder), str(encoder._given), str(raised.value), repr(raised.value)]
+            shown = [repr(encoder), str(encoder._options), str(raised.value), repr(raised.value)]
             shown += [repr(encoder._client), caplog.text]
         server.always = None
         monkeypatch.setenv("TRIVEC_ENCODER_TOKEN", SECRET)

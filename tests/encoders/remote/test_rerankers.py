@@ -109,7 +109,10 @@ def test_a_pickle_keeps_the_options_of_the_url() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [[], {}, {"scores": [1.0, 2.0]}, {"scores": ["1"]}, {"scores": [None]}, {"scores": [True, 1]}],
+    [
+        *([], {}, {"scores": [1.0, 2.0]}, {"scores": ["1"]}, {"scores": [None]}),
+        *({"scores": [True, 1]}, {"scores": [10**400]}, {"scores": [1e300]}),
+    ],
 )
 def test_wrong_scores_of_trivec_serve(body: object) -> None:
     with HostileServer(lambda request: answer(200, body)) as server:

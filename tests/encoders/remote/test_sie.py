@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from encoder_doubles import Refusal, Sie
-from safetensors.numpy import load_file
+from golden_queries import GOLDEN, assert_golden_queries
 
 from trivec import Document, Encoder, ingest, open_store
 from trivec.encoders.remote.sie import SieEncoder, SieOptions
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError
-
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 Open = Callable[..., SieEncoder]
 
@@ -59,19 +56,8 @@ def open_sie(server: Sie) -> Iterator[Open]:
 
 
 def test_vectors_are_those_of_flagembedding(open_sie: Open, golden: Any) -> None:
-    expected = load_file(GOLDEN / "vectors.safetensors")
     queries = golden["texts"]["queries"]
-    found = open_sie("?model=BAAI/bge-m3&batch_texts=2").encode_queries(queries)
-    assert found.dense is not None
-    assert found.sparse is not None
-    assert found.colbert is not None
-    np.testing.assert_allclose(found.dense, expected["queries.dense"], atol=1e-5)
-    for i, lexical in enumerate(golden["lexical"]["queries"]):
-        weights = {int(token): weight for token, weight in lexical.items()}
-        assert found.sparse.row(i) == pytest.approx(weights, abs=1e-5)
-        np.testing.assert_allclose(
-            found.colbert.row(i), expected[f"queries.colbert.{i}"], atol=1e-5
-        )
+    assert_golden_queries(open_sie("?model=BAAI/bge-m3&batch_texts=2").encode_queries(queries))
 
 
 async def test_the_only_model_and_its_schema(open_sie: Open, server: Sie, local: Encoder) -> None:

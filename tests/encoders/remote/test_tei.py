@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 from encoder_doubles import Refusal, Tei
+from golden_queries import GOLDEN, assert_golden_queries
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import AutoModel
@@ -27,7 +27,6 @@ from trivec.encoders.remote.tei import TeiEncoder, TeiOptions
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import CheckpointError, EncoderError, InvalidOptionError
 
-GOLDEN = Path(__file__).parents[1] / "golden"
 CHECKPOINT = GOLDEN / "checkpoint"
 MAX_LENGTH = 128  # of the checkpoint
 TOLERANCE = 1e-6
@@ -109,17 +108,7 @@ def test_vectors_are_those_of_the_encoder(open_tei: Open, local: Encoder, texts:
 
 
 def test_vectors_are_those_of_flagembedding(open_tei: Open, golden: Any) -> None:
-    expected = load_file(GOLDEN / "vectors.safetensors")
-    found = open_tei().encode_queries(golden["texts"]["queries"])
-    assert found.dense is not None
-    assert found.sparse is not None
-    assert found.colbert is not None
-    np.testing.assert_allclose(found.dense, expected["queries.dense"], atol=1e-5)
-    for i, lexical in enumerate(golden["lexical"]["queries"]):
-        weights = {int(token): weight for token, weight in lexical.items()}
-        assert found.sparse.row(i) == pytest.approx(weights, abs=1e-5)
-        colbert = expected[f"queries.colbert.{i}"]
-        np.testing.assert_allclose(found.colbert.row(i), colbert, atol=1e-5)
+    assert_golden_queries(open_tei().encode_queries(golden["texts"]["queries"]))
 
 
 async def test_asynchronous_calls(open_tei: Open, local: Encoder, texts: list[str]) -> None:

@@ -39,12 +39,12 @@ class Answers:
         """Check the answer of `GET /health`."""
         self._see(answer.checked(), answer.content)
 
-    def vectors(self, answer: HttpAnswer, request: EncodeRequest) -> Vectors:
+    def vectors(self, request: EncodeRequest, answer: HttpAnswer) -> Vectors:
         """Return the vectors of an answer.
 
         Args:
-            answer: The answer of `POST /encode`.
-            request: What it answers.
+            request: The body of `POST /encode`.
+            answer: Its answer.
 
         Raises:
             EncoderError: If they do not fit the request, or come from another encoder than before.

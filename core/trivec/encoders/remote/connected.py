@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from typing import Self
 
 from trivec.encoders.remote.http import HttpClient
+from trivec.encoders.remote.options import RemoteOptions
 from trivec.encoders.url import EncoderUrl
+
+PORT = 7600
+"""The port of `trivec serve` where the URL has none."""
+
+_HTTP_PORTS = {False: 80, True: 443}  # of http and https, where the URL has none
 
 
 class Connected:
@@ -15,13 +21,21 @@ class Connected:
     Any number of threads and event loops can use it, and copies are the same one.
 
     Args:
-        url: The server.
-        client: The connections to the server.
+        url: The server: of `trivec serve`, or, with "+http" or "+https", of somebody else.
+        options: The token, and how to send requests.
+        token: What to send where the options have no token.
     """
 
-    def __init__(self, url: EncoderUrl, client: HttpClient) -> None:
+    def __init__(
+        self, url: EncoderUrl, options: RemoteOptions, *, token: str | None = None
+    ) -> None:
+        tls = url.scheme.endswith("s")
+        port = _HTTP_PORTS[tls] if "+http" in url.scheme else PORT
         self._url = url
-        self._client = client
+        self._prefix = f"/{url.path}" if url.path else ""
+        self._client = HttpClient(
+            url.http(port, tls=tls), token=options.token or token, deadline=options.deadline
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._url)!r})"

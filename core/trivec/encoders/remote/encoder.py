@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Self, Unpack
 
 from trivec.arguments import at_least_one
 from trivec.encoders.protocol import Token
 from trivec.encoders.remote.answers import Answers
-from trivec.encoders.remote.batches import ain_order, in_order, text_batches
-from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
-from trivec.encoders.remote.http import HttpClient
+from trivec.encoders.remote.batches import text_batches
+from trivec.encoders.remote.exchange import HttpRequest
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
-from trivec.encoders.remote.server_encoder import ServerEncoder
+from trivec.encoders.remote.sender import BatchSender, counting
+from trivec.encoders.remote.server_encoder import ServerEncoder, given_parts
 from trivec.encoders.remote.wire import (
     SAFETENSORS,
     EncodeRequest,
@@ -24,13 +25,7 @@ from trivec.encoders.remote.wire import (
 )
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
-from trivec.errors import InvalidOptionError
 from trivec.vectors import Vectors
-
-PORT = 7600
-"""The port of `trivec serve` where the URL has none."""
-
-_IN_LOOP_BYTES = 64 * 1024  # that are decoded in the event loop; more in a thread
 
 
 class RemoteEncoder(ServerEncoder):
@@ -63,14 +58,7 @@ class RemoteEncoder(ServerEncoder):
     options_class: ClassVar[type[RemoteOptions]] = RemoteOptions
 
     def __init__(self, url: EncoderUrl, options: RemoteOptions) -> None:
-        client = HttpClient(
-            url.http(PORT, tls=url.scheme.endswith("s")),
-            token=options.token,
-            deadline=options.deadline,
-        )
-        super().__init__(url, options, client)
-        self._given = options
-        self._prefix = f"/{url.path}" if url.path else ""
+        super().__init__(url, options)
         self._answers = Answers(str(url))
         self._most_texts = options.batch_texts  # less after the server has refused as many
 
@@ -133,87 +121,53 @@ class RemoteEncoder(ServerEncoder):
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:
         checked = check_texts(texts)
-        if self._answers.identity is None and _given_parts(options):
+        if self._answers.identity is None and given_parts(options):
             self._answers.see_health(self._client.exchange(self._health()))
-        parts, limit = self._parts(options), _max_length(options)
-
-        def encode(batch: list[str]) -> list[Vectors]:
-            request = EncodeRequest(batch, kind, parts, limit)
-            answer = self._client.exchange(self._encode_request(request))
-            if self._halve(answer, batch):
-                middle = len(batch) // 2
-                return [*encode(batch[:middle]), *encode(batch[middle:])]
-            return [self._answers.vectors(answer, request)]
-
-        encoded = in_order(
-            encode,
-            self._batches(checked),
-            at_once=self._given.requests,
-            done=_counting(options, len(checked)),
-        )
-        return self._joined(encoded)
+        sender = self._sender(options, len(checked))
+        return _joined(sender.send(self._requests(kind, checked, options)))
 
     async def _aencode(
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:
         checked = check_texts(texts)
-        if self._answers.identity is None and _given_parts(options):
+        if self._answers.identity is None and given_parts(options):
             self._answers.see_health(await self._client.aexchange(self._health()))
-        parts, limit = self._parts(options), _max_length(options)
-
-        async def encode(batch: list[str]) -> list[Vectors]:
-            request = EncodeRequest(batch, kind, parts, limit)
-            answer = await self._client.aexchange(self._encode_request(request))
-            if self._halve(answer, batch):
-                middle = len(batch) // 2
-                return [*await encode(batch[:middle]), *await encode(batch[middle:])]
-            if len(answer.content) <= _IN_LOOP_BYTES:
-                return [self._answers.vectors(answer, request)]
-            return [await asyncio.to_thread(self._answers.vectors, answer, request)]
-
-        encoded = await ain_order(
-            encode,
-            self._batches(checked),
-            at_once=self._given.requests,
-            done=_counting(options, len(checked)),
-        )
+        sender = self._sender(options, len(checked))
+        encoded = await sender.asend(self._requests(kind, checked, options))
         if len(encoded) == 1:
-            return self._joined(encoded)
-        return await asyncio.to_thread(self._joined, encoded)
+            return encoded[0]
+        return await asyncio.to_thread(_joined, encoded)
 
-    def _batches(self, texts: Sequence[str]) -> list[list[str]]:
-        """Return the texts of each request; no texts are a request too, as for every encoder."""
-        most = self._given.batch_bytes
-        return text_batches(texts, max_bytes=most, max_texts=self._most_texts) or [[]]
+    def _sender(
+        self, options: RemoteEncodingOptions, total: int
+    ) -> BatchSender[EncodeRequest, Vectors]:
+        return BatchSender(
+            self._client,
+            self._encode_request,
+            self._halves,
+            self._answers.vectors,
+            at_once=self._options.requests,
+            done=counting(options.get("progress"), total),
+        )
 
-    def _halve(self, answer: HttpAnswer, batch: Sequence[str]) -> bool:
-        """Return whether a batch was too large for the server and is sent in two halves."""
-        if answer.status != 413 or len(batch) == 1:
-            return False
-        self._most_texts = min(self._most_texts, max(1, len(batch) // 2))
-        return True
+    def _requests(
+        self, kind: Kind, texts: Sequence[str], options: RemoteEncodingOptions
+    ) -> list[EncodeRequest]:
+        """Return the requests for texts; no texts are a request too, as for every encoder."""
+        parts, limit = self._parts(options), _max_length(options)
+        most = self._options.batch_bytes
+        batches = text_batches(texts, max_bytes=most, max_texts=self._most_texts) or [[]]
+        return [EncodeRequest(batch, kind, parts, limit) for batch in batches]
 
-    def _joined(self, encoded: Sequence[Sequence[Vectors]]) -> Vectors:
-        batches = [vectors for answered in encoded for vectors in answered]
-        if len(batches) == 1:
-            return batches[0]
-        return Vectors.concatenate(batches)
+    def _halves(self, request: EncodeRequest) -> tuple[EncodeRequest, EncodeRequest]:
+        """Return both halves of a request; those after it have no more texts than a half."""
+        texts, middle = request.texts, len(request.texts) // 2
+        self._most_texts = min(self._most_texts, middle)
+        return replace(request, texts=texts[:middle]), replace(request, texts=texts[middle:])
 
     def _parts(self, options: RemoteEncodingOptions) -> tuple[str, ...] | None:
         """Return the parts that a call asks for; None for all that the server has."""
-        given = _given_parts(options)
-        if not given:
-            return None
-        for part, wanted in given.items():
-            if wanted and part not in self.schema.parts:
-                raise InvalidOptionError(
-                    f"{self._url} makes {', '.join(self.schema.parts)} vectors and no {part} "
-                    f"vectors, which {part}=True asks for"
-                )
-        parts = tuple(part for part in self.schema.parts if given.get(part) is not False)
-        if not parts:
-            raise InvalidOptionError("no part is left: dense, sparse and colbert are all off")
-        return parts
+        return self._chosen(self.schema.parts, options) if given_parts(options) else None
 
     def _health(self) -> HttpRequest:
         return HttpRequest("GET", f"{self._prefix}/health")
@@ -234,28 +188,10 @@ class RemoteEncoder(ServerEncoder):
         return HttpRequest("POST", f"{self._prefix}/tokens", body=body)
 
 
-def _given_parts(options: RemoteEncodingOptions) -> dict[str, bool]:
-    given = {
-        "dense": options.get("dense"),
-        "sparse": options.get("sparse"),
-        "colbert": options.get("colbert"),
-    }
-    return {part: wanted for part, wanted in given.items() if wanted is not None}
-
-
 def _max_length(options: RemoteEncodingOptions) -> int | None:
     limit = options.get("max_length")
     return None if limit is None else at_least_one(limit, "max_length")
 
 
-def _counting(options: RemoteEncodingOptions, total: int) -> Callable[[list[str]], None]:
-    """Return what reports the progress after each batch."""
-    progress, count = options.get("progress"), 0
-
-    def done(batch: list[str]) -> None:
-        nonlocal count
-        count += len(batch)
-        if progress is not None and total:
-            progress(count, total)
-
-    return done
+def _joined(encoded: Sequence[Vectors]) -> Vectors:
+    return encoded[0] if len(encoded) == 1 else Vectors.concatenate(encoded)

@@ -70,10 +70,8 @@ class HttpAnswer:
         """Return the error for a status other than 200."""
         what = f"{self.where}: status {self.status}: {self.message()}"
         if 300 <= self.status < 400:
-            target = urlsplit(self.headers.get("location", ""))
-            leads = f"{target.scheme}://{target.hostname}" if target.hostname else "elsewhere"
             return EncoderError(
-                f"{self.where}: the server redirects to {leads[:100]}; give the address of the "
+                f"{self.where}: the server redirects to {self._target()}; give the address of the "
                 "encoder itself"
             )
         if self.status in (401, 403):
@@ -83,6 +81,14 @@ class HttpAnswer:
                 else f"{what}. The server refuses this token"
             )
         return EncoderError(what)
+
+    def _target(self) -> str:
+        """Return the host of a redirection, without what may be a secret."""
+        with suppress(ValueError):  # a malformed address
+            target = urlsplit(self.headers.get("location", ""))
+            if target.hostname:
+                return f"{target.scheme}://{target.hostname}"[:100]
+        return "elsewhere"
 
     def checked(self) -> HttpAnswer:
         """Return the answer if its status is 200.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, Unpack
 
@@ -12,23 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivec.arguments import expect
-from trivec.encoders.options import OnProgress
-from trivec.encoders.remote.batches import ain_order, in_order, text_batches
+from trivec.encoders.remote.batches import text_batches
 from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
-from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
+from trivec.encoders.remote.sender import BatchSender, counting
 from trivec.encoders.remote.server_encoder import ServerEncoder
-from trivec.encoders.remote.wire import PARTS, Kind
+from trivec.encoders.remote.wire import Kind
 from trivec.encoders.tokenizer import check_texts
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import InvalidOptionError
 from trivec.schema import Schema
 from trivec.twins import Twin, arun, either, run
 from trivec.vectors import Vectors
-
-PORTS = {False: 80, True: 443}
-"""The ports of http and https, where a URL has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +65,6 @@ class Batch:
         )
 
 
-Read = Callable[[Batch, HttpAnswer], Vectors]
-"""Reads the vectors of a batch from an answer whose status is 200."""
-
-
 class ForeignEncoder(ServerEncoder):
     """An encoder on another people's server; importing it and using it needs no torch.
 
@@ -83,12 +74,15 @@ class ForeignEncoder(ServerEncoder):
     Args:
         url: The server.
         options: See the class of the options.
+        token: What to send where the options have no token.
     """
 
     options_class: ClassVar[type[ForeignOptions]] = ForeignOptions
 
-    def __init__(self, url: EncoderUrl, options: ForeignOptions) -> None:
-        super().__init__(url, options, http_client(url, options))
+    def __init__(
+        self, url: EncoderUrl, options: ForeignOptions, *, token: str | None = None
+    ) -> None:
+        super().__init__(url, options, token=token)
         self._given = options
         self._identity: Identity | None = None
 
@@ -145,8 +139,12 @@ class ForeignEncoder(ServerEncoder):
         yield  # a twin that calls nothing
 
     def _missing(self, part: str) -> str:
-        """Return what to do about a part that the server does not make."""
         return "leave the option out, or use `trivec serve`, which makes all three"
+
+    def _settings(self) -> dict[str, str]:
+        """Return what changes the vectors of documents besides the server, for its identity."""
+        instruction = self._given.document_instruction
+        return {"document_instruction": instruction} if instruction else {}
 
     def _known(self) -> Twin[Identity]:
         if self._identity is None:
@@ -171,47 +169,18 @@ class ForeignEncoder(ServerEncoder):
             return _empty(schema, parts)
         instructed = [instruction + text for text in checked]
         batches = yield from self._prepare(instructed, parts)
-        encoded = yield from self._answers(
-            batches,
+        sender = BatchSender(
+            self._client,
             lambda batch: self._request(batch, parts),
+            Batch.halves,
             lambda batch, answer: self._read(batch, parts, answer),
-            _counting(options.get("progress"), len(checked)),
+            at_once=given.requests,
+            done=counting(options.get("progress"), len(checked)),
         )
+        encoded = yield from either(sender.send, sender.asend, batches)
         if is_document:
             yield from self._confirm()
         return encoded[0] if len(encoded) == 1 else Vectors.concatenate(encoded)
-
-    def _answers(
-        self,
-        batches: Sequence[Batch],
-        request: Callable[[Batch], HttpRequest],
-        read: Read,
-        done: Callable[[Batch], None] = lambda batch: None,
-    ) -> Twin[list[Vectors]]:
-        """Send the requests for batches side by side, and return what is read, in order.
-
-        A batch that is too large for the server is sent in halves.
-        """
-
-        def encode(batch: Batch) -> list[Vectors]:
-            answer = self._client.exchange(request(batch))
-            if answer.status == 413 and len(batch.texts) > 1:
-                return [vectors for half in batch.halves() for vectors in encode(half)]
-            return [read(batch, answer.checked())]
-
-        async def aencode(batch: Batch) -> list[Vectors]:
-            answer = await self._client.aexchange(request(batch))
-            if answer.status == 413 and len(batch.texts) > 1:
-                first, second = batch.halves()
-                return [*await aencode(first), *await aencode(second)]
-            return [await asyncio.to_thread(read, batch, answer.checked())]
-
-        at_once = self._given.requests
-        answered = yield from either(
-            lambda: in_order(encode, batches, at_once=at_once, done=done),
-            lambda: ain_order(aencode, batches, at_once=at_once, done=done),
-        )
-        return [vectors for batch in answered for vectors in batch]
 
     def _parts(self, schema: Schema, options: RemoteEncodingOptions) -> tuple[str, ...]:
         """Return the parts to make.
@@ -224,37 +193,7 @@ class ForeignEncoder(ServerEncoder):
                 f"{self._url} decides itself how many tokens of a text it reads; leave max_length "
                 "out"
             )
-        given = {
-            "dense": options.get("dense"),
-            "sparse": options.get("sparse"),
-            "colbert": options.get("colbert"),
-        }
-        for part in PARTS:
-            if given[part] and part not in schema.parts:
-                raise InvalidOptionError(
-                    f"{self._url} makes {', '.join(schema.parts)} vectors and no {part} vectors, "
-                    f"which {part}=True asks for; {self._missing(part)}"
-                )
-        parts = tuple(part for part in schema.parts if given[part] is not False)
-        if not parts:
-            raise InvalidOptionError("no part is left: dense, sparse and colbert are all off")
-        return parts
-
-
-def http_client(url: EncoderUrl, options: RemoteOptions, *, token: str | None = None) -> HttpClient:
-    """Return a client of the server that a URL with "+http" or "+https" names.
-
-    Args:
-        url: The URL; its path is for the caller.
-        options: The token, and how to send requests.
-        token: What to send where the options have no token.
-    """
-    tls = url.scheme.endswith("+https")
-    return HttpClient(
-        url.http(PORTS[tls], tls=tls),
-        token=options.token or token,
-        deadline=options.deadline,
-    )
+        return self._chosen(schema.parts, options)
 
 
 def _empty(schema: Schema, parts: Sequence[str]) -> Vectors:
@@ -264,16 +203,3 @@ def _empty(schema: Schema, parts: Sequence[str]) -> Vectors:
         sparse="sparse" in parts,
         colbert=schema.colbert if "colbert" in parts else None,
     )
-
-
-def _counting(progress: OnProgress | None, total: int) -> Callable[[Batch], None]:
-    """Return what reports the progress after each batch."""
-    count = 0
-
-    def done(batch: Batch) -> None:
-        nonlocal count
-        count += len(batch.texts)
-        if progress is not None:
-            progress(count, total)
-
-    return done

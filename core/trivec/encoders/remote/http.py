@@ -110,13 +110,7 @@ class HttpClient:
         try:
             with (
                 self._pools.client() as client,
-                client.stream(
-                    request.method,
-                    self.address + request.path,
-                    content=request.body,
-                    headers=_headers(request),
-                    timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
-                ) as response,
+                client.stream(**self._arguments(request, timeout)) as response,
             ):
                 content = bytearray()
                 for part in response.iter_bytes():
@@ -133,13 +127,7 @@ class HttpClient:
             async with (
                 asyncio.timeout(timeout),
                 self._lent() as client,
-                client.stream(
-                    request.method,
-                    self.address + request.path,
-                    content=request.body,
-                    headers=_headers(request),
-                    timeout=httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
-                ) as response,
+                client.stream(**self._arguments(request, timeout)) as response,
             ):
                 content = bytearray()
                 async for part in response.aiter_bytes():
@@ -148,6 +136,19 @@ class HttpClient:
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, TimeoutError) as error:
             raise self._translated(error, request) from error
         return self._answer(request, response, content)
+
+    def _arguments(self, request: HttpRequest, timeout: float) -> dict[str, Any]:
+        """Return the arguments of `stream` of either client."""
+        headers = {"Accept": request.accept}
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        return {
+            "method": request.method,
+            "url": self.address + request.path,
+            "content": request.body,
+            "headers": headers,
+            "timeout": httpx.Timeout(timeout, connect=min(timeout, _CONNECT_SECONDS)),
+        }
 
     def _seconds(self, request: HttpRequest) -> float:
         left = seconds_left()
@@ -288,13 +289,6 @@ def _made(make: Any, options: Callable[[], Mapping[str, Any]]) -> Any:  # noqa: 
             f"no HTTP client can be made: {error}; look at the environment variables "
             "SSL_CERT_FILE, SSL_CERT_DIR, HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
         ) from error
-
-
-def _headers(request: HttpRequest) -> dict[str, str]:
-    headers = {"Accept": request.accept}
-    if request.body is not None:
-        headers["Content-Type"] = "application/json"
-    return headers
 
 
 def _token(token: str | None) -> str:

@@ -82,6 +82,19 @@ def unit_rows(rows: Float, count: int, what: str) -> Float:
     return unit(rows)
 
 
+def of_dimension(rows: Float, dimension: int | None, what: str) -> Float:
+    """Return vectors if they have this dimension.
+
+    Raises:
+        EncoderError: If they have another one; the message begins with `what`.
+    """
+    if rows.shape[1] != dimension:
+        raise EncoderError(
+            f"{what}: the answer holds vectors of dimension {rows.shape[1]}, expected {dimension}"
+        )
+    return rows
+
+
 def by_index(entries: object, count: int, what: str) -> list[Mapping[str, Any]]:
     """Return the entries of a list by their `index`, from 0 to `count` - 1.
 

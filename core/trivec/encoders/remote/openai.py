@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +12,18 @@ import numpy as np
 
 from trivec.arguments import at_least_one, expect, shown
 from trivec.encoders.remote.exchange import HttpAnswer, HttpRequest
-from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions, http_client
+from trivec.encoders.remote.foreign import Batch, ForeignEncoder, ForeignOptions
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.json_values import (
     by_index,
     json_object,
+    of_dimension,
     stacked,
     text_of,
     unit_rows,
     vector,
 )
+from trivec.encoders.remote.members import to_bytes
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError
 from trivec.rows import Float
@@ -70,10 +71,8 @@ class OpenAiEncoder(ForeignEncoder):
     options_class: ClassVar[type[ForeignOptions]] = OpenAiOptions
 
     def __init__(self, url: EncoderUrl, options: OpenAiOptions) -> None:
-        super().__init__(url, options)
-        if url.host == OPENAI_HOST:
-            self._client = http_client(url, options, token=os.environ.get(OPENAI_TOKEN))
-        self._prefix = f"/{url.path}" if url.path else ""
+        token = os.environ.get(OPENAI_TOKEN) if url.host == OPENAI_HOST else None
+        super().__init__(url, options, token=token or None)
         self._asked_model = options.model
         self._dimensions = options.dimensions
         self._answering: str | None = None  # the model that the first answer names
@@ -85,13 +84,12 @@ class OpenAiEncoder(ForeignEncoder):
         answer = yield from self._exchange(self._request(probe, ["dense"]))
         dense = self._read(probe, ["dense"], answer).dense
         assert dense is not None
-        instruction = self._given.document_instruction
         return Identity(
             model=self._asked_model,
             dense=int(dense.shape[1]),
             sparse=False,
             colbert=None,
-            options={"document_instruction": instruction} if instruction else {},
+            options=self._settings(),
         )
 
     def _only_model(self) -> Twin[str]:
@@ -118,9 +116,7 @@ class OpenAiEncoder(ForeignEncoder):
         }
         if self._dimensions is not None:
             body["dimensions"] = self._dimensions
-        return HttpRequest(
-            "POST", f"{self._prefix}/embeddings", json.dumps(body, ensure_ascii=False).encode()
-        )
+        return HttpRequest("POST", f"{self._prefix}/embeddings", to_bytes(body))
 
     def _read(self, batch: Batch, parts: Sequence[str], answer: HttpAnswer) -> Vectors:
         where = answer.where
@@ -130,11 +126,8 @@ class OpenAiEncoder(ForeignEncoder):
         self._check_model(text_of(value, "model", where, default=""))
         dense = unit_rows(stacked(rows, where), len(batch.texts), where)
         expected = self._identity.dense if self._identity is not None else self._dimensions
-        if expected is not None and dense.shape[1] != expected:
-            raise EncoderError(
-                f"{where}: the answer holds vectors of dimension {dense.shape[1]}, expected "
-                f"{expected}"
-            )
+        if expected is not None:
+            of_dimension(dense, expected, where)
         return Vectors(dense=dense)
 
     def _check_model(self, model: str) -> None:

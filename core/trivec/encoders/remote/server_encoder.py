@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self, Unpack
 
 from trivec.encoders.remote.connected import Connected
-from trivec.encoders.remote.http import HttpClient
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.remote.wire import Kind
 from trivec.encoders.url import EncoderUrl
+from trivec.errors import InvalidOptionError
 from trivec.schema import Schema
 from trivec.vectors import Vector, Vectors
 
@@ -25,11 +25,13 @@ class ServerEncoder(Connected, ABC):
     Args:
         url: The server.
         options: The options of the class.
-        client: The connections to the server.
+        token: What to send where the options have no token.
     """
 
-    def __init__(self, url: EncoderUrl, options: RemoteOptions, client: HttpClient) -> None:
-        super().__init__(url, client)
+    def __init__(
+        self, url: EncoderUrl, options: RemoteOptions, *, token: str | None = None
+    ) -> None:
+        super().__init__(url, options, token=token)
         self._options = options
 
     @classmethod
@@ -106,6 +108,34 @@ class ServerEncoder(Connected, ABC):
         """Encode one question without blocking the event loop; see `encode_documents`."""
         return (await self.aencode_queries([text], **options))[0]
 
+    def _chosen(self, made: Sequence[str], options: RemoteEncodingOptions) -> tuple[str, ...]:
+        """Return the parts to make.
+
+        Args:
+            made: The parts that the server makes.
+            options: The options of the call.
+
+        Raises:
+            InvalidOptionError: If an option asks for what the server cannot make, or no part is
+                left.
+        """
+        given = given_parts(options)
+        for part, wanted in given.items():
+            if wanted and part not in made:
+                advice = self._missing(part)
+                raise InvalidOptionError(
+                    f"{self._url} makes {', '.join(made)} vectors and no {part} vectors, which "
+                    f"{part}=True asks for{'; ' if advice else ''}{advice}"
+                )
+        parts = tuple(part for part in made if given.get(part) is not False)
+        if not parts:
+            raise InvalidOptionError("no part is left: dense, sparse and colbert are all off")
+        return parts
+
+    def _missing(self, part: str) -> str:
+        """Return what to do about a part that the server does not make; "" if that is clear."""
+        return ""
+
     @abstractmethod
     def _encode(
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
@@ -115,3 +145,13 @@ class ServerEncoder(Connected, ABC):
     async def _aencode(
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors: ...
+
+
+def given_parts(options: RemoteEncodingOptions) -> dict[str, bool]:
+    """Return which parts the options of a call want and do not want; None is neither."""
+    given = {
+        "dense": options.get("dense"),
+        "sparse": options.get("sparse"),
+        "colbert": options.get("colbert"),
+    }
+    return {part: wanted for part, wanted in given.items() if wanted is not None}

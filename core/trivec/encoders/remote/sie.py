@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,14 +20,16 @@ from trivec.encoders.remote.json_values import (
     is_token_id,
     json_object,
     matrix,
+    of_dimension,
     stacked,
     text_of,
     unit_rows,
     vector,
 )
+from trivec.encoders.remote.members import to_bytes
 from trivec.encoders.url import EncoderUrl
 from trivec.errors import EncoderError, InvalidOptionError, InvalidVectorsError
-from trivec.rows import Float, SparseRows, TokenRows
+from trivec.rows import SparseRows, TokenRows
 from trivec.twins import Twin
 from trivec.vectors import Vectors
 
@@ -121,7 +122,6 @@ class SieEncoder(ForeignEncoder):
 
     def __init__(self, url: EncoderUrl, options: SieOptions) -> None:
         super().__init__(url, options)
-        self._prefix = f"/{url.path}" if url.path else ""
         self._asked_model = options.model
         self._model: _Model | None = None
 
@@ -131,7 +131,6 @@ class SieEncoder(ForeignEncoder):
         model = self._model = _Model.of((yield from self._get_model()))
         if model.terms is not None and model.colbert is not None:
             yield from self._check_special_tokens()
-        instruction = self._given.document_instruction
         return Identity(
             model=model.name,
             dense=model.dense,
@@ -139,7 +138,7 @@ class SieEncoder(ForeignEncoder):
             colbert=model.colbert,
             revision=model.revision,
             max_length=model.max_length,
-            options={"document_instruction": instruction} if instruction else {},
+            options=self._settings(),
         )
 
     def _only_model(self) -> Twin[str]:
@@ -212,8 +211,7 @@ class SieEncoder(ForeignEncoder):
                 "output_dtype": "float32",
             },
         }
-        data = json.dumps(body, ensure_ascii=False).encode()
-        return HttpRequest("POST", self._path("encode"), data)
+        return HttpRequest("POST", self._path("encode"), to_bytes(body))
 
     def _read(self, batch: Batch, parts: Sequence[str], answer: HttpAnswer) -> Vectors:
         where, count, model = answer.where, len(batch.texts), self._model
@@ -228,7 +226,8 @@ class SieEncoder(ForeignEncoder):
         dense = sparse = colbert = None
         if "dense" in parts:
             values = [vector(_values(row, "dense", where), where) for row in rows]
-            dense = unit_rows(_of_size(stacked(values, where), model.dense, where), count, where)
+            vectors = of_dimension(stacked(values, where), model.dense, where)
+            dense = unit_rows(vectors, count, where)
         try:
             if "sparse" in parts:
                 sparse = SparseRows.from_dicts([_weights(row, model, where) for row in rows])
@@ -236,7 +235,7 @@ class SieEncoder(ForeignEncoder):
                 arrays = [matrix(_values(row, "multivector", where), where) for row in rows]
                 colbert = TokenRows.from_arrays(
                     [
-                        unit_rows(_of_size(array, model.colbert, where), len(array), where)
+                        unit_rows(of_dimension(array, model.colbert, where), len(array), where)
                         for array in arrays
                     ]
                 )
@@ -262,15 +261,6 @@ def _values(row: Mapping[str, Any], output: str, where: str) -> object:
             f"{', '.join(_DTYPES)}"
         )
     return held.get("values")
-
-
-def _of_size(rows: Float, size: int | None, where: str) -> Float:
-    """Return the vectors if they have so many numbers."""
-    if rows.shape[1] != size:
-        raise EncoderError(
-            f"{where}: the answer holds vectors of dimension {rows.shape[1]}, expected {size}"
-        )
-    return rows
 
 
 def _weights(row: Mapping[str, Any], model: _Model, where: str) -> dict[int, float]:

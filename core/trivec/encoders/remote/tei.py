@@ -6,7 +6,6 @@ and the tokens' ids (`POST /tokenize`). The heads are applied here, in numpy.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,9 +24,11 @@ from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.json_values import (
     is_token_id,
     matrix,
+    of_dimension,
     unit_rows,
 )
 from trivec.encoders.remote.layers import HeadLayers
+from trivec.encoders.remote.members import to_bytes
 from trivec.encoders.remote.states import StateHeads, packed_states
 from trivec.encoders.remote.tei_info import TeiInfo
 from trivec.encoders.settings import Pooling
@@ -99,7 +100,6 @@ class TeiEncoder(ForeignEncoder):
 
     def __init__(self, url: EncoderUrl, options: TeiOptions) -> None:
         super().__init__(url, options)
-        self._prefix = f"/{url.path}" if url.path else ""
         self._heads_of: str | Path | Literal[False] | None = options.heads
         self._layers = HeadLayers(None, None)
         self._server: TeiInfo | None = None
@@ -134,7 +134,6 @@ class TeiEncoder(ForeignEncoder):
         if layers.hidden is not None and self._frame is None:
             self._frame = yield from self._find_frame(server)
         self._server, self._layers = server, layers
-        instruction = self._given.document_instruction
         return Identity(
             model=server.name,
             dense=dense,
@@ -143,7 +142,7 @@ class TeiEncoder(ForeignEncoder):
             revision=server.revision,
             precision=server.dtype,
             max_length=server.max_length,
-            options={"document_instruction": instruction} if instruction else {},
+            options=self._settings(),
         )
 
     def _read_layers(self, server: TeiInfo) -> HeadLayers:
@@ -187,8 +186,7 @@ class TeiEncoder(ForeignEncoder):
         return (yield from self._exchange(HttpRequest("GET", f"{self._prefix}/info")))
 
     def _post(self, path: str, body: Mapping[str, Any]) -> HttpRequest:
-        data = json.dumps(body, ensure_ascii=False).encode()
-        return HttpRequest("POST", f"{self._prefix}{path}", data)
+        return HttpRequest("POST", f"{self._prefix}{path}", to_bytes(body))
 
     def _request(self, batch: Batch, parts: Sequence[str]) -> HttpRequest:
         # The server refuses an empty text, and takes its two special tokens.
@@ -230,11 +228,8 @@ class TeiEncoder(ForeignEncoder):
         if list(parts) == ["dense"]:
             dense = unit_rows(matrix(rows, answer.where), len(batch.texts), answer.where)
             expected = None if self._identity is None else self._identity.dense
-            if expected is not None and dense.shape[1] != expected:
-                raise EncoderError(
-                    f"{answer.where}: the answer holds vectors of dimension {dense.shape[1]}, "
-                    f"expected {expected}"
-                )
+            if expected is not None:
+                of_dimension(dense, expected, answer.where)
             return Vectors(dense=dense)
         server, frame, hidden = self._server, self._frame, self._layers.hidden
         assert server is not None

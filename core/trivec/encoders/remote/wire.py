@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from trivec.arguments import described
 from trivec.encoders.protocol import Token
+from trivec.encoders.remote.json_values import vector
 from trivec.encoders.remote.members import json_object, loaded, member, strings, to_bytes
-from trivec.errors import InvalidInputError, InvalidVectorsError, TrivecError
+from trivec.errors import EncoderError, InvalidInputError, InvalidVectorsError, TrivecError
 from trivec.vector_files import columns_of_bytes, dtype_named
 from trivec.vectors import Vectors
 
@@ -95,13 +96,12 @@ class TokensRequest:
     max_length: int | None = None
 
     @classmethod
-    def from_json(cls, body: bytes) -> TokensRequest:
-        """Read a request.
+    def of(cls, value: Mapping[str, Any]) -> TokensRequest:
+        """Return the request of a JSON object.
 
         Raises:
             InvalidInputError: If it is malformed.
         """
-        value = json_object(body, "the request")
         unknown = sorted(set(value) - {"text", "max_length"})
         if unknown:
             raise InvalidInputError(
@@ -127,13 +127,12 @@ class TokenTextsRequest:
     ids: Sequence[int]
 
     @classmethod
-    def from_json(cls, body: bytes) -> TokenTextsRequest:
-        """Read a request.
+    def of(cls, value: Mapping[str, Any]) -> TokenTextsRequest:
+        """Return the request of a JSON object.
 
         Raises:
             InvalidInputError: If it is malformed.
         """
-        value = json_object(body, "the request")
         ids = value.get("ids")
         if set(value) != {"ids"} or not isinstance(ids, list):
             raise InvalidInputError("expected the member ids alone: a list of token ids")
@@ -153,9 +152,8 @@ def read_tokens_request(body: bytes) -> TokensRequest | TokenTextsRequest:
     Raises:
         InvalidInputError: If it is malformed.
     """
-    if "ids" in json_object(body, "the request"):
-        return TokenTextsRequest.from_json(body)
-    return TokensRequest.from_json(body)
+    value = json_object(body, "the request")
+    return TokenTextsRequest.of(value) if "ids" in value else TokensRequest.of(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,11 +318,12 @@ def scores_from_json(content: bytes, texts: int) -> NDArray[np.float32]:
         InvalidInputError: If it does not hold one finite score for each text.
     """
     scores = member(json_object(content, "the scores"), "scores", list, [])
-    numbers = [score for score in scores if type(score) in (int, float)]
-    result = np.array(numbers, np.float32)
-    if len(scores) != texts or len(numbers) != texts or not np.isfinite(result).all():
-        raise InvalidInputError(f"the scores: expected {texts} finite numbers")
-    return result
+    if len(scores) != texts:
+        raise InvalidInputError(f"the scores: {len(scores)} for {texts} texts")
+    try:
+        return vector(scores, "the scores")
+    except EncoderError as error:
+        raise InvalidInputError(str(error)) from error
 
 
 def _parts(value: object) -> tuple[str, ...] | None:
