@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 import regex
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trivec.passages.borders import (
@@ -88,8 +88,9 @@ TEXTS = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=400)
 @given(TEXTS)
+@example("a. \u0301b,\n\u200dc \u0301")
 def test_a_border_is_never_inside_a_grapheme(text: str) -> None:
     starts = {match.start() for match in regex.finditer(r"\X", text)} | {len(text)}
     found = [*paragraph_borders(text), *sentence_borders(text)]

@@ -16,7 +16,7 @@ from trivec import Passages
 from trivec.encoders.protocol import Token
 from trivec.errors import InvalidOptionError
 from trivec.passages.borders import sentence_borders
-from trivec.passages.splitting import Passage, split
+from trivec.passages.splitting import Cuts, Passage, split
 from trivec.testing import HashEncoder
 
 
@@ -146,6 +146,12 @@ def test_tokens_that_share_their_characters_stay_together() -> None:
     assert [(p.first, p.stop, p.start, p.end) for p in passages] == [
         (0, 16, 0, 8), (16, 32, 8, 16), (32, 40, 16, 20),
     ]  # fmt: skip
+
+
+def test_no_cut_inside_a_token() -> None:
+    text = "一。二。三。"
+    spans = [(0, 1), (1, 3), (3, 4), (4, 5), (5, 6)]  # 。二 is one token
+    assert Cuts(text, [Token(0, text[a:b], a, b) for a, b in spans]).sentences == [3]
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "."])

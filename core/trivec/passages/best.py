@@ -187,22 +187,22 @@ def _colbert(
             f"best_passages: the query has {query.colbert.shape[1]} ColBERT dimensions, the "
             f"document {document.colbert.shape[1]}"
         )
-    places = stored_vectors(tokens, document.storage, document.sparse or {})
-    stored = int(places.max(initial=-1)) + 1
-    if stored != len(document.colbert):
+    row_of_token = stored_vectors(tokens, document.storage, document.sparse or {})
+    expected = int(row_of_token.max(initial=-1)) + 1
+    if expected != len(document.colbert):
         kept = f" kept as {document.storage}" if document.storage else ""
         raise InvalidVectorsError(
             f"best_passages: the document has {len(document.colbert)} ColBERT vectors, and its "
-            f"{len(tokens)} tokens{kept} would have {stored}. Give the text that was stored, and "
+            f"{len(tokens)} tokens{kept} would have {expected}. Give the text that was stored, and "
             "the encoder that made the vectors, with the same max_length. If the collection "
             "shortened a text that is too long for it (colbert_overflow), use weights with "
             "colbert=0"
         )
     rows = document.colbert.astype(np.float32, copy=False)
-    dropped = places < 0
+    dropped = row_of_token < 0
     for first in range(0, len(query.colbert), _COLUMNS):
         some = query.colbert[first : first + _COLUMNS].astype(np.float32, copy=False)
-        similarities = (rows @ some.T)[places]
+        similarities = (rows @ some.T)[row_of_token]
         similarities[dropped] = -np.inf
         maxima = window_maxima(similarities, starts, ends)
         scores += np.where(np.isfinite(maxima), maxima, 0.0).sum(axis=1, dtype=np.float64)

@@ -125,14 +125,14 @@ def _ends_sentence(text: str, match: regex.Match[str]) -> bool:
 
 def _is_abbreviation(text: str, stop: int, after: str) -> bool:
     """Return whether an abbreviation, or a list's number, ends before the full stop at `stop`."""
-    found = _WORD_BEFORE.search(text, max(0, stop - _LOOK_BACK), stop)
-    if found is None:
+    before = _WORD_BEFORE.search(text, max(0, stop - _LOOK_BACK), stop)
+    if before is None:
         return False
-    word = found[0].rpartition(".")[2]
+    word = before[0].rpartition(".")[2]
     if len(word) == 1 and word.isalpha():  # J. R. Tolkien, U.S., z. B.
         return not _IDEOGRAPHIC.match(word)
     if word.isdecimal():
-        line = text[max(0, found.start() - 1) : found.start()]
-        return len(found[0]) <= 3 and line in ("", "\n", "\r")
+        line = text[max(0, before.start() - 1) : before.start()]
+        return len(before[0]) <= 3 and line in ("", "\n", "\r")
     word = word.casefold()
     return word in _ABBREVIATIONS or (after.isdigit() and word in _NUMBERED)

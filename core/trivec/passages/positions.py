@@ -65,8 +65,8 @@ def stored_vectors(
     shares = edges * parts // size
     for i in range(count):
         window = slice(int(edges[i]), int(edges[i + 1]))
-        found = _pooled(ids[window], begins[window], int(shares[i + 1] - shares[i]))
-        vectors[kept[window]] = shares[i] + found
+        labels = _pooled(ids[window], begins[window], int(shares[i + 1] - shares[i]))
+        vectors[kept[window]] = shares[i] + labels
     return vectors
 
 
