@@ -45,7 +45,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         *("terminal", "token_codes", "turns", "twins", "url_options", "vector_files", "vectors"),
         "encoders.protocol",
     ),
-    ("filters",),
+    ("filters", "passages"),
     ("search",),
     ("ranking", "reranking.mmr"),
     ("encoders", "stores"),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from trivec.insight.storage.report import StorageReport
     from trivec.insight.tuned import Tuning
     from trivec.insight.tuning import tune
+    from trivec.passages.best import ScoredPassage, best_passages
+    from trivec.passages.options import Passages
     from trivec.reranking.cross_encoder import Reranker
 else:
     __getattr__, __dir__ = imported_on_use(
@@ -47,6 +49,8 @@ else:
             "trivec.insight.storage.report": ("StorageReport",),
             "trivec.insight.tuned": ("Tuning",),
             "trivec.insight.tuning": ("tune",),
+            "trivec.passages.best": ("ScoredPassage", "best_passages"),
+            "trivec.passages.options": ("Passages",),
             "trivec.reranking.cross_encoder": ("Reranker",),
         },
     )
@@ -62,8 +66,10 @@ __all__ = [
     "Filter",
     "Hit",
     "IngestReport",
+    "Passages",
     "Reranker",
     "Schema",
+    "ScoredPassage",
     "Scores",
     "StorageReport",
     "Store",
@@ -74,6 +80,7 @@ __all__ = [
     "Weights",
     "__version__",
     "aingest",
+    "best_passages",
     "copy",
     "evaluate",
     "explain",

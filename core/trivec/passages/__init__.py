@@ -1,0 +1,1 @@
+"""Long documents: passages of a text, and the best passages of a stored document."""
