@@ -39,6 +39,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "rotation",
             "rows",
             "schema",
+            "scored_passage",
             "scores",
             "sharing",
         ),

@@ -66,7 +66,7 @@ class SearchSteps:
 
     def _single(self, part: Part) -> Steps[dict[int, list[Hit]]]:
         """Rank by one part: one step."""
-        lists = yield from self._sources(self._search.k, fields_of(self._layout, ()))
+        lists = yield from self._sources(self._search.hit_limit, fields_of(self._layout, ()))
         return {
             i: [
                 Hit(document_of(row, self._layout), score, Scores(**{part: score}))
@@ -79,7 +79,7 @@ class SearchSteps:
         """Rank the union of the candidates: two or three steps."""
         names, mode = self._layout.names, self._search.mode
         output = [names.id] + ([names.tokens] if self._layout.schema.colbert is not None else [])
-        lists = yield from self._sources(self._search.candidates, output)
+        lists = yield from self._sources(self._search.source_limit, output)
         if mode == "rrf":
             return (yield from self._rrf(lists))
         unions: dict[int, dict[str, int]] = {}
@@ -104,14 +104,17 @@ class SearchSteps:
         ids: dict[int, list[list[str]]] = {}
         for (_, i), ranked in lists.items():
             ids.setdefault(i, []).append([document.id for document in ranked])
-        best = {i: _best(reciprocal_ranks(of_query), self._search.k) for i, of_query in ids.items()}
+        best = {
+            i: _best(reciprocal_ranks(of_query), self._search.hit_limit)
+            for i, of_query in ids.items()
+        }
         rows = yield from self._rows(best.values())
         return {i: self._hits(i, scores, rows, fused=scores) for i, scores in best.items()}
 
     def _colbert(self, unions: Mapping[int, Candidates]) -> Steps[dict[int, list[Hit]]]:
         """Rank the candidates by the ColBERT score that Milvus computes."""
         scores = yield from self._max_sim(unions)
-        best = {i: _best(of_query, self._search.k) for i, of_query in scores.items()}
+        best = {i: _best(of_query, self._search.hit_limit) for i, of_query in scores.items()}
         rows = yield from self._rows(best.values())
         return {i: self._hits(i, ids, rows, colbert=ids) for i, ids in best.items()}
 
@@ -129,7 +132,7 @@ class SearchSteps:
 
     def _best_rows(self, unions: Mapping[int, Candidates]) -> Steps[dict[int, dict[str, Row]]]:
         """Return the k best candidates of each query and some more, ranked by Milvus."""
-        k = self._search.k
+        k = self._search.hit_limit
         output = fields_of(self._layout, [p for p in self._search.parts if p != "colbert"])
 
         def ask(limits: Mapping[int, int]) -> Steps[dict[int, list[_Ranked]]]:
@@ -268,7 +271,7 @@ class SearchSteps:
                 float(ranking[n]),
                 parts.row(n, hybrid=None if hybrid is None else float(hybrid[n])),
             )
-            for n in order[: search.k]
+            for n in order[: search.hit_limit]
         ]
 
     def _part_scores(

@@ -140,7 +140,7 @@ def weigh(
         parts: dict[Part, float] = {part: scores.get(part, 0.0) for part in search.parts}
         scored.append((id, Scores(**parts, hybrid=weighted_sum(parts, search.weights))))
     scored.sort(key=lambda pair: (-(pair[1].hybrid or 0.0), ids[pair[0]]))
-    return scored[: search.k]
+    return scored[: search.hit_limit]
 
 
 def fuse(
@@ -156,7 +156,7 @@ def fuse(
         [point.row.id for point in cut(points, len(points), names)] for points in lists
     )
     order = sorted(totals, key=lambda id: (-totals[id], ids[id]))
-    return [(id, totals[id]) for id in order[: search.k]]
+    return [(id, totals[id]) for id in order[: search.hit_limit]]
 
 
 def vectors_read(question: Vector, search: Search) -> tuple[Part, ...]:

@@ -92,7 +92,7 @@ class _Run:
             reading.goes_on = bool(results)
             return {i: lists[0] if lists else [] for i, lists in results.items()}
 
-        reading = _Reading(self._search.k)
+        reading = _Reading(self._search.hit_limit)
         questions = range(len(self._questions))
         points = yield from until_untied(
             questions, reading.k + 1, ask, reading.is_tied, most=reading.most
@@ -124,7 +124,7 @@ class _Run:
 
     def fused(self) -> Steps[list[list[Hit]]]:
         """Let the database fuse the lists; do so here where equal scores have to be ordered."""
-        limit = self._search.k + 1
+        limit = self._search.hit_limit + 1
         batch: list[Query] = []
         for question, sources in zip(self._questions, self._sources, strict=True):
             query = hits.query(question, self._search, limit, sources)
@@ -135,7 +135,7 @@ class _Run:
         for i, sources in enumerate(self._sources):
             points = next(results) if sources else []
             lists = [next(results) for _ in sources]
-            if any(map(_has_ties, lists)) or _is_cut_tied(points, self._search.k, limit):
+            if any(map(_has_ties, lists)) or _is_cut_tied(points, self._search.hit_limit, limit):
                 ordered = yield from self._ordered(dict(enumerate(lists)), sources)
                 fused = hits.fuse(ordered, self._search, self._names)
                 along = hits.vectors_read(self._questions[i], self._search)

@@ -245,7 +245,7 @@ def ranked(query: Vector, search: Search, candidates: Sequence[Candidate]) -> li
             score = fused[candidate.id] if search.mode == "rrf" else parts[search.mode]
         scores = Scores(parts.get("dense"), parts.get("sparse"), parts.get("colbert"), hybrid)
         scored.append((score, scores, candidate))
-    best = nsmallest(search.k, scored, key=lambda hit: (-hit[0], hit[2].id))
+    best = nsmallest(search.hit_limit, scored, key=lambda hit: (-hit[0], hit[2].id))
     return [Hit(document_from(found.fields), score, scores) for score, scores, found in best]
 
 

@@ -14,6 +14,7 @@ from trivec.filters import F, Filter
 from trivec.hit import Hit
 from trivec.lazy import imported_on_use
 from trivec.schema import Schema
+from trivec.scored_passage import ScoredPassage
 from trivec.scores import Scores, Weights, score
 from trivec.stores.registry import open_store
 from trivec.stores.store import Store
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from trivec.insight.storage.report import StorageReport
     from trivec.insight.tuned import Tuning
     from trivec.insight.tuning import tune
-    from trivec.passages.best import ScoredPassage, best_passages
+    from trivec.passages.best import best_passages
     from trivec.passages.options import Passages
     from trivec.reranking.cross_encoder import Reranker
 else:
@@ -49,7 +50,7 @@ else:
             "trivec.insight.storage.report": ("StorageReport",),
             "trivec.insight.tuned": ("Tuning",),
             "trivec.insight.tuning": ("tune",),
-            "trivec.passages.best": ("ScoredPassage", "best_passages"),
+            "trivec.passages.best": ("best_passages",),
             "trivec.passages.options": ("Passages",),
             "trivec.reranking.cross_encoder": ("Reranker",),
         },

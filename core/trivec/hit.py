@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trivec.document import Document
+from trivec.scored_passage import ScoredPassage
 from trivec.scores import Scores
 
 
@@ -16,8 +17,14 @@ class Hit:
         document: The document as it was stored.
         score: The score that the mode ranks by.
         scores: The scores of the parts, as far as the mode computed them.
+        group: The value of the field that the search groups by; None without groups, and for a
+            document that is a group by itself.
+        evidence: The passages of the document that match the query best, best first, if the search
+            asked for them.
     """
 
     document: Document
     score: float
     scores: Scores
+    group: str | int | float | bool | None = None
+    evidence: tuple[ScoredPassage, ...] = ()

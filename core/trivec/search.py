@@ -70,10 +70,22 @@ class SearchOptions(CommonSearchOptions[Weights, Filter], total=False):
             candidates.
         candidates: How many documents each source gives; 100 by default, and at least k.
         filter: A condition that every hit satisfies.
+        group_by: A declared field of the metadata, or "parent", the document that a passage is
+            of. The hits of the k best groups are returned: of each group those that score best,
+            side by side, and the groups in the order of their best hits. If the candidates are of
+            fewer groups, more are asked for, up to 64 times as many. A document without the field
+            is a group by itself.
+        per_group: The most hits of one group; 1 by default.
+        evidence: How many passages of each hit are returned with it, those that match the query
+            best; 0 by default. An encoder of the collection's model must be open in this process,
+            since its tokenizer tells where tokens are in a text.
     """
 
     k: int
     mode: Mode
+    group_by: str | None
+    per_group: int
+    evidence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +94,15 @@ class Search:
 
     Args:
         mode: What hits are ranked by.
-        k: How many hits at most.
+        k: How many hits at most, or groups if there are groups.
         weights: The weights of `hybrid`; a weight of 0 also takes its part out of the sources.
         candidates: How many documents each source gives to `colbert`, `hybrid` and `rrf`;
             raised to k where it is lower.
         filter: A condition on the metadata of hits and candidates.
+        group_by: The field by which the store groups hits; None for no groups. Backends see it only
+            in the limits below.
+        per_group: The most hits of one group.
+        evidence: How many passages the store adds to each hit.
 
     Raises:
         InvalidOptionError: If one of them is out of range.
@@ -98,20 +114,26 @@ class Search:
     weights: Weights = Weights.GENERAL
     candidates: int = 100
     filter: Filter | None = None
+    group_by: str | None = None
+    per_group: int = 1
+    evidence: int = 0
 
     def __post_init__(self) -> None:
         as_mode(self.mode)
-        for name in ("k", "candidates"):
+        for name, least in (("k", 1), ("candidates", 1), ("per_group", 1), ("evidence", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 value = None
-            if value is None or not 1 <= value <= _MOST:
+            if value is None or not least <= value <= _MOST:
                 given = named(name, getattr(self, name))
-                raise InvalidOptionError(f"{given} must be an integer from 1 to {_MOST}")
+                raise InvalidOptionError(f"{given} must be an integer from {least} to {_MOST}")
             object.__setattr__(self, name, int(value))
         expect(self.weights, Weights, "weights", "Weights, such as Weights(1, 0.3, 1)")
         if self.filter is not None:
             check_is_filter(self.filter)
+        expect(
+            self.group_by, (str, type(None)), "group_by", "the path of a field, such as 'parent'"
+        )
         object.__setattr__(self, "candidates", max(self.k, self.candidates))
 
     @property
@@ -140,14 +162,23 @@ class Search:
         return tuple(part for part in self.parts if has_part(query, part))
 
     @property
+    def hit_limit(self) -> int:
+        """The most hits that a backend returns: all candidates if the store groups them."""
+        return self.k if self.group_by is None else self.candidate_limit
+
+    @property
     def source_limit(self) -> int:
         """The most candidates that one source gives."""
-        return self.k if self.mode in ("dense", "sparse") else self.candidates
+        return self.k if self._ranks_by_source and self.group_by is None else self.candidates
 
     @property
     def candidate_limit(self) -> int:
         """The most candidates that all sources give together."""
-        return self.k if self.mode in ("dense", "sparse") else len(_SOURCES) * self.candidates
+        return self.source_limit * (1 if self._ranks_by_source else len(_SOURCES))
+
+    @property
+    def _ranks_by_source(self) -> bool:
+        return self.mode in ("dense", "sparse")
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,32 +12,12 @@ from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.passages.positions import stored_vectors
 from trivec.passages.splitting import Cuts
 from trivec.passages.windows import Positions, best_apart, window_maxima
+from trivec.scored_passage import ScoredPassage
 from trivec.scores import Weights
 from trivec.vectors import Vector, expect_vector
 
 _COLUMNS = 64
 """The tokens of the query that are compared at once: 2 MiB for each 8,192 tokens of a document."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredPassage:
-    """A passage of a document and its score for a query.
-
-    Args:
-        start: Its first character in the document.
-        end: The character after its last one.
-        text: Its characters.
-        score: The weighted mean of the two scores.
-        sparse: Its lexical score; None if its weight is 0.
-        colbert: Its ColBERT score; None if its weight is 0.
-    """
-
-    start: int
-    end: int
-    text: str
-    score: float
-    sparse: float | None
-    colbert: float | None
 
 
 def best_passages(

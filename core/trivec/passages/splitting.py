@@ -81,7 +81,7 @@ def split(text: str, tokens: Sequence[Token], options: Passages) -> list[Passage
         stop = cuts.next_cut(start, reached, options.tokens)
         passages.append(cuts.passage(start, stop))
         following = sentences[bisect_right(sentences, stop, hi=len(sentences) - 1)]
-        earliest = max(stop - options.overlap, start + 1)
+        earliest = max(stop - options.repeated, start + 1)
         if following <= stop + options.tokens:  # so that the next sentence still fits
             earliest = max(earliest, following - options.tokens)
         repeated = sentences[bisect_left(sentences, earliest)]

@@ -59,4 +59,4 @@ def search_ids(store: Store, query: Vector, ids: Iterable[str], search: Search) 
     for batch in batches_of(check_ids(ids)):
         page = yield from either(store.get, store.aget, batch, with_vectors=True)
         hits += search_among(query, page, search, store.fields)
-    return rank_hits(hits, search.k)
+    return rank_hits(hits, search.hit_limit)

@@ -190,7 +190,7 @@ class Backend(ABC, Generic[C]):
     def search(
         self, collection: C, queries: Sequence[Vector], search: Search
     ) -> Stepwise[list[list[Hit]]]:
-        """Answer each query with its `search.k` best hits, or more of them, in any order.
+        """Answer each query with its `search.hit_limit` best hits, or more of them, in any order.
 
         Hits and candidates satisfy `search.filter`. Of equal scores at the last place, the lowest
         ids belong to the hits, and to the candidates of each source.

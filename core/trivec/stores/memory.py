@@ -262,7 +262,7 @@ def rank(query: Vector, rows: Rows, search: Search) -> list[Hit]:
     else:
         only = {"dense": parts.dense, "sparse": parts.sparse, "colbert": parts.colbert}
         ranking = np.asarray(only[search.mode])
-    best = np.argsort(-ranking, kind="stable")[: search.k].tolist()
+    best = np.argsort(-ranking, kind="stable")[: search.hit_limit].tolist()
     return [
         Hit(
             rows.documents[i],

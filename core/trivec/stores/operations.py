@@ -371,7 +371,7 @@ class Operations(Calls):
         if not checked or search.filter == NEVER:
             return [[] for _ in checked]
         answers = yield from call(self._backend.search, collection, checked, search)
-        ranked = [rank_hits(hits, search.k) for hits in answers]
+        ranked = [rank_hits(hits, search.hit_limit) for hits in answers]
         if not any(ranked):
             yield from self._note_undeclared(collection, search.filter)
         return ranked
