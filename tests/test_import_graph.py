@@ -49,7 +49,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("filters", "passages"),
     ("search",),
-    ("ranking", "reranking.mmr"),
+    ("grouping", "ranking", "reranking.mmr"),
     ("encoders", "stores"),
     ("checks", "reranking"),
     ("ingestion", "serving"),

@@ -9,11 +9,12 @@ from trivec.arguments import described
 from trivec.collection import Collection
 from trivec.errors import InvalidVectorsError
 from trivec.filters import NEVER
+from trivec.grouping import check_group_field
 from trivec.hit import Hit
-from trivec.ranking import rank_hits
 from trivec.search import Search
 from trivec.stores.calls import Calls
-from trivec.stores.handle import Flow, call
+from trivec.stores.grouped import GroupedSearch, ranked_hits
+from trivec.stores.handle import Flow
 from trivec.stores.validation import check_mode, check_query
 from trivec.stores.view import together
 from trivec.vectors import Vector
@@ -35,6 +36,8 @@ class Searching(Calls):
         condition = together((yield from self._bound()), search.filter)
         search = replace(search, filter=self._fitted(collection, condition))
         check_mode(self._name, collection.schema, search.mode)  # also where there is no query
+        if search.group_by is not None:
+            check_group_field(search.group_by, collection.fields)
         self._backend.limits.check_search(search)
         checked = [
             self._fit_query(check_query(self._name, collection.schema, query, search))
@@ -50,9 +53,10 @@ class Searching(Calls):
     def _best(
         self, collection: Collection, queries: Sequence[Vector], search: Search
     ) -> Flow[list[list[Hit]]]:
-        """Return the best hits of checked queries, in their order."""
-        answers = yield from call(self._backend.search, collection, queries, search)
-        return [rank_hits(hits, search.hit_limit) for hits in answers]
+        """Return the best hits of checked queries, in groups if the search asks for them."""
+        if search.group_by is not None:
+            return (yield from GroupedSearch(self._handle, collection).hits(queries, search))
+        return (yield from ranked_hits(self._handle, collection, queries, search))
 
 
 def _listed_queries(queries: Iterable[Vector]) -> list[Vector]:
