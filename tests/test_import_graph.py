@@ -51,7 +51,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("ranking", "reranking.mmr"),
     ("encoders", "stores"),
     ("checks", "reranking"),
-    ("ingestion", "serving"),
+    ("ingestion", "passages.parents", "serving"),
     ("insight",),
     ("demo", "testing"),
     ("",),  # the facade `trivec`
