@@ -50,7 +50,7 @@ class GroupRules(ContractBase):
             for hits, same in zip(answers, expected, strict=True):
                 self.assert_same_hits(hits, same)
 
-        strategies.for_all(strategies.groups(GROUPED_BY, 6), check, self.examples)
+        strategies.for_all(strategies.groups(GROUPED_BY, 6), check, self.examples // 2)
 
     @pytest.mark.parametrize("mode", MODES)
     def test_one_request_is_enough_where_it_brings_k_groups(
@@ -172,8 +172,8 @@ class GroupRules(ContractBase):
 
         async def work() -> None:
             for mode in MODES:
-                answers = await store.asearch_many(queries(), mode=mode, **options)
-                assert answers == store.search_many(queries(), mode=mode, **options)
+                answers = await store.asearch_many(queries()[:2], mode=mode, **options)
+                assert answers == store.search_many(queries()[:2], mode=mode, **options)
                 assert await store.asearch(queries()[1], mode=mode, **options) == answers[1]
 
         asyncio.run(work())
