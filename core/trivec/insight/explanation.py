@@ -12,10 +12,20 @@ from trivec.arguments import expect
 from trivec.checks import check_encoder
 from trivec.document import Document
 from trivec.encoders.protocol import Token, TokenizingEncoder
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.hit import Hit
-from trivec.insight.breakdown import Alignment, Breakdown, LexicalMatch, Share, Span
+from trivec.insight.breakdown import (
+    LONG_TEXT,
+    Alignment,
+    Breakdown,
+    LexicalMatch,
+    Share,
+    Span,
+)
+from trivec.passages.best import best_passages
+from trivec.passages.options import Passages
 from trivec.rows import Tokens
+from trivec.scored_passage import ScoredPassage
 from trivec.scores import Weights, score
 from trivec.search import Part
 from trivec.stores.reduction import reduced, vectors_of
@@ -29,6 +39,10 @@ _AGREEING = 0.8
 """The share of its vectors that must be the nearest ones of a text that is encoded again."""
 _EQUAL = 1e-3
 """How much similarities of equal vectors may differ."""
+_LONG_TOKENS = Passages().tokens
+"""A text with more tokens would not be one passage, and is long."""
+_MOST_PASSAGES = 3
+_UNMARKED = "no passages of this long text are marked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,9 @@ def explain(
     With both vectors nothing is encoded: the tokenizer alone tells which tokens they stand for.
     Only where a collection prunes or pools is the document encoded again, to find the tokens that
     went into each of its vectors.
+
+    A document is long if it has more than 256 tokens or 4,000 characters. Its best passages are
+    found as `best_passages` does; if the weights leave only the dense score, by `Weights.GENERAL`.
 
     Args:
         query: The question.
@@ -131,7 +148,46 @@ def explain(
         Share(part, value, weight := getattr(weights, part), weight * value / weights.total)
         for part, value in scores.items()
     )
-    return Explanation(query, document, weights, shares, lexical, alignments, tuple(notes))
+    passages: tuple[ScoredPassage, ...] = ()
+    if len(document_tokens) > _LONG_TOKENS or len(document.text) > LONG_TEXT:
+        passages = _passages(
+            query_vector, document, document_vector, encoder, document_tokens, weights, notes
+        )
+    return Explanation(
+        query, document, weights, shares, lexical, alignments, tuple(notes), passages
+    )
+
+
+def _passages(
+    query: Vector,
+    document: Document,
+    stored: Vector,
+    encoder: TokenizingEncoder,
+    tokens: list[Token],
+    weights: Weights,
+    notes: list[str],
+) -> tuple[ScoredPassage, ...]:
+    text = document.text
+    read = max((token.end for token in tokens), default=0)
+    if text[read:].strip():
+        notes.append(
+            f"the encoder reads the first {read:,} of {len(text):,} characters of the document; "
+            "the rest is not explained"
+        )
+    if weights.sparse + weights.colbert == 0:
+        weights = Weights.GENERAL
+    parts: tuple[Part, ...] = ("sparse", "colbert")
+    counted = [part for part in parts if getattr(weights, part) > 0]
+    if not any(_present(query, part) and _present(stored, part) for part in counted):
+        names = " or ".join(counted)
+        notes.append(f"{_UNMARKED}: the query and the document do not both have {names} vectors")
+        return ()
+    try:
+        found = best_passages(query, document, stored, encoder, k=_MOST_PASSAGES, weights=weights)
+    except InvalidVectorsError as error:
+        notes.append(f"{_UNMARKED}: {str(error).removeprefix('best_passages: ')}")
+        return ()
+    return tuple(found)
 
 
 def _absences(part: Part, query: Vector, document: Vector) -> list[str]:
