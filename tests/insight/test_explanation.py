@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -288,10 +289,11 @@ def test_the_page_of_a_long_document_opens_at_the_best_passage() -> None:
     sections = re.findall(r'<section class="([^"]*)" tabindex="-1"( autofocus)? id="(.*?)">', page)
     ids = {id for *_, id in sections}
     assert len(ids) == 3
-    assert [name for name, focus, _ in sections if focus] == ["passage best"]
+    (opened,) = [(name, id) for name, focus, id in sections if focus]
     links = re.findall(r'<li><a href="#(.*?)">([\d.]+) ', page)
     assert [float(score) for _, score in links] == [round(p.score, 4) for p in found.passages]
     assert {target for target, _ in links} == ids
+    assert opened == ("passage best", links[0][0])
     best = page[page.index(f'id="{links[0][0]}"') :].partition("</section>")[0]
     assert ">whale</mark>" in best
     # The whole text is there once, in its order: folded, or in a passage.
@@ -328,10 +330,11 @@ def test_a_short_document_has_no_passages() -> None:
 
 
 class ShortReader(HashEncoder):
-    """An encoder that reads the first 200 characters."""
+    """An encoder that reads the first 200 characters, whose last token is at the text's end."""
 
     def tokens(self, text: str) -> list[Token]:
-        return super().tokens(text[:200])
+        *words, last = super().tokens(text[:200])
+        return [*words, replace(last, start=len(text), end=len(text))]
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         return super().encode_documents([text[:200] for text in texts])
@@ -341,10 +344,11 @@ def test_a_text_of_which_little_was_read_is_long() -> None:
     found = explain("owl", LONG * 2, ShortReader())
     assert found.passages
     assert found.passages[0].end <= 200
-    note = f"the encoder reads the first 200 of {2 * len(LONG):,} characters"
+    last = ShortReader().tokens(LONG)[-2].end
+    note = f"the encoder reads characters 0 to {last} of the document's {2 * len(LONG):,}"
     assert any(note in told for told in found.notes)
     assert len(printed(found).splitlines()) < 60
-    assert not explain("owl", LONG * 2 + " \n", HashEncoder()).notes
+    assert not explain("owl", f"\ufeff{LONG * 2} \n", HashEncoder()).notes
 
 
 @pytest.mark.parametrize(

@@ -168,11 +168,12 @@ def _passages(
     notes: list[str],
 ) -> tuple[ScoredPassage, ...]:
     text = document.text
-    read = max((token.end for token in tokens), default=0)
-    if text[read:].strip():
+    spans = [(token.start, token.end) for token in tokens if token.start < token.end]
+    first, last = (spans[0][0], spans[-1][1]) if spans else (0, 0)
+    if any(character.isalnum() for character in text[:first] + text[last:]):
         notes.append(
-            f"the encoder reads the first {read:,} of {len(text):,} characters of the document; "
-            "the rest is not explained"
+            f"the encoder reads characters {first:,} to {last:,} of the document's {len(text):,}; "
+            "the others are not explained"
         )
     if weights.sparse + weights.colbert == 0:
         weights = Weights.GENERAL
