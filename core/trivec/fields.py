@@ -98,14 +98,23 @@ def split_path(path: str) -> list[str]:
     return segments
 
 
-def metadata_values(metadata: Mapping[str, Json], path: str) -> list[Scalar]:
-    """Return the values at a path: none, one, or the elements of a list."""
+def value_at(metadata: Mapping[str, Json], path: str) -> Json:
+    """Return the value at a path as it is; None where there is none.
+
+    >>> value_at({"a": {"b": [1]}}, "a.b"), value_at({"a": "x"}, "a.b")
+    ([1], None)
+    """
     value: Json = metadata
     for segment in split_path(path):
         if not isinstance(value, Mapping):
-            return []
+            return None
         value = value.get(segment)
-    return values_of(value)
+    return value
+
+
+def metadata_values(metadata: Mapping[str, Json], path: str) -> list[Scalar]:
+    """Return the values at a path: none, one, or the elements of a list."""
+    return values_of(value_at(metadata, path))
 
 
 def values_of(value: Json) -> list[Scalar]:

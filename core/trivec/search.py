@@ -9,7 +9,8 @@ from typing import Any, Generic, Literal, TypedDict, TypeVar, cast, get_args
 import numpy as np
 
 from trivec.arguments import expect, named
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidFilterError, InvalidOptionError
+from trivec.fields import split_path
 from trivec.filters import Filter, check_is_filter
 from trivec.scores import Weights, as_weights
 from trivec.vectors import Vector
@@ -24,7 +25,8 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 PARTS: tuple[Part, ...] = get_args(Part)
 
 _SOURCES: tuple[Part, ...] = ("dense", "sparse")
-_MOST = 2**31 - 1  # hits or candidates, which some databases count in 32 bits
+MAX_COUNT = 2**31 - 1
+"""The most hits or candidates, which some databases count in 32 bits."""
 
 
 def as_mode(text: str) -> Mode:
@@ -124,17 +126,29 @@ class Search:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 value = None
-            if value is None or not least <= value <= _MOST:
+            if value is None or not least <= value <= MAX_COUNT:
                 given = named(name, getattr(self, name))
-                raise InvalidOptionError(f"{given} must be an integer from {least} to {_MOST}")
+                raise InvalidOptionError(f"{given} must be an integer from {least} to {MAX_COUNT}")
             object.__setattr__(self, name, int(value))
         expect(self.weights, Weights, "weights", "Weights, such as Weights(1, 0.3, 1)")
         if self.filter is not None:
             check_is_filter(self.filter)
-        expect(
-            self.group_by, (str, type(None)), "group_by", "the path of a field, such as 'parent'"
-        )
+        self._check_groups()
         object.__setattr__(self, "candidates", max(self.k, self.candidates))
+
+    def _check_groups(self) -> None:
+        path = self.group_by
+        expect(path, (str, type(None)), "group_by", "the path of a field, such as 'parent'")
+        if path is not None:
+            try:
+                split_path(path)
+            except InvalidFilterError as error:
+                raise InvalidOptionError(f"group_by: {error}") from error
+        elif self.per_group != 1:
+            raise InvalidOptionError(
+                f"per_group={self.per_group} needs group_by, the field by which hits are grouped, "
+                "such as group_by='parent'"
+            )
 
     @property
     def options(self) -> SearchOptions:

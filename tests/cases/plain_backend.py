@@ -163,7 +163,7 @@ class PlainBackend(Backend[Collection]):
         found = {row.document.id: row for candidates in lists for row in candidates}
         ranks = self.ranks(lists)
         hits = [self.hit(query, row, search, ranks[id]) for id, row in found.items()]
-        return self.cut([hit for hit in hits if hit is not None], search.k, by_id=True)
+        return self.cut([hit for hit in hits if hit is not None], search.hit_limit, by_id=True)
 
     def candidates(
         self, query: Vector, rows: Sequence[Row], part: Part, search: Search

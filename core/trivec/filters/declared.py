@@ -8,7 +8,7 @@ from datetime import datetime
 from trivec.arguments import shown
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidFilterError
-from trivec.fields import FieldType, Scalar, metadata_values, split_path
+from trivec.fields import FieldType, Scalar, value_at, values_of
 from trivec.filters.instants import Written, parse_datetime, written
 from trivec.filters.operators import ORDERING, Op
 from trivec.filters.tree import And, Comparison, Filter, Not, Or
@@ -17,10 +17,8 @@ from trivec.filters.tree import And, Comparison, Filter, Not, Or
 def check_values(document: Document, fields: Mapping[str, FieldType]) -> None:
     """Raise `InvalidDocumentError` if a value has another type; it may be null or missing."""
     for path, type_ in fields.items():
-        values = metadata_values(document.metadata, path)
-        raw: object = document.metadata
-        for segment in split_path(path):
-            raw = raw.get(segment) if isinstance(raw, Mapping) else None
+        raw = value_at(document.metadata, path)
+        values = values_of(raw)
         is_list = isinstance(raw, list | tuple)
         count = len(raw) if isinstance(raw, list | tuple) else int(raw is not None)
         fits = is_list == type_.is_list or raw is None

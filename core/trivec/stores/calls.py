@@ -14,6 +14,7 @@ from trivec.errors import (
     CollectionNotFoundError,
     InvalidDocumentError,
     InvalidFilterError,
+    InvalidOptionError,
     InvalidVectorsError,
     StoreError,
 )
@@ -30,7 +31,10 @@ from trivec.vectors import Vector, Vectors
 T = TypeVar("T")
 
 # Errors that an old description can cause: refusals by the checks here, or by the database.
-_REFUSALS = (InvalidDocumentError, InvalidFilterError, InvalidVectorsError, StoreError)
+_REFUSALS = (
+    *(InvalidDocumentError, InvalidFilterError, InvalidOptionError, InvalidVectorsError),
+    StoreError,
+)
 
 _log = logging.getLogger("trivec")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from trivec.colbert_storage import ColbertStorage
 from trivec.document import Document, metadata_json, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidOptionError
-from trivec.search import Search
+from trivec.search import MAX_COUNT, Search
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,23 @@ class Limits:
         Raises:
             InvalidOptionError: If it asks for more.
         """
-        if self.hits is not None and search.candidate_limit > self.hits:
-            raise InvalidOptionError(
-                f"{self.database} returns at most {self.hits} hits at once: k={search.k} and "
-                f"candidates={search.candidates} of two sources are too many"
+        if self.hits is None or search.candidate_limit <= self.hits:
+            return
+        what = f"k={search.k} and candidates={search.candidates} of two sources are too many"
+        if search.group_by is not None:
+            what = (
+                f"candidates={search.candidates}, which is k or more, can be at most "
+                f"{self.max_candidates(search)} with group_by in mode {search.mode!r}"
             )
+        raise InvalidOptionError(
+            f"{self.database} returns at most {self.hits} hits at once: {what}"
+        )
+
+    def max_candidates(self, search: Search) -> int:
+        """Return the most candidates that a search with groups can ask each of its sources for."""
+        if self.hits is None:
+            return MAX_COUNT
+        return self.hits * search.candidates // search.candidate_limit
 
     def check_colbert(self, colbert: ColbertStorage) -> None:
         """Check that the database can keep token vectors so.

@@ -1,21 +1,20 @@
-"""The calls of a store, each written once for its blocking and its asynchronous method."""
+"""The calls of a store except searches, once for blocking and asynchronous methods."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from trivec.arguments import described, expect
+from trivec.arguments import expect
 from trivec.colbert_storage import ColbertStorage
 from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
 from trivec.document import Document
 from trivec.errors import (
     CollectionNotFoundError,
     InvalidFilterError,
-    InvalidVectorsError,
     RequestTooLargeError,
     SchemaMismatchError,
     StoreError,
@@ -23,11 +22,8 @@ from trivec.errors import (
 from trivec.fields import FieldType, field_types
 from trivec.filters import NEVER, Filter, check_is_filter
 from trivec.filters.counterexample import counterexample
-from trivec.hit import Hit
-from trivec.ranking import rank_hits
 from trivec.rows import spans
 from trivec.schema import Schema
-from trivec.search import Search
 from trivec.stores.backend import Stepwise
 from trivec.stores.calls import Calls
 from trivec.stores.handle import Flow, call
@@ -36,14 +32,12 @@ from trivec.stores.steps import Pause, Steps, delegate
 from trivec.stores.validation import (
     check_documents,
     check_ids,
-    check_mode,
-    check_query,
     check_storage,
     check_vectors,
     storage_differences,
 )
 from trivec.stores.view import batches_of, check_replaces, check_within, together, within
-from trivec.vectors import Vector, Vectors
+from trivec.vectors import Vectors
 
 _creating = threading.Lock()
 
@@ -62,7 +56,7 @@ class Scan:
 
 
 class Operations(Calls):
-    """The calls of a store as flows; `Store` says what each does."""
+    """The calls of a store, without searches, as flows; `Store` says what each does."""
 
     # --- the collection ------------------------------------------------------------------------
 
@@ -346,45 +340,6 @@ class Operations(Calls):
         """Return how the backend does what databases differ in."""
         collection = yield from self._handle.known()
         return (yield from call(self._backend.capabilities, collection))
-
-    # --- search --------------------------------------------------------------------------------
-
-    def search_many(self, queries: Iterable[Vector], search: Search) -> Flow[list[list[Hit]]]:
-        """Answer many queries."""
-        listed = _listed_queries(queries)
-        empty: list[list[Hit]] = [[] for _ in listed]
-        hits = self._twice(lambda: self._search(listed, search))
-        return (yield from self._unless_missing(hits, empty))
-
-    def _search(self, queries: Sequence[Vector], search: Search) -> Flow[list[list[Hit]]]:
-        limits = self._backend.limits
-        collection = yield from self._handle.known()
-        self._check_model(collection)
-        condition = together((yield from self._bound()), search.filter)
-        search = replace(search, filter=self._fitted(collection, condition))
-        check_mode(self._name, collection.schema, search.mode)  # also where there is no query
-        limits.check_search(search)
-        checked = [
-            self._fit_query(check_query(self._name, collection.schema, query, search))
-            for query in queries
-        ]
-        if not checked or search.filter == NEVER:
-            return [[] for _ in checked]
-        answers = yield from call(self._backend.search, collection, checked, search)
-        ranked = [rank_hits(hits, search.hit_limit) for hits in answers]
-        if not any(ranked):
-            yield from self._note_undeclared(collection, search.filter)
-        return ranked
-
-
-def _listed_queries(queries: Iterable[Vector]) -> list[Vector]:
-    """Return many queries as a list; one query alone is an error."""
-    if isinstance(queries, (str, Vector)) or not isinstance(queries, Iterable):
-        raise InvalidVectorsError(
-            "queries: expected Vectors, such as encoder.encode_queries(texts), "
-            f"got {described(queries)}"
-        )
-    return list(queries)
 
 
 def _pause() -> Stepwise[bool]:

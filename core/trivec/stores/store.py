@@ -21,6 +21,7 @@ from trivec.stores.limits import Limits
 from trivec.stores.operations import Operations
 from trivec.stores.options import StoreOptions, agreed_colbert
 from trivec.stores.overflow import Overflow
+from trivec.stores.searching import Searching
 from trivec.stores.view import View
 from trivec.vectors import Vector, Vectors
 
@@ -73,6 +74,7 @@ class Store:
     def _show(self, handle: Handle, view: View) -> None:
         self._handle = handle
         self._operations = Operations(handle, view)
+        self._searching = Searching(handle, view)
 
     def view(
         self,
@@ -418,11 +420,11 @@ class Store:
         Returns:
             The hits of each query, in the order of the queries.
         """
-        return self._handle.run(self._operations.search_many(queries, Search(**options)))
+        return self._handle.run(self._searching.search_many(queries, Search(**options)))
 
     async def asearch_many(
         self, queries: Iterable[Vector], **options: Unpack[SearchOptions]
     ) -> list[list[Hit]]:
         """Answer many queries."""
         search = Search(**options)
-        return await self._handle.arun(self._operations.search_many(queries, search))
+        return await self._handle.arun(self._searching.search_many(queries, search))
