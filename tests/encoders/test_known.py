@@ -8,7 +8,6 @@ import multiprocessing
 import pickle
 import threading
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -53,9 +52,8 @@ class Server:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known, "_known", [])
-    yield
 
 
 def test_the_newest_of_the_model() -> None:
@@ -174,7 +172,7 @@ def test_many_threads() -> None:
     assert len(known._known) == len(kept) == 800
 
 
-def _child(encoder: HashEncoder, answers: Any) -> None:  # noqa: ANN401 - a queue
+def _child(encoder: HashEncoder, answers: Any) -> None:
     mine = Named("m")
     answers.put((known_encoder("m") is mine, known_encoder("hash") is encoder))
 

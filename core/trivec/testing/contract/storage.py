@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trivec.colbert_storage import ColbertStorage
+from trivec.colbert_storage import ColbertStorage, Overflow
 from trivec.collection import Page
 from trivec.document import Document
 from trivec.errors import (
@@ -25,7 +25,6 @@ from trivec.hit import Hit
 from trivec.rows import TokenRows
 from trivec.search import MODES, Mode, Search
 from trivec.stores.memory import MemoryBackend
-from trivec.stores.overflow import Overflow
 from trivec.stores.reduction import reduced
 from trivec.stores.store import Store
 from trivec.testing.contract.base import EXACT, ContractBase, needs
