@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from trivec import Document, Explanation, Vector, Vectors, Weights, explain, open_store, score
+from trivec.document import PRIVATE_KEY
 from trivec.encoders.protocol import Token
-from trivec.errors import InvalidVectorsError
+from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.insight.breakdown import Alignment
 from trivec.insight.rendering.explanation_html import explanation_html, explanation_page
 from trivec.insight.rendering.marks import document_pieces, document_stretches
@@ -318,13 +320,13 @@ def test_hostile_passages_are_escaped() -> None:
 
 
 def test_a_short_document_has_no_passages() -> None:
-    words = [f"w{i}" for i in range(255)]
-    short = explain("w7", " ".join(words), HashEncoder())  # 256 tokens with </s>
+    words = [f"w{i}" for i in range(256)]
+    short = explain("w7", " ".join(words), HashEncoder())  # 257 tokens with </s>
     assert short.passages == ()
     assert "<details" not in explanation_page(short)
     assert "autofocus" not in explanation_page(short)
     assert "document  w0 w1" in printed(short)
-    long = explain("w7", " ".join([*words, "w255"]), HashEncoder())
+    long = explain("w7", " ".join([*words, "w256"]), HashEncoder())
     assert long.passages
     assert "document  w0" not in printed(long)
 
@@ -412,3 +414,57 @@ def test_passages_that_share_a_character_are_shown_once() -> None:
         (30, 5000, None),
     ]
     assert "".join(piece.text for s in stretches for piece in s.pieces) == text
+
+
+def sliced(text: str, first: int, last: int) -> tuple[str, Vector]:
+    """Return a part of a text, in tokens, with its slice of the vectors of the whole text."""
+    encoder = HashEncoder()
+    tokens, whole = encoder.tokens(text), encoder.encode_query(text)
+    assert whole.colbert is not None
+    part = text[tokens[first].start : tokens[last - 1].end]
+    alone = encoder.encode_query(part)
+    return part, Vector(alone.dense, alone.sparse, whole.colbert[first:last])
+
+
+def test_a_passage_of_late_chunking_has_no_vector_of_its_end() -> None:
+    text, vector = sliced("one two three four five six seven eight", 2, 6)
+    passage = Document("d#1", text, {PRIVATE_KEY: {"passage": 1}})
+    found = explain("five", passage, HashEncoder(), document_vector=vector)
+    assert not found.notes
+    assert found.alignments[0].document_text == "five"
+    assert found.alignments[0].similarity == pytest.approx(1)
+    # Another document with as many vectors may be one that was pooled.
+    other = explain("five", text, HashEncoder(), document_vector=vector)
+    assert "4 ColBERT vectors for 5 tokens" in other.notes[0]
+
+
+def test_a_text_that_the_store_truncated() -> None:
+    text = "one two three four five six seven eight"
+    _, vector = sliced(text, 0, 3)
+    given: dict[str, Any] = {"document_vector": vector}
+    found = explain("two", text, HashEncoder(), **given, overflow="truncate")
+    assert not found.notes
+    assert found.alignments[0].document_text == "two"
+    assert explain("two", text, HashEncoder(), **given).notes
+    more = Vector(vector.dense, vector.sparse, np.ones((20, 16), np.float32))
+    assert explain("two", text, HashEncoder(), document_vector=more, overflow="truncate").notes
+    with pytest.raises(InvalidOptionError, match="colbert_overflow"):
+        explain("two", text, HashEncoder(), overflow="shorten")  # type: ignore[arg-type]
+
+
+def test_the_passages_of_a_long_text_that_the_store_truncated() -> None:
+    words = [f"w{i}." for i in range(400)]
+    text = " ".join(words)
+    whole = HashEncoder().encode_query(text)
+    assert whole.colbert is not None
+    first = Vector(whole.dense, whole.sparse, whole.colbert[:100])
+    weights = Weights(0, 0, 1)
+    found = explain(
+        *("w300 w30", text, HashEncoder()),
+        document_vector=first,
+        weights=weights,
+        overflow="truncate",
+    )
+    assert "w30." in found.passages[0].text
+    dropped = HashEncoder().tokens(text)[100].start
+    assert all(passage.start < dropped for passage in found.passages)

@@ -46,7 +46,10 @@ def explain(
             raise InvalidOptionError(f"{store} holds no document {id!r}")
         encoder = tokenizing(model.load_for(collection), "--model")
     explanation = explain_score(
-        query, documents[0], encoder, document_vector=vectors[0], weights=chosen
+        *(query, documents[0], encoder),
+        document_vector=vectors[0],
+        weights=chosen,
+        overflow=collection.overflow,
     )
     if html is not None:
         with written_beside(html) as file:
