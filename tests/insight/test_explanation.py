@@ -433,6 +433,11 @@ def test_a_passage_of_late_chunking_has_no_vector_of_its_end() -> None:
     assert not found.notes
     assert found.alignments[0].document_text == "five"
     assert found.alignments[0].similarity == pytest.approx(1)
+    # The text around a passage may have cut its first token in two.
+    _, longer = sliced("one two three four five six seven eight", 1, 6)
+    cut = explain("five", passage, HashEncoder(), document_vector=longer)
+    assert not cut.notes
+    assert cut.alignments[0].document_text == "five"
     # Another document with as many vectors may be one that was pooled.
     other = explain("five", text, HashEncoder(), document_vector=vector)
     assert "4 ColBERT vectors for 5 tokens" in other.notes[0]
@@ -466,5 +471,8 @@ def test_the_passages_of_a_long_text_that_the_store_truncated() -> None:
         overflow="truncate",
     )
     assert "w30." in found.passages[0].text
-    dropped = HashEncoder().tokens(text)[100].start
-    assert all(passage.start < dropped for passage in found.passages)
+    expected = best_passages(
+        *("w300 w30", text, first, HashEncoder()), weights=weights, overflow="truncate"
+    )
+    assert found.passages == tuple(expected)
+    assert expected != best_passages("w300 w30", text, first, HashEncoder(), weights=weights)
