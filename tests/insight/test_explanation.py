@@ -433,14 +433,15 @@ def test_a_passage_of_late_chunking_has_no_vector_of_its_end() -> None:
     assert not found.notes
     assert found.alignments[0].document_text == "five"
     assert found.alignments[0].similarity == pytest.approx(1)
-    # The text around a passage may have cut its first token in two.
-    _, longer = sliced("one two three four five six seven eight", 1, 6)
-    cut = explain("five", passage, HashEncoder(), document_vector=longer)
-    assert not cut.notes
-    assert cut.alignments[0].document_text == "five"
+    # In the whole text its first token may be cut otherwise than in the passage by itself.
+    for first in (0, 3):
+        _, other = sliced("one two three four five six seven eight", first, 6)
+        cut = explain("five", passage, HashEncoder(), document_vector=other)
+        assert not cut.notes
+        assert cut.alignments[0].document_text == "five"
     # Another document with as many vectors may be one that was pooled.
-    other = explain("five", text, HashEncoder(), document_vector=vector)
-    assert "4 ColBERT vectors for 5 tokens" in other.notes[0]
+    unknown = explain("five", text, HashEncoder(), document_vector=vector)
+    assert "4 ColBERT vectors for 5 tokens" in unknown.notes[0]
 
 
 def test_a_text_that_the_store_truncated() -> None:
