@@ -46,7 +46,7 @@ def hits_table(hits: Sequence[Hit], width: int, *, group_by: str | None = None) 
         for hit in group:
             blocks.append(columns.table([hit]))
             blocks += [
-                Padding(_in_context(hit.document.text, passage), (0, 0, 0, _INDENT))
+                Padding(_in_context(hit.document.text, passage), (0, 0, 0, _INDENT), expand=False)
                 for passage in hit.evidence
             ]
     return Group(*blocks)
@@ -127,8 +127,9 @@ def _row(hit: Hit) -> _Row:
 
 def _in_context(text: str, passage: ScoredPassage) -> Text:
     """Return the score of a passage, and the passage with whole words before and after it."""
-    before = text[max(0, passage.start - _CONTEXT) : passage.start]
-    after = text[passage.end : passage.end + _CONTEXT]
+    # With one character more, which tells whether the first and the last word are whole.
+    before = text[max(0, passage.start - _CONTEXT - 1) : passage.start]
+    after = text[passage.end : passage.end + _CONTEXT + 1]
     if len(before) < passage.start:
         before = "…" + (re.sub(r"^\S*\s+", "", before) or before)
     if passage.end + len(after) < len(text):

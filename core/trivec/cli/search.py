@@ -22,7 +22,8 @@ from trivec.cli.options import (
     print_json,
 )
 from trivec.hit import Hit
-from trivec.search import SearchOptions, as_mode
+from trivec.search import Search, SearchOptions, as_mode
+from trivec.stores.evidence import check_evidence
 from trivec.stores.registry import open_store
 
 
@@ -52,7 +53,11 @@ def search(
         "evidence": evidence,
     }
     with open_store(store) as collection:
-        check_search(collection, options)
+        Search(**options)
+        # The search finds the encoder that is loaded below, which lists the tokens of texts.
+        check_search(collection, {**options, "evidence": 0})
+        if evidence:
+            check_evidence(collection.name, collection.schema, [])
         encoder = model.load_for(collection)
         if evidence:
             encoder = tokenizing(encoder, "--evidence")

@@ -67,7 +67,7 @@ def _document(explanation: Breakdown) -> list[RenderableType]:
     blocks: list[RenderableType] = []
     for stretch in sorted(shown, key=lambda stretch: stretch.rank or 0):
         blocks += [Text(), _heading(stretch, explanation.passages)]
-        blocks.append(Padding(_marked("", stretch.pieces), (0, 0, 0, 2)))
+        blocks.append(Padding(_marked("", stretch.pieces), (0, 0, 0, 2), expand=False))
     folded = sum(stretch.end - stretch.start for stretch in stretches if stretch.is_folded)
     rest = f"{folded:,} other characters of the document are shown in HTML only"
     return [*blocks, Text(), Text(rest, style="dim")]
