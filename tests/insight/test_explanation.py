@@ -282,6 +282,8 @@ def test_a_long_document_shows_its_best_passages() -> None:
     rest = len(LONG) - sum(len(passage.text) for passage in best)
     assert f"{rest:,} other characters of the document are shown in HTML only" in lines
     assert len(lines) < 40
+    piped = printed(found, 100_000).splitlines()  # a pipe has any width, which blanks do not fill
+    assert max(map(len, piped)) < 1000
 
 
 def test_the_page_of_a_long_document_opens_at_the_best_passage() -> None:
