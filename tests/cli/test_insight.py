@@ -74,6 +74,19 @@ def test_explain_needs_a_document_that_exists(url: str) -> None:
     assert "holds no document 'nobody'" in done.stderr
 
 
+def test_explain_names_the_passages_of_a_document(url: str) -> None:
+    encoder = HashEncoder()
+    with open_store(url) as store:
+        documents = [Document("e#0", "x", {"parent": "e"}), Document("f#0", "x", {"parent": "g"})]
+        store.upsert(documents, encoder.encode_documents(["x", "x"]))
+    assert "explain one of them, such as 'e#0'" in run("explain", url, "x", "e").stderr
+    for id in ("f", "g", "x" * 511, "x" * 512):
+        done = run("explain", url, "x", id)
+        assert done.exit_code == 1
+        assert "holds no document" in done.stderr
+        assert "passages" not in done.stderr
+
+
 @pytest.fixture
 def beir(tmp_path: Path) -> Path:
     folder = tmp_path / "beir"
