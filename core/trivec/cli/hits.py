@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from trivec.hit import Hit
-from trivec.insight.rendering.style import TERMINAL
 from trivec.scored_passage import ScoredPassage
 from trivec.search import PARTS
 from trivec.terminal import one_line
@@ -22,7 +21,6 @@ from trivec.terminal import one_line
 _BEGINNING = 200  # characters of a text without evidence
 _CONTEXT = 60  # characters before and after evidence
 _INDENT = 4
-_EVIDENCE = f"bold {TERMINAL['colbert']}"
 
 
 def hits_table(hits: Sequence[Hit], width: int, *, group_by: str | None = None) -> RenderableType:
@@ -137,7 +135,8 @@ def _in_context(text: str, passage: ScoredPassage) -> Text:
     return Text.assemble(
         f"{passage.score:.4f}  ",
         (_on_one_line(before), "dim"),
-        (_on_one_line(text[passage.start : passage.end]), _EVIDENCE),
+        # Without a colour, which terminals of 16 colours would replace by grey.
+        (_on_one_line(text[passage.start : passage.end]), "bold"),
         (_on_one_line(after), "dim"),
     )
 
