@@ -394,6 +394,23 @@ def test_what_is_shown_of_8192_tokens_is_bounded() -> None:
     assert len(printed(found)) < 12_000
 
 
+def test_a_text_of_any_length_makes_no_endless_page() -> None:
+    text = LONG + FILLER * 30_000
+    page = explanation_page(explain("whale sings", text, ShortReader()))
+    assert len(page) < 250_000
+    (cut,) = re.findall(r"([\d,]+) characters are left out", page)
+    folded = re.findall(r"([\d,]+) more characters</summary>", page)[-1]
+    assert int(folded.replace(",", "")) - int(cut.replace(",", "")) == 100_000
+
+
+@pytest.mark.parametrize("text", [" \n" * 3000, "🐋" * 5000, "! " * 3000])
+def test_long_texts_without_words(text: str) -> None:
+    found = explain("whale", text, HashEncoder())
+    assert not any("the encoder reads" in note for note in found.notes)
+    assert explanation_page(found)
+    assert len(printed(found)) < 6000
+
+
 def test_a_vector_of_many_tokens_lists_few_of_them() -> None:
     token = Token(5, "sea", 0, 3)
     met = Alignment(0, 0, 0.5, token, tuple(Token(5, "sea", i, i + 3) for i in range(0, 400, 4)))

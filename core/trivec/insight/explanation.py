@@ -29,7 +29,7 @@ from trivec.passages.options import Passages
 from trivec.rows import Tokens
 from trivec.scored_passage import ScoredPassage
 from trivec.scores import Weights, score
-from trivec.search import Part
+from trivec.search import PARTS, Part
 from trivec.stores.overflow import check_overflow
 from trivec.vectors import Vector
 
@@ -187,8 +187,7 @@ def _passages(
     """Return the best passages of a long document; none, and a note, if they cannot be told."""
     if weights.sparse + weights.colbert == 0:
         weights = Weights.GENERAL
-    parts: tuple[Part, ...] = ("sparse", "colbert")
-    counted = [part for part in parts if getattr(weights, part) > 0]
+    counted: list[Part] = [p for p in PARTS if p != "dense" and getattr(weights, p) > 0]
     if not any(_present(query, part) and _present(stored, part) for part in counted):
         names = " or ".join(counted)
         notes.append(f"{_UNMARKED}: the query and the document do not both have {names} vectors")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from hashlib import blake2s
 from html import escape
 
@@ -21,6 +22,7 @@ from trivec.scored_passage import ScoredPassage
 
 CONTEXT = 24  # characters shown on each side of a document token
 _BEGINNING = 80  # characters of a passage shown in the list of them
+_FOLDED = 100_000  # characters of folded text; 8,192 tokens are mostly fewer
 
 _STYLE = """
 .trivec .bar{display:flex;height:1.9em;border-radius:4px;overflow:hidden;background:var(--soft)}
@@ -106,9 +108,13 @@ def _anchor(explanation: Breakdown, rank: int) -> str:
 
 
 def _stretch(explanation: Breakdown, stretch: Stretch, most: float, opens_at_best: bool) -> str:
-    text = f'<div class="text" dir="auto">{_marked(stretch.pieces, most)}</div>'
+    size = stretch.end - stretch.start
+    marked = _marked(stretch.pieces, most)
+    if stretch.is_folded and size > _FOLDED:
+        marked = _marked(_beginning(stretch.pieces, _FOLDED), most)
+        marked += f'<p class="muted">{size - _FOLDED:,} characters are left out.</p>'
+    text = f'<div class="text" dir="auto">{marked}</div>'
     if stretch.is_folded:
-        size = stretch.end - stretch.start
         return f"<details><summary>{size:,} more characters</summary>{text}</details>"
     if stretch.rank is None:
         return text
@@ -157,6 +163,17 @@ def _shares(explanation: Breakdown) -> str:
 def _notes(notes: Iterable[str]) -> str:
     lines = "".join(f"<p>{escape(note[:1].upper() + note[1:])}.</p>" for note in notes)
     return f'<div class="notes">{lines}</div>' if lines else ""
+
+
+def _beginning(pieces: Sequence[Piece], length: int) -> list[Piece]:
+    """Return the first characters of marked text."""
+    first: list[Piece] = []
+    for piece in pieces:
+        first.append(replace(piece, text=piece.text[:length]))
+        length -= len(first[-1].text)
+        if not length:
+            break
+    return first
 
 
 def _marked(pieces: Sequence[Piece], most: float) -> str:
