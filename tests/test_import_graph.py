@@ -44,6 +44,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
             "sharing",
         ),
         *("terminal", "token_codes", "turns", "twins", "url_options", "vector_files", "vectors"),
+        "encoders.known",
         "encoders.protocol",
     ),
     ("filters", "passages"),

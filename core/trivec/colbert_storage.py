@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Real
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from trivec.arguments import expect, named
 from trivec.errors import InvalidOptionError, InvalidVectorsError
+
+Overflow = Literal["error", "pool", "truncate", "drop"]
+"""What happens to a text with more token vectors than a database holds: `error` refuses it, `pool`
+merges similar tokens, `truncate` keeps the first tokens, `drop` stores it without token vectors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,21 @@ class Search:
         """Return the parts of the score that this query has."""
         return tuple(part for part in self.parts if has_part(query, part))
 
+    def evidence_weights(self, query: Vector) -> Weights:
+        """Return the weights of the lexical and the ColBERT score of the passages in hits.
+
+        They are those that the mode ranks by, or `Weights.GENERAL` if these leave no part of the
+        query but the dense one.
+        """
+        weights = self.weights
+        if self.mode == "sparse" or self.mode == "colbert":
+            weights = Weights(0, self.mode == "sparse", self.mode == "colbert")
+        elif self.mode == "dense":
+            weights = Weights.GENERAL
+        parts: tuple[Part, ...] = ("sparse", "colbert")
+        is_left = any(getattr(weights, part) > 0 and has_part(query, part) for part in parts)
+        return weights if is_left else Weights.GENERAL
+
     @property
     def hit_limit(self) -> int:
         """The most hits that a backend returns: all candidates if the store groups them."""

@@ -27,6 +27,7 @@ from trivec import (
     open_store,
 )
 from trivec.cli.app import app
+from trivec.colbert_storage import Overflow
 from trivec.collection import Collection, Page
 from trivec.errors import (
     AuthenticationError,
@@ -39,7 +40,6 @@ from trivec.rows import SparseRows, TokenRows
 from trivec.stores.limits import Limits
 from trivec.stores.memory import MemoryBackend
 from trivec.stores.options import StoreOptions
-from trivec.stores.overflow import Overflow
 from trivec.testing import HashEncoder
 
 FIELDS = {"lang": str, "n": int}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trivec import ColbertStorage, Document, Vector, Weights, best_passages
+from trivec import ColbertStorage, Document, Vector, Vectors, Weights, best_passages
+from trivec.colbert_storage import Overflow
+from trivec.document import PRIVATE_KEY
 from trivec.errors import InvalidInputError
 from trivec.passages.positions import stored_vectors
 from trivec.passages.splitting import Cuts
 from trivec.passages.windows import best_apart, window_maxima
+from trivec.rows import SparseRows, TokenRows
+from trivec.stores.overflow import fit_rows
 from trivec.stores.reduction import reduced, rounded, vectors_of
 from trivec.testing import HashEncoder
 
@@ -41,6 +45,10 @@ def plain(
     tokens, cuts = ENCODER.tokens(text), Cuts(text, ENCODER.tokens(text))
     borders = cuts.pieces(most)
     places = stored_vectors(tokens, document.storage, document.sparse or {}).tolist()
+    is_lexical = weights.sparse > 0 and bool(query.sparse) and bool(document.sparse)
+    is_estimate = bool(document.storage and (document.storage.prune or document.storage.pool > 1))
+    is_estimate = is_estimate and (-1 in places or len({*places}) < len(places))
+    reach, trust = (32, 0.2) if is_lexical and is_estimate else (0, 1.0)
     scored: list[tuple[int, int, float]] = []
     for start in borders[:-1]:
         stop = max(border for border in borders if border <= start + most)
@@ -52,12 +60,13 @@ def plain(
         )
         colbert = 0.0
         if query.colbert is not None and document.colbert is not None:
-            rows = [place for place in places[start:stop] if place >= 0]
+            near = places[max(0, start - reach) : stop + reach]
+            rows = [place for place in near if place >= 0]
             best = [max((float(q @ document.colbert[r]) for r in rows), default=0.0)
                     for q in query.colbert]  # fmt: skip
             colbert = sum(best) / len(best)
-        score = (weights.sparse * sparse + weights.colbert * colbert) / (
-            weights.sparse + weights.colbert
+        score = (weights.sparse * sparse + trust * weights.colbert * colbert) / (
+            weights.sparse + trust * weights.colbert
         )
         passage = cuts.passage(start, stop)
         scored.append((passage.start, passage.end, score))
@@ -172,8 +181,11 @@ def test_the_estimate_is_near_the_truth() -> None:
     ("change", "message"),
     [
         ({"vector": Vector(dense=np.ones(3))}, "the document has no sparse or colbert vectors"),
-        ({"vector": stored("whale")}, "of tokens that its text does not have|2 ColBERT"),
-        ({"document": TEXT + " more"}, "ColBERT vectors, and its"),
+        ({"vector": stored("whale")}, "lexical weights of 1 tokens"),
+        ({"vector": stored("whale"), "overflow": "drop"}, "2 ColBERT vectors, and its 40 tokens"),
+        ({"document": TEXT + " more", "overflow": "error"}, "ColBERT vectors, and its"),
+        ({"document": TEXT[4:]}, "of tokens that its text does not have|has 40 ColBERT vectors"),
+        ({"document": "whale " + TEXT, "overflow": "truncat"}, "overflow='truncat'; expected"),
         ({"document": "Other words."}, "of tokens that its text does not have"),
         ({"query": Vector(dense=np.ones(3))}, "the query has no sparse or colbert"),
         ({"query": Vector(colbert=np.ones((2, 3)))}, "the query has 3 ColBERT dimensions"),
@@ -207,3 +219,153 @@ def test_window_maxima(data: st.DataObject) -> None:
         assert np.array_equal(row, values[start:end].max(axis=0, initial=-np.inf))
     chosen = [*best_apart(np.arange(len(spans), 0.0, -1), spans[:, 0], spans[:, 1] + 1)]
     assert chosen[:1] == [0] * bool(len(spans))
+
+
+# --- documents with fewer vectors than tokens ----------------------------------------------------
+
+LONG = " ".join(f"The {name} lives in sector{i}, near w{i}." for i, name in enumerate(WORDS * 9))
+
+
+def shortened(text: str, limit: int, overflow: Overflow, storage: str = "bits=16") -> Vector:
+    """Return vectors as a database keeps them that holds `limit` token vectors of a document."""
+    vectors = ENCODER.encode_documents([text])
+    assert vectors.colbert is not None
+    kept = ColbertStorage.parse(storage)
+    rows, _ = fit_rows(reduced(vectors.colbert, kept), limit, overflow)
+    return replace(vectors, colbert=rounded(rows, kept))[0]
+
+
+@pytest.mark.parametrize("storage", ["bits=16", "bits=1,pool=2", "prune=1/3"])
+@pytest.mark.parametrize("overflow", ["pool", "truncate", "drop"])
+@pytest.mark.parametrize("limit", [1, 2, 3, 40, 300])
+def test_texts_that_were_too_long_for_the_database(
+    limit: int, overflow: Overflow, storage: str
+) -> None:
+    document = shortened(LONG, limit, overflow, storage)
+    assert document.colbert is not None
+    assert len(document.colbert) == (0 if overflow == "drop" else limit)
+    for weights in (Weights.GENERAL, Weights(0, 1, 0.1)):
+        best = best_passages(
+            "sector70 w70", LONG, document, ENCODER, 9, weights=weights, overflow=overflow
+        )
+        assert all(passage.text == LONG[passage.start : passage.end] for passage in best)
+    assert "sector70" in best[0].text
+    if overflow != "drop":
+        with pytest.raises(InvalidInputError, match=r"ColBERT vectors, and its \d+ tokens"):
+            best_passages("sector70", LONG, document, ENCODER, 9, overflow="error")
+
+
+def test_the_first_tokens_of_a_truncated_text_are_exact() -> None:
+    whole, cut = stored(LONG), shortened(LONG, 300, "truncate")
+    weights = Weights(0, 0, 1)
+    for words in ("sector3 w3", "sector20 w20"):
+        one = best_passages(words, LONG, whole, ENCODER, 9, k=1, weights=weights)
+        assert one == best_passages(
+            words, LONG, cut, ENCODER, 9, k=1, weights=weights, overflow="truncate"
+        )
+    # Behind them there are no vectors, so these passages score 0.
+    behind = len(" ".join(LONG.split()[:300]))
+    scored = best_passages(
+        "sector90", LONG, cut, ENCODER, 9, k=99, weights=weights, overflow="truncate"
+    )
+    assert 0 < max(passage.start for passage in scored) < behind
+
+
+def test_a_text_whose_vectors_were_dropped_has_lexical_scores() -> None:
+    whole, dropped = stored(LONG), shortened(LONG, 300, "drop")
+    assert [p.text for p in best_passages("sector70", LONG, dropped, ENCODER, 9)] == [
+        p.text for p in best_passages("sector70", LONG, whole, ENCODER, 9, weights=Weights(0, 1, 0))
+    ]
+    with pytest.raises(InvalidInputError, match="the document has no colbert vectors"):
+        best_passages("sector70", LONG, dropped, ENCODER, 9, weights=Weights(0, 0, 1))
+
+
+# --- passages of late chunking -------------------------------------------------------------------
+
+
+def late(rows: slice, storage: str = "bits=16", *, words: str = TEXT) -> tuple[Document, Vector]:
+    """Return a passage of late chunking: the vectors of some tokens of a text, without `</s>`."""
+    vectors, tokens = ENCODER.encode_documents([words]), ENCODER.tokens(words)[rows]
+    assert vectors.colbert is not None
+    assert vectors.colbert.weights is not None
+    own = TokenRows.from_arrays([vectors.colbert.values[rows]])
+    own = replace(own, weights=vectors.colbert.weights[rows])
+    kept = ColbertStorage.parse(storage)
+    weights = {token.id: dict(vectors[0].sparse or {})[token.id] for token in tokens}
+    batch = Vectors(sparse=SparseRows.from_dicts([weights]), colbert=reduced(own, kept))
+    text = words[tokens[0].start : tokens[-1].end]
+    return Document("d#1", text, {"parent": "d", PRIVATE_KEY: {"passage": 1}}), batch[0]
+
+
+@pytest.mark.parametrize("storage", ["bits=16", "pool=2", "prune=1/3", "bits=16,pool=3,prune=1/2"])
+@pytest.mark.parametrize("rows", [slice(4, 38), slice(4, 5), slice(4, 6), slice(11, 20)])
+def test_passages_of_late_chunking(rows: slice, storage: str) -> None:
+    document, vector = late(rows, storage)
+    best = best_passages("blue whale song", document, vector, ENCODER, 9, overflow="error")
+    assert all(passage.text == document.text[passage.start : passage.end] for passage in best)
+    if rows == slice(4, 38):
+        assert any("A blue whale sings a song" in passage.text for passage in best)
+
+
+@pytest.mark.parametrize("storage", ["bits=16", "pool=2", "prune=1/3"])
+@pytest.mark.parametrize("more", range(-5, 6))
+def test_the_first_tokens_of_a_passage_may_be_others(more: int, storage: str) -> None:
+    """The passage by itself has other first tokens than its slice of the text."""
+    document, vector = late(slice(0, 38), storage)
+    begin = ENCODER.tokens(document.text)[max(0, -more)].start
+    text = "Ab " * more + document.text[begin:]
+    changed = replace(document, text=text)
+    if abs(more) > 4:
+        if storage == "bits=16":
+            with pytest.raises(InvalidInputError, match="give the text that was stored"):
+                best_passages("whale song", changed, vector, ENCODER, 9, overflow="error")
+        return
+    best = best_passages("sings a song", changed, vector, ENCODER, 9, k=9, overflow="error")
+    assert any("sings a song at night" in passage.text for passage in best)
+    if storage == "bits=16":
+        assert "sings a song at night" in best[0].text
+
+
+def test_vectors_of_another_text_are_refused_for_passages_too() -> None:
+    document, vector = late(slice(4, 38))
+    for text in (
+        "",
+        "x",
+        "Other words in it.",
+        TEXT * 2,
+        document.text + " and then so on it goes",
+    ):
+        with pytest.raises(InvalidInputError, match="give the text that was stored"):
+            best_passages("whale", replace(document, text=text), vector, ENCODER, overflow="error")
+    with pytest.raises(InvalidInputError, match="ColBERT vectors, and its"):
+        best_passages("whale", document.text, vector, ENCODER, overflow="error")
+
+
+def test_the_instruction_before_a_text_has_vectors_too() -> None:
+    class Instructed(HashEncoder):
+        options: ClassVar = {"document_instruction": "Find this text: "}
+        max_length: int | None = None
+
+    encoder = Instructed()
+    vector = encoder.encode_documents(["Find this text: " + TEXT])[0]
+    assert best_passages("whale song", TEXT, vector, encoder, 9, overflow="error") == best_passages(
+        "whale song", TEXT, stored(TEXT), ENCODER, 9
+    )
+    encoder.max_length = 41  # and so 37 tokens of the text, the instruction and 2 special ones
+    cut = TEXT.replace(" is no fish. ", "")
+    vector = encoder.encode_documents(["Find this text: " + cut])[0]
+    best = best_passages("whale", TEXT, vector, encoder, 40, overflow="error")
+    assert best[0].text == cut.strip()
+
+
+def test_words_behind_the_vectors_of_a_truncated_text_are_found() -> None:
+    """A passage without vectors is not worse than all that have some."""
+    cut = shortened(LONG, 300, "truncate")
+    best = best_passages("the sector90 lives near", LONG, cut, ENCODER, 9, overflow="truncate")
+    assert "sector90," in best[0].text
+    assert best[0].colbert is None
+    assert best[1].colbert is not None
+    assert best[0].score > best[1].score
+    # Without a word of the question, a passage without vectors has nothing for it.
+    scored = best_passages("sector3", LONG, cut, ENCODER, 9, k=99, overflow="truncate")
+    assert all(passage.colbert is not None for passage in scored)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from trivec import ColbertStorage, Document, Schema, Store, Vectors
+from trivec.colbert_storage import Overflow
 from trivec.errors import InvalidInputError
 from trivec.pooling import pool_tokens
 from trivec.rows import TokenRows
 from trivec.stores.limits import Limits
 from trivec.stores.memory import MemoryBackend
 from trivec.stores.options import StoreOptions
-from trivec.stores.overflow import Overflow, fit_rows
+from trivec.stores.overflow import fit_rows
 
 
 class SmallBackend(MemoryBackend):

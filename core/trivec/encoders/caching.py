@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
+from trivec.encoders.known import remember
 from trivec.encoders.processes import after_fork
 from trivec.encoders.protocol import TextEncoder
 from trivec.encoders.spool import SPOOL_BYTES, Spool
@@ -155,10 +156,12 @@ class CachingEncoder:
         self._pending: dict[Key, tuple[Future[Vectors], int]] = {}
         self._lock = threading.Lock()
         _caches.add(self)
+        remember(encoder)
 
     @classmethod
     def sharing(cls, encoder: TextEncoder) -> CachingEncoder:
         """Return the cache that all users of this encoder share; a cache is returned as it is."""
+        remember(encoder)
         if isinstance(encoder, CachingEncoder):
             return encoder
         # A cache keeps its encoder alive, so no other encoder has this id while the entry exists.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trivec.arguments import at_least_one, expect
 from trivec.encoders.batching import Batcher, token_batches
 from trivec.encoders.columns import Columns
+from trivec.encoders.known import remember
 from trivec.encoders.options import EncodingOptions, OnProgress
 from trivec.encoders.packing import start_counts
 from trivec.encoders.precision import Precision
@@ -105,6 +106,7 @@ class LocalEncoder(Reloadable):
         self._batcher: Batcher[Call, str, Vectors] = Batcher(
             self._encode, Vectors.slice, max_items=SHARED_TEXTS
         )
+        remember(self)
 
     def __repr__(self) -> str:
         return (

@@ -11,6 +11,7 @@ from typing import Protocol, Unpack, runtime_checkable
 
 from trivec.checks import check_documents, check_encoder, check_store
 from trivec.document import Document
+from trivec.encoders.known import remember
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, TrivecError
 from trivec.ingestion.identity import EncoderIdentity, identity
@@ -125,6 +126,7 @@ def _ingest(
 ) -> IngestReport:
     check_documents(documents, "ingest: documents")
     check_encoder(encoder, "ingest: encoder")
+    remember(encoder)
     check_store(store, "ingest: store")
     counted, fraction = _measured(documents)
     tally = Tally(fraction)

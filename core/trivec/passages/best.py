@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import get_args
 
-from trivec.arguments import at_least_one, described, expect
-from trivec.document import Document
-from trivec.encoders.protocol import Token, TokenizingEncoder
+from trivec.arguments import at_least_one, described, expect, named
+from trivec.colbert_storage import Overflow
+from trivec.document import Document, private_metadata
+from trivec.encoders.protocol import TokenizingEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
-from trivec.passages.positions import stored_vectors
-from trivec.passages.splitting import Cuts
-from trivec.passages.windows import Positions, best_apart, window_maxima
+from trivec.passages.alignment import EDGES, aligned, check_weighted_tokens, read_tokens
+from trivec.passages.stored_text import StoredText
 from trivec.scored_passage import ScoredPassage
 from trivec.scores import Weights
 from trivec.vectors import Vector, expect_vector
-
-_COLUMNS = 64
-"""The tokens of the query that are compared at once: 2 MiB for each 8,192 tokens of a document."""
 
 
 def best_passages(
@@ -29,6 +25,7 @@ def best_passages(
     *,
     k: int = 3,
     weights: Weights = Weights.GENERAL,
+    overflow: Overflow = "pool",
 ) -> list[ScoredPassage]:
     """Return the passages of a stored document that match a query best.
 
@@ -42,8 +39,17 @@ def best_passages(
     Every sentence begins a passage, which goes on for as many whole sentences as fit. Longer
     sentences are cut after clauses and words.
 
-    Where a collection prunes or pools token vectors, it is estimated which tokens a vector stands
-    for (see `trivec.passages.positions`).
+    Where there is one vector for each token, the slices are exact. Otherwise these rules hold:
+
+    - Which tokens a pooled or pruned vector stands for is an estimate (see
+      `trivec.passages.positions`). So the ColBERT score counts a fifth of its weight, over the
+      passage and 32 tokens on both sides of it, unless there are no lexical weights to rank by.
+    - If a text has fewer vectors than tokens, it was too long for the database. By `overflow`, they
+      are pooled ones, or those of the first tokens. A passage without vectors then counts as one
+      whose ColBERT score is higher than those of nine tenths of the others, so that its lexical
+      score decides. If a text has no ColBERT vectors at all, all their ColBERT scores are 0.
+    - A passage of late chunking, which its metadata tells, has no vector of the last special
+      token, and may have up to four tokens more or less than when it is read by itself.
 
     Args:
         query: The question, or its vectors.
@@ -54,13 +60,18 @@ def best_passages(
         tokens: The most tokens of a passage.
         k: How many passages at most.
         weights: The weights of the scores; that of the dense score is not used.
+        overflow: How the store shortened texts that were too long for the database, which is
+            `store.overflow`. With "error" or "drop", the vectors of a text are never fewer than
+            its tokens, so that an error tells a wrong text.
 
     Returns:
         Passages that do not overlap, best first. Those that score 0 are left out.
 
     Raises:
         InvalidVectorsError: If the document or the query has none of the vectors that count, or
-            the vectors are not those of this text and this encoder.
+            the vectors are not those of this text and this encoder, as far as that can be told:
+            there are more vectors than tokens, lexical weights of tokens that the text lacks, or
+            hardly any lexical weights of its tokens.
         InvalidOptionError: If an argument has the wrong type or is out of range.
 
     Example:
@@ -78,6 +89,11 @@ def best_passages(
     tokens = at_least_one(tokens, "best_passages: tokens")
     k = at_least_one(k, "best_passages: k")
     expect(weights, Weights, "best_passages: weights", "Weights, such as Weights(0, 0.3, 1)")
+    if overflow not in get_args(Overflow):
+        raise InvalidOptionError(
+            f"best_passages: {named('overflow', overflow)}; expected 'pool', 'truncate', 'drop' or "
+            "'error', such as store.overflow"
+        )
     if not callable(getattr(encoder, "tokens", None)):
         raise InvalidOptionError(
             "best_passages: encoder: expected an encoder that returns the tokens of a text, got "
@@ -90,35 +106,19 @@ def best_passages(
     _check_parts(asked, weights, "query", "encode it with all vectors of the collection")
 
     text = document if isinstance(document, str) else document.text
-    listed = encoder.tokens(text)
-    cuts = Cuts(text, listed)
-    borders = np.array(cuts.pieces(tokens), np.int64)
-    starts = borders[:-1]
-    ends = borders[np.searchsorted(borders, starts + tokens, side="right") - 1]
-    sparse = colbert = np.zeros(len(starts))
-    if weights.sparse > 0 and vector.sparse:
-        sparse = _sparse(asked, vector, listed, starts, ends)
-    if weights.colbert > 0 and vector.colbert is not None and len(vector.colbert):
-        colbert = _colbert(asked, vector, listed, starts, ends)
-    scores = weights.sparse * sparse + weights.colbert * colbert
-    scores /= weights.sparse + weights.colbert
+    # The first and the last tokens of a passage may be others than in the whole text.
+    edges = EDGES if isinstance(document, Document) and _is_passage(document) else 0
+    lead, listed = read_tokens(encoder, text)
+    try:
+        check_weighted_tokens(listed, vector, lead=lead, foreign=edges)
+        rows = aligned(listed, vector, lead=lead, overflow=overflow, edges=edges)
+        return StoredText(text, listed, vector, rows, tokens).best(asked, weights, k)
+    except InvalidVectorsError as error:
+        raise InvalidVectorsError(f"best_passages: {error}") from error
 
-    passages: list[ScoredPassage] = []
-    for best in best_apart(scores, starts, ends):
-        if len(passages) == k or scores[best] <= 0:
-            break
-        passage = cuts.passage(int(starts[best]), int(ends[best]))
-        passages.append(
-            ScoredPassage(
-                passage.start,
-                passage.end,
-                text[passage.start : passage.end],
-                float(scores[best]),
-                float(sparse[best]) if weights.sparse > 0 else None,
-                float(colbert[best]) if weights.colbert > 0 else None,
-            )
-        )
-    return passages
+
+def _is_passage(document: Document) -> bool:
+    return "passage" in private_metadata(document)
 
 
 def _check_parts(vector: Vector, weights: Weights, side: str, hint: str) -> None:
@@ -129,59 +129,3 @@ def _check_parts(vector: Vector, weights: Weights, side: str, hint: str) -> None
         raise InvalidVectorsError(
             f"best_passages: the {side} has no {' or '.join(wanted)} vectors; {hint}"
         )
-
-
-def _sparse(
-    query: Vector, document: Vector, tokens: list[Token], starts: Positions, ends: Positions
-) -> NDArray[np.float64]:
-    """Return the lexical score of each window of tokens, float64 (windows,)."""
-    asked, stored = query.sparse or {}, document.sparse or {}
-    ids = np.fromiter((token.id for token in tokens), np.int64, len(tokens))
-    missing = len(stored.keys() - set(ids.tolist()))
-    if missing:
-        raise InvalidVectorsError(
-            f"best_passages: {missing} of {len(stored)} lexical weights of the document are of "
-            "tokens that its text does not have; give the text that was stored, and the encoder "
-            "that made the vectors"
-        )
-    shared = np.array(sorted(asked.keys() & stored.keys()), np.int64)
-    scores = np.zeros(len(starts))
-    for first in range(0, len(shared), _COLUMNS):
-        some = shared[first : first + _COLUMNS]
-        occurs = window_maxima((ids[:, None] == some).astype(np.float32), starts, ends)
-        scores += occurs @ np.array([asked[i] * stored[i] for i in some.tolist()])
-    return scores
-
-
-def _colbert(
-    query: Vector, document: Vector, tokens: list[Token], starts: Positions, ends: Positions
-) -> NDArray[np.float64]:
-    """Return the ColBERT score of each window of tokens, float64 (windows,)."""
-    scores = np.zeros(len(starts))
-    if query.colbert is None or document.colbert is None or not len(query.colbert):
-        return scores
-    if query.colbert.shape[1] != document.colbert.shape[1]:
-        raise InvalidVectorsError(
-            f"best_passages: the query has {query.colbert.shape[1]} ColBERT dimensions, the "
-            f"document {document.colbert.shape[1]}"
-        )
-    row_of_token = stored_vectors(tokens, document.storage, document.sparse or {})
-    expected = int(row_of_token.max(initial=-1)) + 1
-    if expected != len(document.colbert):
-        kept = f" kept as {document.storage}" if document.storage else ""
-        raise InvalidVectorsError(
-            f"best_passages: the document has {len(document.colbert)} ColBERT vectors, and its "
-            f"{len(tokens)} tokens{kept} would have {expected}. Give the text that was stored, and "
-            "the encoder that made the vectors, with the same max_length. If the collection "
-            "shortened a text that is too long for it (colbert_overflow), use weights with "
-            "colbert=0"
-        )
-    rows = document.colbert.astype(np.float32, copy=False)
-    dropped = row_of_token < 0
-    for first in range(0, len(query.colbert), _COLUMNS):
-        some = query.colbert[first : first + _COLUMNS].astype(np.float32, copy=False)
-        similarities = (rows @ some.T)[row_of_token]
-        similarities[dropped] = -np.inf
-        maxima = window_maxima(similarities, starts, ends)
-        scores += np.where(np.isfinite(maxima), maxima, 0.0).sum(axis=1, dtype=np.float64)
-    return scores / len(query.colbert)

@@ -17,7 +17,11 @@ words, the i-th of m vectors begins with word n * (i / m)**1.25."""
 
 
 def stored_vectors(
-    tokens: Sequence[Token], storage: ColbertStorage | None, weights: Mapping[int, float]
+    tokens: Sequence[Token],
+    storage: ColbertStorage | None,
+    weights: Mapping[int, float],
+    *,
+    count: int | None = None,
 ) -> NDArray[np.int64]:
     """Return which stored vector each token went into, without encoding the text.
 
@@ -30,6 +34,8 @@ def stored_vectors(
         tokens: The text's t tokens.
         storage: How the collection keeps its vectors; None for vectors in full.
         weights: The text's lexical weights by vocabulary id; empty if they are not known.
+        count: How many vectors were left after pooling, at least 1; as many as `storage` keeps by
+            default.
 
     Returns:
         int64 (t,); -1 for a token that was dropped.
@@ -41,14 +47,15 @@ def stored_vectors(
         array([-1,  0, -1,  1,  2])
         >>> stored_vectors(tokens * 2, ColbertStorage(pool=2), {})
         array([0, 1, 0, 2, 3, 0, 1, 0, 2, 4])
+        >>> stored_vectors(tokens, None, {}, count=4)
+        array([0, 1, 0, 2, 3])
     """
+    storage = storage or ColbertStorage()
     kept = np.arange(len(tokens))
-    if storage is None or not len(kept):
-        return kept
-    if storage.prune:
+    if storage.prune and len(kept):
         kept = _kept(tokens, pruned_tokens(len(tokens), storage.prune), weights)
     vectors = np.full(len(tokens), -1, np.int64)
-    most = pooled_size(len(kept), storage.pool)
+    most = min(len(kept), pooled_size(len(kept), storage.pool) if count is None else count)
     if most == len(kept):
         vectors[kept] = np.arange(most)
         return vectors
@@ -59,11 +66,11 @@ def stored_vectors(
     if not parts:
         vectors[kept] = 0
         return vectors
-    # The same windows as those of `trivec.pooling.clusters`.
-    count = -(-size // WINDOW)
-    edges = np.arange(count + 1) * size // count
+    # The same windows as those of `trivec.pooling.clusters`, unless there are too few vectors.
+    windows = min(-(-size // WINDOW), parts)
+    edges = np.arange(windows + 1) * size // windows
     shares = edges * parts // size
-    for i in range(count):
+    for i in range(windows):
         window = slice(int(edges[i]), int(edges[i + 1]))
         labels = _pooled(ids[window], begins[window], int(shares[i + 1] - shares[i]))
         vectors[kept[window]] = shares[i] + labels

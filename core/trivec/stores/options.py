@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
 from trivec.arguments import at_least_one, named_options
-from trivec.colbert_storage import ColbertStorage
+from trivec.colbert_storage import ColbertStorage, Overflow
 from trivec.deadline import DEADLINE_SECONDS, check_seconds
 from trivec.errors import InvalidOptionError
-from trivec.stores.overflow import Overflow, check_overflow
+from trivec.stores.overflow import check_overflow
 
 BATCH_BYTES = 32 * 1024 * 1024
 

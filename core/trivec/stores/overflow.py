@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trivec.colbert_storage import Overflow
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.pooling import pool_tokens
 from trivec.rows import TokenRows
-
-Overflow = Literal["error", "pool", "truncate", "drop"]
-"""`error` refuses the text, `pool` merges similar tokens, `truncate` keeps the first tokens,
-`drop` stores the text without ColBERT vectors."""
 
 
 class OverflowingRowError(InvalidVectorsError):

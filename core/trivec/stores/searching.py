@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from trivec.arguments import described
 from trivec.collection import Collection
+from trivec.encoders.known import known_encoder
 from trivec.errors import InvalidVectorsError
 from trivec.filters import NEVER
 from trivec.grouping import check_group_field
 from trivec.hit import Hit
 from trivec.search import Search
 from trivec.stores.calls import Calls
+from trivec.stores.evidence import EvidenceFinder, check_evidence
 from trivec.stores.grouped import GroupedSearch, ranked_hits
 from trivec.stores.handle import Flow
 from trivec.stores.validation import check_mode, check_query
@@ -43,9 +45,16 @@ class Searching(Calls):
             self._fit_query(check_query(self._name, collection.schema, query, search))
             for query in queries
         ]
+        finder = None
+        if search.evidence:
+            check_evidence(self._name, collection.schema, queries)
+            encoder = known_encoder(collection.schema.model or self._view.model)
+            finder = EvidenceFinder(self._handle, collection, encoder)
         if not checked or search.filter == NEVER:
             return [[] for _ in checked]
         answers = yield from self._best(collection, checked, search)
+        if finder is not None:
+            answers = yield from finder.add(answers, checked, search)
         if not any(answers):
             yield from self._note_undeclared(collection, search.filter)
         return answers

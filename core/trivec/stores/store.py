@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, Unpack, final
 
 from trivec.arguments import at_least_one
-from trivec.colbert_storage import ColbertStorage
+from trivec.colbert_storage import ColbertStorage, Overflow
 from trivec.collection import Capability, Collection, OptimizeReport, Page, UpsertReport
 from trivec.document import Document
 from trivec.fields import FieldType, field_types
@@ -20,7 +20,6 @@ from trivec.stores.handle import Handle
 from trivec.stores.limits import Limits
 from trivec.stores.operations import Operations
 from trivec.stores.options import StoreOptions, agreed_colbert
-from trivec.stores.overflow import Overflow
 from trivec.stores.searching import Searching
 from trivec.stores.view import View
 from trivec.vectors import Vector, Vectors

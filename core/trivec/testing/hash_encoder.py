@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from trivec.encoders.known import remember
 from trivec.encoders.protocol import Token
 from trivec.encoders.tokenizer import check_texts
 from trivec.rows import Float, SparseRows, TokenRows
@@ -44,6 +45,7 @@ class HashEncoder:
         self.encoded = 0
         self._dense = dense
         self._colbert = colbert
+        remember(self)
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Encode texts to be stored."""

@@ -75,6 +75,11 @@ class RemoteEncoder(ServerEncoder):
         assert self._answers.identity is not None
         return self._answers.identity
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the server has said its identity, so that no property needs a request."""
+        return self._answers.identity is not None
+
     def tokens(self, text: str, *, max_length: int | None = None) -> list[Token]:
         """Return a text's tokens in the order of its ColBERT vectors, one for each vector.
 

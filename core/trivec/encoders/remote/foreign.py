@@ -96,6 +96,11 @@ class ForeignEncoder(ServerEncoder):
         """The server's model and its settings; asked for once."""
         return run(self._known())
 
+    @property
+    def is_known(self) -> bool:
+        """Whether the server has said its identity, so that no property needs a request."""
+        return self._identity is not None
+
     def _encode(
         self, kind: Kind, texts: Sequence[str], **options: Unpack[RemoteEncodingOptions]
     ) -> Vectors:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, Unpack
 
+from trivec.encoders.known import remember
 from trivec.encoders.remote.connected import Connected
 from trivec.encoders.remote.identity import Identity
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
@@ -33,6 +34,7 @@ class ServerEncoder(Connected, ABC):
     ) -> None:
         super().__init__(url, options, token=token)
         self._options = options
+        remember(self)
 
     @classmethod
     @abstractmethod
@@ -46,6 +48,11 @@ class ServerEncoder(Connected, ABC):
     @abstractmethod
     def identity(self) -> Identity:
         """The server's model and its settings; asked for once."""
+
+    @property
+    @abstractmethod
+    def is_known(self) -> bool:
+        """Whether the server has said its identity, so that no property needs a request."""
 
     @property
     def schema(self) -> Schema:

@@ -1,0 +1,155 @@
+"""The evidence in hits: the best passages of each, from its stored vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from trivec.colbert_storage import ColbertStorage, Overflow
+from trivec.document import Document
+from trivec.encoders.protocol import Token, TokenizingEncoder
+from trivec.errors import InvalidVectorsError
+from trivec.hit import Hit
+from trivec.passages.alignment import EDGES, aligned, read_tokens
+from trivec.passages.stored_text import StoredText
+from trivec.scored_passage import ScoredPassage
+from trivec.scores import Weights
+from trivec.vectors import Vector
+
+TOKENS = 64
+"""The most tokens of a passage."""
+
+Evidence = tuple[ScoredPassage, ...]
+
+_SHARED = 0.5
+"""The share of tokens with lexical weights that must be tokens of the text, or the other way."""
+
+
+def evidence_of(
+    document: Document,
+    vector: Vector,
+    queries: Sequence[tuple[Vector, Weights]],
+    encoder: TokenizingEncoder,
+    *,
+    k: int,
+    overflow: Overflow = "pool",
+    limit: int | None = None,
+) -> list[Evidence]:
+    """Return the best passages of a stored document for each of some queries.
+
+    Nothing is encoded. It is more lenient than `best_passages`, since the text is the one that
+    the store has beside the vectors: if the text was read with another `max_length` than the
+    encoder's, the passages are of the part that both have read.
+
+    Args:
+        document: The document.
+        vector: Its stored vectors.
+        queries: The vectors of each question, and the weights of the lexical and ColBERT scores.
+        encoder: An encoder of the model that made the vectors.
+        k: How many passages at most.
+        overflow: What the store does with texts that are too long for the database.
+        limit: The most ColBERT vectors of a document in the database; None for any number.
+
+    Raises:
+        InvalidVectorsError: If the encoder's tokens are not those of the vectors.
+
+    Example:
+        >>> from trivec.testing import HashEncoder
+        >>> encoder, text = HashEncoder(), "The fox is red. A whale sings."
+        >>> query, stored = encoder.encode_query("whale"), encoder.encode_documents([text])[0]
+        >>> [[best]] = evidence_of(
+        ...     Document("a", text), stored, [(query, Weights.GENERAL)], encoder, k=1
+        ... )
+        >>> best.text
+        'The fox is red. A whale sings.'
+    """
+    lead, tokens = read_tokens(encoder, document.text)
+    if not any(token.end > token.start for token in tokens):
+        return [()] * len(queries)
+    name = f"evidence: document {document.id!r}"
+    if _are_foreign([*lead, *tokens], vector):
+        raise InvalidVectorsError(
+            f"{name}: its lexical weights are not of the tokens that {encoder!r} makes of its "
+            "text; keep an encoder open that makes the same vectors as the collection's"
+        )
+    tokens = _read(document.text, lead, tokens, vector, encoder, overflow, limit)
+    try:
+        rows = aligned(tokens, vector, lead=lead, overflow=overflow, edges=EDGES)
+        stored = StoredText(document.text, tokens, vector, rows, TOKENS)
+        return [
+            tuple(stored.best(query, weights if _counts(weights, vector) else Weights.GENERAL, k))
+            for query, weights in queries
+        ]
+    except InvalidVectorsError as error:
+        raise InvalidVectorsError(f"{name}: {error} ({encoder!r} made the tokens)") from error
+
+
+def with_evidence(
+    answers: Sequence[Sequence[Hit]], evidence: Mapping[tuple[int, str], Evidence]
+) -> list[list[Hit]]:
+    """Return hits with their evidence, which is given by the query's number and the hit's id."""
+    return [
+        [replace(hit, evidence=evidence.get((number, hit.document.id), ())) for hit in hits]
+        for number, hits in enumerate(answers)
+    ]
+
+
+def _read(
+    text: str,
+    lead: Sequence[Token],
+    tokens: list[Token],
+    vector: Vector,
+    encoder: TokenizingEncoder,
+    overflow: Overflow,
+    limit: int | None,
+) -> list[Token]:
+    """Return the tokens of a text as far as they were read when it was stored.
+
+    If more were read than the encoder reads, and it cannot list them, tokens without characters
+    stand for them.
+    """
+    storage = vector.storage or ColbertStorage()
+    rows = 0 if vector.colbert is None else len(vector.colbert)
+    if not rows:
+        return tokens
+    if rows > storage.kept(len(lead) + len(tokens)):
+        whole = getattr(encoder, "whole_tokens", None)
+        if callable(whole):
+            tokens = list(whole(text))
+        elif text[max(token.end for token in tokens[:-1]) :].strip():
+            count = _length(storage, rows) - len(lead) - len(tokens)
+            unread = [Token(-1 - i, "", len(text), len(text)) for i in range(count)]
+            return [*tokens[:-1], *unread, tokens[-1]]
+    if rows < storage.kept(len(lead) + len(tokens) - EDGES):
+        count = max(1, _length(storage, rows) - len(lead))
+        first = [*tokens[: count - 1], tokens[-1]]
+        weighted = (vector.sparse or {}).keys()
+        is_cut = weighted <= {token.id for token in (*lead, *first)} if weighted else bool(limit)
+        if rows != limit and (is_cut or overflow in ("error", "drop")):
+            return first
+    return tokens
+
+
+def _length(storage: ColbertStorage, rows: int) -> int:
+    """Return the most tokens of a text of which a collection keeps this many vectors."""
+    low, high = rows, (rows + 1) * (storage.MAX_POOL + 1) * 200
+    while low < high:
+        middle = (low + high + 1) // 2
+        if storage.kept(middle) > rows:
+            high = middle - 1
+        else:
+            low = middle
+    return low
+
+
+def _are_foreign(tokens: Sequence[Token], vector: Vector) -> bool:
+    """Return whether the lexical weights are of other tokens; some may differ if texts are cut."""
+    weighted = set(vector.sparse or {})
+    ids = {token.id for token in tokens}
+    return len(weighted & ids) < _SHARED * min(len(weighted), len(ids))
+
+
+def _counts(weights: Weights, vector: Vector) -> bool:
+    """Return whether a stored vector has a part with a weight."""
+    has_colbert = vector.colbert is not None and len(vector.colbert) > 0
+    return (weights.sparse > 0 and bool(vector.sparse)) or (weights.colbert > 0 and has_colbert)
