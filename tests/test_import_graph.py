@@ -52,7 +52,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("grouping", "ranking", "reranking.mmr"),
     ("encoders", "stores"),
     ("checks", "reranking"),
-    ("ingestion", "serving"),
+    ("ingestion", "passages.parents", "serving"),
     ("insight",),
     ("demo", "testing"),
     ("",),  # the facade `trivec`

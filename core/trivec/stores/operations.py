@@ -22,6 +22,7 @@ from trivec.errors import (
 from trivec.fields import FieldType, field_types
 from trivec.filters import NEVER, Filter, check_is_filter
 from trivec.filters.counterexample import counterexample
+from trivec.passages.stored import is_passage_of, look_up
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.backend import Stepwise
@@ -37,6 +38,7 @@ from trivec.stores.validation import (
     storage_differences,
 )
 from trivec.stores.view import batches_of, check_replaces, check_within, together, within
+from trivec.twins import answered
 from trivec.vectors import Vectors
 
 _creating = threading.Lock()
@@ -240,13 +242,18 @@ class Operations(Calls):
         documents = [page.documents[i] for i in order]
         return within(Page(documents, None if vectors is None else vectors.take(order)), bound)
 
-    def delete(self, ids: Iterable[str]) -> Flow[None]:
+    def delete(self, ids: Iterable[str], passages: bool) -> Flow[None]:
         """Delete documents by their ids."""
-        yield from self._unless_missing(self._delete(check_ids(ids)), None)
+        expect(passages, bool, "passages", "True or False")
+        yield from self._unless_missing(self._delete(check_ids(ids), passages), None)
 
-    def _delete(self, ids: Sequence[str]) -> Flow[None]:
+    def _delete(self, ids: Sequence[str], passages: bool) -> Flow[None]:
         collection = yield from self._handle.known(anew=True)
-        if (yield from self._bound()) is None:
+        bound = yield from self._bound()
+        if passages:
+            for batch in batches_of(ids):
+                yield from self._delete_passages(collection, batch, bound)
+        if bound is None:
             if ids:
                 yield from call(self._backend.delete, collection, ids)
             return
@@ -255,6 +262,27 @@ class Operations(Calls):
             if page.documents:
                 inside = [document.id for document in page.documents]
                 yield from call(self._backend.delete, collection, inside)
+
+    def _delete_passages(
+        self, collection: Collection, ids: Sequence[str], bound: Filter | None
+    ) -> Flow[None]:
+        """Delete the passages of documents, the first ones last: they lead to all others."""
+
+        def read(ids: list[str]) -> Flow[list[Document]]:
+            page = yield from call(self._backend.get, collection, ids, False)
+            return within(page, bound).documents
+
+        existing = yield from answered(look_up(dict.fromkeys(ids, 0)), read)
+        numbered = [
+            (n, passage.id)
+            for id, passages in existing.items()
+            for n, passage in passages.items()
+            if is_passage_of(passage, id)
+        ]
+        numbered.sort(reverse=True)
+        for passages in ([id for n, id in numbered if n], [id for n, id in numbered if not n]):
+            for batch in batches_of(passages):
+                yield from call(self._backend.delete, collection, batch)
 
     def delete_where(self, filter: Filter) -> Flow[None]:
         """Delete the documents that satisfy a condition."""

@@ -326,13 +326,18 @@ class Store:
         """Return the documents with these ids."""
         return await self._handle.arun(self._operations.get(ids, with_vectors))
 
-    def delete(self, ids: Iterable[str]) -> None:
-        """Delete the documents with these ids; unknown ids are no error."""
-        self._handle.run(self._operations.delete(ids))
+    def delete(self, ids: Iterable[str], *, passages: bool = True) -> None:
+        """Delete the documents with these ids and their passages; unknown ids are no error.
 
-    async def adelete(self, ids: Iterable[str]) -> None:
-        """Delete the documents with these ids."""
-        await self._handle.arun(self._operations.delete(ids))
+        Args:
+            ids: Any number; of a document that was ingested as passages, its own id.
+            passages: Whether to look for passages of these documents, and delete them too.
+        """
+        self._handle.run(self._operations.delete(ids, passages))
+
+    async def adelete(self, ids: Iterable[str], *, passages: bool = True) -> None:
+        """Delete the documents with these ids and their passages."""
+        await self._handle.arun(self._operations.delete(ids, passages))
 
     def delete_where(self, filter: Filter) -> None:
         """Delete the documents that satisfy a condition.
