@@ -9,6 +9,7 @@ from trivec.collection import Page
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters.declared import fit_filter
+from trivec.grouping import check_group_field, group_hits
 from trivec.hit import Hit
 from trivec.ranking import rank_hits
 from trivec.search import Search
@@ -49,14 +50,26 @@ def search_among(
 def search_ids(store: Store, query: Vector, ids: Iterable[str], search: Search) -> Twin[list[Hit]]:
     """Search among the documents with these ids, which are read in pages; see `search_among`.
 
+    Groups are made of all these documents.
+
     Args:
         store: Where the documents are.
         query: The encoded question.
         ids: Any number; unknown ids are left out.
         search: The options of the search.
+
+    Raises:
+        InvalidOptionError: If it groups by a field that is not declared, or holds lists.
     """
+    wanted = check_ids(ids)
+    if search.group_by is not None:
+        check_group_field(search.group_by, store.fields)
+        search = replace(search, candidates=max(len(wanted), search.candidates))
     hits: list[Hit] = []
-    for batch in batches_of(check_ids(ids)):
+    for batch in batches_of(wanted):
         page = yield from either(store.get, store.aget, batch, with_vectors=True)
         hits += search_among(query, page, search, store.fields)
-    return rank_hits(hits, search.hit_limit)
+    ranked = rank_hits(hits, search.hit_limit)
+    if search.group_by is None:
+        return ranked
+    return [hit for group in group_hits(ranked, search, store.fields) for hit in group]
