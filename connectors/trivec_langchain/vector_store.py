@@ -60,6 +60,16 @@ class TrivecVectorStore(SearchableStore):
         filter: Filter | dict | FilterDirective | None
             Bounds the vector store: a document that does not satisfy it is not found, returned,
             deleted, overwritten or written, as if the collection did not hold it.
+        group_by: str | None
+            A declared field, or "parent": the results are those of the best groups.
+        per_group: int
+            How many results of each group.
+        evidence: int
+            How many passages of each result to return in its metadata "evidence".
+        parents: bool
+            Whether to return the documents that were split, instead of their passages.
+        score_key: str | None
+            The metadata key under which a result has its score.
 
     Instantiate:
         >>> from trivec import open_store
@@ -202,6 +212,8 @@ class TrivecVectorStore(SearchableStore):
         batch_size: int = BATCH_SIZE,
     ) -> list[str]:
         """Encode documents and write them over those of the same ids.
+
+        Evidence that a search has added to the metadata is not stored.
 
         Args:
             documents: Any number, read as they are written; also from a generator.
