@@ -7,6 +7,7 @@ from trivec.testing.contract.collections import CollectionRules
 from trivec.testing.contract.documents import DocumentRules
 from trivec.testing.contract.faults import FaultRules
 from trivec.testing.contract.filters import FilterRules
+from trivec.testing.contract.groups import GroupRules
 from trivec.testing.contract.handles import HandleRules
 from trivec.testing.contract.search import SearchRules
 from trivec.testing.contract.secrets import SecretRules
@@ -28,6 +29,7 @@ class StoreContract(
     TieRules,
     StrangeFilterRules,
     FilterRules,
+    GroupRules,
     SearchRules,
     ValueRules,
     DocumentRules,
