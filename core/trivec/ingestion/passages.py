@@ -334,15 +334,17 @@ class PassageForm:
         for unit, length in zip(units, sizes, strict=True):
             if unit.parent.is_refused:  # while this generator waited
                 continue
+            follows = bool(shares) and shares[-1].parent is unit.parent
             if shares and (
                 size >= enough > 0
+                or (follows and self._encode_passages is not None)
                 or size + length > self._batch_bytes
                 or count + unit.stop - unit.first > BATCH_DOCUMENTS
             ):
                 yield PassageBatch.of(self, shares)
                 shares, size, count = [], 0, 0
             size, count = size + length, count + unit.stop - unit.first
-            if shares and shares[-1].parent is unit.parent:
+            if shares and follows:
                 unit = replace(shares.pop(), stop=unit.stop)
             shares.append(unit)
         if shares:

@@ -88,6 +88,13 @@ def is_passage_of(document: Document, parent_id: str) -> bool:
     return number_of(document, parent_id) is not None
 
 
+def parent_id_of(document: Document) -> str | None:
+    """Return the id of the parent of a stored passage; None for any other document."""
+    parent_id = document.metadata.get(PARENT)
+    is_passage = isinstance(parent_id, str) and is_passage_of(document, parent_id)
+    return parent_id if is_passage else None
+
+
 def count_of(passage: Document) -> int:
     """Return how many passages its parent had when a passage was written."""
     count = private_metadata(passage)[_COUNT]

@@ -22,7 +22,7 @@ from trivec.errors import (
 from trivec.fields import FieldType, field_types
 from trivec.filters import NEVER, Filter, check_is_filter
 from trivec.filters.counterexample import counterexample
-from trivec.passages.stored import is_passage_of, look_up
+from trivec.passages.stored import is_passage_of, look_up, parent_id_of
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.backend import Stepwise
@@ -251,8 +251,10 @@ class Operations(Calls):
         collection = yield from self._handle.known(anew=True)
         bound = yield from self._bound()
         if passages:
+            kept: list[str] = []
             for batch in batches_of(ids):
-                yield from self._delete_passages(collection, batch, bound)
+                kept += yield from self._delete_passages(collection, batch, bound)
+            ids = [id for id in ids if id not in kept]
         if bound is None:
             if ids:
                 yield from call(self._backend.delete, collection, ids)
@@ -265,24 +267,32 @@ class Operations(Calls):
 
     def _delete_passages(
         self, collection: Collection, ids: Sequence[str], bound: Filter | None
-    ) -> Flow[None]:
-        """Delete the passages of documents, the first ones last: they lead to all others."""
+    ) -> Flow[list[str]]:
+        """Delete the passages of documents, the first ones last: they lead to all others.
+
+        Returns:
+            Those ids under which a passage of another document is stored. They name the documents
+            whose passages were deleted, so what is stored under them stays.
+        """
 
         def read(ids: list[str]) -> Flow[list[Document]]:
             page = yield from call(self._backend.get, collection, ids, False)
             return within(page, bound).documents
 
         existing = yield from answered(look_up(dict.fromkeys(ids, 0)), read)
-        numbered = [
-            (n, passage.id)
-            for id, passages in existing.items()
-            for n, passage in passages.items()
+        passages = [
+            (n, id, passage.id)
+            for id, numbered in existing.items()
+            for n, passage in numbered.items()
             if is_passage_of(passage, id)
         ]
-        numbered.sort(reverse=True)
-        for passages in ([id for n, id in numbered if n], [id for n, id in numbered if not n]):
-            for batch in batches_of(passages):
+        passages.sort(reverse=True)
+        for those in ([id for n, _, id in passages if n], [id for n, _, id in passages if not n]):
+            for batch in batches_of(those):
                 yield from call(self._backend.delete, collection, batch)
+        both = [id for id in {id for _, id, _ in passages} if "#" in id]
+        stored = (yield from read(both)) if both else []
+        return [document.id for document in stored if parent_id_of(document) is not None]
 
     def delete_where(self, filter: Filter) -> Flow[None]:
         """Delete the documents that satisfy a condition."""

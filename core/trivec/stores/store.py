@@ -334,7 +334,8 @@ class Store:
         """Delete the documents with these ids and their passages; unknown ids are no error.
 
         Args:
-            ids: Any number; of a document that was ingested as passages, its own id.
+            ids: Any number; of a document that was ingested as passages, its own id. An id that
+                such a document shares with a passage of another one names the document.
             passages: Whether to look for passages of these documents, and delete them too.
         """
         self._handle.run(self._operations.delete(ids, passages))
