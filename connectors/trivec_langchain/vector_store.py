@@ -15,6 +15,7 @@ from langchain_core.embeddings import Embeddings
 from trivec import Store
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
+from trivec.passages.rewriting import keep_places
 from trivec.twins import Twin, arun, either, run
 from trivec_langchain.documents import batches, to_langchain, with_ids
 from trivec_langchain.filters import LangChainFilter, to_filter
@@ -244,18 +245,19 @@ class TrivecVectorStore(SearchableStore):
 
     def _add(
         self,
-        documents: Iterable[LangChainDocument],
+        given: Iterable[LangChainDocument],
         ids: Sequence[str | None] | None,
         batch_size: int,
     ) -> Twin[list[str]]:
         encoder, view = self._encoder, self._view
         written: list[str] = []
-        for batch in batches(with_ids(documents, ids), batch_size):
+        for batch in batches(with_ids(given, ids), batch_size):
             texts = [document.text for document in batch.documents]
             vectors = yield from either(
                 encoder.encode_documents, encoder.aencode_documents, texts, keep=False
             )
-            yield from either(view.upsert, view.aupsert, batch.documents, vectors)
+            documents = yield from keep_places(view, batch.documents)
+            yield from either(view.upsert, view.aupsert, documents, vectors)
             written += batch.ids
         return written
 

@@ -33,7 +33,7 @@ from trivec.passages.evidence_metadata import (
     with_evidence,
     without_evidence,
 )
-from trivec.passages.stored import PARENT, SPAN, count_of, number_of, passage_id
+from trivec.passages.stored import PARENT, SPAN, count_of, number_of, parent_id_of, passage_id
 from trivec.rows import unit
 
 REF_DOC_ID = f"{PRIVATE_KEY}.ref_doc_id"
@@ -54,8 +54,7 @@ def embedded_text(node: BaseNode) -> str:
 
 def encoded_text(document: Document) -> str:
     """Return the text that the vectors of a stored document were made of."""
-    is_node = isinstance(private_metadata(document).get("node"), dict)
-    return embedded_text(to_node(document)) if is_node else document.text
+    return document.text if _node_data(document) is None else embedded_text(to_node(document))
 
 
 def stored_text(node: BaseNode) -> str:
@@ -131,8 +130,8 @@ def without_evidence_of_search(node: BaseNode) -> BaseNode:
 def to_node(document: Document) -> BaseNode:
     """Return the node as it was, without its embedding; another document becomes a `TextNode`."""
     metadata = public_metadata(document)
-    rest = private_metadata(document).get("node")
-    if not isinstance(rest, dict):
+    rest = _node_data(document)
+    if rest is None:
         return _foreign_node(document, metadata)
     data = {**rest, "id_": document.id, "metadata": metadata}
     cls = _CLASSES.get(str(rest.get("class_name")), TextNode)
@@ -144,12 +143,21 @@ def to_node(document: Document) -> BaseNode:
     return cls.from_dict(data)
 
 
+def _node_data(document: Document) -> dict[str, Any] | None:
+    """Return what a node was stored with beside its text and metadata; None for no node.
+
+    A passage may have such data of its parent.
+    """
+    data = private_metadata(document).get("node")
+    return data if isinstance(data, dict) and parent_id_of(document) is None else None
+
+
 def _foreign_node(document: Document, metadata: dict[str, Any]) -> TextNode:
     """Return a node of a document that no node was stored as; a passage knows its parent."""
     node = TextNode(id_=document.id, text=document.text, metadata=metadata)
-    parent = metadata.get(PARENT)
-    number = number_of(document, parent) if isinstance(parent, str) else None
-    if number is None:
+    parent = parent_id_of(document)
+    number = None if parent is None else number_of(document, parent)
+    if parent is None or number is None:
         return node
     node.start_char_idx, node.end_char_idx = metadata[SPAN]
     node.relationships[NodeRelationship.SOURCE] = RelatedNodeInfo(
@@ -161,8 +169,8 @@ def _foreign_node(document: Document, metadata: dict[str, Any]) -> TextNode:
             node.relationships[relationship] = RelatedNodeInfo(
                 node_id=passage_id(parent, n), node_type=ObjectType.TEXT
             )
-    for name in _EXCLUSIONS:
-        setattr(node, name, [PARENT, SPAN])
+    node.excluded_embed_metadata_keys = list(metadata)  # as ingestion encodes passages
+    node.excluded_llm_metadata_keys = [PARENT, SPAN]
     return node
 
 

@@ -25,6 +25,7 @@ from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import F
 from trivec.passages.parent_hits import parent_hits
+from trivec.passages.rewriting import keep_places
 from trivec.passages.stored import is_passage_of, look_up, passage_id
 from trivec.reranking.among import search_ids
 from trivec.reranking.mmr import compared_ids, diverse_hits
@@ -220,7 +221,8 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
                     encoder.encode_documents, encoder.aencode_documents, texts, keep=False
                 )
             documents, vectors = rows(batch, encoded)
-            yield from either(view.upsert, view.aupsert, documents, vectors)
+            kept = yield from keep_places(view, documents)
+            yield from either(view.upsert, view.aupsert, kept, vectors)
         return [node.node_id for node in nodes]
 
     def get_nodes(

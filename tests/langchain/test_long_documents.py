@@ -15,7 +15,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.load import dumps, load
 from long_documents import ALONE, PARENTS, fill
 
-from trivec import Hit, Store
+from trivec import Hit, Store, read_parents
 from trivec.document import PRIVATE_KEY, public_metadata
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.stores import evidence
@@ -320,6 +320,30 @@ def test_metadata_that_only_looks_like_that_of_a_passage(
     assert len(documents) == 3
     for document in documents:
         assert document.metadata == metadatas[texts.index(document.page_content)]
+
+
+@pytest.mark.parametrize("options", [{}, {"evidence": 2}])
+def test_a_passage_that_is_added_again_stays_one(
+    made: TrivecVectorStore, options: dict[str, Any]
+) -> None:
+    stored = {d.id: d for page in made.store.scan() for d in page.documents}
+    found = made.similarity_search(QUERY, 99, **options)
+    assert len(found) == len(stored)
+    made.add_documents(found)
+    assert {d.id: d for page in made.store.scan() for d in page.documents} == stored
+    asyncio.run(made.aadd_documents(found[:2]))
+    assert read_parents(made.store, [d.id for d in PARENTS]) == PARENTS
+
+
+def test_a_passage_with_another_text_is_none(made: TrivecVectorStore) -> None:
+    [found] = made.get_by_ids(["wood#1"])
+    made.add_documents([Document("Other words.", id=found.id, metadata=found.metadata)])
+    [again] = made.get_by_ids(["wood#1"])
+    assert (again.page_content, again.metadata) == ("Other words.", found.metadata)
+    assert read_parents(made.store, ["wood"]) == []
+    moved = Document(found.page_content, id="sea#0", metadata=found.metadata)
+    made.add_documents([moved])
+    assert PRIVATE_KEY not in made.store.get(["sea#0"]).documents[0].metadata
 
 
 # --- evidence ------------------------------------------------------------------------------------

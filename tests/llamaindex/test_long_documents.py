@@ -19,6 +19,7 @@ from llama_index.core.schema import (
     NodeRelationship,
     ObjectType,
     QueryBundle,
+    RelatedNodeInfo,
     TextNode,
 )
 from llama_index.core.vector_stores import MetadataFilters
@@ -26,11 +27,11 @@ from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
 from long_documents import ALONE, PARENTS, fill
 
-from trivec import Hit, Store
+from trivec import Hit, Store, read_parents
 from trivec.errors import InvalidOptionError
 from trivec.testing import HashEncoder
 from trivec_llamaindex import TrivecRerank, TrivecRetriever, TrivecVectorStore
-from trivec_llamaindex.nodes import REF_DOC_ID, to_node
+from trivec_llamaindex.nodes import REF_DOC_ID, to_document, to_node
 
 QUERY = "a whale song"
 Path = Callable[[TrivecVectorStore, dict[str, Any]], Sequence[BaseNode]]
@@ -230,11 +231,11 @@ def test_a_passage_knows_its_document(made: TrivecVectorStore) -> None:
                 None if is_last else f"{parent.id}#{n + 1}"
             )
             assert node.metadata["span"] == [node.start_char_idx, node.end_char_idx]
-            for mode in (MetadataMode.EMBED, MetadataMode.LLM):
-                shown = node.get_content(metadata_mode=mode)
-                assert "span" not in shown
-                assert "parent" not in shown
-                assert ("lang: " in shown) == ("lang" in parent.metadata)
+            assert node.get_content(metadata_mode=MetadataMode.EMBED) == node.text
+            shown = node.get_content(metadata_mode=MetadataMode.LLM)
+            assert "span" not in shown
+            assert "parent" not in shown
+            assert ("lang: " in shown) == ("lang" in parent.metadata)
     [alone] = made.get_nodes(["alone"])
     assert (alone.ref_doc_id, alone.relationships) == (None, {})
 
@@ -329,6 +330,54 @@ def test_a_field_of_the_user_with_the_name_of_the_group(store: Store, encoder: H
     made.add(given)
     found = query(made, {"k": 9, "group_by": "ref_doc_id"})
     assert [node.metadata["ref_doc_id"] for node in found] in (["a", "b"], ["b", "a"])
+
+
+@pytest.mark.parametrize("options", [{}, {"evidence": 2}])
+def test_a_passage_that_is_added_again_stays_one(
+    made: TrivecVectorStore, options: dict[str, Any]
+) -> None:
+    before = made.get_nodes()
+    made.add(query(made, {"k": 99, **options}))
+    assert sorted(made.get_nodes(), key=by_id) == sorted(before, key=by_id)
+    asyncio.run(made.async_add(before[:2]))
+    assert sorted(made.get_nodes(), key=by_id) == sorted(before, key=by_id)
+    assert read_parents(made.client, [d.id for d in PARENTS]) == PARENTS
+    found = query(made, {"k": 9, "group_by": "ref_doc_id"})
+    assert len(found) == len(PARENTS) + 1
+    made.delete("sea")
+    assert {node.ref_doc_id for node in made.get_nodes()} == {"wood", "küste", "a#b", None}
+
+
+def test_passages_of_nodes(store: Store, encoder: HashEncoder) -> None:
+    """A collection of nodes is copied into another one, as passages."""
+    given = TextNode(
+        id_="long",
+        text="A whale song carries far. An owl is awake.",
+        metadata={"lang": "en"},
+        excluded_llm_metadata_keys=["lang"],
+        relationships={NodeRelationship.SOURCE: RelatedNodeInfo(node_id="book")},
+    )
+    store.create(encoder.schema, fields={"parent": str})
+    fill(store, encoder, [to_document(given)])
+    made = TrivecVectorStore(store, encoder)
+    passages = [node for node in made.get_nodes() if node.node_id != "alone"]
+    assert {node.ref_doc_id for node in passages} == {"long"}
+    found = query(made, {"k": 9, "parents": True})
+    assert next(node for node in found if node.node_id == "long") == given
+    for node in query(made, {"k": 9, "evidence": 1}):
+        check_evidence(node)
+
+
+def test_reranking_passages_takes_their_stored_vectors(made: TrivecVectorStore) -> None:
+    found = retriever(made, {"k": 3}).retrieve(QUERY)
+    passages = [scored for scored in found if scored.node.ref_doc_id]
+    other = HashEncoder()
+    TrivecRerank(other, store=made.client).postprocess_nodes(passages, query_str=QUERY)
+    assert other.encoded == 1  # the question
+
+
+def by_id(node: BaseNode) -> str:
+    return node.node_id
 
 
 # --- evidence ------------------------------------------------------------------------------------

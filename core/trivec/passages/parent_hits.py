@@ -12,7 +12,7 @@ from trivec.errors import InvalidOptionError
 from trivec.grouping import PARENT
 from trivec.hit import Hit, hit_groups
 from trivec.passages.parents import aread_parents, read_parents
-from trivec.passages.stored import SPAN, is_passage_of
+from trivec.passages.stored import SPAN, parent_id_of
 from trivec.scored_passage import ScoredPassage
 from trivec.search import Search
 from trivec.stores.store import Store
@@ -74,22 +74,19 @@ def parent_hits(
             in its text.
     """
     ids = dict.fromkeys(
-        parent for hits in answers for hit in hits if (parent := _parent_id(hit)) is not None
+        parent
+        for hits in answers
+        for hit in hits
+        if (parent := parent_id_of(hit.document)) is not None
     )
     documents = (yield from either(read_parents, aread_parents, store, list(ids))) if ids else []
     parents = {document.id: document for document in documents}
     return [[_whole(group, parents, evidence) for group in hit_groups(hits)] for hits in answers]
 
 
-def _parent_id(hit: Hit) -> str | None:
-    parent = hit.document.metadata.get(PARENT)
-    is_passage = isinstance(parent, str) and is_passage_of(hit.document, parent)
-    return parent if is_passage else None
-
-
 def _whole(group: Sequence[Hit], parents: Mapping[str, Document], evidence: int) -> Hit:
     best = group[0]
-    parent = parents.get(_parent_id(best) or "")
+    parent = parents.get(parent_id_of(best.document) or "")
     if parent is None:
         return best
     moved = [
