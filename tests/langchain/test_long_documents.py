@@ -14,6 +14,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.load import dumps, load
 from long_documents import ALONE, PARENTS, fill
+from store_cases import FIELDS
 
 from trivec import Hit, Store, read_parents
 from trivec.document import PRIVATE_KEY, public_metadata
@@ -344,6 +345,30 @@ def test_a_passage_with_another_text_is_none(made: TrivecVectorStore) -> None:
     moved = Document(found.page_content, id="sea#0", metadata=found.metadata)
     made.add_documents([moved])
     assert PRIVATE_KEY not in made.store.get(["sea#0"]).documents[0].metadata
+
+
+def test_every_database_returns_parents_with_evidence(
+    every_store: Store, encoder: HashEncoder
+) -> None:
+    fields: dict[str, Any] = {}
+    if every_store.limits.declared_fields_only:
+        fields = {f"{PRIVATE_KEY}.ref_doc_id": str, "kind": str, "n": int, "tag": str, **FIELDS}
+    every_store.create(encoder.schema, fields=fields)
+    fill(every_store, encoder)
+    made = TrivecVectorStore(every_store, encoder, evidence=2, score_key="points")
+    parents = made.similarity_search(QUERY, 9, parents=True, per_group=2)
+    passages = made.similarity_search(QUERY, 9, group_by="parent", per_group=2)
+    order = [d.metadata.get("parent", d.id) for d in passages]
+    assert [d.id for d in parents] == list(dict.fromkeys(order))
+    expected = {d.id: d for d in [*PARENTS, ALONE]}
+    assert {d.id for d in parents} == set(expected)
+    for document in parents:
+        for passage in document.metadata.pop("evidence"):
+            assert document.page_content[passage["start"] : passage["end"]] == passage["text"]
+        best = next(d for d in passages if d.metadata.get("parent", d.id) == document.id)
+        assert document.metadata.pop("points") == pytest.approx(best.metadata["points"], abs=1e-4)
+        stored = every_store.as_stored(expected[document.id or ""])
+        assert (document.page_content, document.metadata) == (stored.text, stored.metadata)
 
 
 # --- evidence ------------------------------------------------------------------------------------
