@@ -53,7 +53,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("encoders", "stores"),
     ("checks", "reranking"),
     ("ingestion", "passages.parents", "serving"),
-    ("insight",),
+    ("insight", "passages.parent_hits", "passages.rewriting"),
     ("demo", "testing"),
     ("",),  # the facade `trivec`
     ("cli",),

@@ -53,7 +53,7 @@ def test_ingest(source: Path, tmp_path: Path, text: str) -> None:
     again = run(*args)
     assert again.exit_code == 0, again.output
     assert "3 were written before" in again.stderr
-    found = run("search", url, "fox", "--json")
+    found = run("search", url, "a red fox", "--json")
     assert found.exit_code == 0, found.output
     assert json.loads(found.stdout)[0]["document"]["id"] == "2#0"
 

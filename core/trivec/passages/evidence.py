@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trivec.colbert_storage import ColbertStorage, Overflow
 from trivec.document import Document
 from trivec.encoders.protocol import Token, TokenizingEncoder
@@ -34,6 +37,7 @@ def evidence_of(
     k: int,
     overflow: Overflow = "pool",
     limit: int | None = None,
+    encoded: str | None = None,
 ) -> list[Evidence]:
     """Return the best passages of a stored document for each of some queries.
 
@@ -49,6 +53,8 @@ def evidence_of(
         k: How many passages at most.
         overflow: What the store does with texts that are too long for the database.
         limit: The most ColBERT vectors of a document in the database; None for any number.
+        encoded: The text that the vectors were made of, if that is more than the document's own
+            text; there is no evidence unless it holds that text.
 
     Raises:
         InvalidVectorsError: If the encoder's tokens are not those of the vectors.
@@ -63,7 +69,8 @@ def evidence_of(
         >>> best.text
         'The fox is red. A whale sings.'
     """
-    lead, tokens = read_tokens(encoder, document.text)
+    text = document.text if encoded is None else encoded
+    lead, tokens = read_tokens(encoder, text)
     if not any(token.end > token.start for token in tokens):
         return [()] * len(queries)
     name = f"evidence: document {document.id!r}"
@@ -72,9 +79,13 @@ def evidence_of(
             f"{name}: its lexical weights are not of the tokens that {encoder!r} makes of its "
             "text; keep an encoder open that makes the same vectors as the collection's"
         )
-    tokens = _read(document.text, lead, tokens, vector, encoder, overflow, limit)
+    tokens = _read(text, lead, tokens, vector, encoder, overflow, limit)
     try:
         rows = aligned(tokens, vector, lead=lead, overflow=overflow, edges=EDGES)
+        if text != document.text:
+            tokens, rows = _own_tokens(document.text, text, tokens, rows)
+        if not tokens:
+            return [()] * len(queries)
         stored = StoredText(document.text, tokens, vector, rows, TOKENS)
         return [
             tuple(stored.best(query, weights if _counts(weights, vector) else Weights.GENERAL, k))
@@ -92,6 +103,29 @@ def with_evidence(
         [replace(hit, evidence=evidence.get((number, hit.document.id), ())) for hit in hits]
         for number, hits in enumerate(answers)
     ]
+
+
+def _own_tokens(
+    text: str, encoded: str, tokens: Sequence[Token], rows: NDArray[np.int64]
+) -> tuple[list[Token], NDArray[np.int64]]:
+    """Return the tokens of a text within a longer one that was encoded, and their vectors.
+
+    Args:
+        text: The text, which follows whatever else was encoded.
+        encoded: The longer text, which may lack the blanks around the text.
+        tokens: The tokens of the longer text.
+        rows: int64 (tokens,), which ColBERT vector each of them went into.
+    """
+    core = text.strip()
+    first = encoded.rfind(core) if core else -1
+    if first < 0:
+        return [], rows[:0]
+    stop, moved = first + len(core), len(text) - len(text.lstrip()) - first
+    own = [i for i, t in enumerate(tokens) if max(t.start, first) < min(t.end, stop)]
+    return [
+        replace(t, start=max(t.start, first) + moved, end=min(t.end, stop) + moved)
+        for t in (tokens[i] for i in own)
+    ], rows[own]
 
 
 def _read(

@@ -83,6 +83,7 @@ class Store:
         fields: Mapping[str, type | FieldType] | None = None,
         colbert: ColbertStorage | str | None = None,
         bound: Callable[[], Filter | None] = lambda: None,
+        encoded: Callable[[Document], str] = lambda document: document.text,
     ) -> Store:
         """Return another store of this collection, which creates it or is bound to a filter.
 
@@ -100,6 +101,8 @@ class Store:
                 must keep them so. By default the option of the store.
             bound: Returns the filter, or None for everything; called once per call of the view,
                 since a filter may depend on the declared fields.
+            encoded: Returns the text that the vectors of a document were made of, if that is more
+                than the document's own text; evidence needs it.
 
         Raises:
             InvalidOptionError: If a field's path or type is unknown, or `colbert` is malformed or
@@ -119,7 +122,8 @@ class Store:
         shown: Store = object.__new__(Store)
         shown.name, shown.address, shown._owns = self.name, self.address, False
         storage = agreed_colbert(colbert, self._handle.options.colbert)
-        shown._show(self._handle, View(creates, model, field_types(fields or {}), storage, bound))
+        declared = field_types(fields or {})
+        shown._show(self._handle, View(creates, model, declared, storage, bound, encoded))
         return shown
 
     def __repr__(self) -> str:
@@ -433,3 +437,32 @@ class Store:
         """Answer many queries."""
         search = Search(**options)
         return await self._handle.arun(self._searching.search_many(queries, search))
+
+    def add_evidence(
+        self,
+        queries: Iterable[Vector],
+        answers: Sequence[Sequence[Hit]],
+        **options: Unpack[SearchOptions],
+    ) -> list[list[Hit]]:
+        """Return hits with the evidence that a search for them with `evidence` would have.
+
+        It is for hits that are chosen among those of a search, so that evidence is not computed
+        for the others.
+
+        Args:
+            queries: The encoded questions.
+            answers: The hits of each question.
+            options: The options of the search.
+        """
+        search = Search(**options)
+        return self._handle.run(self._searching.add_evidence(queries, answers, search))
+
+    async def aadd_evidence(
+        self,
+        queries: Iterable[Vector],
+        answers: Sequence[Sequence[Hit]],
+        **options: Unpack[SearchOptions],
+    ) -> list[list[Hit]]:
+        """Return hits with their evidence."""
+        search = Search(**options)
+        return await self._handle.arun(self._searching.add_evidence(queries, answers, search))
