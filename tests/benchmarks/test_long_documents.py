@@ -1,7 +1,8 @@
 """Long documents: the passages of a stored one, and three ways to store them, as measured.
 
 `TRIVEC_BENCHMARK_DATA` is the folder of the collections, by default `shared/data` beside the
-repository; `tests/cases/joined_documents.py` says how they are joined. The demo model reads 512 tokens at once.
+repository; `tests/cases/joined_documents.py` says how they are joined. The demo model reads 512
+tokens at once.
 So a whole document is read in windows of whole sentences, and its vectors are those of its windows
 laid end to end (sparse: the highest weights; dense: the mean). The vectors are archived in
 `TRIVEC_BENCHMARK_VECTORS`, so that the next run encodes no document; by default in a temporary
