@@ -299,7 +299,9 @@ def has(store: Store) -> bool:
 
 def recall_at(found: Sequence[Sequence[bool]]) -> NDArray[np.float64]:
     """Return the share of lists with a hit among the first 1, 2… `SHOWN`."""
-    return np.array([np.mean([any(hits[:k]) for hits in found]) for k in range(1, SHOWN + 1)])
+    return np.array(
+        [np.mean([any(hits[:k]) for hits in found]) for k in range(1, SHOWN + 1)], np.float64
+    )
 
 
 def test_three_ways_to_store_long_documents(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
