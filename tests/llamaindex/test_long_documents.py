@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from llama_index.core import Document, StorageContext, VectorStoreIndex
 from llama_index.core.node_parser import SentenceSplitter, TokenTextSplitter
@@ -111,6 +112,13 @@ def nodes(found: Any) -> list[BaseNode]:
     return [scored.node for scored in found]
 
 
+EVERYTHING: MetadataFilters = MetadataFilters.from_dicts(
+    [
+        {"key": "lang", "value": "NO", "operator": "text_match_insensitive"},
+        {"key": "lang", "value": "NO", "operator": "!="},
+    ],
+    condition="or",  # type: ignore[arg-type]
+)
 PATHS: dict[str, Path] = {
     "query": query,
     "aquery": aquery,
@@ -130,13 +138,6 @@ PATHS: dict[str, Path] = {
     "local filter": lambda s, o: query(s, o, filters=EVERYTHING),
     "mmr": diverse,
 }
-EVERYTHING = MetadataFilters.from_dicts(
-    [
-        {"key": "lang", "value": "NO", "operator": "text_match_insensitive"},
-        {"key": "lang", "value": "NO", "operator": "!="},
-    ],
-    condition="or",  # type: ignore[arg-type]
-)
 every_path = pytest.mark.parametrize("path", PATHS.values(), ids=list(PATHS))
 
 
@@ -514,7 +515,7 @@ def test_evidence_is_not_stored(
         again = store.get(["a"], with_vectors=True).vectors
         assert again is not None
         assert vectors is not None
-        assert (again[0].dense == vectors[0].dense).all()
+        assert np.array_equal(again[0].dense, vectors[0].dense)
     assert found == before
 
 
