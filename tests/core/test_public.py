@@ -63,7 +63,8 @@ FACADES: dict[str, list[str]] = {
     ],
     "trivec.encoders": [
         *("CachingEncoder", "CachingOptions", "Encoder", "EncoderUrl", "EncodingOptions"),
-        *("OnnxEncoder", "Precision", "RemoteEncoder", "RemoteEncodingOptions", "RemoteOptions"),
+        *("OnnxEncoder", "PassageEncoder", "Precision", "RemoteEncoder"),
+        *("RemoteEncodingOptions", "RemoteOptions"),
         *("TextEncoder", "Token", "TokenizingEncoder", "Truncation", "open_encoder"),
     ],
     "trivec.errors": [

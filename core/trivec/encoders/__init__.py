@@ -6,7 +6,7 @@ Importing this package imports neither torch, which `Encoder.load` needs, nor an
 from typing import TYPE_CHECKING
 
 from trivec.encoders.options import EncodingOptions
-from trivec.encoders.protocol import TextEncoder, Token, TokenizingEncoder
+from trivec.encoders.protocol import PassageEncoder, TextEncoder, Token, TokenizingEncoder
 from trivec.encoders.registry import open_encoder
 from trivec.encoders.remote.options import RemoteEncodingOptions, RemoteOptions
 from trivec.encoders.url import EncoderUrl
@@ -39,6 +39,7 @@ __all__ = [
     "EncoderUrl",
     "EncodingOptions",
     "OnnxEncoder",
+    "PassageEncoder",
     "Precision",
     "RemoteEncoder",
     "RemoteEncodingOptions",

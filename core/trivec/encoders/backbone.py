@@ -6,7 +6,7 @@ takes each text's own rows of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -24,6 +24,9 @@ from trivec.encoders.packing import PackedTexts
 # block: 32, or fewer in a short text. If a section is not aligned to 64 bytes, MKL adds up in
 # another order, and a text's last bits would depend on the thread that computes it.
 _QUERY_BLOCK, _ALIGNED = 32, 16
+
+# The last eighth of the layers, for which `Encoder.encode_passages` reads passages one by one.
+_SHARE = 8
 
 LinearMaker = Callable[[Tensor, Tensor], Linear]
 # Query, key, value, the bounds of the queries and keys, and the longest query and key.
@@ -107,23 +110,44 @@ class Backbone:
             )
             for layer in (f"encoder.layer.{number}" for number in range(architecture.layers))
         ]
+        self._last = max(1, round(architecture.layers / _SHARE))
         self._activation = _activation(architecture.activation)
         self._packed_attention = _packed_attention(architecture, dtype, device)
 
     def __call__(self, texts: PackedTexts) -> Tensor:
         """Return the last hidden states, float32 (tokens, hidden)."""
         with torch.inference_mode():
-            states = self._embed(texts)
-            attend = self._attention(texts)
-            gelu = self._activation is None
-            for layer in self._layers:
-                attended = layer.output(attend(layer.inputs(states)))
-                states = layer.output_norm(attended.add_(states))
-                wide = layer.widen(states, gelu=gelu)
-                if self._activation is not None:
-                    wide = self._activation(wide)
-                states = layer.norm(layer.narrow(wide).add_(states))
-            return states.float()
+            return self._through(self._layers, self._embed(texts), texts).float()
+
+    def begin(self, texts: PackedTexts) -> Tensor:
+        """Return the states before the last layers, (tokens, hidden), for `finish`.
+
+        The last layers are an eighth of all.
+        """
+        with torch.inference_mode():
+            return self._through(self._layers[: -self._last], self._embed(texts), texts)
+
+    def finish(self, states: Tensor, texts: PackedTexts) -> Tensor:
+        """Return the last hidden states, float32 (tokens, hidden).
+
+        Args:
+            states: What `begin` returned, for these texts or for texts that these are parts of.
+            texts: The texts that the last layers read.
+        """
+        with torch.inference_mode():
+            return self._through(self._layers[-self._last :], states, texts).float()
+
+    def _through(self, layers: Sequence[_Layer], states: Tensor, texts: PackedTexts) -> Tensor:
+        attend = self._attention(texts)
+        gelu = self._activation is None
+        for layer in layers:
+            attended = layer.output(attend(layer.inputs(states)))
+            states = layer.output_norm(attended.add_(states))
+            wide = layer.widen(states, gelu=gelu)
+            if self._activation is not None:
+                wide = self._activation(wide)
+            states = layer.norm(layer.narrow(wide).add_(states))
+        return states
 
     def _embed(self, texts: PackedTexts) -> Tensor:
         def rows(table: Tensor, index: NDArray[np.int64]) -> Tensor:

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from trivec.vectors import Vector, Vectors
 CACHE_BYTES = 256 * 1024 * 1024
 # Python and numpy take 760 bytes (by tracemalloc) for one remembered text besides its numbers.
 _ENTRY_BYTES = 1024
+
+# What some encoders have, and others do not.
+_PASSED_ON = frozenset({"tokens", "whole_tokens", "encode_passages"})
 
 Role = Literal["documents", "queries"]
 Key = tuple[Role, str]
@@ -189,6 +192,14 @@ class CachingEncoder:
 
     def __repr__(self) -> str:
         return f"CachingEncoder({self._encoder!r}, max_bytes={self._max_bytes})"
+
+    if not TYPE_CHECKING:  # so that unknown attributes are errors of types still
+
+        def __getattr__(self, name: str) -> object:
+            """Return the methods of the encoder for tokens and passages, which remember nothing."""
+            if name in _PASSED_ON:
+                return getattr(self._encoder, name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __copy__(self) -> CachingEncoder:
         """Return the same cache, so that copies of its users share it."""

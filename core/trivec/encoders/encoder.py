@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,15 +22,22 @@ from trivec.encoders.local import (
     checked_length,
 )
 from trivec.encoders.onnx_files import is_export
+from trivec.encoders.packing import PackedTexts
 from trivec.encoders.precision import Precision
 from trivec.encoders.processes import reloadable, survives_fork
+from trivec.encoders.ranges import Ranges
 from trivec.encoders.token_ids import TokenIds
-from trivec.encoders.tokenizer import TextTokenizer
+from trivec.encoders.tokenizer import TextTokenizer, check_texts, room_for_text
 from trivec.encoders.variants import ModelVariant
+from trivec.encoders.windows import WindowBatch, Windows
 from trivec.errors import CheckpointError, InvalidOptionError
+from trivec.rows import Float
 from trivec.schema import Schema
+from trivec.vectors import Vectors
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from trivec.encoders.backbone import Backbone
     from trivec.encoders.checkpoint import Checkpoint
     from trivec.encoders.heads import Heads
@@ -235,6 +242,57 @@ class Encoder(LocalEncoder):
             options=chosen.options,
         )
 
+    def encode_passages(self, text: str, passages: Sequence[slice]) -> Vectors:
+        """Encode passages of a text to be stored, from one pass over the whole text.
+
+        This is late chunking: the states of a passage's tokens know the text around them. A text
+        longer than `max_length` is read in windows of about equal lengths, which begin and end
+        with passages. The document instruction precedes each window.
+
+        ColBERT vectors and lexical weights are those of the passage's tokens in the whole text. A
+        mean of these tokens' states, which all know the whole text, tells passages of one text
+        apart badly, and a model that pools by its first token has no state for a passage at all.
+        So for dense vectors, the last eighth of the layers reads each passage alone, between the
+        special tokens, and the model pools the result as usual.
+
+        Args:
+            text: The whole text.
+            passages: Ranges of `whole_tokens(text)` without its last, special token. They may
+                overlap.
+
+        Returns:
+            One row per passage, in their order, with a unit dense vector, the highest weight of
+            each of its token ids (special tokens left out), and a unit vector of each of its
+            tokens.
+
+        Raises:
+            InvalidInputError: If a passage is not a slice, is empty, or is not within the text.
+            InvalidOptionError: If a passage is longer than a window.
+
+        Example:
+            ```python
+            tokens = encoder.whole_tokens(text)
+            passages = [slice(0, 200), slice(200, len(tokens) - 1)]
+            vectors = encoder.encode_passages(text, passages)
+            ```
+        """
+        call = self._call(self.document_instruction)
+        content = next(self._tokenizer.contents(check_texts([text])))
+        ranges = Ranges.checked(passages, len(content))
+        prompt = next(self._tokenizer.contents([call.instruction]))
+        windows = Windows.of(
+            content,
+            ranges,
+            self._tokenizer,
+            prompt=prompt,
+            room=room_for_text(call.max_length, self._window),
+            mcls=self._window,
+        )
+        columns = self._columns(call, ranges.sizes())
+        for rows in self._batches(windows.ids.lengths()):
+            self._encode_windows(windows, rows, columns)
+        return columns.finish()
+
     @survives_fork
     def _encode_batch(
         self, call: Call, ids: TokenIds, rows: NDArray[np.int64], columns: Columns
@@ -255,7 +313,7 @@ class Encoder(LocalEncoder):
                 sparse=lexical_rows(weights, texts)
                 if call.sparse and weights is not None
                 else None,
-                colbert=heads.tokens(states, texts) if call.colbert else [],
+                colbert=heads.tokens_of_texts(states, texts) if call.colbert else [],
                 weights=weights_of_tokens(weights, texts, heads.starts(texts))
                 if call.colbert and weights is not None
                 else [],
@@ -269,6 +327,58 @@ class Encoder(LocalEncoder):
             return
         self._encode_batch(call, ids, rows[:middle], columns)
         self._encode_batch(call, ids, rows[middle:], columns)
+
+    @survives_fork
+    def _encode_windows(self, windows: Windows, rows: NDArray[np.int64], columns: Columns) -> None:
+        """Compute the vectors of the passages in some windows."""
+        import torch
+
+        batch, heads = windows.batch(rows), self._heads
+        passages = batch.passages
+        try:
+            middle = self._backbone.begin(batch.texts)
+            dense = self._dense_of_passages(middle, batch)
+            states = self._backbone.finish(middle, batch.texts)
+            del middle
+            states = states[torch.from_numpy(batch.positions).to(states.device)]
+            weights = None if heads.sparse is None else heads.weights(states, passages)
+            columns.put(
+                batch.rows,
+                dense=dense,
+                sparse=None if weights is None else lexical_rows(weights, passages),
+                colbert=[]
+                if heads.colbert is None
+                else np.split(heads.tokens(states), passages.indptr[1:-1]),
+                weights=[] if weights is None else weights_of_tokens(weights, passages),
+            )
+        except torch.OutOfMemoryError:
+            # Fewer windows are read below, where the states of these are freed.
+            if len(rows) == 1:
+                raise
+            middle_row = len(rows) // 2
+        else:
+            return
+        self._encode_windows(windows, rows[:middle_row], columns)
+        self._encode_windows(windows, rows[middle_row:], columns)
+
+    def _dense_of_passages(self, states: Tensor, batch: WindowBatch) -> Float:
+        """Return unit vectors of passages that the last layers read one by one.
+
+        Args:
+            states: The states of the windows before the last layers.
+            batch: The windows and their passages.
+        """
+        import torch
+
+        alone = batch.alone()
+        dense = np.empty((len(alone.rows), self.schema.dense or 0), np.float32)
+        for rows in self._batches(alone.lengths()):
+            positions = alone.packed(rows)
+            ids = PackedTexts(batch.texts.ids[positions.ids], positions.indptr)
+            taken = states[torch.from_numpy(positions.ids).to(states.device)]
+            skip = self._skipped(self.document_instruction)
+            dense[rows] = self._heads.dense(self._backbone.finish(taken, ids), ids, skip=skip)
+        return dense
 
 
 def _check_mcls(checkpoint: Checkpoint) -> None:

@@ -76,13 +76,17 @@ class Heads:
             weights: Float = self.sparse(states).squeeze(1).relu().cpu().numpy()
         return without_special(weights, texts, self.special_ids)
 
-    def tokens(self, states: Tensor, texts: PackedTexts) -> list[Float]:
-        """Return each text's unit token vectors, float32 (tokens but the first, dimension)."""
+    def tokens(self, states: Tensor) -> Float:
+        """Return unit token vectors, float32 (tokens, dimension)."""
         if self.colbert is None:
             raise ValueError("there is no ColBERT head")
-        kept = np.flatnonzero(~self.starts(texts))
         with torch.inference_mode():
-            vectors = _unit(self.colbert(states[torch.from_numpy(kept).to(states.device)]))
+            return _unit(self.colbert(states))
+
+    def tokens_of_texts(self, states: Tensor, texts: PackedTexts) -> list[Float]:
+        """Return each text's unit token vectors, float32 (tokens but the first, dimension)."""
+        kept = np.flatnonzero(~self.starts(texts))
+        vectors = self.tokens(states[torch.from_numpy(kept).to(states.device)])
         return np.split(vectors, np.searchsorted(kept, texts.indptr[1:-1]))
 
 

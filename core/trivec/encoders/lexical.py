@@ -22,19 +22,23 @@ def lexical_rows(weights: Float, texts: PackedTexts) -> SparseRows:
     return _maxima(text[kept], texts.ids[kept], weights[kept], len(texts.indptr) - 1)
 
 
-def weights_of_tokens(weights: Float, texts: PackedTexts, starts: NDArray[np.bool_]) -> list[Float]:
+def weights_of_tokens(
+    weights: Float, texts: PackedTexts, starts: NDArray[np.bool_] | None = None
+) -> list[Float]:
     """Return the highest weight in its text of the id of each token with a ColBERT vector.
 
     Args:
         weights: float32 (tokens,).
         texts: The texts of the tokens.
-        starts: bool (tokens,), the tokens that have no ColBERT vector.
+        starts: bool (tokens,), the tokens that have no ColBERT vector; None if all have one.
     """
     text = np.repeat(np.arange(len(texts.indptr) - 1), np.diff(texts.indptr))
     order, groups = _groups(text, texts.ids)
     highest = np.empty_like(weights)
     lengths = np.diff(groups, append=len(order))
     highest[order] = np.repeat(np.maximum.reduceat(weights[order], groups), lengths)
+    if starts is None:
+        return np.split(highest, texts.indptr[1:-1])
     kept = np.flatnonzero(~starts)
     return np.split(highest[kept], np.searchsorted(kept, texts.indptr[1:-1]))
 

@@ -177,6 +177,11 @@ class LocalEncoder(Reloadable):
         """
         return (await self.aencode_queries([text], **options))[0]
 
+    def whole_tokens(self, text: str) -> list[Token]:
+        """Return all tokens of a text, however long it is, in the form of `tokens`."""
+        check_texts([text])
+        return self._tokenizer.tokens(text, max_length=None)
+
     def tokens(self, text: str, *, max_length: int | None = None) -> list[Token]:
         """Return a text's tokens in the order of its ColBERT vectors, with their positions.
 
@@ -263,15 +268,7 @@ class LocalEncoder(Reloadable):
         ids = self._tokenizer(instructed, max_length=call.max_length, window=self._window)
         ids.report(call.on_truncate)
         lengths = ids.lengths()
-        columns = Columns(
-            len(texts),
-            dense=self.schema.dense if call.dense else None,
-            sparse=call.sparse,
-            colbert=self.schema.colbert if call.colbert else None,
-            weights=self.schema.sparse,
-            token_counts=lengths - start_counts(lengths, self._window),
-            colbert_dtype=self._colbert_dtype,
-        )
+        columns = self._columns(call, lengths - start_counts(lengths, self._window))
         done = 0
         for rows in self._batches(lengths):
             self._encode_batch(call, ids, rows, columns)
@@ -285,6 +282,18 @@ class LocalEncoder(Reloadable):
         self, call: Call, ids: TokenIds, rows: NDArray[np.int64], columns: Columns
     ) -> None:
         """Compute the vectors of the texts `rows` and put them into the columns."""
+
+    def _columns(self, call: Call, token_counts: NDArray[np.int64]) -> Columns:
+        """Return empty columns for texts of so many ColBERT vectors."""
+        return Columns(
+            len(token_counts),
+            dense=self.schema.dense if call.dense else None,
+            sparse=call.sparse,
+            colbert=self.schema.colbert if call.colbert else None,
+            weights=self.schema.sparse,
+            token_counts=token_counts,
+            colbert_dtype=self._colbert_dtype,
+        )
 
     def _batches(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Yield the rows of texts of these lengths, batch by batch."""

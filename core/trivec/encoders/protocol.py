@@ -66,3 +66,28 @@ class TokenizingEncoder(TextEncoder, Protocol):
     def tokens(self, text: str) -> list[Token]:
         """Return a text's tokens in the order of its ColBERT vectors, one for each vector."""
         ...
+
+
+class PassageEncoder(TokenizingEncoder, Protocol):
+    """An encoder that makes the vectors of a text's passages from one pass over the whole text.
+
+    This is late chunking: the states of a passage's tokens know the text around them.
+    """
+
+    def whole_tokens(self, text: str) -> list[Token]:
+        """Return all tokens of a text, however long it is, in the form of `tokens`."""
+        ...
+
+    def encode_passages(self, text: str, passages: Sequence[slice]) -> Vectors:
+        """Encode passages of a text to be stored.
+
+        Args:
+            text: The whole text.
+            passages: Ranges of `whole_tokens(text)` without its last, special token. They may
+                overlap.
+
+        Returns:
+            One row per passage, in their order. Its ColBERT vectors are those of its own tokens
+            in their order, without special tokens around them.
+        """
+        ...

@@ -187,17 +187,19 @@ class TextTokenizer:
             for encoding in encodings:
                 yield np.array(encoding.ids, np.int64)
 
-    def tokens(self, text: str, *, max_length: int, window: int | None = None) -> list[Token]:
+    def tokens(
+        self, text: str, *, max_length: int | None, window: int | None = None
+    ) -> list[Token]:
         """Return a text's tokens with their positions, cut as `__call__` cuts it.
 
         The first special token and its repetitions are left out, since they have no ColBERT
-        vectors.
+        vectors. Without `max_length`, the text is not cut.
         """
         with _checkpoint_errors("reads no text"):
             encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        room = _room(max_length, window)
+        room = len(encoding.ids) if max_length is None else room_for_text(max_length, window)
         content = list(zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True))
-        kept = content[-room:] if self.keep_end else content[:room]
+        kept = content[max(0, len(content) - room) :] if self.keep_end else content[:room]
         tokens = [_token(text, *entry) for entry in kept]
         name, end = self._tokenizer.id_to_token(self.last) or "", len(text)
         return [*tokens, Token(self.last, name, end, end)]
@@ -212,18 +214,19 @@ class TextTokenizer:
             max_length: The most tokens, with the special ones.
             window: Repeat the first special token after each `window` tokens (MCLS).
         """
-        room = _room(max_length, window)
+        room = room_for_text(max_length, window)
         rows: list[Ids] = []
         truncated: list[Truncation] = []
         for index, content in enumerate(self.contents(texts)):
-            row = self._framed(self.cut(content, room), window)
+            row = self.framed(self.cut(content, room), window)
             if len(content) > room:
-                tokens = len(self._framed(content, window))
+                tokens = len(self.framed(content, window))
                 truncated.append(Truncation(index, tokens, len(row)))
             rows.append(row)
         return TokenIds(rows, tuple(truncated))
 
-    def _framed(self, content: Ids, window: int | None) -> Ids:
+    def framed(self, content: Ids, window: int | None = None) -> Ids:
+        """Return the tokens of a text with the special ones around and, with MCLS, in it."""
         if window is not None and len(content) > window:
             content = np.insert(content, np.arange(window, len(content), window), self.first)
         return np.concatenate([[self.first], content, [self.last]])
@@ -256,10 +259,10 @@ def _token(text: str, token_id: int, piece: str, span: tuple[int, int]) -> Token
     return Token(token_id, shown or piece, start, start + len(shown))
 
 
-def _room(max_length: int, window: int | None) -> int:
+def room_for_text(max_length: int, window: int | None) -> int:
     """Return how many tokens of the text itself fit.
 
-    >>> _room(8192, None), _room(258, 256), _room(260, 256)
+    >>> room_for_text(8192, None), room_for_text(258, 256), room_for_text(260, 256)
     (8190, 256, 257)
     """
     enough_tokens(max_length)
@@ -267,6 +270,17 @@ def _room(max_length: int, window: int | None) -> int:
         return max_length - 2
     before_last = max_length - 1
     return before_last - -(-before_last // (window + 1))
+
+
+def framed_positions(content: Ids, window: int | None) -> Ids:
+    """Return where tokens of a text are in the row that `TextTokenizer.framed` makes.
+
+    >>> framed_positions(np.array([0, 1, 2, 3]), None).tolist()
+    [1, 2, 3, 4]
+    >>> framed_positions(np.array([0, 1, 2, 3]), 2).tolist()
+    [1, 2, 4, 5]
+    """
+    return content + 1 if window is None else content + 1 + content // window
 
 
 def enough_tokens(max_length: int) -> int:

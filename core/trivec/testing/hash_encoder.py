@@ -13,6 +13,7 @@ import numpy as np
 
 from trivec.encoders.known import remember
 from trivec.encoders.protocol import Token
+from trivec.encoders.ranges import Ranges
 from trivec.encoders.tokenizer import check_texts
 from trivec.rows import Float, SparseRows, TokenRows
 from trivec.schema import Schema
@@ -85,14 +86,47 @@ class HashEncoder:
         ]
         return [*found, Token(_word_id(""), "</s>", len(text), len(text))]
 
+    def whole_tokens(self, text: str) -> list[Token]:
+        """Return the same as `tokens`, since no text is too long."""
+        return self.tokens(text)
+
+    def encode_passages(self, text: str, passages: Sequence[slice]) -> Vectors:
+        """Encode passages of a text: ranges of its words.
+
+        They have the vectors of their words alone, since these do not depend on the context, and
+        no ColBERT vector for their end. The text counts as one that was encoded.
+
+        Args:
+            text: The whole text.
+            passages: Slices of `whole_tokens(text)` without its last token.
+
+        Raises:
+            InvalidInputError: If a passage is not a slice, is empty, or is not within the text.
+
+        Example:
+            >>> encoder = HashEncoder()
+            >>> passages = [slice(0, 2), slice(1, 3)]
+            >>> encoder.encode_passages("blue whale song", passages).colbert.indptr
+            array([0, 2, 4])
+        """
+        words = _words(check_texts([text])[0])
+        ranges = Ranges.checked(passages, len(words))
+        self.encoded += 1
+        bounds = zip(ranges.starts.tolist(), ranges.stops.tolist(), strict=True)
+        return self._vectors([words[start:stop] for start, stop in bounds], end=[])
+
     def _encode(self, texts: Sequence[str]) -> Vectors:
         checked = check_texts(texts)
         self.encoded += len(checked)
-        words = [[word.lower() for word in _WORD.findall(text)] for text in checked]
+        return self._vectors([_words(text) for text in checked], end=[""])
+
+    def _vectors(self, words: Sequence[list[str]], *, end: list[str]) -> Vectors:
+        """Return the vectors of lists of words; ColBERT vectors of `end` follow those of each."""
         dense = [sum((_unit(w, self._dense) for w in row), _unit("", self._dense)) for row in words]
         sparse = [{_word_id(w): _weight(w) for w in row} for row in words]
-        weights = np.array([w for row in words for w in (*map(_weight, row), 0.0)], np.float32)
-        colbert = [np.stack([_unit(w, self._colbert) for w in [*row, ""]]) for row in words]
+        tokens = [[*row, *end] for row in words]
+        weights = np.array([_weight(w) if w else 0.0 for row in tokens for w in row], np.float32)
+        colbert = [np.stack([_unit(w, self._colbert) for w in row]) for row in tokens]
         stacked = np.stack(dense) if dense else np.zeros((0, self._dense), np.float32)
         norms = np.linalg.norm(stacked, axis=1, keepdims=True)
         return Vectors(
@@ -100,6 +134,10 @@ class HashEncoder:
             sparse=SparseRows.from_dicts(sparse),
             colbert=replace(TokenRows.from_arrays(colbert, dim=self._colbert), weights=weights),
         )
+
+
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(text)]
 
 
 def _weight(word: str) -> float:
