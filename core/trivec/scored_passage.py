@@ -13,9 +13,9 @@ class ScoredPassage:
         start: Its first character in the document.
         end: The character after its last one.
         text: Its characters.
-        score: The weighted mean of the two scores.
+        score: The weighted mean of the two scores; see `best_passages`.
         sparse: Its lexical score; None if its weight is 0.
-        colbert: Its ColBERT score; None if its weight is 0.
+        colbert: Its ColBERT score; None if its weight is 0, or no token of it has a vector.
     """
 
     start: int

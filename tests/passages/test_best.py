@@ -45,6 +45,10 @@ def plain(
     tokens, cuts = ENCODER.tokens(text), Cuts(text, ENCODER.tokens(text))
     borders = cuts.pieces(most)
     places = stored_vectors(tokens, document.storage, document.sparse or {}).tolist()
+    is_lexical = weights.sparse > 0 and bool(query.sparse) and bool(document.sparse)
+    is_estimate = bool(document.storage and (document.storage.prune or document.storage.pool > 1))
+    is_estimate = is_estimate and (-1 in places or len({*places}) < len(places))
+    reach, trust = (32, 0.2) if is_lexical and is_estimate else (0, 1.0)
     scored: list[tuple[int, int, float]] = []
     for start in borders[:-1]:
         stop = max(border for border in borders if border <= start + most)
@@ -56,12 +60,13 @@ def plain(
         )
         colbert = 0.0
         if query.colbert is not None and document.colbert is not None:
-            rows = [place for place in places[start:stop] if place >= 0]
+            near = places[max(0, start - reach) : stop + reach]
+            rows = [place for place in near if place >= 0]
             best = [max((float(q @ document.colbert[r]) for r in rows), default=0.0)
                     for q in query.colbert]  # fmt: skip
             colbert = sum(best) / len(best)
-        score = (weights.sparse * sparse + weights.colbert * colbert) / (
-            weights.sparse + weights.colbert
+        score = (weights.sparse * sparse + trust * weights.colbert * colbert) / (
+            weights.sparse + trust * weights.colbert
         )
         passage = cuts.passage(start, stop)
         scored.append((passage.start, passage.end, score))
@@ -351,3 +356,16 @@ def test_the_instruction_before_a_text_has_vectors_too() -> None:
     vector = encoder.encode_documents(["Find this text: " + cut])[0]
     best = best_passages("whale", TEXT, vector, encoder, 40, overflow="error")
     assert best[0].text == cut.strip()
+
+
+def test_words_behind_the_vectors_of_a_truncated_text_are_found() -> None:
+    """A passage without vectors is not worse than all that have some."""
+    cut = shortened(LONG, 300, "truncate")
+    best = best_passages("the sector90 lives near", LONG, cut, ENCODER, 9, overflow="truncate")
+    assert "sector90," in best[0].text
+    assert best[0].colbert is None
+    assert best[1].colbert is not None
+    assert best[0].score > best[1].score
+    # Without a word of the question, a passage without vectors has nothing for it.
+    scored = best_passages("sector3", LONG, cut, ENCODER, 9, k=99, overflow="truncate")
+    assert all(passage.colbert is not None for passage in scored)

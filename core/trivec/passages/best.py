@@ -39,13 +39,15 @@ def best_passages(
     Every sentence begins a passage, which goes on for as many whole sentences as fit. Longer
     sentences are cut after clauses and words.
 
-    Where there is one vector for each token, the slices are exact. Otherwise the tokens that a
-    vector stands for are found by these rules:
+    Where there is one vector for each token, the slices are exact. Otherwise these rules hold:
 
-    - Pruned or pooled vectors are assigned by an estimate (see `trivec.passages.positions`).
-    - If a text has fewer vectors than tokens, it was too long for the database. By `overflow`,
-      they are pooled ones, or those of the first tokens; the other passages then have only a
-      lexical score. The same holds for all passages if a text has no ColBERT vectors at all.
+    - Which tokens a pooled or pruned vector stands for is an estimate (see
+      `trivec.passages.positions`). So the ColBERT score counts a fifth of its weight, over the
+      passage and 32 tokens on both sides of it, unless there are no lexical weights to rank by.
+    - If a text has fewer vectors than tokens, it was too long for the database. By `overflow`, they
+      are pooled ones, or those of the first tokens. A passage without vectors then counts as one
+      whose ColBERT score is higher than those of nine tenths of the others, so that its lexical
+      score decides. If a text has no ColBERT vectors at all, all their ColBERT scores are 0.
     - A passage of late chunking, which its metadata tells, has no vector of the last special
       token, and may have up to four tokens more or less than when it is read by itself.
 

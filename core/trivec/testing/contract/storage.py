@@ -95,7 +95,7 @@ class StorageRules(ContractBase):
     @pytest.fixture
     def smallest(self, fresh: Store) -> ColbertStorage:
         """Create the collection with the fewest bits that the database offers, and return how."""
-        return _create_smallest(fresh)
+        return create_smallest(fresh)
 
     def _reduced(self, vectors: Vectors, storage: ColbertStorage) -> Vectors:
         """Return vectors as the database gets them, rounded as it rounds dense vectors and 16 bits.
@@ -171,7 +171,7 @@ class StorageRules(ContractBase):
         name = library.name("kept")
         documents, vectors = token_corpus().documents[:9], token_corpus().vectors.slice(0, 9)
         with self.open(library.folder, name) as store:
-            storage = _create_smallest(store)
+            storage = create_smallest(store)
             store.upsert(documents[:4], vectors.slice(0, 4))
         with self.open(library.folder, name) as store:
             try:
@@ -308,7 +308,7 @@ def _creates(store: Store, storage: ColbertStorage) -> bool:
     return True
 
 
-def _create_smallest(store: Store) -> ColbertStorage:
+def create_smallest(store: Store) -> ColbertStorage:
     """Create a collection with the fewest bits that the database offers; return how it keeps."""
     for bits in sorted(store.limits.colbert_bits):
         storage = ColbertStorage(bits, pool=2, prune=1 / 3)

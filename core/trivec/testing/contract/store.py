@@ -5,6 +5,7 @@ from __future__ import annotations
 from trivec.testing.contract.asynchronous import AsyncRules
 from trivec.testing.contract.collections import CollectionRules
 from trivec.testing.contract.documents import DocumentRules
+from trivec.testing.contract.evidence import EvidenceRules
 from trivec.testing.contract.faults import FaultRules
 from trivec.testing.contract.filters import FilterRules
 from trivec.testing.contract.groups import GroupRules
@@ -24,6 +25,7 @@ class StoreContract(
     HandleRules,
     FaultRules,
     SecretRules,
+    EvidenceRules,
     StorageRules,
     CollectionRules,
     TieRules,
