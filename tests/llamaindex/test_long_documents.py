@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import datetime
 import json
 import pickle
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,14 @@ from trivec_llamaindex import TrivecRerank, TrivecRetriever, TrivecVectorStore
 from trivec_llamaindex.nodes import REF_DOC_ID, to_document, to_node
 
 QUERY = "a whale song"
+
+
+class State(Enum):
+    """A value that is stored as another text than it shows."""
+
+    OPEN = "it is open"
+
+
 Path = Callable[[TrivecVectorStore, dict[str, Any]], Sequence[BaseNode]]
 
 
@@ -472,6 +483,34 @@ def test_the_best_evidence_is_that_of_the_text_alone(store: Store, encoder: Hash
     [node] = query(made, {"k": 1, "evidence": 1})
     [passage] = node.metadata["evidence"]
     assert "A whale song carries far." in passage["text"]
+
+
+@pytest.mark.parametrize("colbert", [None, "bits=1,pool=2", "prune=1/3"])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {f"day{n}": datetime.datetime(2024, 1, n + 1, 12) for n in range(9)},
+        {f"size{n}": Decimal("1.50") for n in range(9)},
+        {f"state{n}": State.OPEN for n in range(9)},
+        {"tags": ("a", "b"), "none": None, "deep": {"x": [1, (2, 3)]}},
+    ],
+)
+def test_evidence_where_metadata_comes_back_in_another_form(
+    store: Store, encoder: HashEncoder, metadata: dict[str, Any], colbert: str | None
+) -> None:
+    """The text that was encoded is made of the stored metadata again."""
+    made = TrivecVectorStore(store, encoder, colbert=colbert)
+    text = "An owl is awake. " * 20 + "A whale song carries far. " + "The fox is red. " * 20
+    made.add([TextNode(id_="a", text=text, metadata=metadata)])
+    [node] = query(made, {"k": 1, "evidence": 1})
+    check_evidence(node)
+    [passage] = node.metadata["evidence"]
+    assert "A whale song carries far." in passage["text"]
+    plain = TextNode(id_="b", text=text)
+    made.add([plain])
+    found = query(made, {"k": 2, "evidence": 1})
+    scores = [each.metadata["evidence"][0]["score"] for each in found]
+    assert colbert is not None or scores[0] == pytest.approx(scores[1], abs=0.02)
 
 
 WAYS: dict[str, Callable[[BaseNode], BaseNode]] = {
