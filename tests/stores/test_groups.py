@@ -143,6 +143,7 @@ def test_asking_ends_at_the_limit_of_the_database(
     assert len(caplog.messages) == 1
     assert "1 of 1 queries have fewer than k=3 groups by 'parent'" in caplog.messages[0]
     assert "candidates=50" in caplog.messages[0]
+    assert "the database returns no more" in caplog.messages[0]
     with pytest.raises(InvalidOptionError, match=r"candidates=51, .* at most 50 with group_by"):
         Store(backend).search(NEAR, mode=mode, candidates=51, group_by="parent")
 
@@ -172,6 +173,7 @@ def test_a_refused_request_for_more_ends_asking(
     assert len(caplog.messages) == 1
     assert "1 of 2 queries" in caplog.messages[0]
     assert "candidates=32" in caplog.messages[0]
+    assert "the database refused to return more: no" in caplog.messages[0]
     backend.most = 7
     with pytest.raises(type(refusal), match="no"):
         Store(backend).search(NEAR, **options)

@@ -103,6 +103,7 @@ class GroupRules(ContractBase):
             assert len(caplog.messages) == 1
             assert "2 of 3 queries" in caplog.messages[0]
             assert "candidates=128" in caplog.messages[0]
+            assert "pass a larger candidates" in caplog.messages[0]
             answers = store.search_many(chosen, candidates=4, **options)
             assert [len(hits) for hits in answers] == [2, 2, 2]
         assert len(caplog.messages) == 1
