@@ -221,13 +221,17 @@ class PassageForm:
     def batches(self, documents: list[Document], refuse: Refuse) -> Iterator[Batch]:
         """Yield passages to encode."""
         parents: list[Parent] = []
-        for document in documents:
-            try:
-                parents.append(self._split(document))
-            except (InvalidOptionError, InvalidVectorsError):
-                raise
-            except InvalidInputError as error:
-                refuse(document, error)
+        try:
+            for document in documents:
+                try:
+                    parents.append(self._split(document))
+                except (InvalidOptionError, InvalidVectorsError):
+                    raise
+                except InvalidInputError as error:
+                    refuse(document, error)
+        except Exception:  # what came before the document that ends the run is kept
+            yield from self._batches(parents)
+            raise
         yield from self._batches(parents)
 
     def with_stored_vectors(
