@@ -12,7 +12,6 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-import numpy as np
 import pytest
 from llama_index.core import Document, StorageContext, VectorStoreIndex
 from llama_index.core.node_parser import SentenceSplitter, TokenTextSplitter
@@ -30,6 +29,7 @@ from llama_index.core.vector_stores import MetadataFilters
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
 from long_documents import ALONE, PARENTS, fill
+from store_cases import FIELDS
 
 from trivec import Hit, Store, read_parents
 from trivec.errors import InvalidOptionError
@@ -392,6 +392,35 @@ def by_id(node: BaseNode) -> str:
     return node.node_id
 
 
+def test_every_database_groups_nodes_with_evidence(
+    every_store: Store, encoder: HashEncoder
+) -> None:
+    fields: dict[str, Any] = {}
+    if every_store.limits.declared_fields_only:
+        fields = {"kind": str, "n": int, "tag": str, **FIELDS}
+    made = TrivecVectorStore(every_store, encoder, fields=fields)
+    documents = [
+        Document(doc_id=d.doc_id, text=d.text, metadata={"z": "a whale", "a": [1, 2], "n": 3})
+        for d in DOCUMENTS
+    ]
+    made.add(TokenTextSplitter(chunk_size=60, chunk_overlap=0)(documents))
+    per_group, evidence = 2, 2
+    found = query(
+        made, {"k": 2, "group_by": "ref_doc_id", "per_group": per_group, "evidence": evidence}
+    )
+    ranked_nodes = query(made, {"k": 99})
+    refs = list(dict.fromkeys(node.ref_doc_id for node in ranked_nodes))[:2]
+    expected = [
+        node.node_id
+        for ref in refs
+        for node in [n for n in ranked_nodes if n.ref_doc_id == ref][:per_group]
+    ]
+    assert [node.node_id for node in found] == expected
+    for node in found:
+        check_evidence(node)
+    assert any("whale" in p["text"].lower() for p in found[0].metadata["evidence"])
+
+
 # --- evidence ------------------------------------------------------------------------------------
 
 
@@ -522,6 +551,14 @@ WAYS: dict[str, Callable[[BaseNode], BaseNode]] = {
 }
 
 
+def dense_of(store: Store) -> list[float]:
+    """Return the dense vector of the document "a"."""
+    vectors = store.get(["a"], with_vectors=True).vectors
+    assert vectors is not None
+    assert vectors.dense is not None
+    return vectors.dense[0].tolist()
+
+
 @pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
 @pytest.mark.parametrize(
     "given",
@@ -544,17 +581,14 @@ def test_evidence_is_not_stored(
 ) -> None:
     made = TrivecVectorStore(store, encoder)
     made.add([given])
-    vectors = store.get(["a"], with_vectors=True).vectors
+    dense = dense_of(store)
     [found] = query(made, {"k": 1, "evidence": 2})
     assert found.metadata["evidence"]
     before = found.model_copy(deep=True)
     for add in (made.add, lambda nodes: asyncio.run(made.async_add(nodes))):
         add([way(found)])
         assert made.get_nodes(["a"]) == [given]
-        again = store.get(["a"], with_vectors=True).vectors
-        assert again is not None
-        assert vectors is not None
-        assert np.array_equal(again[0].dense, vectors[0].dense)
+        assert dense_of(store) == dense
     assert found == before
 
 
