@@ -101,7 +101,8 @@ def filled(
 
 def hit_of(id: str, store: Store, query: Vector, **options: Any) -> Hit:
     """Return the hit of one document, with its evidence."""
-    hits = store.search(query, **{"k": 9, "evidence": 1, **options})
+    given: dict[str, Any] = {"k": 9, "evidence": 1, **options}
+    hits = store.search(query, **given)
     return next(hit for hit in hits if hit.document.id == id)
 
 
