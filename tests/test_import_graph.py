@@ -52,8 +52,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("grouping", "ranking", "reranking.mmr"),
     ("encoders", "stores"),
     ("checks", "reranking"),
-    ("ingestion", "serving"),
-    ("insight",),
+    ("ingestion", "passages.parents", "serving"),
+    ("insight", "passages.parent_hits", "passages.rewriting"),
     ("demo", "testing"),
     ("",),  # the facade `trivec`
     ("cli",),

@@ -47,16 +47,21 @@ def test_langchain() -> None:
         assert_type(made.search_hits(["whale", "fox"], 2, candidates=10), list[list[Hit]])
         made.max_marginal_relevance_search("whale", lambda_mult=0.3, filter={"n": {"$gt": 1}})
         assert as_base.similarity_search("whale", k=1) == found[:1]
+        made.similarity_search("whale", group_by="lang", per_group=2, evidence=1, score_key="s")
+        made.max_marginal_relevance_search("whale", group_by=None, parents=False, score_key=None)
+        assert_type(made.search_hits(["whale"], parents=True, evidence=1), list[list[Hit]])
 
-        retriever = langchain.TrivecRetriever(vectorstore=made, k=2, mode="colbert")
+        retriever = langchain.TrivecRetriever(vectorstore=made, k=2, mode="colbert", per_group=1)
         assert_type(retriever.invoke("whale"), list[LangChainDocument])
         assert_type(retriever.batch(["whale"], k=1), list[list[LangChainDocument]])
+        retriever.invoke("whale", group_by="lang", per_group=2, evidence=1, score_key="score")
+        made.as_retriever(parents=True, evidence=2, score_key="score")
         plain: VectorStoreRetriever = made.as_retriever(k=1, filter={"lang": "en"}, mode="dense")
         assert_type(plain.invoke("whale"), list[LangChainDocument])
         chain = retriever | RunnableLambda(count) | StrOutputParser()
         assert_type(chain.invoke("whale"), str)
 
-        reranker = langchain.TrivecReranker(encoder=encoder, store=store, top_n=1)
+        reranker = langchain.TrivecReranker(encoder=encoder, store=store, top_n=1, score_key="s")
         assert_type(reranker.score(found, "whale"), list[float])
 
         embeddings: Embeddings = langchain.TrivecEmbeddings(encoder)
@@ -97,6 +102,10 @@ def test_llamaindex() -> None:
         assert len(index.as_retriever().retrieve("whale")) == 1
         assert_type(made.get_nodes(filters={"lang": "en"}), list[BaseNode])
         made.query(VectorStoreQuery(query_str="whale"), weights={"dense": 1.0}, candidates=10)
+        made.query(VectorStoreQuery(query_str="whale"), group_by="ref_doc_id", per_group=2)
+        made.query(VectorStoreQuery(query_str="whale"), parents=True, evidence=1)
+        llamaindex.TrivecVectorStore(store, encoder, group_by="ref_doc_id", evidence=1)
+        llamaindex.TrivecRetriever(store, encoder, group_by="ref_doc_id", parents=False, evidence=1)
         retriever = llamaindex.TrivecRetriever(store, encoder, mode="rrf", filters=F("n") == 1)
         assert_type(retriever.retrieve("whale"), list[NodeWithScore])
         rerank = llamaindex.TrivecRerank(encoder, store=store, mode="hybrid", top_n=1)

@@ -13,6 +13,8 @@ from trivec import Document, Hit
 from trivec.arguments import at_least_one
 from trivec.document import PRIVATE_KEY, public_metadata
 from trivec.errors import InvalidDocumentError, InvalidOptionError
+from trivec.passages.evidence_metadata import with_evidence, without_evidence
+from trivec_langchain.options import DocumentSearch
 
 
 class Batch(NamedTuple):
@@ -57,12 +59,21 @@ def _to_trivec(id: str, document: LangChainDocument) -> Document:
         raise InvalidDocumentError(
             f"document {id!r}: the metadata key {PRIVATE_KEY!r} is reserved; rename it"
         )
-    return Document(id, document.page_content, document.metadata)
+    metadata = without_evidence(document.metadata, document.page_content)
+    return Document(id, document.page_content, metadata)
 
 
-def to_documents(hits: Sequence[Hit]) -> list[LangChainDocument]:
-    """Return the documents of hits."""
-    return [to_langchain(hit.document) for hit in hits]
+def hit_documents(hits: Sequence[Hit], asked: DocumentSearch) -> list[LangChainDocument]:
+    """Return the documents of hits, with the evidence and the score that the search asked for."""
+    documents: list[LangChainDocument] = []
+    for hit in hits:
+        document = to_langchain(hit.document)
+        if asked.search.evidence:
+            document.metadata = with_evidence(document.metadata, hit.evidence)
+        if asked.score_key is not None:
+            document.metadata[asked.score_key] = hit.score
+        documents.append(document)
+    return documents
 
 
 def to_langchain(document: Document) -> LangChainDocument:

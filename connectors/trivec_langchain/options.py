@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from trivec import ColbertStorage
+from trivec.arguments import expect
+from trivec.document import PRIVATE_KEY
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
+from trivec.passages.evidence_metadata import EVIDENCE
+from trivec.passages.parent_hits import grouped_by_parent, updated_options
 from trivec.scores import AnyWeights
-from trivec.search import CommonSearchOptions, Mode, Search
+from trivec.search import CommonSearchOptions, Mode, Search, with_options
 from trivec.stores.view import together
 from trivec_langchain.filters import LangChainFilter, to_filter
 
 
-class SearchOptions(CommonSearchOptions[AnyWeights, LangChainFilter], total=False):
-    """The options of one search; those left out are the vector store's own.
+class HitOptions(CommonSearchOptions[AnyWeights, LangChainFilter], total=False):
+    """The options of one search for hits; those left out are the vector store's own.
 
     Attributes:
         mode: "dense", "sparse", "colbert", "hybrid" or "rrf".
@@ -23,9 +28,33 @@ class SearchOptions(CommonSearchOptions[AnyWeights, LangChainFilter], total=Fals
         candidates: How many documents the dense and the sparse search each give to the other
             modes.
         filter: Holds together with the vector store's.
+        group_by: A declared field of the metadata, or "parent", the document that a passage is of.
+            The results are those of the k best groups, side by side, the best group first.
+            `group_by=None` takes back the vector store's own, with its `per_group` and `parents`.
+        per_group: The most results of one group; 1 by default.
+        evidence: How many passages of each result to return that match the question best, as
+            `Hit.evidence` and as the metadata "evidence" of documents: a list of dicts with the
+            keys start, end, text and score, best first. It stands in place of a value that the
+            document has under this key, and is not stored when the document is added again.
+        parents: Whether each parent is returned instead of its passages, with its own text and
+            metadata, and with the score of its best passage. The results are grouped by "parent".
+            Its evidence is that of the `per_group` passages. A document that is no passage is
+            returned as it is.
     """
 
     mode: Mode
+    parents: bool
+
+
+class SearchOptions(HitOptions, total=False):
+    """The options of one search for documents; those left out are the vector store's own.
+
+    Attributes:
+        score_key: The metadata key under which a document has its score; None, the default, for
+            none. It stands in place of a value that the document has under this key.
+    """
+
+    score_key: str | None
 
 
 class VectorStoreOptions(SearchOptions, total=False):
@@ -68,6 +97,58 @@ _SEARCH_TYPES: Mapping[str, frozenset[str]] = {
     "similarity_score_threshold": frozenset({"score_threshold"}),
 }
 """LangChain's search types, with the options that only they have."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSearch:
+    """A search whose hits are returned as documents.
+
+    Args:
+        search: The search for hits.
+        parents: Whether parents are returned instead of their passages.
+        score_key: The metadata key of the score, or None.
+
+    Raises:
+        InvalidOptionError: If an option is out of range, or two of them contradict each other.
+    """
+
+    search: Search
+    parents: bool = False
+    score_key: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "search", grouped_by_parent(self.search, self.parents))
+        check_score_key(self.score_key)
+        if self.score_key == EVIDENCE and self.search.evidence:
+            raise InvalidOptionError(
+                f"score_key={EVIDENCE!r} is the key of the evidence; choose another key"
+            )
+
+    def updated(self, options: Mapping[str, Any]) -> DocumentSearch:
+        """Return this search with some other options; an unknown one raises `TypeError`."""
+        known = SearchOptions.__optional_keys__ | {"k"}
+        if unknown := sorted(set(options) - known):
+            raise TypeError(
+                f"unknown search option {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            )
+        given = updated_options(
+            {
+                "parents": self.parents,
+                "score_key": self.score_key,
+                "group_by": self.search.group_by,
+                "per_group": self.search.per_group,
+            },
+            options,
+        )
+        parents, score_key = given.pop("parents"), given.pop("score_key")
+        return DocumentSearch(with_options(self.search, given), parents, score_key)
+
+
+def check_score_key(key: str | None) -> None:
+    """Raise `InvalidOptionError` unless a document can have its score under this key."""
+    expect(key, (str, type(None)), "score_key", "a metadata key, such as 'score', or None")
+    if key in ("", PRIVATE_KEY):
+        raise InvalidOptionError(f"score_key={key!r}: choose another key, such as 'score'")
 
 
 def with_filter(condition: LangChainFilter | None, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from trivec import Store, Weights
 from trivec.encoders.protocol import TextEncoder
 from trivec.reranking.rescorer import Candidate, CrossEncoder, RerankMode, Rescorer, best_rows
 from trivec_langchain.models import DumpedWeights, SharingModel
+from trivec_langchain.options import check_score_key
 
 
 class TrivecReranker(SharingModel, BaseDocumentCompressor):
@@ -38,6 +39,9 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
             The weights of "hybrid".
         top_n: int | None
             How many documents to return; all without it.
+        score_key: str | None
+            The metadata key under which a returned document has its new score. It stands in place
+            of a value that the document has under this key, such as the score of its search.
 
     Instantiate:
         >>> from trivec.testing import HashEncoder
@@ -70,11 +74,13 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
     mode: RerankMode = "colbert"
     weights: DumpedWeights = Weights.GENERAL
     top_n: int | None = Field(default=None, ge=1)
+    score_key: str | None = None
 
     _last: Rescorer = PrivateAttr()
 
     def model_post_init(self, context: object, /) -> None:
         """Check the options together."""
+        check_score_key(self.score_key)
         self._rescorer()
 
     def _rescorer(self) -> Rescorer:
@@ -95,7 +101,10 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
         query: str,
         callbacks: Callbacks | None = None,
     ) -> Sequence[LangChainDocument]:
-        """Return the documents, unchanged, best first; equal ones in the order given."""
+        """Return the documents, best first; equal ones in the order given.
+
+        They are unchanged, or copies with `score_key`.
+        """
         return self._best(documents, self.score(documents, query))
 
     async def acompress_documents(
@@ -118,7 +127,15 @@ class TrivecReranker(SharingModel, BaseDocumentCompressor):
     def _best(
         self, documents: Sequence[LangChainDocument], scores: Sequence[float]
     ) -> list[LangChainDocument]:
-        return [documents[row] for row in best_rows(scores, self.top_n)]
+        rows, key = best_rows(scores, self.top_n), self.score_key
+        if key is None:
+            return [documents[row] for row in rows]
+        return [
+            documents[row].model_copy(
+                update={"metadata": {**documents[row].metadata, key: scores[row]}}
+            )
+            for row in rows
+        ]
 
 
 def _candidates(documents: Sequence[LangChainDocument]) -> list[Candidate]:

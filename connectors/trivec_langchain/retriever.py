@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Self, Unpack, cast
 
 from langchain_core.callbacks import (
@@ -19,9 +19,10 @@ from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 from pydantic import ConfigDict, Field, model_validator
 
 from trivec.errors import InvalidOptionError
+from trivec.passages.parent_hits import updated_options
 from trivec.search import Mode
 from trivec.twins import Twin, arun, either, run
-from trivec_langchain.documents import to_documents
+from trivec_langchain.documents import hit_documents
 from trivec_langchain.models import DumpedFilter, DumpedOptions, DumpedWeights, SharingModel
 from trivec_langchain.options import RetrieverOptions, SearchOptions, with_filter
 from trivec_langchain.search import SearchableStore
@@ -48,6 +49,16 @@ class TrivecRetriever(SharingModel, BaseRetriever):
             How many documents the dense and the sparse search each give to the other modes.
         filter: Filter | dict | FilterDirective | None
             Holds for every call, together with the vector store's and the call's own.
+        group_by: str | None
+            A declared field, or "parent": the results are those of the best groups.
+        per_group: int | None
+            How many results of each group.
+        evidence: int | None
+            How many passages of each result to return in its metadata "evidence".
+        parents: bool | None
+            Whether to return the documents that were split, instead of their passages.
+        score_key: str | None
+            The metadata key under which a result has its score.
 
     Instantiate:
         >>> from trivec import open_store
@@ -87,6 +98,11 @@ class TrivecRetriever(SharingModel, BaseRetriever):
     weights: DumpedWeights | None = None
     candidates: int | None = None
     filter: DumpedFilter | None = None
+    group_by: str | None = None
+    per_group: int | None = None
+    evidence: int | None = None
+    parents: bool | None = None
+    score_key: str | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -102,7 +118,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         **options: Unpack[RetrieverOptions],
     ) -> list[LangChainDocument]:
         k, rest = self._options(options)
-        return to_documents(self.vectorstore.search_hits([query], k, **rest)[0])
+        return self.vectorstore.similarity_search(query, k, **rest)
 
     async def _aget_relevant_documents(
         self,
@@ -112,7 +128,7 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         **options: Unpack[RetrieverOptions],
     ) -> list[LangChainDocument]:
         k, rest = self._options(options)
-        return to_documents((await self.vectorstore.asearch_hits([query], k, **rest))[0])
+        return await self.vectorstore.asimilarity_search(query, k, **rest)
 
     def batch(  # type: ignore[override]  # LangChain takes any keyword
         self,
@@ -159,10 +175,15 @@ class TrivecRetriever(SharingModel, BaseRetriever):
         answers: list[list[LangChainDocument] | Exception] = []
         try:
             k, rest = self._options(options)
+            asked = store.read_options(k, rest)
+            of_hits: dict[str, Any] = {n: v for n, v in rest.items() if n != "score_key"}
             outcomes = yield from either(
-                store.search_hits_or_errors, store.asearch_hits_or_errors, queries, k, **rest
+                store.search_hits_or_errors, store.asearch_hits_or_errors, queries, k, **of_hits
             )
-            answers += [o if isinstance(o, Exception) else to_documents(o) for o in outcomes]
+            answers += [
+                hits if isinstance(hits, Exception) else hit_documents(hits, asked)
+                for hits in outcomes
+            ]
         except Exception as error:
             answers = [error] * len(queries)
         for started, answer in zip(runs, answers, strict=True):
@@ -224,9 +245,10 @@ class TrivecRetriever(SharingModel, BaseRetriever):
 
     def _options(self, given: RetrieverOptions) -> tuple[int, SearchOptions]:
         """Return k and the search options: those of the call, else the retriever's own."""
-        own = {name: getattr(self, name) for name in ("mode", "weights", "candidates")}
-        merged: dict[str, Any] = {k: v for k, v in own.items() if v is not None}
-        merged |= with_filter(self.filter, given)
+        names = SearchOptions.__optional_keys__ - {"filter"}
+        own = {name: getattr(self, name) for name in sorted(names)}
+        own = {name: option for name, option in own.items() if option is not None}
+        merged = updated_options(own, with_filter(self.filter, given))
         k = merged.pop("k", self.k)
         return k, cast(SearchOptions, merged)
 
@@ -258,7 +280,7 @@ class StoreRetriever(SharingModel, VectorStoreRetriever):
         run_manager: CallbackManagerForRetrieverRun,
         **options: Any,  # noqa: ANN401  # of LangChain's class, which hands them to the search
     ) -> list[LangChainDocument]:
-        options = with_filter(self.search_kwargs.get("filter"), options)
+        options = self._options(options)
         return super()._get_relevant_documents(query, run_manager=run_manager, **options)
 
     async def _aget_relevant_documents(
@@ -268,8 +290,13 @@ class StoreRetriever(SharingModel, VectorStoreRetriever):
         run_manager: AsyncCallbackManagerForRetrieverRun,
         **options: Any,  # noqa: ANN401  # as above
     ) -> list[LangChainDocument]:
-        options = with_filter(self.search_kwargs.get("filter"), options)
+        options = self._options(options)
         return await super()._aget_relevant_documents(query, run_manager=run_manager, **options)
+
+    def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all options of a call: its own over those of the retriever."""
+        own = self.search_kwargs
+        return updated_options(own, with_filter(own.get("filter"), given))
 
 
 def _returned(

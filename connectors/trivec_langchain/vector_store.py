@@ -15,6 +15,7 @@ from langchain_core.embeddings import Embeddings
 from trivec import Store
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
+from trivec.passages.rewriting import keep_places
 from trivec.twins import Twin, arun, either, run
 from trivec_langchain.documents import batches, to_langchain, with_ids
 from trivec_langchain.filters import LangChainFilter, to_filter
@@ -60,6 +61,16 @@ class TrivecVectorStore(SearchableStore):
         filter: Filter | dict | FilterDirective | None
             Bounds the vector store: a document that does not satisfy it is not found, returned,
             deleted, overwritten or written, as if the collection did not hold it.
+        group_by: str | None
+            A declared field, or "parent": the results are those of the best groups.
+        per_group: int
+            How many results of each group.
+        evidence: int
+            How many passages of each result to return in its metadata "evidence".
+        parents: bool
+            Whether to return the documents that were split, instead of their passages.
+        score_key: str | None
+            The metadata key under which a result has its score.
 
     Instantiate:
         >>> from trivec import open_store
@@ -203,6 +214,8 @@ class TrivecVectorStore(SearchableStore):
     ) -> list[str]:
         """Encode documents and write them over those of the same ids.
 
+        Evidence that a search has added to the metadata is not stored.
+
         Args:
             documents: Any number, read as they are written; also from a generator.
             ids: One per document; where it is None the document's own, else a new UUID.
@@ -232,18 +245,19 @@ class TrivecVectorStore(SearchableStore):
 
     def _add(
         self,
-        documents: Iterable[LangChainDocument],
+        given: Iterable[LangChainDocument],
         ids: Sequence[str | None] | None,
         batch_size: int,
     ) -> Twin[list[str]]:
         encoder, view = self._encoder, self._view
         written: list[str] = []
-        for batch in batches(with_ids(documents, ids), batch_size):
+        for batch in batches(with_ids(given, ids), batch_size):
             texts = [document.text for document in batch.documents]
             vectors = yield from either(
                 encoder.encode_documents, encoder.aencode_documents, texts, keep=False
             )
-            yield from either(view.upsert, view.aupsert, batch.documents, vectors)
+            documents = yield from keep_places(view, batch.documents)
+            yield from either(view.upsert, view.aupsert, documents, vectors)
             written += batch.ids
         return written
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from llama_index.core.vector_stores.types import VectorStoreQuery, VectorStoreQueryMode
@@ -12,12 +13,13 @@ from trivec import Vector, Weights
 from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import F
+from trivec.passages.parent_hits import grouped_by_parent, updated_options
 from trivec.rows import Float, unit
 from trivec.scores import AnyWeights, as_weights
-from trivec.search import CommonSearchOptions, Mode, Search
+from trivec.search import CommonSearchOptions, Mode, Search, SearchOptions, with_options
 from trivec.stores.view import together
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
-from trivec_llamaindex.nodes import REF_DOC_ID
+from trivec_llamaindex.nodes import group_path, source_path
 
 _MODES: Mapping[VectorStoreQueryMode, Mode] = {
     VectorStoreQueryMode.DEFAULT: "dense",
@@ -36,7 +38,33 @@ class VectorStoreOptions(CommonSearchOptions[AnyWeights, LlamaIndexFilter], tota
         candidates: How many documents the dense and the sparse search each give to HYBRID.
         filter: Bounds the vector store: a node that does not satisfy it is not found, returned,
             deleted, overwritten or written, as if the collection did not hold it.
+        group_by: A declared field of the metadata; "ref_doc_id", the document that a node was made
+            from; or "parent", the document that a passage is of. The nodes are those of the best
+            groups, as many as the query asks for, side by side, the best group first.
+            `group_by=None` takes back the vector store's own, with its `per_group` and `parents`.
+        per_group: The most nodes of one group; 1 by default.
+        evidence: How many passages of each node to return that match the query best, as the
+            metadata "evidence": a list of dicts with the keys start, end, text and score, best
+            first. Texts for embedding models and LLMs do not show it. It stands in place of a value
+            that the node has under this key, and is not stored when the node is added again.
+        parents: Whether each document that `trivec.ingest` stored as passages is returned instead
+            of its passages, with its own text and metadata, and with the score of its best passage.
+            The results are grouped by "parent". Its evidence is that of the `per_group` passages. A
+            node that is no such passage is returned as it is.
     """
+
+    parents: bool
+
+
+class RetrieverOptions(SearchOptions, total=False):
+    """The options of a retriever: those of `Store.search`, and `parents`.
+
+    Attributes:
+        group_by: "ref_doc_id" is the document that a node was made from.
+        parents: See `VectorStoreOptions`.
+    """
+
+    parents: bool
 
 
 class QueryOptions(VectorStoreOptions, total=False):
@@ -49,6 +77,11 @@ class QueryOptions(VectorStoreOptions, total=False):
             does not set the threshold of the query itself.
         mmr_prefetch_k: How many MMR chooses from; 4 times `similarity_top_k` without it.
         filter: Holds together with the query's own filters.
+        group_by: As for the vector store, like the three below, which it has defaults for. MMR
+            chooses groups by their best nodes.
+        per_group: The most nodes of one group.
+        evidence: How many passages of each node to return with it.
+        parents: Whether to return documents instead of their passages.
     """
 
     mmr_threshold: float
@@ -61,7 +94,8 @@ class NodeSearch:
 
     Args:
         search: The search, whose `k` is the number of hits to choose from.
-        k: How many nodes to return.
+        k: How many nodes to return, or groups of them.
+        parents: Whether to return the parents of passages.
         dense: The dense vector that the query came with, scaled to unit length, or None.
         text: The text to encode for the parts that the query did not come with, or None.
         ids: The only nodes to search, or None.
@@ -71,6 +105,7 @@ class NodeSearch:
 
     search: Search
     k: int
+    parents: bool
     dense: Float | None
     text: str | None
     ids: Sequence[str] | None
@@ -89,19 +124,32 @@ class NodeSearch:
         )
 
 
+def read_defaults(options: Mapping[str, Any]) -> tuple[Search, bool]:
+    """Return the defaults of queries, and whether they return parents.
+
+    Args:
+        options: The options of a vector store; its filter is left out.
+    """
+    given = updated_options({}, options)
+    given.pop("filter", None)
+    parents = given.pop("parents", False)
+    return grouped_by_parent(with_options(Search(k=1), given), parents), parents
+
+
 def read_query(
     query: VectorStoreQuery,
     options: QueryOptions,
     defaults: Search,
     *,
+    parents: bool,
     fields: Mapping[str, FieldType],
     encodes: bool,
 ) -> NodeSearch:
     """Return how to answer a query.
 
     `alpha` makes the weights of HYBRID `dense=alpha, sparse=1-alpha, colbert=0`, since it knows
-    two signals only; `weights` of the options take precedence. The defaults have the weights and
-    candidates that are not given, and the declared fields give the values of filters their types.
+    two signals only; `weights` of the options take precedence. The defaults and `parents` are the
+    options that are not given, and the declared fields give the values of filters their types.
     """
     unknown = sorted(set(options) - QueryOptions.__optional_keys__)
     if unknown:
@@ -125,21 +173,28 @@ def read_query(
         relevance = options.get("mmr_threshold", own)
     conditions = [to_filter(query.filters, fields), to_filter(options.get("filter"), fields)]
     if query.doc_ids:
-        conditions.append(F(REF_DOC_ID).in_(query.doc_ids))
+        conditions.append(F(source_path(fields)).in_(query.doc_ids))
     condition = together(*conditions)
+    results = _results(query, options, defaults, parents)
+    parents = results.pop("parents")
+    results["group_by"] = group_path(results["group_by"], fields)
     search = Search(
         mode=_MODES[query.mode],
         k=prefetched,
         weights=_weights(query, options, defaults.weights),
         candidates=options.get("candidates", candidates),
         filter=condition,
+        **results,
     )
+    search = grouped_by_parent(search, parents)
     dense = given_embedding(query.query_embedding)
-    text = query.query_str if search.mode != "dense" or dense is None else None
+    needs_text = search.mode != "dense" or dense is None or search.evidence
+    text = query.query_str if needs_text else None
     if search.mode == "sparse":
         dense = None
-    if text is None and (dense is None or search.mode != "dense"):
-        raise InvalidOptionError(f"a {query.mode.value} query needs query_str, which is None")
+    if text is None and needs_text:
+        what = "the evidence of a" if search.evidence else "a"
+        raise InvalidOptionError(f"{what} {query.mode.value} query needs query_str, which is None")
     if text is not None and not encodes:
         raise InvalidOptionError(
             f"this {query.mode.value} query needs a trivec encoder; make the vector store with "
@@ -148,6 +203,7 @@ def read_query(
     return NodeSearch(
         search=search,
         k=k,
+        parents=parents,
         dense=dense,
         text=text,
         ids=query.node_ids or None,
@@ -161,6 +217,17 @@ def given_embedding(embedding: Sequence[float] | None) -> Float | None:
     if embedding is None or len(embedding) == 0:
         return None
     return unit(np.asarray(embedding, np.float32))
+
+
+def _results(
+    query: VectorStoreQuery, options: QueryOptions, defaults: Search, parents: bool
+) -> dict[str, Any]:
+    """Return the options of groups, evidence and parents: those given, over the defaults."""
+    own = {name: getattr(defaults, name) for name in ("group_by", "per_group", "evidence")}
+    own["parents"] = parents
+    if query.query_str is None:  # an embedding has no evidence
+        own["evidence"] = 0
+    return updated_options(own, {n: option for n, option in options.items() if n in own})
 
 
 def _weights(query: VectorStoreQuery, options: QueryOptions, weights: Weights) -> Weights:

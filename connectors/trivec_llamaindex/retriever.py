@@ -14,21 +14,24 @@ from trivec import Store, Vector, Vectors
 from trivec.encoders.caching import CachingEncoder
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError
+from trivec.passages.parent_hits import grouped_by_parent, parent_hits, updated_options
 from trivec.rows import unit
-from trivec.search import Search, SearchOptions
+from trivec.search import Search
 from trivec.sharing import SharingObject
 from trivec.stores.view import together
 from trivec.twins import Twin, arun, either, run
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
-from trivec_llamaindex.nodes import to_node
-from trivec_llamaindex.options import given_embedding
+from trivec_llamaindex.nodes import encoded_text, group_path, hit_node
+from trivec_llamaindex.options import RetrieverOptions, given_embedding
 
 
 class TrivecRetriever(SharingObject, BaseRetriever):
     """Retrieves nodes from a collection, with one forward pass per question.
 
     Further keywords are those of `Store.search`, such as `k=5, mode="colbert"`; see
-    `trivec.stores.SearchOptions`.
+    `trivec.stores.SearchOptions`. `group_by="ref_doc_id"` groups by the document that a node was
+    made from, `evidence` is in the metadata of nodes, and `parents=True` returns the documents that
+    `trivec.ingest` stored as passages; see `trivec_llamaindex.options.VectorStoreOptions`.
 
     Args:
         store: The collection, filled by LlamaIndex, by LangChain or by `trivec ingest`.
@@ -58,12 +61,14 @@ class TrivecRetriever(SharingObject, BaseRetriever):
         *,
         filters: LlamaIndexFilter | None = None,
         callback_manager: CallbackManager | None = None,
-        **options: Unpack[SearchOptions],
+        **options: Unpack[RetrieverOptions],
     ) -> None:
         super().__init__(callback_manager=callback_manager)
-        self._view = store.view(creates=True, model=encoder.schema.model)
+        self._view = store.view(creates=True, model=encoder.schema.model, encoded=encoded_text)
         self._encoder = CachingEncoder.sharing(encoder)
-        self._search = Search(**options)
+        given = updated_options({}, options)
+        self._parents = given.pop("parents", False)
+        self._search = grouped_by_parent(Search(**given), self._parents)
         self._filters = filters
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -78,16 +83,23 @@ class TrivecRetriever(SharingObject, BaseRetriever):
         encoded = yield from either(encoder.encode_queries, encoder.aencode_queries, _texts(bundle))
         queries = [_vector(bundle, encoded)]
         [hits] = yield from either(view.search_many, view.asearch_many, queries, **search.options)
-        return [NodeWithScore(node=to_node(hit.document), score=hit.score) for hit in hits]
+        if self._parents:
+            [hits] = yield from parent_hits(view, [hits], search.evidence)
+        return [NodeWithScore(node=hit_node(hit, search.evidence), score=hit.score) for hit in hits]
 
     def _filtered(self) -> Search:
-        """Return the search with its filters, which the declared fields give types."""
-        condition = to_filter(self._filters, self._view.fields)
+        """Return the search as the declared fields complete it: its filters and its groups."""
+        fields = self._view.fields
+        condition = to_filter(self._filters, fields)
         if condition is not None and is_local(condition):
             raise InvalidOptionError(
                 "text_match_insensitive is evaluated by TrivecVectorStore only; query through it"
             )
-        return replace(self._search, filter=together(self._search.filter, condition))
+        return replace(
+            self._search,
+            filter=together(self._search.filter, condition),
+            group_by=group_path(self._search.group_by, fields),
+        )
 
 
 def _texts(bundle: QueryBundle) -> list[str]:

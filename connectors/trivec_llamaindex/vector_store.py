@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar, Unpack
 
 from llama_index.core.bridge.pydantic import Field, PrivateAttr
@@ -17,15 +18,19 @@ from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
 from trivec import ColbertStorage, Document, Filter, Hit, Store, Vector, Weights
 from trivec.collection import Page
+from trivec.document import check_id
 from trivec.encoders.caching import CachingEncoder
 from trivec.encoders.protocol import TextEncoder
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidDocumentError, InvalidOptionError
 from trivec.fields import FieldType
 from trivec.filters import F
+from trivec.passages.parent_hits import parent_hits
+from trivec.passages.rewriting import keep_places
+from trivec.passages.stored import is_passage_of, look_up, passage_id
 from trivec.reranking.among import search_ids
-from trivec.reranking.mmr import diverse_hits
-from trivec.search import Search, with_options
-from trivec.twins import Twin, arun, either, run
+from trivec.reranking.mmr import compared_ids, diverse_hits
+from trivec.search import Search
+from trivec.twins import Twin, answered, arun, either, run
 from trivec_llamaindex.embeddings import TrivecEmbedding
 from trivec_llamaindex.filters import LlamaIndexFilter, is_local, to_filter
 from trivec_llamaindex.models import (
@@ -37,8 +42,22 @@ from trivec_llamaindex.models import (
     read_fields,
     read_filter,
 )
-from trivec_llamaindex.nodes import REF_DOC_ID, batches, embedded_text, rows, to_node
-from trivec_llamaindex.options import NodeSearch, QueryOptions, VectorStoreOptions, read_query
+from trivec_llamaindex.nodes import (
+    REF_DOC_ID,
+    batches,
+    embedded_text,
+    encoded_text,
+    hit_node,
+    rows,
+    to_node,
+)
+from trivec_llamaindex.options import (
+    NodeSearch,
+    QueryOptions,
+    VectorStoreOptions,
+    read_defaults,
+    read_query,
+)
 
 T = TypeVar("T")
 
@@ -60,8 +79,8 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
     dense vector of the node; the embedding of a query is scaled, too. Without an encoder there are
     dense vectors only, and the modes are DEFAULT and MMR.
 
-    Further keywords are those of `VectorStoreOptions`: `weights` and `candidates` of HYBRID, and a
-    `filter` that bounds the vector store.
+    Further keywords are those of `VectorStoreOptions`: `weights` and `candidates` of HYBRID, a
+    `filter` that bounds the vector store, and `group_by`, `per_group`, `evidence` and `parents`.
 
     Args:
         store: The collection; the first write creates it, and closing it stays with its owner.
@@ -93,6 +112,10 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
     weights: DumpedWeights = Weights.GENERAL
     candidates: int = 100
     filter: DumpedFilter | None = None
+    group_by: str | None = None
+    per_group: int = 1
+    evidence: int = 0
+    parents: bool = False
     fields: DumpedFields = Field(default_factory=dict)
     colbert: DumpedColbert | None = None
     _store: Store = PrivateAttr()
@@ -109,13 +132,17 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
     ) -> None:
         # Checked here, so that an error is trivec's and not pydantic's.
         filter = options.get("filter")
-        search = with_options(Search(k=1), {**options, "filter": None})
+        search, parents = read_defaults(options)
         store.view(colbert=colbert)  # the store's own option must not differ
         super().__init__(
             stores_text=True,
             weights=search.weights,
             candidates=search.candidates,
             filter=None if filter is None else read_filter(filter),
+            group_by=search.group_by,
+            per_group=search.per_group,
+            evidence=search.evidence,
+            parents=parents,
             fields=read_fields(fields or {}),
             colbert=None if colbert is None else ColbertStorage.of(colbert),
         )
@@ -129,6 +156,9 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
 
     def __repr__(self) -> str:
         return f"TrivecVectorStore({self.client!r})"
+
+    def __str__(self) -> str:
+        return repr(self)
 
     @property
     def client(self) -> Store:
@@ -144,6 +174,7 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
             fields={REF_DOC_ID: str, **self.fields},
             colbert=self.colbert,
             bound=lambda: to_filter(self.filter, self._view.fields),
+            encoded=encoded_text,
         )
 
     @property
@@ -193,7 +224,8 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
                     encoder.encode_documents, encoder.aencode_documents, texts, keep=False
                 )
             documents, vectors = rows(batch, encoded)
-            yield from either(view.upsert, view.aupsert, documents, vectors)
+            kept = yield from keep_places(view, documents)
+            yield from either(view.upsert, view.aupsert, kept, vectors)
         return [node.node_id for node in nodes]
 
     def get_nodes(
@@ -238,17 +270,46 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
         return (yield from either(blocking, asynchronous))
 
     def delete(self, ref_doc_id: str) -> None:
-        """Delete the nodes that were made from a document.
+        """Delete the nodes that were made from a document, and its passages.
 
         Raises:
             InvalidFilterError: If the database filters on declared fields only, and the
                 collection was created without `trivec_llamaindex.nodes.REF_DOC_ID`.
         """
-        self._view.delete_where(F(REF_DOC_ID) == ref_doc_id)
+        run(self._delete(ref_doc_id))
 
     async def adelete(self, ref_doc_id: str) -> None:
         """Delete the nodes that were made from a document; see `delete`."""
-        await self._view.adelete_where(F(REF_DOC_ID) == ref_doc_id)
+        await arun(self._delete(ref_doc_id))
+
+    def _delete(self, ref_doc_id: str) -> Twin[None]:
+        view = self._view
+        passages = yield from self._passages(ref_doc_id)
+        # The first one leads to all others, so it goes last.
+        for some in (passages[1:], passages[:1]):
+            if some:
+                yield from either(view.delete, view.adelete, some, passages=False)
+        # A collection made for passages need not have declared the field of nodes.
+        is_known = REF_DOC_ID in view.fields or not view.limits.declared_fields_only
+        if is_known or not passages:
+            nodes = F(REF_DOC_ID) == ref_doc_id
+            yield from either(view.delete_where, view.adelete_where, nodes)
+
+    def _passages(self, ref_doc_id: str) -> Twin[list[str]]:
+        """Return the ids of the passages that `trivec.ingest` stored of a document."""
+        view = self._view
+
+        def read(ids: list[str]) -> Twin[list[Document]]:
+            page = yield from either(view.get, view.aget, ids)
+            return page.documents
+
+        try:
+            check_id(passage_id(ref_doc_id, 0))
+        except InvalidDocumentError:  # a document of this id has no passages
+            return []
+        existing = yield from answered(look_up({ref_doc_id: 0}), read)
+        numbered = sorted(existing[ref_doc_id].items())
+        return [each.id for _, each in numbered if is_passage_of(each, ref_doc_id)]
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: LlamaIndexFilter | None = None
@@ -321,36 +382,44 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
         self, query: VectorStoreQuery, options: QueryOptions
     ) -> Twin[VectorStoreQueryResult]:
         encoder, view = self._encoder, self._view
-        defaults = with_options(
-            Search(k=1), {"weights": self.weights, "candidates": self.candidates}
-        )
+        names = VectorStoreOptions.__optional_keys__ - {"filter"}
+        defaults, parents = read_defaults({name: getattr(self, name) for name in names})
         asked = read_query(
-            query, options, defaults, fields=view.fields, encodes=encoder is not None
+            query,
+            options,
+            defaults,
+            parents=parents,
+            fields=view.fields,
+            encodes=encoder is not None,
         )
         encoded = None
         if asked.text is not None and encoder is not None:
             encoded = yield from either(encoder.encode_query, encoder.aencode_query, asked.text)
         vector = asked.vector(encoded)
-        hits = yield from self._hits(vector, asked)
+        hits = yield from self._hits(vector, replace(asked.search, evidence=0), asked)
         if asked.relevance is not None:
-            ids = [hit.document.id for hit in hits]
-            page = yield from either(view.get, view.aget, ids, with_vectors=True)
+            page = yield from either(view.get, view.aget, compared_ids(hits), with_vectors=True)
             hits = diverse_hits(vector, hits, page, k=asked.k, relevance=asked.relevance)
+        evidence = asked.search.evidence
+        if evidence:
+            [hits] = yield from either(
+                view.add_evidence, view.aadd_evidence, [vector], [hits], **asked.search.options
+            )
+        if asked.parents:
+            [hits] = yield from parent_hits(view, [hits], evidence)
         return VectorStoreQueryResult(
-            nodes=[to_node(hit.document) for hit in hits],
+            nodes=[hit_node(hit, evidence) for hit in hits],
             similarities=[hit.score for hit in hits],
             ids=[hit.document.id for hit in hits],
         )
 
-    def _hits(self, vector: Vector, asked: NodeSearch) -> Twin[list[Hit]]:
+    def _hits(self, vector: Vector, search: Search, asked: NodeSearch) -> Twin[list[Hit]]:
         ids, view = asked.ids, self._view
         if ids is None and asked.local:
-            ids = yield from self._scan(asked.search.filter, lambda document: document.id)
+            ids = yield from self._scan(search.filter, lambda document: document.id)
         if ids is not None:
-            return (yield from search_ids(view, vector, ids, asked.search))
-        [hits] = yield from either(
-            view.search_many, view.asearch_many, [vector], **asked.search.options
-        )
+            return (yield from search_ids(view, vector, ids, search))
+        [hits] = yield from either(view.search_many, view.asearch_many, [vector], **search.options)
         return hits
 
 

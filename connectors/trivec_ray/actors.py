@@ -28,11 +28,12 @@ from trivec.checks import check_encoder
 from trivec.document import Document
 from trivec.encoders import TextEncoder
 from trivec.errors import JournalError
+from trivec.ingestion.batches import Batch
 from trivec.ingestion.contents import document_json
+from trivec.ingestion.form import with_stored_vectors
 from trivec.ingestion.identity import EncoderIdentity
 from trivec.ingestion.options import Ingestion, OnError
 from trivec.ingestion.pipeline import Pipeline
-from trivec.ingestion.reading import with_stored_vectors
 from trivec.ingestion.report import IngestReport, Rejected, Tally
 from trivec.rows import spans
 from trivec.schema import Schema
@@ -217,7 +218,7 @@ class Writing:
         check_writing(self._journal.begin(name), ids)
         for parcel in unpack(table):
             if parcel.vectors is not None:
-                self._pipeline.write(parcel.documents, parcel.vectors)
+                self._pipeline.write(Batch(list(parcel.documents), parcel.vectors))
             if parcel.stored:
                 self._touch(parcel.stored)
             for report in parcel.reports:
@@ -232,7 +233,7 @@ class Writing:
         """Write documents with the vectors that the store has."""
         batch, missing = with_stored_vectors(self._store, documents)
         if batch.vectors is not None:
-            self._pipeline.write(batch.documents, batch.vectors)
+            self._pipeline.write(batch)
         if missing:
             self._journal.forget([document.id for document in missing])
         self._tally.add(IngestReport(touched=len(batch.documents), missing=len(missing)))

@@ -122,7 +122,7 @@ def ingest(
     given: dict[str, Any] = dict(options)
     mapping = {name: given.pop(name) for name in MappingOptions.__annotations__ if name in given}
     columns = Columns(SourceOptions(**mapping), metadata_field)
-    run_options = Ingestion(part_bytes=part_bytes, **given)
+    run_options = _options(part_bytes, given)
     journal, on_error = run_options.journal, run_options.on_error
     if journal is not None and isinstance(store, str):
         check_output(journal, inputs=local_files(store), what="journal")
@@ -183,6 +183,17 @@ def ingest(
             "the journal says, and were not written; run the same again, which encodes them"
         )
     return report
+
+
+def _options(part_bytes: int, given: Mapping[str, Any]) -> Ingestion:
+    """Return the options of a run, which stores whole documents."""
+    options = Ingestion(part_bytes=part_bytes, **given)
+    if options.passages is not None:
+        raise InvalidOptionError(
+            "passages: Ray stores whole documents; split texts with trivec.ingest, or in the "
+            "dataset"
+        )
+    return options
 
 
 def _check(dataset: Dataset, encoder: Maker, target: Target, writers: int) -> None:

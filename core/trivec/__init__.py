@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from trivec.insight.tuning import tune
     from trivec.passages.best import best_passages
     from trivec.passages.options import Passages
+    from trivec.passages.parents import aread_parents, read_parents
     from trivec.reranking.cross_encoder import Reranker
 else:
     __getattr__, __dir__ = imported_on_use(
@@ -52,6 +53,7 @@ else:
             "trivec.insight.tuning": ("tune",),
             "trivec.passages.best": ("best_passages",),
             "trivec.passages.options": ("Passages",),
+            "trivec.passages.parents": ("aread_parents", "read_parents"),
             "trivec.reranking.cross_encoder": ("Reranker",),
         },
     )
@@ -81,6 +83,7 @@ __all__ = [
     "Weights",
     "__version__",
     "aingest",
+    "aread_parents",
     "best_passages",
     "copy",
     "evaluate",
@@ -90,6 +93,7 @@ __all__ = [
     "open_encoder",
     "open_store",
     "read_documents",
+    "read_parents",
     "score",
     "tune",
 ]

@@ -56,6 +56,9 @@ class CommonSearchOptions(TypedDict, Generic[W, C], total=False):
     weights: W
     candidates: int
     filter: C | None
+    group_by: str | None
+    per_group: int
+    evidence: int
 
 
 class SearchOptions(CommonSearchOptions[Weights, Filter], total=False):
@@ -85,9 +88,6 @@ class SearchOptions(CommonSearchOptions[Weights, Filter], total=False):
 
     k: int
     mode: Mode
-    group_by: str | None
-    per_group: int
-    evidence: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 P = ParamSpec("P")
 T = TypeVar("T")
 Y = TypeVar("Y")
+Z = TypeVar("Z")
 
 InThread = Callable[..., Awaitable[Any]]
 """Runs a function in a thread, with the caller's context."""
@@ -102,6 +103,26 @@ async def adrive(
     finally:
         with suppress(ValueError):  # it runs in a thread that nobody waits for any more
             generator.close()
+
+
+def answered(
+    generator: Generator[Y, Any, T], respond: Callable[[Y], Generator[Z, Any, object]]
+) -> Generator[Z, Any, T]:
+    """Return the result of a generator, answering what it yields by other generators.
+
+    >>> def questions() -> Generator[str, int, int]:
+    ...     return (yield "a") + (yield "bb")
+    >>> def answer(question: str) -> Twin[int]:
+    ...     return (yield Call(lambda: len(question), lambda: asyncio.sleep(0, len(question))))
+    >>> run(answered(questions(), answer))
+    3
+    """
+    answer: object = None
+    while True:
+        ended, value = _advance(generator, answer, None)
+        if ended:
+            return cast(T, value)
+        answer = yield from respond(value)
 
 
 def _advance(

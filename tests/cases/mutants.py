@@ -95,6 +95,61 @@ class ConfusesCandidatesWithHits(PlainBackend):
         return super().candidates(query, rows, part, search)[: search.k]
 
 
+@caught_by("test_groups_equal_the_definition[dense]")
+class ReturnsOnlyKHitsForGroups(PlainBackend):
+    def cut(self, hits: list[Hit], k: int, *, by_id: bool) -> list[Hit]:
+        return super().cut(hits, k, by_id=by_id)[: self.wanted]
+
+    def hits(self, query: Vector, search: Search) -> list[Hit]:
+        self.wanted = search.k
+        return super().hits(query, search)
+
+
+@caught_by("test_groups_equal_the_definition[sparse]")
+class TakesFewCandidatesWhereOneSourceRanks(PlainBackend):
+    def candidates(
+        self, query: Vector, rows: Sequence[Row], part: Part, search: Search
+    ) -> list[Row]:
+        best = super().candidates(query, rows, part, search)
+        return best[: search.k] if search.mode in ("dense", "sparse") else best
+
+
+@caught_by("test_groups_equal_the_definition[hybrid]")
+class ReturnsAsManyHitsAsOneSourceGives(PlainBackend):
+    def hits(self, query: Vector, search: Search) -> list[Hit]:
+        return super().hits(query, search)[: search.candidates]
+
+
+@caught_by("test_groups_equal_the_definition[colbert]")
+class ReturnsOneHitOfEachGroup(PlainBackend):
+    """The database groups by itself."""
+
+    def hits(self, query: Vector, search: Search) -> list[Hit]:
+        hits = super().hits(query, search)
+        if search.group_by is None:
+            return hits
+        best = {str(hit.document.metadata.get(search.group_by)): hit for hit in hits[::-1]}
+        return list(best.values())
+
+
+@caught_by("test_more_candidates_are_asked_for_until_there_are_k_groups[rrf]")
+class HasNoMoreThanAHundredCandidates(PlainBackend):
+    def candidates(
+        self, query: Vector, rows: Sequence[Row], part: Part, search: Search
+    ) -> list[Row]:
+        return super().candidates(query, rows, part, search)[:100]
+
+
+@caught_by("test_fewer_groups_than_k_are_all_that_exist[hybrid]")
+class RepeatsCandidatesInsteadOfFurtherOnes(PlainBackend):
+    """Lists are filled up to the limit, so that they never look like all there is."""
+
+    def hits(self, query: Vector, search: Search) -> list[Hit]:
+        hits = super().hits(query, search)
+        missing = search.candidates - len(hits)
+        return hits + hits[:1] * missing if search.group_by is not None else hits
+
+
 @caught_by("test_k_may_exceed_the_collection[colbert]")
 class CountsPaddingAsZero(PlainBackend):
     def part_score(self, query: Vector, document: Vector, part: Part) -> float:

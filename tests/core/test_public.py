@@ -38,6 +38,7 @@ NAMES = [
     "Weights",
     "__version__",
     "aingest",
+    "aread_parents",
     "best_passages",
     "copy",
     "evaluate",
@@ -47,6 +48,7 @@ NAMES = [
     "open_encoder",
     "open_store",
     "read_documents",
+    "read_parents",
     "score",
     "tune",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -18,12 +19,25 @@ from trivec.cli.options import (
 )
 from trivec.cli.rejects import RejectFlags, print_report
 from trivec.cli.sources import SourceFlags, SourcesArgument
-from trivec.errors import TooManyRejectsError
+from trivec.errors import CollectionNotFoundError, InvalidOptionError, TooManyRejectsError
+from trivec.fields import FieldType
 from trivec.ingestion.ingest import ingest as run
 from trivec.ingestion.options import BATCH_BYTES
+from trivec.ingestion.passages import passage_encoder
 from trivec.ingestion.report import IngestInterrupted
 from trivec.outputs import check_outputs
+from trivec.passages.options import Passages
+from trivec.passages.stored import PARENT
 from trivec.stores.registry import open_store
+from trivec.stores.store import Store
+
+
+def _passages_of(text: str) -> Passages:
+    """Parse `--passages`; a wrong value is an error of usage."""
+    try:
+        return Passages.parse(text)
+    except InvalidOptionError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def ingest(
@@ -34,6 +48,16 @@ def ingest(
     rejecting: RejectFlags,
     field: Fields = None,
     colbert: Colbert = None,
+    passages: Annotated[
+        Passages | None,
+        typer.Option(
+            "--passages",
+            parser=_passages_of,
+            metavar="tokens=…,overlap=…",
+            help="Split long texts into passages of at most so many tokens, such as 256 or "
+            "tokens=256,overlap=32,late=true; each is stored as a document of its own.",
+        ),
+    ] = None,
     journal: Journal = None,
     prune: Annotated[
         bool,
@@ -60,6 +84,9 @@ def ingest(
     ):
         documents.check()
         encoder = model.load_for(target)
+        if passages is not None:
+            passage_encoder(encoder, passages)  # before the collection is made
+            declared = _with_parent(declared, target)
         target.create(encoder.schema, fields=declared, exist_ok=True)
         try:
             report = run(
@@ -69,6 +96,7 @@ def ingest(
                 journal=journal,
                 on_error=policy,
                 rejected=rejected,
+                passages=passages,
                 prune=prune,
                 part_bytes=part_bytes,
                 max_rejects=rejecting.max_rejects,
@@ -78,3 +106,20 @@ def ingest(
             raise
     print_report(report, as_json=as_json, rejects=rejected.path)
     rejecting.end(report)
+
+
+def _with_parent(declared: Mapping[str, FieldType], target: Store) -> dict[str, FieldType]:
+    """Return the declared fields with that of the parents of passages.
+
+    A collection that exists keeps the fields that it has.
+    """
+    if declared.get(PARENT, FieldType.STR) != FieldType.STR:
+        raise InvalidOptionError(
+            f"--field {PARENT}:{declared[PARENT]}: passages have the id of their document under "
+            f"{PARENT!r}, which is a str; give your field another name (--rename)"
+        )
+    try:
+        existing = target.describe().fields
+    except CollectionNotFoundError:
+        existing = {PARENT: FieldType.STR}
+    return {**declared, PARENT: FieldType.STR} if PARENT in existing else dict(declared)

@@ -175,8 +175,9 @@ def print_report(report: IngestReport, *, as_json: bool, rejects: Path | None = 
         print_json(asdict(report))
         return
     print_records(report, "stored")
+    passages = f" in {report.passages} passages" if report.passages else ""
     notes.print(
-        f"{report.documents} documents, {report.bytes / 1e6:.1f} MB "
+        f"{report.documents} documents{passages}, {report.bytes / 1e6:.1f} MB "
         f"in {report.requests} writes, {report.seconds:.1f} s"
     )
     for count, sentence in (

@@ -16,11 +16,12 @@ from trivec.document import Document
 from trivec.errors import InvalidOptionError, StoreError
 from trivec.fields import FieldType
 from trivec.filters import Filter
+from trivec.ingestion.batches import Batch
 from trivec.ingestion.identity import EncoderIdentity, identity
 from trivec.ingestion.ingest import check_files, reconcile
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.options import BATCH_BYTES, Ingestion, RunOptions
-from trivec.ingestion.pipeline import Batch, Pipeline
+from trivec.ingestion.pipeline import Pipeline
 from trivec.ingestion.report import IngestReport, Tally
 from trivec.ingestion.stopping import Stop
 from trivec.ingestion.storage import destination_storage
@@ -107,6 +108,11 @@ def copy(
     check_store(source, "copy: source")
     check_store(destination, "copy: destination")
     run = Ingestion(**options)
+    if run.passages is not None:
+        raise InvalidOptionError(
+            "copy: passages: texts are split when they are encoded; a copy has the documents of "
+            "its source, also its passages"
+        )
     sample = at_least_one(sample, "sample")
     if set_fields is not None:
         expect(set_fields, Mapping, "set_fields", "a mapping of names to values")

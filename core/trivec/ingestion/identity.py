@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from trivec.encoders.protocol import TextEncoder
+from trivec.passages.options import Passages
 from trivec.schema import Schema
 from trivec.stores.store import Store
 
@@ -36,8 +37,19 @@ class EncoderIdentity:
         return cls(encoder.schema, {"precision": "float32", **encoder.options})
 
 
-def identity(store: Store, encoder: EncoderIdentity) -> Mapping[str, str]:
-    """Return the identity of a journal; raise `SchemaMismatchError` if the store does not match."""
+def identity(
+    store: Store, encoder: EncoderIdentity, passages: Passages | None = None
+) -> Mapping[str, str]:
+    """Return the identity of a journal.
+
+    Args:
+        store: The collection.
+        encoder: What determines the vectors.
+        passages: How texts are split; None for documents that are stored whole.
+
+    Raises:
+        SchemaMismatchError: If the store does not match the encoder.
+    """
     collection = store.describe()
     held = encoder.schema.held_by(collection.schema)
     storage = None if held.colbert is None else collection.colbert
@@ -49,5 +61,6 @@ def identity(store: Store, encoder: EncoderIdentity) -> Mapping[str, str]:
         "colbert": str(held.colbert),
         "colbert_overflow": store.overflow,
         **({} if storage is None else {"colbert_storage": str(storage)}),
+        **({} if passages is None else {"passages": str(passages)}),
         **encoder.options,
     }

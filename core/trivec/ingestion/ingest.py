@@ -14,9 +14,11 @@ from trivec.document import Document
 from trivec.encoders.known import remember
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, TrivecError
+from trivec.ingestion.form import Form, WholeDocuments
 from trivec.ingestion.identity import EncoderIdentity, identity
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.options import Ingestion, IngestOptions, Rejects
+from trivec.ingestion.passages import PassageForm, passage_encoder
 from trivec.ingestion.pipeline import Pipeline
 from trivec.ingestion.reading import Reading
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Rejected, Tally
@@ -132,10 +134,17 @@ def _ingest(
     tally = Tally(fraction)
     check_files(options.journal, options.rejected, stores=[store], documents=documents)
     held = encoder.schema.held_by(store.schema)
-    with Journal(options.journal, identity(store, EncoderIdentity.from_encoder(encoder))) as book:
-        tally.add(IngestReport(missing=reconcile(book, store)))
+    splitting = options.splitting
+    if splitting is not None:
+        passage_encoder(encoder, splitting)  # before the journal is made
+    whole = identity(store, EncoderIdentity.from_encoder(encoder), splitting)
+    with Journal(options.journal, whole) as book:
+        form: Form = WholeDocuments(store)
+        if splitting is not None:
+            form = PassageForm(encoder, store, book, splitting, options.part_bytes)
+        tally.add(IngestReport(missing=reconcile(book, store, form)))
         pipeline = Pipeline(store, book, tally, options)
-        reading = Reading(counted, store, book, tally, pipeline, options.part_bytes)
+        reading = Reading(counted, form, book, tally, pipeline, options.part_bytes)
         pipeline.run(
             reading.batches(),
             lambda texts: encoder.encode_documents(texts).only(held),
@@ -144,7 +153,7 @@ def _ingest(
         )
         pipeline.rejecter.check(ended=True)
         if options.prune:
-            pruned = _prune(book, store, tally.report(), reading.unnamed)
+            pruned = _prune(book, form, tally.report(), reading.unnamed)
             tally.add(IngestReport(pruned=pruned))
     return tally.report()
 
@@ -165,8 +174,13 @@ def check_files(
     check_outputs({"journal": journal, "rejected": rejects}, inputs=inputs)
 
 
-def reconcile(journal: Journal, store: Store) -> int:
+def reconcile(journal: Journal, store: Store, form: Form | None = None) -> int:
     """Forget documents that the store acknowledged and no longer has; return their number.
+
+    Args:
+        journal: The documents.
+        store: The collection.
+        form: How they are stored; whole by default.
 
     A database may have lost its last writes when its machine failed, or all of them with its disk.
     The newest documents are looked up, and all of them if the store has fewer than the journal.
@@ -175,14 +189,14 @@ def reconcile(journal: Journal, store: Store) -> int:
     if not known:
         return 0
     missing = 0
+    form = form or WholeDocuments(store)
     is_complete = store.count() >= known
     for ids in journal.newest():
-        existing = {
-            document.id
+        lost = [
+            id
             for start in range(0, len(ids), LOOKUP_DOCUMENTS)
-            for document in store.get(ids[start : start + LOOKUP_DOCUMENTS]).documents
-        }
-        lost = [id for id in ids if id not in existing]
+            for id in form.missing(ids[start : start + LOOKUP_DOCUMENTS])
+        ]
         journal.forget(lost)
         missing += len(lost)
         if is_complete and not lost:
@@ -192,7 +206,7 @@ def reconcile(journal: Journal, store: Store) -> int:
     return missing
 
 
-def _prune(journal: Journal, store: Store, done: IngestReport, unnamed: int) -> int:
+def _prune(journal: Journal, form: Form, done: IngestReport, unnamed: int) -> int:
     """Delete the documents that vanished from the source; return their number."""
     if unnamed:
         _log.warning(
@@ -207,7 +221,7 @@ def _prune(journal: Journal, store: Store, done: IngestReport, unnamed: int) -> 
         )
     pruned = 0
     for ids in journal.vanished():
-        store.delete(ids)
+        form.delete(ids)
         journal.forget(ids)
         pruned += len(ids)
     return pruned

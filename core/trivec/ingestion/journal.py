@@ -14,6 +14,9 @@ from trivec.ingestion.journal_file import DamagedError, cell
 from trivec.ingestion.repeats import PAGE, WAITING, Seen, select
 from trivec.ingestion.worklist import Acknowledged, Action, Worklist, action_for
 
+UNFINISHED = "the run ended before all of it was written"
+"""The problem of a document that takes several writes, until it is acknowledged."""
+
 
 class Journal:
     """The documents that a store has acknowledged, by the hashes of their texts and metadata.
@@ -146,6 +149,14 @@ class Journal:
         """Tidy up after a run that has gone through a whole source."""
         with self._database.transaction():
             self._repeats.forget_old()
+
+    def begin(self, documents: Iterable[Document]) -> None:
+        """Record documents that take several writes.
+
+        Unless they are acknowledged later, the next run writes them again, whatever their contents
+        are then.
+        """
+        self._record((d.id, content_of(d), UNFINISHED) for d in documents)
 
     def acknowledge(self, documents: Iterable[Document]) -> None:
         """Record the documents that the store has acknowledged."""

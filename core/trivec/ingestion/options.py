@@ -12,6 +12,7 @@ from trivec.checks import check_callback, check_journal
 from trivec.errors import InvalidOptionError
 from trivec.ingestion.reject_limit import RejectLimit
 from trivec.ingestion.report import Progress, Rejected
+from trivec.passages.options import Passages
 
 OnError = Literal["raise", "skip"]
 Rejects = Callable[[Rejected], None]
@@ -45,14 +46,20 @@ class RunOptions(TypedDict, total=False):
 
 
 class IngestOptions(RunOptions, total=False):
-    """The keyword options of `ingest`, those of `RunOptions` and two more.
+    """The keyword options of `ingest`, those of `RunOptions` and three more.
 
     Attributes:
+        passages: How texts are split, such as `Passages(tokens=256, overlap=32)`, 256, or the same
+            as text. Each document is stored as passages: documents of their own with its id, "#"
+            and a number as their id, and with its metadata, its id as "parent" and their characters
+            of its text as "span". None, the default, stores documents whole. The journal, rejects
+            and the report are about the documents of the source, in each case.
         part_bytes: The maximum bytes of text that are encoded at once; 64 KiB by default.
         prune: Whether to delete the documents that the journal knows and the source no longer
             has. Nothing is deleted unless the whole source was read without a bad line.
     """
 
+    passages: Passages | str | int | None
     part_bytes: int
     prune: bool
 
@@ -68,6 +75,7 @@ class Ingestion:
     part_bytes: int = BATCH_BYTES
     progress: Progress | None = None
     max_rejects: int | str | None = None
+    passages: Passages | str | int | None = None
 
     def __post_init__(self) -> None:
         check_journal(self.journal)
@@ -79,12 +87,19 @@ class Ingestion:
             raise InvalidOptionError(
                 "prune=True deletes what a journal knows and the source lacks; give a journal"
             )
+        if self.passages is not None:
+            object.__setattr__(self, "passages", Passages.of(self.passages))
         check_on_error(self.on_error)
         RejectLimit.parse(self.max_rejects)
         if self.max_rejects is not None and self.on_error == "raise":
             raise InvalidOptionError(
                 "max_rejects limits what on_error='skip' skips; on_error is 'raise'"
             )
+
+    @property
+    def splitting(self) -> Passages | None:
+        """How texts are split; None if documents are stored whole."""
+        return None if self.passages is None else Passages.of(self.passages)
 
     @property
     def reject_limit(self) -> RejectLimit:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from trivec.deadline import stopped_by
@@ -23,6 +23,7 @@ from trivec.errors import (
     StoreFullError,
     StoreUnavailableError,
 )
+from trivec.ingestion.batches import Batch, Encode
 from trivec.ingestion.contents import document_json
 from trivec.ingestion.options import Ingestion
 from trivec.ingestion.positions import Positions
@@ -32,7 +33,6 @@ from trivec.ingestion.rejecting import Rejecter
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Rejected, Tally
 from trivec.ingestion.stopping import Stop
 from trivec.stores.store import Store
-from trivec.vectors import Vectors
 
 MAX_REFUSALS = 32
 """If more documents than this are refused in a row, the database is at fault, not the documents."""
@@ -47,14 +47,6 @@ RUN_ENDING_ERRORS = (
     StoreUnavailableError,
 )
 """Failures that no document causes. They end a run, whatever `on_error` is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Documents with distinct ids that are written together, with vectors if these are known."""
-
-    documents: list[Document]
-    vectors: Vectors | None = None
 
 
 class Record(Protocol):
@@ -84,7 +76,7 @@ class Pipeline:
     def run(
         self,
         batches: Iterable[Batch],
-        encode: Callable[[Sequence[str]], Vectors],
+        encode: Encode,
         *,
         title: str,
         stop: Stop,
@@ -99,11 +91,11 @@ class Pipeline:
             writing: Future[None] | None = None
             try:
                 for batch in prefetched(batches, stop):
-                    for documents, vectors in self._encoded(encode, batch):
+                    for encoded in self._encoded(encode, batch):
                         if writing is not None:
                             self._finish(writing, stop)
                             show(self.tally.report())
-                        writing = self._start(documents, vectors, stop)
+                        writing = self._start(encoded, stop)
                 if writing is not None:
                     self._finish(writing, stop)
                     show(self.tally.report())
@@ -113,10 +105,10 @@ class Pipeline:
         if stop.soon.is_set():
             raise IngestInterrupted(self.tally.report())
 
-    def write(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        """Write documents in the caller's thread, except those that cannot be stored."""
+    def write(self, batch: Batch) -> None:
+        """Write a batch in the caller's thread, except documents that cannot be stored."""
         started = time.perf_counter()
-        self._deliver(documents, vectors)
+        self._deliver(batch)
         self.tally.add(IngestReport(write_seconds=time.perf_counter() - started))
 
     @property
@@ -124,14 +116,14 @@ class Pipeline:
         """What happens to rejects, also to those of the source."""
         return Rejecter(self.options, self.tally)
 
-    def _start(self, documents: Sequence[Document], vectors: Vectors, stop: Stop) -> Future[None]:
-        """Write documents in a daemon thread, which does not keep the process alive."""
+    def _start(self, batch: Batch, stop: Stop) -> Future[None]:
+        """Write a batch in a daemon thread, which does not keep the process alive."""
         writing: Future[None] = Future()
 
         def write() -> None:
             try:
                 with stopped_by(stop.now):
-                    self.write(documents, vectors)
+                    self.write(batch)
             except BaseException as error:  # raised again in `_finish`
                 writing.set_exception(error)
             else:
@@ -153,60 +145,77 @@ class Pipeline:
                 raise
             raise IngestInterrupted(self.tally.report()) from error
 
-    def _encoded(
-        self, encode: Callable[[Sequence[str]], Vectors], batch: Batch
-    ) -> Iterator[tuple[list[Document], Vectors]]:
-        """Yield documents with vectors; if texts are refused, halve until they are alone."""
-        documents = batch.documents
+    def _encoded(self, encode: Encode, batch: Batch) -> Iterator[Batch]:
+        """Yield batches with vectors; if texts are refused, halve until they are alone."""
         if batch.vectors is not None:
-            yield documents, batch.vectors
+            yield batch
             return
         started = time.perf_counter()
         try:
-            vectors = encode([document.text for document in documents])
+            encoded = batch.encoded(encode)
         except InvalidInputError as error:
             if isinstance(error, InvalidOptionError | InvalidVectorsError):
                 raise
-            if len(documents) == 1:
-                self._refuse(documents[0], error)
+            if len(batch.documents) == 1:
+                yield replace(batch, refusal=error)
                 return
         else:
             self.tally.add(IngestReport(encode_seconds=time.perf_counter() - started))
-            yield documents, vectors
+            yield encoded
             return
-        half = len(documents) // 2
-        yield from self._encoded(encode, Batch(documents[:half]))
-        yield from self._encoded(encode, Batch(documents[half:]))
+        for half in batch.halves():
+            yield from self._encoded(encode, half)
 
-    def _deliver(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        """Write documents; after a refusal, halve the batch until the culprit is alone."""
+    def _deliver(self, batch: Batch) -> None:
+        """Write a batch; after a refusal, halve it until the culprit is alone."""
+        if batch.refusal is not None:
+            self._discard(batch, batch.refusal)
+            return
         try:
-            written = self.store.upsert(documents, vectors)
+            written = batch.write(self.store)
         except RUN_ENDING_ERRORS:
             raise
         except (InvalidDocumentError, StoreError) as error:
-            if len(documents) == 1:
-                self._refuse(documents[0], error)
+            if len(batch.documents) == 1:
+                self._discard(batch, error)
                 return
-            half = len(documents) // 2
-            self._deliver(documents[:half], vectors.slice(0, half))
-            self._deliver(documents[half:], vectors.slice(half, len(documents)))
+            for half in batch.halves():
+                self._deliver(half)
         else:
-            self._refusals = 0
-            self.record.acknowledge(documents)
-            self.positions.forget([document.id for document in documents])
-            tokens = 0 if vectors.colbert is None else int(vectors.colbert.indptr[-1])
+            if written.report.documents:
+                self._refusals = 0
+            self.record.acknowledge(written.completed)
+            self.positions.forget([document.id for document in written.completed])
+            colbert = None if batch.vectors is None else batch.vectors.colbert
             self.tally.add(
                 IngestReport(
-                    documents=written.documents,
-                    requests=written.requests,
-                    bytes=written.bytes,
-                    tokens=tokens,
-                    overflowed=len(written.overflowed),
+                    documents=len(written.completed),
+                    passages=written.passages,
+                    requests=written.report.requests,
+                    bytes=written.report.bytes,
+                    tokens=0 if colbert is None else int(colbert.indptr[-1]),
+                    overflowed=len(written.report.overflowed),
                 )
             )
 
-    def _refuse(self, document: Document, error: InvalidInputError | StoreError) -> None:
+    def _discard(self, batch: Batch, error: InvalidInputError | StoreError) -> None:
+        """Refuse the only document of a batch, and leave nothing half-written of it."""
+        batch.discard(self.store)
+        self.refuse(batch.documents[0], error)
+
+    def refuse(self, document: Document, error: InvalidInputError | StoreError) -> None:
+        """Record that a document cannot be stored, and skip it.
+
+        Args:
+            document: A document of the source.
+            error: Why it cannot be stored.
+
+        Raises:
+            InvalidDocumentError: If `on_error` is "raise" and the document is at fault.
+            DocumentRefusedError: If `on_error` is "raise" and the database refused the document.
+            StoreError: If the database refused too many documents one after the other.
+            TooManyRejectsError: If more were rejected than `max_rejects`.
+        """
         where = self.positions.find(document.id)
         named = f"document {document.id!r}" + (f" ({where})" if where else "")
         if isinstance(error, StoreError):

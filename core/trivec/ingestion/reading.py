@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from trivec.arguments import described
 from trivec.document import Document, check_id
 from trivec.errors import InvalidDocumentError
+from trivec.ingestion.batches import Batch
+from trivec.ingestion.form import Form
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.options import BATCH_DOCUMENTS
-from trivec.ingestion.pipeline import Batch, Pipeline
+from trivec.ingestion.pipeline import Pipeline
 from trivec.ingestion.report import IngestReport, Rejected, Tally
 from trivec.ingestion.sources import Source
 from trivec.ingestion.worklist import Worklist
-from trivec.stores.store import Store
 
 
 @dataclass(slots=True)
@@ -27,7 +28,7 @@ class Reading:
     """
 
     documents: Iterable[Document | Rejected]
-    store: Store
+    form: Form
     journal: Journal
     tally: Tally
     pipeline: Pipeline
@@ -37,25 +38,24 @@ class Reading:
 
     def batches(self) -> Iterator[Batch]:
         """Yield batches to encode, and batches with vectors; the ids in a batch are distinct."""
-        for batch in _grouped(self._needed(), self.batch_bytes):
-            last = {document.id: document for document in batch.documents}
-            yield Batch(list(last.values()), batch.vectors)
+        for group in _grouped(self._needed(), self.batch_bytes):
+            if isinstance(group, Batch):
+                yield group
+            else:
+                last = {document.id: document for document in group}
+                yield from self.form.batches(list(last.values()), self.pipeline.refuse)
 
     def _needed(self) -> Iterator[Document | Batch]:
         """Yield documents to encode, and batches of those whose vectors the store has."""
-        chunks = (batch.documents for batch in _grouped(self._read(), self.batch_bytes))
+        groups = _grouped(self._read(), self.batch_bytes)
+        chunks = (group for group in groups if not isinstance(group, Batch))
         for work in self.journal.worklists(self._noted(chunks)):
             self._forget_unneeded(work)
-            touched, changed = with_stored_vectors(self.store, work.touch)
+            touched, batches, changed = self.form.with_stored_vectors(work.touch)
             self.tally.add(
-                IngestReport(
-                    touched=len(touched.documents),
-                    unchanged=work.unchanged,
-                    replaced=work.replaced,
-                )
+                IngestReport(touched=touched, unchanged=work.unchanged, replaced=work.replaced)
             )
-            if touched.documents:
-                yield touched
+            yield from batches
             yield from work.encode
             yield from changed
 
@@ -103,8 +103,10 @@ class Reading:
         self.pipeline.rejecter.reject(rejected)
 
 
-def _grouped(items: Iterable[Document | Batch], most_bytes: int) -> Iterator[Batch]:
-    """Yield documents in batches of at most `most_bytes` of text, and other batches as they come.
+def _grouped(
+    items: Iterable[Document | Batch], most_bytes: int
+) -> Iterator[list[Document] | Batch]:
+    """Yield documents in groups of at most `most_bytes` of text, and batches as they come.
 
     What was read before an error is yielded before the error is raised.
     """
@@ -117,30 +119,13 @@ def _grouped(items: Iterable[Document | Batch], most_bytes: int) -> Iterator[Bat
                 continue
             length = len(item.text.encode())
             if documents and (size + length > most_bytes or len(documents) >= BATCH_DOCUMENTS):
-                yield Batch(documents)
+                yield documents
                 documents, size = [], 0
             documents.append(item)
             size += length
     except Exception:
         if documents:
-            yield Batch(documents)
+            yield documents
         raise
     if documents:
-        yield Batch(documents)
-
-
-def with_stored_vectors(
-    store: Store, documents: Sequence[Document]
-) -> tuple[Batch, list[Document]]:
-    """Return the documents whose texts the store has, with their vectors, and the other ones."""
-    if not documents:
-        return Batch([]), []
-    page = store.get([document.id for document in documents], with_vectors=True)
-    row = {document.id: i for i, document in enumerate(page.documents)}
-    texts = {document.id: document.text for document in page.documents}
-    same, changed = list[Document](), list[Document]()
-    for document in documents:
-        is_same = texts.get(document.id) == store.as_stored(document).text
-        (same if is_same else changed).append(document)
-    vectors = None if page.vectors is None else page.vectors.take([row[d.id] for d in same])
-    return Batch(same, vectors), changed
+        yield documents

@@ -47,7 +47,9 @@ class IngestReport:
         records: The number of records that were read. When the run has ended, each is among
             `documents`, `unchanged`, `replaced` or `failed`; one that was written before another
             one with its id came is among both `documents` and `replaced`.
-        documents: The number of documents that the store acknowledged.
+        documents: The number of documents that the store acknowledged. The numbers below are of
+            documents of the source, too, unless they say otherwise.
+        passages: The number of passages that they were stored as; 0 without the option `passages`.
         touched: How many of them were written without encoding, since only metadata differed.
         unchanged: How many the journal already had as acknowledged.
         replaced: How many had an id that came before in this run; the last one is kept.
@@ -57,7 +59,7 @@ class IngestReport:
         missing: How many the journal had as acknowledged and the store lacked.
         requests: The number of writes.
         bytes: The bytes of text, metadata and vectors written.
-        tokens: The ColBERT vectors of the documents written, before the collection prunes and
+        tokens: The ColBERT vectors of what was written, before the collection prunes and
             pools them.
         overflowed: How many had more ColBERT vectors than the database can hold.
         seconds: The time since the start.
@@ -71,6 +73,7 @@ class IngestReport:
 
     records: int = 0
     documents: int = 0
+    passages: int = 0
     touched: int = 0
     unchanged: int = 0
     replaced: int = 0
@@ -110,7 +113,8 @@ def describe(report: IngestReport) -> str:
     facts = [f"{report.records:,} read ({report.records / seconds:,.0f}/s)"]
     if report.unchanged:
         facts.append(f"{report.unchanged:,} unchanged")
-    facts.append(f"{report.documents:,} stored")
+    passages = f" as {report.passages:,} passages" if report.passages else ""
+    facts.append(f"{report.documents:,} stored{passages}")
     if report.tokens:
         facts.append(f"{report.tokens / seconds:,.0f} tokens/s")
     if report.bytes:

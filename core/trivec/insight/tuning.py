@@ -61,7 +61,8 @@ def tune(
 
     Raises:
         InvalidOptionError: If fewer than 4 questions have judgements, the metric cannot be
-            computed, the seed is below 0, or the options hold another mode or weights.
+            computed, the seed is below 0, or the options hold another mode, weights, groups or
+            evidence.
         SchemaMismatchError: If the collection holds the vectors of another model.
         MissingDependencyError: If ir-measures is not installed.
     """
@@ -74,6 +75,11 @@ def tune(
         raise InvalidOptionError(
             "tune: the weights of hybrid search are tuned; give those to compare with as baseline, "
             "and no weights or other mode"
+        )
+    if options.get("group_by") is not None or options.get("evidence"):
+        raise InvalidOptionError(
+            "tune: weights are compared by the ranking of single documents; leave out group_by, "
+            "per_group and evidence"
         )
     judged = judged_queries(queries, qrels)
     if len(judged) < 4:

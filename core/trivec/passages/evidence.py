@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trivec.colbert_storage import ColbertStorage, Overflow
 from trivec.document import Document
 from trivec.encoders.protocol import Token, TokenizingEncoder
@@ -34,6 +37,7 @@ def evidence_of(
     k: int,
     overflow: Overflow = "pool",
     limit: int | None = None,
+    encoded: str | None = None,
 ) -> list[Evidence]:
     """Return the best passages of a stored document for each of some queries.
 
@@ -49,6 +53,8 @@ def evidence_of(
         k: How many passages at most.
         overflow: What the store does with texts that are too long for the database.
         limit: The most ColBERT vectors of a document in the database; None for any number.
+        encoded: The text that the vectors were made of, if that is more than the document's own
+            text; there is no evidence unless it holds that text.
 
     Raises:
         InvalidVectorsError: If the encoder's tokens are not those of the vectors.
@@ -63,7 +69,8 @@ def evidence_of(
         >>> best.text
         'The fox is red. A whale sings.'
     """
-    lead, tokens = read_tokens(encoder, document.text)
+    text = document.text if encoded is None else encoded
+    lead, tokens = read_tokens(encoder, text)
     if not any(token.end > token.start for token in tokens):
         return [()] * len(queries)
     name = f"evidence: document {document.id!r}"
@@ -72,9 +79,15 @@ def evidence_of(
             f"{name}: its lexical weights are not of the tokens that {encoder!r} makes of its "
             "text; keep an encoder open that makes the same vectors as the collection's"
         )
-    tokens = _read(document.text, lead, tokens, vector, encoder, overflow, limit)
+    if text != document.text:
+        tokens = _as_many(tokens, _place(document.text, text).start, len(lead), vector)
+    tokens = _read(text, lead, tokens, vector, encoder, overflow, limit)
     try:
         rows = aligned(tokens, vector, lead=lead, overflow=overflow, edges=EDGES)
+        if text != document.text:
+            tokens, rows = _own_tokens(document.text, text, tokens, rows)
+        if not tokens:
+            return [()] * len(queries)
         stored = StoredText(document.text, tokens, vector, rows, TOKENS)
         return [
             tuple(stored.best(query, weights if _counts(weights, vector) else Weights.GENERAL, k))
@@ -92,6 +105,58 @@ def with_evidence(
         [replace(hit, evidence=evidence.get((number, hit.document.id), ())) for hit in hits]
         for number, hits in enumerate(answers)
     ]
+
+
+def _place(text: str, encoded: str) -> slice:
+    """Return where a text, without the blanks around it, is in the longer one that was encoded.
+
+    What else is encoded usually comes before it, so its last occurrence counts.
+    """
+    core = text.strip()
+    start = encoded.rfind(core) if core else -1
+    return slice(start, start + len(core)) if start >= 0 else slice(len(encoded), len(encoded))
+
+
+def _as_many(tokens: list[Token], start: int, lead: int, vector: Vector) -> list[Token]:
+    """Return as many tokens as were encoded, where those before the text are others now.
+
+    A database may return metadata in another form, such as a date as text, which makes a few
+    tokens more or less of it.
+
+    Args:
+        tokens: The tokens.
+        start: The first character of the text.
+        lead: How many tokens are before all of them.
+        vector: The stored vectors.
+    """
+    storage = vector.storage or ColbertStorage()
+    rows = 0 if vector.colbert is None else len(vector.colbert)
+    before = sum(token.end <= start for token in tokens[:-1])
+    for more in sorted(range(-before, before + 1), key=abs) if rows else ():
+        if storage.kept(lead + len(tokens) + more) == rows:
+            unknown = [Token(-1 - i, "", 0, 0) for i in range(more)]
+            return [*unknown, *tokens[max(0, -more) :]]
+    return tokens
+
+
+def _own_tokens(
+    text: str, encoded: str, tokens: Sequence[Token], rows: NDArray[np.int64]
+) -> tuple[list[Token], NDArray[np.int64]]:
+    """Return the tokens of a text within a longer one that was encoded, and their vectors.
+
+    Args:
+        text: The text.
+        encoded: The longer text.
+        tokens: The tokens of the longer text.
+        rows: int64 (tokens,), which ColBERT vector each of them went into.
+    """
+    place = _place(text, encoded)
+    moved = len(text) - len(text.lstrip()) - place.start
+    own = [i for i, t in enumerate(tokens) if max(t.start, place.start) < min(t.end, place.stop)]
+    return [
+        replace(t, start=max(t.start, place.start) + moved, end=min(t.end, place.stop) + moved)
+        for t in (tokens[i] for i in own)
+    ], rows[own]
 
 
 def _read(

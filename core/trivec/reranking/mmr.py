@@ -10,7 +10,7 @@ import numpy as np
 from trivec.arguments import at_least_one, expect
 from trivec.collection import Page
 from trivec.errors import InvalidOptionError, InvalidVectorsError
-from trivec.hit import Hit
+from trivec.hit import Hit, hit_groups
 from trivec.rows import Float
 from trivec.vectors import Vector
 
@@ -65,11 +65,14 @@ def diverse_hits(
 ) -> list[Hit]:
     """Choose hits that differ from each other, by their dense vectors; see `diverse`.
 
+    If the hits are grouped, groups are chosen by their best hits, and come with all their hits.
+
     Args:
         query: The encoded question.
         hits: The hits to choose from.
-        page: Their documents with vectors; a hit that it lacks was deleted and is not chosen.
-        k: The most hits to choose.
+        page: The documents of `compared_ids` with vectors; one that it lacks was deleted, and is
+            not chosen.
+        k: The most hits to choose, or groups.
         relevance: 1 for the hits nearest to the query, 0 for the most diverse ones.
 
     Raises:
@@ -82,9 +85,14 @@ def diverse_hits(
             "maximal marginal relevance compares dense vectors, which the query or the "
             "collection lacks"
         )
-    hit_of = {hit.document.id: hit for hit in hits}
+    group_of = {group[0].document.id: group for group in hit_groups(hits)}
     chosen = diverse(query.dense, page.vectors.dense, k=k, relevance=relevance)
-    return [hit_of[page.documents[row].id] for row in chosen]
+    return [hit for row in chosen for hit in group_of[page.documents[row].id]]
+
+
+def compared_ids(hits: Sequence[Hit]) -> list[str]:
+    """Return the ids of the documents that `diverse_hits` compares."""
+    return [group[0].document.id for group in hit_groups(hits)]
 
 
 def _unit(rows: Float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

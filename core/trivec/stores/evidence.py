@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from trivec.collection import Collection, Page
@@ -55,12 +55,20 @@ class EvidenceFinder:
         handle: The open collection.
         collection: What is known of it.
         encoder: Lists the tokens of texts.
+        encoded: Returns the text that the vectors of a document were made of.
     """
 
-    def __init__(self, handle: Handle, collection: Collection, encoder: TokenizingEncoder) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        collection: Collection,
+        encoder: TokenizingEncoder,
+        encoded: Callable[[Document], str],
+    ) -> None:
         self._handle = handle
         self._collection = collection
         self._encoder = encoder
+        self._encoded = encoded
 
     def add(
         self, answers: Sequence[Sequence[Hit]], queries: Sequence[Vector], search: Search
@@ -98,6 +106,7 @@ class EvidenceFinder:
                     k=search.evidence,
                     overflow=self._handle.options.colbert_overflow,
                     limit=self._limit(vector),
+                    encoded=self._encoded(document),
                 )
                 evidence.update(
                     ((number, document.id), passage)

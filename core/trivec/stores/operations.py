@@ -22,6 +22,7 @@ from trivec.errors import (
 from trivec.fields import FieldType, field_types
 from trivec.filters import NEVER, Filter, check_is_filter
 from trivec.filters.counterexample import counterexample
+from trivec.passages.stored import is_passage_of, look_up, parent_id_of
 from trivec.rows import spans
 from trivec.schema import Schema
 from trivec.stores.backend import Stepwise
@@ -37,6 +38,7 @@ from trivec.stores.validation import (
     storage_differences,
 )
 from trivec.stores.view import batches_of, check_replaces, check_within, together, within
+from trivec.twins import answered
 from trivec.vectors import Vectors
 
 _creating = threading.Lock()
@@ -240,13 +242,20 @@ class Operations(Calls):
         documents = [page.documents[i] for i in order]
         return within(Page(documents, None if vectors is None else vectors.take(order)), bound)
 
-    def delete(self, ids: Iterable[str]) -> Flow[None]:
+    def delete(self, ids: Iterable[str], passages: bool) -> Flow[None]:
         """Delete documents by their ids."""
-        yield from self._unless_missing(self._delete(check_ids(ids)), None)
+        expect(passages, bool, "passages", "True or False")
+        yield from self._unless_missing(self._delete(check_ids(ids), passages), None)
 
-    def _delete(self, ids: Sequence[str]) -> Flow[None]:
+    def _delete(self, ids: Sequence[str], passages: bool) -> Flow[None]:
         collection = yield from self._handle.known(anew=True)
-        if (yield from self._bound()) is None:
+        bound = yield from self._bound()
+        if passages:
+            kept: set[str] = set()
+            for batch in batches_of(ids):
+                kept |= yield from self._delete_passages(collection, batch, bound)
+            ids = [id for id in ids if id not in kept]
+        if bound is None:
             if ids:
                 yield from call(self._backend.delete, collection, ids)
             return
@@ -255,6 +264,35 @@ class Operations(Calls):
             if page.documents:
                 inside = [document.id for document in page.documents]
                 yield from call(self._backend.delete, collection, inside)
+
+    def _delete_passages(
+        self, collection: Collection, ids: Sequence[str], bound: Filter | None
+    ) -> Flow[set[str]]:
+        """Delete the passages of documents, the first ones last: they lead to all others.
+
+        Returns:
+            Those ids under which a passage of another document is stored. They name the documents
+            whose passages were deleted, so what is stored under them stays.
+        """
+
+        def read(ids: list[str]) -> Flow[list[Document]]:
+            page = yield from call(self._backend.get, collection, ids, False)
+            return within(page, bound).documents
+
+        existing = yield from answered(look_up(dict.fromkeys(ids, 0)), read)
+        passages = [
+            (n, id, passage.id)
+            for id, numbered in existing.items()
+            for n, passage in numbered.items()
+            if is_passage_of(passage, id)
+        ]
+        passages.sort(reverse=True)
+        for those in ([id for n, _, id in passages if n], [id for n, _, id in passages if not n]):
+            for batch in batches_of(those):
+                yield from call(self._backend.delete, collection, batch)
+        both = [id for id in {id for _, id, _ in passages} if "#" in id]
+        stored = (yield from read(both)) if both else []
+        return {document.id for document in stored if parent_id_of(document) is not None}
 
     def delete_where(self, filter: Filter) -> Flow[None]:
         """Delete the documents that satisfy a condition."""

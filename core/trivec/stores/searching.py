@@ -45,11 +45,7 @@ class Searching(Calls):
             self._fit_query(check_query(self._name, collection.schema, query, search))
             for query in queries
         ]
-        finder = None
-        if search.evidence:
-            check_evidence(self._name, collection.schema, queries)
-            encoder = known_encoder(collection.schema.model or self._view.model)
-            finder = EvidenceFinder(self._handle, collection, encoder)
+        finder = self._finder(collection, queries, search)
         if not checked or search.filter == NEVER:
             return [[] for _ in checked]
         answers = yield from self._best(collection, checked, search)
@@ -58,6 +54,38 @@ class Searching(Calls):
         if not any(answers):
             yield from self._note_undeclared(collection, search.filter)
         return answers
+
+    def add_evidence(
+        self, queries: Iterable[Vector], answers: Sequence[Sequence[Hit]], search: Search
+    ) -> Flow[list[list[Hit]]]:
+        """Add evidence to hits."""
+        listed = _listed_queries(queries)
+        hits = self._twice(lambda: self._add_evidence(listed, answers, search))
+        return (yield from self._unless_missing(hits, [list(of_query) for of_query in answers]))
+
+    def _add_evidence(
+        self, queries: Sequence[Vector], answers: Sequence[Sequence[Hit]], search: Search
+    ) -> Flow[list[list[Hit]]]:
+        collection = yield from self._handle.known()
+        self._check_model(collection)
+        finder = self._finder(collection, queries, search)
+        if finder is None:
+            return [list(hits) for hits in answers]
+        checked = [
+            self._fit_query(check_query(self._name, collection.schema, query, search))
+            for query in queries
+        ]
+        return (yield from finder.add(answers, checked, search))
+
+    def _finder(
+        self, collection: Collection, queries: Sequence[Vector], search: Search
+    ) -> EvidenceFinder | None:
+        """Return what finds the evidence that a search asks for, if any."""
+        if not search.evidence:
+            return None
+        check_evidence(self._name, collection.schema, queries)
+        encoder = known_encoder(collection.schema.model or self._view.model)
+        return EvidenceFinder(self._handle, collection, encoder, self._view.encoded)
 
     def _best(
         self, collection: Collection, queries: Sequence[Vector], search: Search

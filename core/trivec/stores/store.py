@@ -83,6 +83,7 @@ class Store:
         fields: Mapping[str, type | FieldType] | None = None,
         colbert: ColbertStorage | str | None = None,
         bound: Callable[[], Filter | None] = lambda: None,
+        encoded: Callable[[Document], str] = lambda document: document.text,
     ) -> Store:
         """Return another store of this collection, which creates it or is bound to a filter.
 
@@ -100,6 +101,8 @@ class Store:
                 must keep them so. By default the option of the store.
             bound: Returns the filter, or None for everything; called once per call of the view,
                 since a filter may depend on the declared fields.
+            encoded: Returns the text that the vectors of a document were made of, if that is more
+                than the document's own text; evidence needs it.
 
         Raises:
             InvalidOptionError: If a field's path or type is unknown, or `colbert` is malformed or
@@ -119,7 +122,8 @@ class Store:
         shown: Store = object.__new__(Store)
         shown.name, shown.address, shown._owns = self.name, self.address, False
         storage = agreed_colbert(colbert, self._handle.options.colbert)
-        shown._show(self._handle, View(creates, model, field_types(fields or {}), storage, bound))
+        declared = field_types(fields or {})
+        shown._show(self._handle, View(creates, model, declared, storage, bound, encoded))
         return shown
 
     def __repr__(self) -> str:
@@ -326,13 +330,19 @@ class Store:
         """Return the documents with these ids."""
         return await self._handle.arun(self._operations.get(ids, with_vectors))
 
-    def delete(self, ids: Iterable[str]) -> None:
-        """Delete the documents with these ids; unknown ids are no error."""
-        self._handle.run(self._operations.delete(ids))
+    def delete(self, ids: Iterable[str], *, passages: bool = True) -> None:
+        """Delete the documents with these ids and their passages; unknown ids are no error.
 
-    async def adelete(self, ids: Iterable[str]) -> None:
-        """Delete the documents with these ids."""
-        await self._handle.arun(self._operations.delete(ids))
+        Args:
+            ids: Any number; of a document that was ingested as passages, its own id. An id that
+                such a document shares with a passage of another one names the document.
+            passages: Whether to look for passages of these documents, and delete them too.
+        """
+        self._handle.run(self._operations.delete(ids, passages))
+
+    async def adelete(self, ids: Iterable[str], *, passages: bool = True) -> None:
+        """Delete the documents with these ids and their passages."""
+        await self._handle.arun(self._operations.delete(ids, passages))
 
     def delete_where(self, filter: Filter) -> None:
         """Delete the documents that satisfy a condition.
@@ -392,12 +402,14 @@ class Store:
     def search(self, query: Vector, **options: Unpack[SearchOptions]) -> list[Hit]:
         """Return the best documents for one query, best first; equal scores in id order.
 
+        With `group_by`, the hits of a group stand side by side, the best group first.
+
         Args:
             query: The encoded question.
             options: See `SearchOptions`.
 
         Raises:
-            InvalidOptionError: If an option is out of range.
+            InvalidOptionError: If an option is out of range, or hits cannot be grouped by a field.
             InvalidVectorsError: If the query lacks the part of the mode or has other dimensions.
             InvalidFilterError: If the filter does not fit the declared fields.
         """
@@ -427,3 +439,32 @@ class Store:
         """Answer many queries."""
         search = Search(**options)
         return await self._handle.arun(self._searching.search_many(queries, search))
+
+    def add_evidence(
+        self,
+        queries: Iterable[Vector],
+        answers: Sequence[Sequence[Hit]],
+        **options: Unpack[SearchOptions],
+    ) -> list[list[Hit]]:
+        """Return hits with the evidence that a search for them with `evidence` would have.
+
+        It is for hits that are chosen among those of a search, so that evidence is not computed
+        for the others.
+
+        Args:
+            queries: The encoded questions.
+            answers: The hits of each question.
+            options: The options of the search.
+        """
+        search = Search(**options)
+        return self._handle.run(self._searching.add_evidence(queries, answers, search))
+
+    async def aadd_evidence(
+        self,
+        queries: Iterable[Vector],
+        answers: Sequence[Sequence[Hit]],
+        **options: Unpack[SearchOptions],
+    ) -> list[list[Hit]]:
+        """Return hits with their evidence."""
+        search = Search(**options)
+        return await self._handle.arun(self._searching.add_evidence(queries, answers, search))

@@ -31,6 +31,8 @@ class View:
         bound: Returns the condition of all that the store reads, writes and deletes, or None for
             everything. It is called once per call of the store, since a condition may depend on
             the declared fields.
+        encoded: Returns the text that the vectors of a document were made of, which holds the
+            document's own text. Evidence is looked for in the latter.
     """
 
     creates: bool = False
@@ -38,6 +40,7 @@ class View:
     fields: Mapping[str, FieldType] = field(default_factory=dict)
     colbert: ColbertStorage | None = None
     bound: Callable[[], Filter | None] = lambda: None
+    encoded: Callable[[Document], str] = lambda document: document.text
 
     def schema_of(self, vectors: Vectors) -> Schema:
         """Return the schema of a collection that these vectors create."""

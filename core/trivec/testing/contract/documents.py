@@ -10,6 +10,8 @@ import pytest
 from trivec.document import Document
 from trivec.errors import InvalidDocumentError, InvalidFilterError, InvalidInputError
 from trivec.filters import And, F, Not, Or
+from trivec.passages.splitting import Passage
+from trivec.passages.stored import passage_documents
 from trivec.rows import SparseRows, TokenRows
 from trivec.stores.store import Store
 from trivec.testing.contract.base import ContractBase, with_batches
@@ -87,6 +89,33 @@ class DocumentRules(ContractBase):
         assert store.count() == 3
         kept = store.get([f"doc-{i:03d}" for i in range(5)]).documents
         assert [d.id for d in kept] == ["doc-000", "doc-002", "doc-004"]
+
+    def test_deleting_a_document_deletes_its_passages_and_nothing_else(
+        self, store: Store, corpus: Corpus
+    ) -> None:
+        def passages(id: str, count: int, lang: str) -> list[Document]:
+            spans = [Passage(i, i + 1, i, i + 1) for i in range(count)]
+            return passage_documents(Document(id, "x" * count, {"lang": lang}), spans)
+
+        gone = [*passages("doc", 30, "en"), Document("doc", "", {"lang": "en"})]
+        kept = [
+            *passages("doc-1", 3, "en"),
+            *passages("doc#1", 2, "en"),  # the id of a passage, too
+            *passages("docs", 2, "xx"),
+            Document("doc#30", "of the user", {"lang": "en"}),
+            Document("doc#031", "not an id of a passage", {"parent": "doc", "lang": "en"}),
+        ]
+        kept = [document for document in kept if document.id not in {d.id for d in gone}]
+        documents = [*gone, *kept]
+        store.upsert(documents, corpus.vectors.slice(0, len(documents)))
+        store.delete(["doc"], passages=False)
+        assert store.count() == len(documents) - 1
+        bound = store.view(bound=lambda: F("lang") == "en")
+        bound.delete(["nothing", "docs", "doc"])
+        left = {d.id: d for page in store.scan() for d in page.documents}
+        assert left == {document.id: document for document in kept}
+        store.delete(["docs", "doc-1", "doc#1", "doc#30", "doc#031"])
+        assert store.count() == 0
 
     def test_ids_that_no_document_can_have_are_unknown(self, store: Store, corpus: Corpus) -> None:
         store.upsert(corpus.documents[:2], corpus.vectors.slice(0, 2))

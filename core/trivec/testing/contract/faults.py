@@ -22,7 +22,7 @@ from trivec.filters import F
 from trivec.stores.store import Store
 from trivec.testing.contract.base import ContractBase, scanned_ids
 from trivec.testing.contract.corpus import SMALL, Corpus
-from trivec.testing.contract.faulty import Faults, FaultyBackend, Moment
+from trivec.testing.contract.faulty import Moment, with_faults
 
 FIRST = 5  # documents that are there before a call
 
@@ -50,13 +50,6 @@ def _unavailable() -> StoreUnavailableError:
     return StoreUnavailableError("busy", retry_after=0)
 
 
-def _faulty(store: Store) -> tuple[Store, Faults]:
-    """Return a store of the same collection whose database fails as told; not to be closed."""
-    handle, faults = store._handle, Faults()
-    backend = FaultyBackend(handle.backend, faults)
-    return Store(backend, handle.options, address=store.address), faults
-
-
 class FaultRules(ContractBase):
     """Calls when the database fails."""
 
@@ -64,7 +57,7 @@ class FaultRules(ContractBase):
     def test_a_call_is_repeated_while_the_database_is_unavailable(
         self, store: Store, corpus: Corpus, hook: str
     ) -> None:
-        faulty, faults = _faulty(store)
+        faulty, faults = with_faults(store)
 
         def run() -> tuple[object, list[str]]:
             """Return the result of the call, and what it left."""
@@ -91,7 +84,7 @@ class FaultRules(ContractBase):
     def test_create_and_drop_are_repeated_while_the_database_is_unavailable(
         self, fresh: Store, moment: Moment
     ) -> None:
-        faulty, faults = _faulty(fresh)
+        faulty, faults = with_faults(fresh)
         faults.fail("create", moment, _unavailable())
         faulty.create(SMALL, fields={"lang": str})
         assert fresh.describe().schema == SMALL
@@ -105,7 +98,7 @@ class FaultRules(ContractBase):
     def test_awaited_calls_are_repeated_while_the_database_is_unavailable(
         self, store: Store, corpus: Corpus
     ) -> None:
-        faulty, faults = _faulty(store)
+        faulty, faults = with_faults(store)
 
         async def work() -> None:
             faults.fail("write", "after", _unavailable())
@@ -119,7 +112,7 @@ class FaultRules(ContractBase):
         assert store.count() == 8
 
     def test_repetitions_end(self, store: Store, corpus: Corpus) -> None:
-        faulty, faults = _faulty(store)
+        faulty, faults = with_faults(store)
         faults.fail("write", "before", *(_unavailable() for _ in range(50)))
         with pytest.raises(StoreUnavailableError, match="busy"):
             faulty.upsert(corpus.documents[:1], corpus.vectors.slice(0, 1))
@@ -130,7 +123,7 @@ class FaultRules(ContractBase):
         self, store: Store, corpus: Corpus, error: type[StoreError]
     ) -> None:
         store.upsert(corpus.documents[:FIRST], corpus.vectors.slice(0, FIRST))
-        faulty, faults = _faulty(store)
+        faulty, faults = with_faults(store)
         faults.fail("write", "before", error("no more"))
         with pytest.raises(error, match="no more"):
             faulty.upsert(corpus.documents[:8], corpus.vectors.slice(0, 8))
@@ -141,7 +134,7 @@ class FaultRules(ContractBase):
         assert store.count() == 8
 
     def test_writes_that_are_too_large_are_halved(self, store: Store, corpus: Corpus) -> None:
-        faulty, faults = _faulty(store)
+        faulty, faults = with_faults(store)
         faults.most_documents = 3
         report = faulty.upsert(corpus.documents[:8], corpus.vectors.slice(0, 8))
         assert report.requests == 4
@@ -154,7 +147,7 @@ class FaultRules(ContractBase):
 
     def test_an_interrupted_write_can_be_made_again(self, store: Store, corpus: Corpus) -> None:
         documents, vectors = corpus.documents[:40], corpus.vectors.slice(0, 40)
-        faulty, faults = _faulty(store)
+        faulty, faults = with_faults(store)
         faults.most_documents = 10
         faults.fail("write", "after", StoreError("interrupted"))
         with pytest.raises(StoreError, match="interrupted"):
@@ -164,7 +157,7 @@ class FaultRules(ContractBase):
         assert scanned_ids(store) == [document.id for document in documents]
 
     def test_attributes_of_a_backend_may_have_any_name(self, store: Store, corpus: Corpus) -> None:
-        faulty, _ = _faulty(store)
+        faulty, _ = with_faults(store)
         for name in ("collection", "known", "closed", "handle", "operations", "options", "view"):
             setattr(faulty._handle.backend, f"_{name}", object())
         faulty.upsert(corpus.documents[:8], corpus.vectors.slice(0, 8))

@@ -20,6 +20,7 @@ from trivec.hit import Hit
 from trivec.search import Search
 from trivec.stores.backend import Backend, Stepwise
 from trivec.stores.steps import Steps
+from trivec.stores.store import Store
 from trivec.vectors import Vector, Vectors
 
 P = ParamSpec("P")
@@ -238,3 +239,10 @@ class FaultyBackend(Backend[Any]):
         result = yield from steps
         self._faults.check_hook(hook, "after")
         return result
+
+
+def with_faults(store: Store) -> tuple[Store, Faults]:
+    """Return a store of the same collection whose database fails as told; not to be closed."""
+    handle, faults = store._handle, Faults()
+    backend = FaultyBackend(handle.backend, faults)
+    return Store(backend, handle.options, address=store.address), faults

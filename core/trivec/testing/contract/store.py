@@ -8,6 +8,7 @@ from trivec.testing.contract.documents import DocumentRules
 from trivec.testing.contract.evidence import EvidenceRules
 from trivec.testing.contract.faults import FaultRules
 from trivec.testing.contract.filters import FilterRules
+from trivec.testing.contract.groups import GroupRules
 from trivec.testing.contract.handles import HandleRules
 from trivec.testing.contract.search import SearchRules
 from trivec.testing.contract.secrets import SecretRules
@@ -30,6 +31,7 @@ class StoreContract(
     TieRules,
     StrangeFilterRules,
     FilterRules,
+    GroupRules,
     SearchRules,
     ValueRules,
     DocumentRules,

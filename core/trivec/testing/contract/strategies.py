@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +15,8 @@ from trivec.testing.contract.instants import NO_INSTANTS
 from trivec.testing.contract.strange_values import FLOATS, INTS, MOMENTS, STRINGS
 
 INSTANTS = list(SPELLINGS)
+
+E = TypeVar("E")
 
 Wanted = Mapping[str, st.SearchStrategy[Any]]
 
@@ -135,14 +137,34 @@ FILTERS: Mapping[str, st.SearchStrategy[Filter]] = {
 """Random filters by what they compare, and how."""
 
 
-def for_all(
-    filters: st.SearchStrategy[Filter], check: Callable[[Filter], None], examples: int
-) -> None:
-    """Check random filters, the same ones in every run.
+def groups(paths: Sequence[str], queries: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Make options of searches with groups.
 
     Args:
-        filters: Where they come from.
-        check: Raises if a filter is answered wrongly.
+        paths: The fields to group by.
+        queries: How many queries there are; "queries" holds the positions of some.
+    """
+    conditions = [
+        *(F("year") >= 2030, F("lang").is_null(), F("flag") == True, F("nested.kind") != "k3"),  # noqa: E712
+    ]
+    return st.fixed_dictionaries(
+        {
+            "group_by": st.sampled_from(paths),
+            "k": st.sampled_from([1, 2, 3, 5, 12, 40]),
+            "per_group": st.integers(1, 3),
+            "candidates": st.sampled_from([1, 3, 10, 30, 100]),
+            "filter": st.none() | st.sampled_from(conditions),
+            "queries": st.lists(st.integers(0, queries - 1), max_size=4),
+        }
+    )
+
+
+def for_all(examples_of: st.SearchStrategy[E], check: Callable[[E], None], examples: int) -> None:
+    """Check random values, the same ones in every run.
+
+    Args:
+        examples_of: Where they come from.
+        check: Raises if a store answers wrongly for a value.
         examples: How many to check.
     """
 
@@ -153,8 +175,8 @@ def for_all(
         database=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
-    @given(condition=filters)
-    def checked(condition: Filter) -> None:
-        check(condition)
+    @given(example=examples_of)
+    def checked(example: E) -> None:
+        check(example)
 
     checked()
