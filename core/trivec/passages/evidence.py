@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -178,10 +178,11 @@ def _read(
     if not rows:
         return tokens
     if rows > storage.kept(len(lead) + len(tokens)):
-        whole = getattr(encoder, "whole_tokens", None)
-        if callable(whole):
-            tokens = list(whole(text))
-        elif text[max(token.end for token in tokens[:-1]) :].strip():
+        whole: Callable[[str], list[Token]] | None = getattr(encoder, "whole_tokens", None)
+        tokens = tokens if whole is None else whole(text)
+        end = max((token.end for token in tokens[:-1]), default=0)
+        is_cut = any(character.isalnum() for character in text[end:])
+        if is_cut and rows > storage.kept(len(lead) + len(tokens)):
             count = _length(storage, rows) - len(lead) - len(tokens)
             unread = [Token(-1 - i, "", len(text), len(text)) for i in range(count)]
             return [*tokens[:-1], *unread, tokens[-1]]
