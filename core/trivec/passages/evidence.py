@@ -67,7 +67,7 @@ def evidence_of(
         ...     Document("a", text), stored, [(query, Weights.GENERAL)], encoder, k=1
         ... )
         >>> best.text
-        'The fox is red. A whale sings.'
+        'A whale sings.'
     """
     text = document.text if encoded is None else encoded
     lead, tokens = read_tokens(encoder, text)
