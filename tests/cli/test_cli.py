@@ -18,8 +18,8 @@ from typer.testing import CliRunner, Result
 
 from trivec import Document, Hit, Schema, Vectors, open_store
 from trivec.cli.app import app
+from trivec.cli.hits import hits_table
 from trivec.cli.options import fields_of, weights_of
-from trivec.cli.search import hits_table
 from trivec.encoders.cpu import this_processor
 from trivec.encoders.placement import place
 from trivec.errors import InvalidOptionError, StoreError

@@ -50,10 +50,41 @@ def test_explain(url: str, tmp_path: Path) -> None:
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_explain_a_long_document(url: str, tmp_path: Path) -> None:
+    encoder, text = HashEncoder(), f"{'The owl is awake. ' * 100}A whale sings."
+    with open_store(url) as store:
+        store.upsert([Document("long", text)], encoder.encode_documents([text]))
+    found = json.loads(run("explain", url, "whale sings", "long", "--json").stdout)
+    best = found["passages"][0]
+    assert text[best["start"] : best["end"]] == best["text"]
+    assert "A whale sings." in best["text"]
+    assert set(best) == {"start", "end", "text", "score", "sparse", "colbert"}
+    assert json.loads(run("explain", url, "whale", "a", "--json").stdout)["passages"] == []
+    shown = run("explain", url, "whale sings", "long").stdout
+    assert "passage 1  " in shown
+    assert max(map(len, shown.splitlines())) < 500
+    page = tmp_path / "why.html"
+    assert run("explain", url, "whale sings", "long", "--html", page).exit_code == 0
+    assert page.read_text(encoding="utf-8").count(" autofocus") == 1
+
+
 def test_explain_needs_a_document_that_exists(url: str) -> None:
     done = run("explain", url, "whale", "nobody")
     assert done.exit_code == 1
     assert "holds no document 'nobody'" in done.stderr
+
+
+def test_explain_names_the_passages_of_a_document(url: str) -> None:
+    encoder = HashEncoder()
+    with open_store(url) as store:
+        documents = [Document("e#0", "x", {"parent": "e"}), Document("f#0", "x", {"parent": "g"})]
+        store.upsert(documents, encoder.encode_documents(["x", "x"]))
+    assert "explain one of them, such as 'e#0'" in run("explain", url, "x", "e").stderr
+    for id in ("f", "g", "x" * 511, "x" * 512):
+        done = run("explain", url, "x", id)
+        assert done.exit_code == 1
+        assert "holds no document" in done.stderr
+        assert "passages" not in done.stderr
 
 
 @pytest.fixture
@@ -81,6 +112,27 @@ def test_evaluate(url: str, beir: Path, tmp_path: Path) -> None:
     table = run("evaluate", url, beir, "--mode", "dense", "--mode", "hybrid", "--metric", "AP")
     assert "hybrid" in table.stdout
     assert "sparse" not in table.stdout
+
+
+def test_evaluate_by_group(url: str, tmp_path: Path) -> None:
+    encoder = HashEncoder()
+    with open_store(url) as store:
+        documents = [Document(f"e#{n}", text, {"parent": "e"}) for n, text in enumerate(["x", "y"])]
+        store.upsert(documents, encoder.encode_documents(["x", "y"]))
+    queries, qrels = tmp_path / "q.tsv", tmp_path / "qrels.tsv"
+    queries.write_text("1\ty\n", encoding="utf-8")
+    qrels.write_text("1\te\t1\n", encoding="utf-8")
+    args = ("evaluate", url, queries, "--qrels", qrels, "--json", "--metric", "RR", "-k", 3)
+    found = {"--group-by": 1.0, "--mode": 0.0}
+    for option, value in found.items():
+        done = run(*args, "--mode", "sparse", option, "parent" if value else "hybrid")
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)[0]["metrics"]["RR"]["mean"] == value
+    done = run(*args, "--group-by", "nothing")
+    assert "'nothing' is not a declared field" in done.stderr
+    unknown = run("tune", url, queries, "--qrels", qrels, "--group-by", "parent")
+    assert unknown.exit_code == 2
+    assert "--group-by" in unknown.stderr
 
 
 def test_evaluate_from_two_files(url: str, tmp_path: Path) -> None:

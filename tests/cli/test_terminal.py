@@ -61,7 +61,10 @@ def archive(tmp_path: Path) -> str:
     with open_store(url) as store:
         store.create(encoder.schema, fields={"f": str})
         documents = [
-            Document(f"{one}{ID}", f"blue whale {one} {EVIL}", {f"f{EVIL}": EVIL}) for one in "abcd"
+            Document(
+                f"{one}{ID}", f"blue whale {one} {EVIL}", {f"f{EVIL}": EVIL, "parent": one + EVIL}
+            )
+            for one in "abcd"
         ]
         store.upsert(documents, encoder.encode_documents([d.text for d in documents]))
     with closing(sqlite3.connect(tmp_path / "saved" / "documents.sqlite")) as database, database:
@@ -87,6 +90,9 @@ def test_every_command_of_a_hostile_archive(
     commands: tuple[tuple[object, ...], ...] = (
         ("search", archive, "whale"),
         ("search", archive, f"whale {EVIL}", "--mode", "sparse"),
+        ("search", archive, f"whale {EVIL}", "--evidence", 2),
+        ("search", archive, "whale", "--group-by", f"f{EVIL}"),
+        ("search", archive, "whale", "--group-by", "parent", "--per-group", 2, "-k", 3),
         ("explain", archive, f"whale {EVIL}", one),
         ("explain", archive, "whale", f"nobody{EVIL}"),
         ("evaluate", archive, queries, "--qrels", qrels),

@@ -100,17 +100,21 @@ def test_an_unknown_name_may_be_the_same() -> None:
     assert known_encoder("m") is exact
 
 
+def opened(model: str) -> object:
+    return known_encoder(model)
+
+
 def test_a_server_is_asked_only_if_no_other_encoder_has_the_name() -> None:
     exact, server = Named("m"), Server("far")
-    assert known_encoder("m") is exact
+    assert opened("m") is exact
     assert server.requests == 0
-    assert known_encoder("far") is server
-    assert known_encoder("far") is server
+    assert opened("far") is server
+    assert opened("far") is server
     assert server.requests == 1
     unknown, near = Named(""), Server("near")
-    assert known_encoder("near") is near
+    assert opened("near") is near
     down = Server(None)
-    assert known_encoder("nowhere") is unknown
+    assert opened("nowhere") is unknown
     del unknown
     with pytest.raises(InvalidOptionError, match="no encoder of the model 'nowhere'") as caught:
         known_encoder("nowhere")

@@ -248,3 +248,51 @@ def test_a_missing_package_is_named(store: Store, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "ir_measures", None)
     with pytest.raises(MissingDependencyError, match=r"trivec\[evaluate\]"):
         evaluate(store, HashEncoder(), QUERIES, QRELS)
+
+
+@pytest.fixture
+def passages() -> Iterator[Store]:
+    encoder = HashEncoder()
+    texts = {
+        **{"a#0": "blue whale song", "a#1": "whale song", "a#2": "a hen"},
+        **{"b#0": "red fox", "b#1": "a song"},
+    }
+    with open_store("memory:/evaluated-passages") as store:
+        store.create(encoder.schema, fields={"n": int})
+        documents = [
+            Document(id, text, {"parent": id[0], "n": ord(id[0])}) for id, text in texts.items()
+        ]
+        documents += [Document("c", "whale at sea"), Document("a", "song of nobody")]
+        vectors = encoder.encode_documents([document.text for document in documents])
+        store.upsert(documents, vectors)
+        yield store
+        store.drop()
+
+
+def test_groups_are_judged_by_their_values(passages: Store, tmp_path: Path) -> None:
+    queries, encoder = {"q": "whale song"}, HashEncoder()
+    for count in (1, 2):
+        found = evaluate(
+            *(passages, encoder, queries, {"q": {"b": 1}}),
+            modes=["colbert"],
+            metrics=["RR@10"],
+            group_by="parent",
+            per_group=count,
+            k=9,
+        )
+        hits = found.results[0].hits["q"]
+        # A group counts once, and so does a document that has the id of a group.
+        assert [hit.group or hit.document.id for hit in hits] == ["a", "b", "c"]
+        assert [hit.document.id for hit in hits] == ["a#0", "b#1", "c"]
+        assert found.results[0].mean("RR@10") == 1 / 2
+        (run,) = found.write_runs(tmp_path)
+        assert [line.split()[2] for line in run.read_text().splitlines()] == ["a", "b", "c"]
+    by_number = evaluate(
+        *(passages, encoder, queries, {"q": {"98": 1}}),
+        modes=["colbert"],
+        metrics=["RR@10"],
+        group_by="n",
+    )
+    assert by_number.results[0].mean("RR@10") == 1 / 2
+    with pytest.raises(InvalidOptionError, match="not a declared field"):
+        evaluate(passages, encoder, queries, {"q": {"b": 1}}, group_by="year")

@@ -556,7 +556,8 @@ def dense_of(store: Store) -> list[float]:
     vectors = store.get(["a"], with_vectors=True).vectors
     assert vectors is not None
     assert vectors.dense is not None
-    return vectors.dense[0].tolist()
+    values: list[float] = vectors.dense[0].tolist()
+    return values
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -49,21 +50,29 @@ def plain(
     is_estimate = bool(document.storage and (document.storage.prune or document.storage.pool > 1))
     is_estimate = is_estimate and (-1 in places or len({*places}) < len(places))
     reach, trust = (32, 0.2) if is_lexical and is_estimate else (0, 1.0)
+    windows = [
+        (start, max(border for border in borders if border <= start + most))
+        for start in borders[:-1]
+    ]
+    ids_of = [{token.id for token in tokens[start:stop]} for start, stop in windows]
+    count = len(windows) + 1
+    asked = None if query.colbert is None else query.colbert[: max(1, len(query.colbert) - 1)]
     scored: list[tuple[int, int, float]] = []
-    for start in borders[:-1]:
-        stop = max(border for border in borders if border <= start + most)
-        ids = {token.id for token in tokens[start:stop]}
+    for (start, stop), ids in zip(windows, ids_of, strict=True):
         sparse = sum(
-            weight * (document.sparse or {}).get(token_id, 0.0)
+            weight
+            * (document.sparse or {}).get(token_id, 0.0)
+            * math.log(count / sum(token_id in others for others in ids_of))
+            / math.log(count)
             for token_id, weight in (query.sparse or {}).items()
             if token_id in ids
         )
         colbert = 0.0
-        if query.colbert is not None and document.colbert is not None:
+        if asked is not None and document.colbert is not None:
             near = places[max(0, start - reach) : stop + reach]
             rows = [place for place in near if place >= 0]
             best = [max((float(q @ document.colbert[r]) for r in rows), default=0.0)
-                    for q in query.colbert]  # fmt: skip
+                    for q in asked]  # fmt: skip
             colbert = sum(best) / len(best)
         score = (weights.sparse * sparse + trust * weights.colbert * colbert) / (
             weights.sparse + trust * weights.colbert

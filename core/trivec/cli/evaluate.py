@@ -11,6 +11,7 @@ from rich.markup import escape
 from trivec.cli.models import ModelFlags
 from trivec.cli.options import (
     AsJson,
+    GroupBy,
     K,
     SearchFlags,
     StoreArgument,
@@ -58,6 +59,7 @@ def evaluate(
         ),
     ] = None,
     k: K = 100,
+    group_by: GroupBy = None,
     reference: Annotated[
         str | None, typer.Option(help="The mode that the others are tested against.")
     ] = None,
@@ -67,7 +69,10 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure search modes on your own questions and judgements."""
+    """Measure search modes on your own questions and judgements.
+
+    With --group-by the judgements are of groups, such as the documents that passages are of.
+    """
     modes: list[Mode] | None = None if mode is None else [as_mode(name) for name in mode]
     inputs = inputs_of(*judged_files(data, qrels, split), model.folder, stores=[store])
     outputs = {"--html": html}
@@ -77,7 +82,7 @@ def evaluate(
             outputs |= {f"--runs, {name}": runs / f"{name}.run" for name in modes or MODES}
     check_outputs(outputs, inputs=inputs)
     queries, judgements = read_judged(data, qrels, split)
-    options: SearchOptions = {**flags.options(), "k": k}
+    options: SearchOptions = {**flags.options(), "k": k, "group_by": group_by}
     checked: list[Mode] = modes or ["hybrid"]
     against = None if reference is None else as_mode(reference)
     with open_store(store) as collection:

@@ -21,11 +21,14 @@ from trivec.cli.options import (
     print_json,
     weights_of,
 )
+from trivec.document import MAX_ID_BYTES
 from trivec.errors import InvalidOptionError
 from trivec.insight.explanation import explain as explain_score
 from trivec.insight.rendering.explanation_html import explanation_page
 from trivec.outputs import check_outputs, written_beside
+from trivec.passages.stored import PARENT
 from trivec.stores.registry import open_store
+from trivec.stores.store import Store
 
 
 def explain(
@@ -43,10 +46,14 @@ def explain(
     with open_store(store) as collection:
         documents, vectors = collection.get([id], with_vectors=True)
         if not documents or vectors is None:
-            raise InvalidOptionError(f"{store} holds no document {id!r}")
+            hint = _passage_hint(collection, id)
+            raise InvalidOptionError(f"{store} holds no document {id!r}{hint}")
         encoder = tokenizing(model.load_for(collection), "--model")
     explanation = explain_score(
-        query, documents[0], encoder, document_vector=vectors[0], weights=chosen
+        *(query, documents[0], encoder),
+        document_vector=vectors[0],
+        weights=chosen,
+        overflow=collection.overflow,
     )
     if html is not None:
         with written_beside(html) as file:
@@ -56,3 +63,17 @@ def explain(
         print_json({**asdict(explanation), "score": explanation.score})
     elif html is None:
         output().print(explanation)
+
+
+def _passage_hint(store: Store, id: str) -> str:
+    """Return what to explain instead of a document that is stored in passages."""
+    passage = f"{id}#0"
+    if len(passage.encode()) > MAX_ID_BYTES:
+        return ""
+    page = store.get([passage])
+    if not page.documents or page.documents[0].metadata.get(PARENT) != id:
+        return ""
+    return (
+        f", but passages of it; explain one of them, such as {passage!r}, or the ids that "
+        "`trivec search` shows"
+    )

@@ -86,6 +86,13 @@ FilterText = Annotated[
     ),
 ]
 K = Annotated[int, typer.Option("-k", help="The number of hits for each question.")]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        help="A declared field, or parent, the document that a passage is of; the best hits of "
+        "the -k best groups are returned."
+    ),
+]
 WeightsText = Annotated[
     str,
     typer.Option(

@@ -7,8 +7,12 @@ from typing import NamedTuple
 
 from trivec.document import Document
 from trivec.encoders.protocol import Token
+from trivec.scored_passage import ScoredPassage
 from trivec.scores import Scores, Weights
 from trivec.search import Part
+
+LONG_TEXT = 4_000
+"""A text with more characters is long, even if the encoder reads few tokens of it."""
 
 
 class Span(NamedTuple):
@@ -101,6 +105,7 @@ class Breakdown:
         lexical: The shared tokens, the largest product first.
         alignments: One for each of the query's ColBERT vectors, in their order.
         notes: What could not be explained, and why.
+        passages: The best passages of a long document, best first; none of a short one.
     """
 
     query: str
@@ -110,6 +115,7 @@ class Breakdown:
     lexical: tuple[LexicalMatch, ...]
     alignments: tuple[Alignment, ...]
     notes: tuple[str, ...] = ()
+    passages: tuple[ScoredPassage, ...] = ()
 
     @property
     def score(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -50,7 +51,7 @@ class Evaluation(Results):
         """
         for result in self.results:
             for query, hits in result.hits.items():
-                for id in (query, *(hit.document.id for hit in hits)):
+                for id in (query, *map(_judged_id, hits)):
                     if any(character.isspace() for character in id):
                         raise InvalidOptionError(
                             f"the id {id!r} holds a blank, which a TREC run file cannot express"
@@ -63,7 +64,8 @@ class Evaluation(Results):
                 lines = files.enter_context(written_beside(path))
                 for query, hits in result.hits.items():
                     for rank, (hit, score) in enumerate(zip(hits, _falling(hits), strict=True)):
-                        row = (query, "Q0", hit.document.id, rank + 1, score, f"trivec-{path.stem}")
+                        name = f"trivec-{path.stem}"
+                        row = (query, "Q0", _judged_id(hit), rank + 1, score, name)
                         lines.write(f"{' '.join(map(str, row))}\n".encode())
         return paths
 
@@ -105,7 +107,8 @@ def evaluate(
         store: The collection.
         encoder: The encoder that made its vectors.
         queries: The questions, id to text; those without judgements are left out.
-        qrels: For each question the grades of documents.
+        qrels: For each question the grades of documents; with `group_by` those of groups, by their
+            values, such as the ids of the documents that passages are of.
         modes: The modes to compare; by default every mode that the collection supports.
         metrics: The names of metrics as ir-measures spells them; https://ir-measur.es lists them.
         reference: The mode that the others are tested against; by default "dense" if it is among
@@ -158,11 +161,11 @@ def evaluate(
             query: [
                 # The hits of other queries share one copy of the document.
                 replace(hit, document=documents.setdefault(hit.document.id, hit.document))
-                for hit in ranked
+                for hit in _first_of_each(ranked)
             ]
             for query, ranked in zip(judged, lists, strict=True)
         }
-        rankings = {query: [hit.document.id for hit in ranked] for query, ranked in hits.items()}
+        rankings = {query: [*map(_judged_id, ranked)] for query, ranked in hits.items()}
         results.append(ModeResult(mode, measures(rankings), tuple(seconds), hits))
     return Evaluation(judged, measures.names, tuple(results), against)
 
@@ -174,6 +177,21 @@ def _modes(modes: Sequence[Mode] | None, store: Store) -> tuple[Mode, ...]:
     if not isinstance(modes, Sequence) or isinstance(modes, str) or not modes:
         raise InvalidOptionError(f"modes={modes!r}; give a list of {', '.join(MODES)}")
     return tuple(dict.fromkeys(as_mode(mode) for mode in modes))
+
+
+def _judged_id(hit: Hit) -> str:
+    """Return the id that judgements have for a hit: the value of its group, or its document's."""
+    if hit.group is None:
+        return hit.document.id
+    return hit.group if isinstance(hit.group, str) else json.dumps(hit.group)
+
+
+def _first_of_each(hits: Sequence[Hit]) -> list[Hit]:
+    """Return the first hit of each id: a group counts once, where its best hit is."""
+    first: dict[str, Hit] = {}
+    for hit in hits:
+        first.setdefault(_judged_id(hit), hit)
+    return list(first.values())
 
 
 def _search_all(

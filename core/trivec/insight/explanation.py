@@ -10,25 +10,37 @@ import numpy as np
 
 from trivec.arguments import expect
 from trivec.checks import check_encoder
+from trivec.colbert_storage import Overflow
 from trivec.document import Document
 from trivec.encoders.protocol import Token, TokenizingEncoder
-from trivec.errors import InvalidOptionError
+from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.hit import Hit
-from trivec.insight.breakdown import Alignment, Breakdown, LexicalMatch, Share, Span
+from trivec.insight.breakdown import (
+    LONG_TEXT,
+    Alignment,
+    Breakdown,
+    LexicalMatch,
+    Share,
+    Span,
+)
+from trivec.insight.row_tokens import cut, merged, paired
+from trivec.passages.best import best_passages
+from trivec.passages.options import Passages
 from trivec.rows import Tokens
+from trivec.scored_passage import ScoredPassage
 from trivec.scores import Weights, score
-from trivec.search import Part
-from trivec.stores.reduction import reduced, vectors_of
+from trivec.search import PARTS, Part
+from trivec.stores.overflow import check_overflow
 from trivec.vectors import Vector
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-_AGREEING = 0.8
-"""The share of its vectors that must be the nearest ones of a text that is encoded again."""
-_EQUAL = 1e-3
-"""How much similarities of equal vectors may differ."""
+_LONG_TOKENS = Passages().tokens
+"""A text with more tokens, without special ones, would not be one passage, and is long."""
+_MOST_PASSAGES = 3
+_UNMARKED = "no passages of this long text are marked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +70,16 @@ def explain(
     query_vector: Vector | None = None,
     document_vector: Vector | None = None,
     weights: Weights = Weights.GENERAL,
+    overflow: Overflow = "pool",
 ) -> Explanation:
     """Take the score of a document apart.
 
     With both vectors nothing is encoded: the tokenizer alone tells which tokens they stand for.
     Only where a collection prunes or pools is the document encoded again, to find the tokens that
     went into each of its vectors.
+
+    A document is long if it has more than 256 tokens or 4,000 characters. Its best passages are
+    found as `best_passages` does; if the weights leave only the dense score, by `Weights.GENERAL`.
 
     Args:
         query: The question.
@@ -73,6 +89,8 @@ def explain(
         document_vector: The stored vectors, as `store.get([id], with_vectors=True)` returns them;
             the text is encoded here if None.
         weights: The weights of the hybrid score; a part with weight 0 is left out.
+        overflow: How the store shortened texts that were too long for the database, which is
+            `store.overflow`.
 
     Raises:
         InvalidVectorsError: If the dimensions of query and document differ.
@@ -96,6 +114,7 @@ def explain(
         if vector is not None:
             expect(vector, Vector, what, "one Vector, such as the row vectors[0] of a batch")
     expect(weights, Weights, "weights", "Weights")
+    check_overflow(overflow)
     if isinstance(document, str):
         document = Document("document", document)
     query_vector = query_vector or encoder.encode_query(query)
@@ -121,9 +140,10 @@ def explain(
             alignments = _alignments(
                 query_vector.colbert,
                 document_vector.colbert,
-                _paired(query_tokens, query_vector.colbert, "query", notes),
-                _merged(document_tokens, document_vector, document.text, encoder)
-                or _paired(document_tokens, document_vector.colbert, "document", notes),
+                paired(query_tokens, query_vector.colbert, "query", notes),
+                merged(document_tokens, document_vector, document.text, encoder)
+                or cut(document_tokens, document_vector, document, overflow)
+                or paired(document_tokens, document_vector.colbert, "document", notes),
             )
         total = math.fsum(alignment.similarity for alignment in alignments)
         scores["colbert"] = total / max(1, len(alignments))
@@ -131,7 +151,55 @@ def explain(
         Share(part, value, weight := getattr(weights, part), weight * value / weights.total)
         for part, value in scores.items()
     )
-    return Explanation(query, document, weights, shares, lexical, alignments, tuple(notes))
+    passages: tuple[ScoredPassage, ...] = ()
+    read = sum(token.start < token.end for token in document_tokens)
+    if read > _LONG_TOKENS or len(document.text) > LONG_TEXT:
+        notes += _unread(document_tokens, document.text)
+        passages = _passages(
+            query_vector, document, document_vector, encoder, weights, overflow, notes
+        )
+    return Explanation(
+        query, document, weights, shares, lexical, alignments, tuple(notes), passages
+    )
+
+
+def _unread(tokens: list[Token], text: str) -> list[str]:
+    """Return a sentence that says which part of a text has tokens, if it is not the whole text."""
+    spans = [(token.start, token.end) for token in tokens if token.start < token.end]
+    first, last = (spans[0][0], spans[-1][1]) if spans else (0, 0)
+    if not any(character.isalnum() for character in text[:first] + text[last:]):
+        return []
+    return [
+        f"the encoder reads characters {first:,} to {last:,} of the document's {len(text):,}; "
+        "the others are not explained"
+    ]
+
+
+def _passages(
+    query: Vector,
+    document: Document,
+    stored: Vector,
+    encoder: TokenizingEncoder,
+    weights: Weights,
+    overflow: Overflow,
+    notes: list[str],
+) -> tuple[ScoredPassage, ...]:
+    """Return the best passages of a long document; none, and a note, if they cannot be told."""
+    if weights.sparse + weights.colbert == 0:
+        weights = Weights.GENERAL
+    counted: list[Part] = [p for p in PARTS if p != "dense" and getattr(weights, p) > 0]
+    if not any(_present(query, part) and _present(stored, part) for part in counted):
+        names = " or ".join(counted)
+        notes.append(f"{_UNMARKED}: the query and the document do not both have {names} vectors")
+        return ()
+    try:
+        found = best_passages(
+            query, document, stored, encoder, k=_MOST_PASSAGES, weights=weights, overflow=overflow
+        )
+    except InvalidVectorsError as error:
+        notes.append(f"{_UNMARKED}: {str(error).removeprefix('best_passages: ')}")
+        return ()
+    return tuple(found)
 
 
 def _absences(part: Part, query: Vector, document: Vector) -> list[str]:
@@ -183,49 +251,6 @@ def _occurrences(tokens: list[Token], wanted: set[int]) -> dict[int, list[Token]
         if token.id in by_id:
             by_id[token.id].append(token)
     return by_id
-
-
-def _paired(
-    tokens: list[Token], rows: Tokens, side: str, notes: list[str]
-) -> list[tuple[Token, ...]]:
-    """Return the token of each row, or none for every row if rows were merged or cut."""
-    if len(tokens) == len(rows):
-        return [(token,) for token in tokens]
-    if len(rows):
-        notes.append(
-            f"the {side} has {len(rows)} ColBERT vectors for {len(tokens)} tokens: they were "
-            "merged or cut when it was stored, or made of a longer text, so it is unknown which "
-            "token a vector stands for"
-        )
-    return [()] * len(rows)
-
-
-def _merged(
-    tokens: list[Token], stored: Vector, text: str, encoder: TokenizingEncoder
-) -> list[tuple[Token, ...]] | None:
-    """Return the tokens of each vector of a collection that prunes or pools; None if unknown.
-
-    The text is encoded and reduced again. The result counts if it has the same number of vectors,
-    and most of them are nearest to the stored vector in their place.
-    """
-    storage, rows = stored.storage, stored.colbert
-    if storage is None or rows is None or not (storage.prune or storage.pool > 1):
-        return None
-    encoded = encoder.encode_documents([text]).colbert
-    if encoded is None or len(encoded.values) != len(tokens):
-        return None
-    again = reduced(encoded, storage).values
-    if len(again) != len(rows):
-        return None
-    similarities = rows.astype(np.float32) @ again.astype(np.float32).T
-    nearest = similarities.diagonal() > similarities.max(axis=1) - _EQUAL
-    if np.mean(nearest) < _AGREEING:
-        return None
-    found: list[list[Token]] = [[] for _ in rows]
-    for token, row in zip(tokens, vectors_of(encoded, storage).tolist(), strict=True):
-        if row >= 0:
-            found[row].append(token)
-    return [tuple(merged) for merged in found]
 
 
 def _alignments(

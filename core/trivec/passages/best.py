@@ -31,10 +31,12 @@ def best_passages(
 
     The document is not encoded again: its stored ColBERT vectors are those of its tokens in their
     context, so the vectors of a passage are a slice of them. The ColBERT score of a passage is the
-    mean over the query's tokens of the best similarity in it, and its lexical score is the dot
-    product with the weights of the tokens that occur in it; a token that occurs several times has
-    its largest weight everywhere, as it is stored. The dense score is the same for all passages
-    and left out. See the BGE-M3 paper (arXiv 2402.03216, section 3.3) for both scores.
+    mean over the query's tokens, its last special one left out, of the best similarity in the
+    passage. Its lexical score is the dot product with the weights of the tokens that occur in it,
+    each times `log((n + 1) / w) / log(n + 1)`, if w of the document's n passages have the token: a
+    token that all of them have says nothing. A token that occurs several times has its largest
+    weight everywhere, as it is stored. The dense score is the same for all passages and left out.
+    See the BGE-M3 paper (arXiv 2402.03216, section 3.3) for both scores.
 
     Every sentence begins a passage, which goes on for as many whole sentences as fit. Longer
     sentences are cut after clauses and words.

@@ -11,6 +11,7 @@ from trivec.encoders.protocol import Token
 from trivec.errors import InvalidVectorsError
 from trivec.passages.splitting import Cuts
 from trivec.passages.windows import best_apart, window_maxima
+from trivec.rows import Float
 from trivec.scored_passage import ScoredPassage
 from trivec.scores import Weights
 from trivec.vectors import Vector
@@ -118,7 +119,8 @@ class StoredText:
             some = shared[first : first + _COLUMNS]
             is_token = (self._ids[:, None] == some).astype(np.float32)
             occurs = window_maxima(is_token, self._starts, self._ends)
-            scores += occurs @ np.array([asked[i] * stored[i] for i in some.tolist()])
+            weights = np.array([asked[i] * stored[i] for i in some.tolist()])
+            scores += occurs @ (weights * _rarity(occurs))
         return scores
 
     def _colbert(self, query: Vector, reach: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -134,6 +136,8 @@ class StoredText:
         has_vectors = known[ends] > known[starts]
         scores = np.zeros(len(starts))
         asked, stored = query.colbert, self._vector.colbert
+        if asked is not None and len(asked) > 1:
+            asked = asked[:-1]  # of `</s>`, which a passage of a longer text does not have
         if asked is None or stored is None or not len(asked) or not len(stored):
             return scores, has_vectors
         if asked.shape[1] != stored.shape[1]:
@@ -149,3 +153,14 @@ class StoredText:
             maxima = window_maxima(similarities, starts, ends)
             scores += np.where(np.isfinite(maxima), maxima, 0.0).sum(axis=1, dtype=np.float64)
         return scores / len(asked), has_vectors
+
+
+def _rarity(occurs: Float) -> Float:
+    """Return how much each token tells windows apart: 1 if in one window, almost 0 if in all.
+
+    Args:
+        occurs: float (windows, tokens), 1 where a token occurs in a window.
+    """
+    count = len(occurs) + 1
+    rarity: Float = np.log(count / np.maximum(occurs.sum(axis=0), 1)) / np.log(count)
+    return rarity

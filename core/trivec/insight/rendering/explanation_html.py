@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from hashlib import blake2s
 from html import escape
 
 from trivec.encoders.protocol import Token
 from trivec.insight.breakdown import Alignment, Breakdown, Share
-from trivec.insight.rendering.marks import Piece, document_pieces, query_pieces
+from trivec.insight.rendering.marks import (
+    TOKENS_SHOWN,
+    Piece,
+    Stretch,
+    document_stretches,
+    passage_parts,
+    query_pieces,
+)
 from trivec.insight.rendering.style import PART_NAMES, STYLE, page
+from trivec.scored_passage import ScoredPassage
 
 CONTEXT = 24  # characters shown on each side of a document token
+_BEGINNING = 80  # characters of a passage shown in the list of them
+_FOLDED = 100_000  # characters of folded text; 8,192 tokens are mostly fewer
 
 _STYLE = """
 .trivec .bar{display:flex;height:1.9em;border-radius:4px;overflow:hidden;background:var(--soft)}
@@ -26,22 +38,42 @@ color-mix(in srgb,var(--colbert) var(--reach),transparent)}
 .trivec .key{font-size:12px}.trivec .key mark{color:var(--fg)}.trivec b.token{font-weight:600}
 .trivec .meter{display:inline-block;height:.7em;background:var(--colbert);border-radius:2px}
 .trivec .meter.below{background:var(--hybrid)}
+.trivec .passage{border-left:3px solid var(--line);padding-left:.7em;margin:.7em 0;
+scroll-margin:1em;outline:none}.trivec .passage .text{max-height:none}
+.trivec .passage.best,.trivec .passage:target{border-color:var(--colbert)}
+.trivec details{margin:.7em 0}.trivec summary{cursor:pointer;color:var(--muted)}
 .trivec .notes{border-left:3px solid var(--sparse);padding-left:.7em}
 """
 
 
 def explanation_html(explanation: Breakdown) -> str:
     """Return the explanation as a self-contained `<div>`."""
-    document = explanation.document
+    return _division(explanation)
+
+
+def explanation_page(explanation: Breakdown) -> str:
+    """Return the explanation as a whole HTML page, which opens at the best passage if it is long.
+
+    No script is needed: the browser scrolls to the element with the attribute autofocus. A page
+    that is opened at the link of another passage scrolls to that one.
+    """
+    return page(explanation.query, _division(explanation, opens_at_best=True))
+
+
+def _division(explanation: Breakdown, *, opens_at_best: bool = False) -> str:
+    most = max((match.product for match in explanation.lexical), default=0) or 1
+    query = _marked(query_pieces(explanation), most)
+    stretches = document_stretches(explanation)
     parts = [
         f"<style>{STYLE}{_STYLE}</style>",
-        f"<h2>Score {explanation.score:.4f} of {escape(document.id)}</h2>",
+        f"<h2>Score {explanation.score:.4f} of {escape(explanation.document.id)}</h2>",
         _bar(explanation.shares),
         _shares(explanation),
         _notes(explanation.notes),
-        f'<h3>Query</h3><div class="text" dir="auto">{_marked(query_pieces(explanation))}</div>',
+        f'<h3>Query</h3><div class="text" dir="auto">{query}</div>',
+        _links(explanation),
         "<h3>Document</h3>",
-        f'<div class="text" dir="auto">{_marked(document_pieces(explanation))}</div>',
+        *(_stretch(explanation, stretch, most, opens_at_best) for stretch in stretches),
         _key(explanation),
         _lexical(explanation),
         _colbert(explanation),
@@ -49,9 +81,51 @@ def explanation_html(explanation: Breakdown) -> str:
     return f'<div class="trivec">{"".join(parts)}</div>'
 
 
-def explanation_page(explanation: Breakdown) -> str:
-    """Return the explanation as a whole HTML page."""
-    return page(explanation.query, explanation_html(explanation))
+def _links(explanation: Breakdown) -> str:
+    """Return the list of the best passages, best first, each a link to its place in the text."""
+    if not explanation.passages:
+        return ""
+    rows = []
+    for rank, passage in enumerate(explanation.passages):
+        beginning = " ".join(passage.text[: 2 * _BEGINNING].split())[:_BEGINNING]
+        rows.append(
+            f'<li><a href="#{_anchor(explanation, rank)}">{_scores(passage)}</a> '
+            f'<bdi class="muted">{escape(beginning)}…</bdi></li>'
+        )
+    return f"<h3>Best passages</h3><ol>{''.join(rows)}</ol>"
+
+
+def _scores(passage: ScoredPassage) -> str:
+    parts = ", ".join(f"{PART_NAMES[part]} {score:.4f}" for part, score in passage_parts(passage))
+    return f"{passage.score:.4f} ({parts})"
+
+
+def _anchor(explanation: Breakdown, rank: int) -> str:
+    """Return the id of a passage's element; a notebook holds many explanations."""
+    shown = "\0".join((explanation.query, explanation.document.id, str(explanation.weights)))
+    digest = blake2s(shown.encode(errors="replace"), digest_size=6).hexdigest()
+    return f"trivec-{digest}-{rank + 1}"
+
+
+def _stretch(explanation: Breakdown, stretch: Stretch, most: float, opens_at_best: bool) -> str:
+    size = stretch.end - stretch.start
+    marked = _marked(stretch.pieces, most)
+    if stretch.is_folded and size > _FOLDED:
+        marked = _marked(_beginning(stretch.pieces, _FOLDED), most)
+        marked += f'<p class="muted">{size - _FOLDED:,} characters are left out.</p>'
+    text = f'<div class="text" dir="auto">{marked}</div>'
+    if stretch.is_folded:
+        return f"<details><summary>{size:,} more characters</summary>{text}</details>"
+    if stretch.rank is None:
+        return text
+    is_best = stretch.rank == 0
+    focus = " autofocus" if is_best and opens_at_best else ""
+    return (
+        f'<section class="passage{" best" if is_best else ""}" tabindex="-1"{focus} '
+        f'id="{_anchor(explanation, stretch.rank)}">'
+        f'<p class="muted">Passage {stretch.rank + 1}: '
+        f"{_scores(explanation.passages[stretch.rank])}</p>{text}</section>"
+    )
 
 
 def _bar(shares: Sequence[Share]) -> str:
@@ -91,8 +165,19 @@ def _notes(notes: Iterable[str]) -> str:
     return f'<div class="notes">{lines}</div>' if lines else ""
 
 
-def _marked(pieces: Sequence[Piece]) -> str:
-    most = max((piece.lexical or 0 for piece in pieces), default=0) or 1
+def _beginning(pieces: Sequence[Piece], length: int) -> list[Piece]:
+    """Return the first characters of marked text."""
+    first: list[Piece] = []
+    for piece in pieces:
+        first.append(replace(piece, text=piece.text[:length]))
+        length -= len(first[-1].text)
+        if not length:
+            break
+    return first
+
+
+def _marked(pieces: Sequence[Piece], most: float) -> str:
+    """Return a text with its marks; `most` is the product that is marked most strongly."""
     out = []
     for piece in pieces:
         classes, style = [], []
@@ -163,7 +248,10 @@ def _query_name(alignment: Alignment) -> str:
 def _in_context(alignment: Alignment, text: str) -> str:
     if not alignment.document_tokens:
         return f'<span class="muted">vector {alignment.document_row + 1}</span>'
-    return "<br>".join(_token_in_context(token, text) for token in alignment.document_tokens)
+    lines = [_token_in_context(token, text) for token in alignment.document_tokens[:TOKENS_SHOWN]]
+    if more := len(alignment.document_tokens) - len(lines):
+        lines.append(f'<span class="muted">and {more} more</span>')
+    return "<br>".join(lines)
 
 
 def _token_in_context(token: Token, text: str) -> str:

@@ -15,8 +15,8 @@ except ImportError as error:
 
 _WITH_ASSERTIONS = (
     *("base", "documents", "values", "search", "ties", "filters", "strange_filters"),
-    *("collections", "handles", "views", "faults", "secrets", "asynchronous", "storage", "groups"),
-    "evidence",
+    *("collections", "handles", "views", "faults", "secrets", "asynchronous", "storage"),
+    *("groups", "evidence"),
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in _WITH_ASSERTIONS))
 
