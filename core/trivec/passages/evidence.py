@@ -71,7 +71,8 @@ def evidence_of(
     """
     text = document.text if encoded is None else encoded
     lead, tokens = read_tokens(encoder, text)
-    if not any(token.end > token.start for token in tokens):
+    place = _place(document.text, text)
+    if not any(place.start < token.end and token.start < place.stop for token in tokens):
         return [()] * len(queries)
     name = f"evidence: document {document.id!r}"
     if _are_foreign([*lead, *tokens], vector):
@@ -80,14 +81,12 @@ def evidence_of(
             "text; keep an encoder open that makes the same vectors as the collection's"
         )
     if text != document.text:
-        tokens = _as_many(tokens, _place(document.text, text).start, len(lead), vector)
+        tokens = _as_many(tokens, place.start, len(lead), vector)
     tokens = _read(text, lead, tokens, vector, encoder, overflow, limit)
     try:
         rows = aligned(tokens, vector, lead=lead, overflow=overflow, edges=EDGES)
         if text != document.text:
-            tokens, rows = _own_tokens(document.text, text, tokens, rows)
-        if not tokens:
-            return [()] * len(queries)
+            tokens, rows = _own_tokens(document.text, place, tokens, rows)
         stored = StoredText(document.text, tokens, vector, rows, TOKENS)
         return [
             tuple(stored.best(query, weights if _counts(weights, vector) else Weights.GENERAL, k))
@@ -140,17 +139,16 @@ def _as_many(tokens: list[Token], start: int, lead: int, vector: Vector) -> list
 
 
 def _own_tokens(
-    text: str, encoded: str, tokens: Sequence[Token], rows: NDArray[np.int64]
+    text: str, place: slice, tokens: Sequence[Token], rows: NDArray[np.int64]
 ) -> tuple[list[Token], NDArray[np.int64]]:
     """Return the tokens of a text within a longer one that was encoded, and their vectors.
 
     Args:
         text: The text.
-        encoded: The longer text.
+        place: Where it is in the longer text.
         tokens: The tokens of the longer text.
         rows: int64 (tokens,), which ColBERT vector each of them went into.
     """
-    place = _place(text, encoded)
     moved = len(text) - len(text.lstrip()) - place.start
     own = [i for i, t in enumerate(tokens) if max(t.start, place.start) < min(t.end, place.stop)]
     return [
