@@ -88,6 +88,7 @@ def dumps(one: BaseModel) -> list[dict[str, Any]]:
 def test_a_retriever_of_langchain(opened: Store, condition: Filter, weights: Weights) -> None:
     made = langchain.TrivecVectorStore(opened, ENCODER)
     options: dict[str, Any] = {"k": 3, "mode": "rrf", "candidates": 7, "tags": ["x"]}
+    options |= {"parents": True, "per_group": 2, "evidence": 1, "score_key": "score"}
     retriever = langchain.TrivecRetriever(
         vectorstore=made, filter=condition, weights=weights, **options
     )
@@ -112,6 +113,9 @@ def test_a_vector_store_of_llamaindex(opened: Store, condition: Filter, weights:
         weights=weights,
         candidates=9,
         filter=condition,
+        group_by="ref_doc_id",
+        per_group=3,
+        evidence=2,
         fields=fields,
         colbert="bits=4,pool=2,prune=1/3",
     )
@@ -124,7 +128,8 @@ def test_a_vector_store_of_llamaindex(opened: Store, condition: Filter, weights:
 
 
 def same_store(again: llamaindex.TrivecVectorStore, made: llamaindex.TrivecVectorStore) -> None:
-    for name in ("weights", "candidates", "filter", "fields", "colbert"):
+    names = ("weights", "candidates", "filter", "fields", "colbert")
+    for name in (*names, "group_by", "per_group", "evidence", "parents"):
         assert getattr(again, name) == getattr(made, name), name
 
 

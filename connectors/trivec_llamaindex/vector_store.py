@@ -157,6 +157,9 @@ class TrivecVectorStore(SharingModel, BasePydanticVectorStore):
     def __repr__(self) -> str:
         return f"TrivecVectorStore({self.client!r})"
 
+    def __str__(self) -> str:
+        return repr(self)
+
     @property
     def client(self) -> Store:
         """The whole collection, also outside the filter of the vector store."""

@@ -10,10 +10,8 @@ from trivec.errors import InvalidOptionError
 from trivec.fields import FieldType, value_at
 from trivec.filters.instants import parse_datetime
 from trivec.hit import Hit
+from trivec.passages.stored import PARENT
 from trivec.search import Search
-
-PARENT = "parent"
-"""The field that makes groups without being declared: the document that a passage is of."""
 
 
 def check_group_field(path: str, fields: Mapping[str, FieldType]) -> None:

@@ -183,17 +183,23 @@ def test_texts_longer_than_a_window(m3: Path, random_text: Text, batch_tokens: i
     close_weights(vectors[9], alone)
 
 
-def test_vectors_do_not_depend_on_the_batch(m3: Path, random_text: Text) -> None:
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", TOLERANCE), ("int8", 0.0)])
+def test_vectors_do_not_depend_on_the_batch(
+    m3: Path, random_text: Text, precision: str, tolerance: float
+) -> None:
     text = random_text(700)
     order = np.random.default_rng(2).permutation(60).tolist()
     passages = [slice(n * 10, n * 10 + 30) for n in order]
-    alone = load(m3, max_length=64, batch_tokens=1).encode_passages(text, passages)
+    alone = load(m3, max_length=64, batch_tokens=1, precision=precision)
+    expected = alone.encode_passages(text, passages)
     for batch_tokens in (100, 200, 10_000):
-        encoder = load(m3, max_length=64, batch_tokens=batch_tokens)
+        encoder = load(m3, max_length=64, batch_tokens=batch_tokens, precision=precision)
         together = encoder.encode_passages(text, passages)
-        for one, other in zip(together, alone, strict=True):
-            close(one.dense, other.dense)
-            close(colbert(one), colbert(other))
+        for one, other in zip(together, expected, strict=True):
+            assert one.dense is not None
+            assert other.dense is not None
+            np.testing.assert_allclose(one.dense, other.dense, rtol=0, atol=tolerance)
+            np.testing.assert_allclose(colbert(one), colbert(other), rtol=0, atol=tolerance)
             close_weights(one, other)
 
 

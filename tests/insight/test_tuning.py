@@ -143,6 +143,12 @@ def test_what_is_wrong_is_told_before_anything_is_encoded(store: Store) -> None:
         tune(store, encoder, NAMES, TRUE, weights=Weights.GENERAL)
     with pytest.raises(InvalidOptionError, match="as baseline"):
         tune(store, encoder, NAMES, TRUE, mode="dense")
+    with pytest.raises(InvalidOptionError, match="leave out group_by"):
+        tune(store, encoder, NAMES, TRUE, group_by="parent")
+    with pytest.raises(InvalidOptionError, match="and evidence"):
+        tune(store, encoder, NAMES, TRUE, evidence=1)
+    with pytest.raises(InvalidOptionError, match="per_group=2 needs group_by"):
+        tune(store, encoder, NAMES, TRUE, per_group=2)
     assert encoder.encoded == 0
 
 

@@ -506,7 +506,7 @@ def test_only_what_was_chosen_is_read_for_evidence(
         read.append(document.id)
         return found(document, *arguments, **options)
 
-    found = evidence.evidence_of
+    found = vars(evidence)["evidence_of"]
     monkeypatch.setattr(evidence, "evidence_of", evidence_of)
     documents = made.max_marginal_relevance_search(QUERY, 2, fetch_k=9, evidence=1)
     assert read == [d.id for d in documents]
@@ -543,11 +543,12 @@ def test_parents_are_reranked_by_their_texts(made: TrivecVectorStore, encoder: H
 
 
 def test_a_retriever_is_written_with_its_options(made: TrivecVectorStore) -> None:
-    own = {"parents": True, "per_group": 2, "score_key": "s", "group_by": "parent"}
+    own: dict[str, Any] = {"parents": True, "per_group": 2, "score_key": "s", "group_by": "parent"}
     first_one = TrivecRetriever(vectorstore=made, k=3, **own)
     again = TrivecRetriever(vectorstore=made, **json.loads(first_one.model_dump_json()))
     assert again == first_one
-    assert again.invoke(QUERY) == first_one.invoke(QUERY) != TrivecRetriever(vectorstore=made)
+    assert again.invoke(QUERY) == first_one.invoke(QUERY)
+    assert again.invoke(QUERY) != TrivecRetriever(vectorstore=made, k=3).invoke(QUERY)
     assert again.invoke(QUERY)[0].metadata["s"]
     wrong: Any
     for wrong in ({"per_group": 2}, {"group_by": "a..b"}, {"score_key": ""}, {"evidence": -1}):

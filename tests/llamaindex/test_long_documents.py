@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import datetime
 import json
 import pickle
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -26,6 +29,7 @@ from llama_index.core.vector_stores import MetadataFilters
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
 from long_documents import ALONE, PARENTS, fill
+from store_cases import FIELDS
 
 from trivec import Hit, Store, read_parents
 from trivec.errors import InvalidOptionError
@@ -34,6 +38,14 @@ from trivec_llamaindex import TrivecRerank, TrivecRetriever, TrivecVectorStore
 from trivec_llamaindex.nodes import REF_DOC_ID, to_document, to_node
 
 QUERY = "a whale song"
+
+
+class State(Enum):
+    """A value that is stored as another text than it shows."""
+
+    OPEN = "it is open"
+
+
 Path = Callable[[TrivecVectorStore, dict[str, Any]], Sequence[BaseNode]]
 
 
@@ -111,6 +123,13 @@ def nodes(found: Any) -> list[BaseNode]:
     return [scored.node for scored in found]
 
 
+EVERYTHING: MetadataFilters = MetadataFilters.from_dicts(
+    [
+        {"key": "lang", "value": "NO", "operator": "text_match_insensitive"},
+        {"key": "lang", "value": "NO", "operator": "!="},
+    ],
+    condition="or",  # type: ignore[arg-type]
+)
 PATHS: dict[str, Path] = {
     "query": query,
     "aquery": aquery,
@@ -130,13 +149,6 @@ PATHS: dict[str, Path] = {
     "local filter": lambda s, o: query(s, o, filters=EVERYTHING),
     "mmr": diverse,
 }
-EVERYTHING = MetadataFilters.from_dicts(
-    [
-        {"key": "lang", "value": "NO", "operator": "text_match_insensitive"},
-        {"key": "lang", "value": "NO", "operator": "!="},
-    ],
-    condition="or",  # type: ignore[arg-type]
-)
 every_path = pytest.mark.parametrize("path", PATHS.values(), ids=list(PATHS))
 
 
@@ -380,6 +392,35 @@ def by_id(node: BaseNode) -> str:
     return node.node_id
 
 
+def test_every_database_groups_nodes_with_evidence(
+    every_store: Store, encoder: HashEncoder
+) -> None:
+    fields: dict[str, Any] = {}
+    if every_store.limits.declared_fields_only:
+        fields = {"kind": str, "n": int, "tag": str, **FIELDS}
+    made = TrivecVectorStore(every_store, encoder, fields=fields)
+    documents = [
+        Document(doc_id=d.doc_id, text=d.text, metadata={"z": "a whale", "a": [1, 2], "n": 3})
+        for d in DOCUMENTS
+    ]
+    made.add(TokenTextSplitter(chunk_size=60, chunk_overlap=0)(documents))
+    per_group, evidence = 2, 2
+    found = query(
+        made, {"k": 2, "group_by": "ref_doc_id", "per_group": per_group, "evidence": evidence}
+    )
+    ranked_nodes = query(made, {"k": 99})
+    refs = list(dict.fromkeys(node.ref_doc_id for node in ranked_nodes))[:2]
+    expected = [
+        node.node_id
+        for ref in refs
+        for node in [n for n in ranked_nodes if n.ref_doc_id == ref][:per_group]
+    ]
+    assert [node.node_id for node in found] == expected
+    for node in found:
+        check_evidence(node)
+    assert any("whale" in p["text"].lower() for p in found[0].metadata["evidence"])
+
+
 # --- evidence ------------------------------------------------------------------------------------
 
 
@@ -473,6 +514,34 @@ def test_the_best_evidence_is_that_of_the_text_alone(store: Store, encoder: Hash
     assert "A whale song carries far." in passage["text"]
 
 
+@pytest.mark.parametrize("colbert", [None, "bits=1,pool=2", "prune=1/3"])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {f"day{n}": datetime.datetime(2024, 1, n + 1, 12) for n in range(9)},
+        {f"size{n}": Decimal("1.50") for n in range(9)},
+        {f"state{n}": State.OPEN for n in range(9)},
+        {"tags": ("a", "b"), "none": None, "deep": {"x": [1, (2, 3)]}},
+    ],
+)
+def test_evidence_where_metadata_comes_back_in_another_form(
+    store: Store, encoder: HashEncoder, metadata: dict[str, Any], colbert: str | None
+) -> None:
+    """The text that was encoded is made of the stored metadata again."""
+    made = TrivecVectorStore(store, encoder, colbert=colbert)
+    text = "An owl is awake. " * 20 + "A whale song carries far. " + "The fox is red. " * 20
+    made.add([TextNode(id_="a", text=text, metadata=metadata)])
+    [node] = query(made, {"k": 1, "evidence": 1})
+    check_evidence(node)
+    [passage] = node.metadata["evidence"]
+    assert "A whale song carries far." in passage["text"]
+    plain = TextNode(id_="b", text=text)
+    made.add([plain])
+    found = query(made, {"k": 2, "evidence": 1})
+    scores = [each.metadata["evidence"][0]["score"] for each in found]
+    assert colbert is not None or scores[0] == pytest.approx(scores[1], abs=0.02)
+
+
 WAYS: dict[str, Callable[[BaseNode], BaseNode]] = {
     "itself": lambda n: n,
     "deep copy": copy.deepcopy,
@@ -480,6 +549,15 @@ WAYS: dict[str, Callable[[BaseNode], BaseNode]] = {
     "json": lambda n: type(n).from_dict(json.loads(json.dumps(n.to_dict()))),
     "model copy": lambda n: n.model_copy(deep=True),
 }
+
+
+def dense_of(store: Store) -> list[float]:
+    """Return the dense vector of the document "a"."""
+    vectors = store.get(["a"], with_vectors=True).vectors
+    assert vectors is not None
+    assert vectors.dense is not None
+    values: list[float] = vectors.dense[0].tolist()
+    return values
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
@@ -504,17 +582,14 @@ def test_evidence_is_not_stored(
 ) -> None:
     made = TrivecVectorStore(store, encoder)
     made.add([given])
-    vectors = store.get(["a"], with_vectors=True).vectors
+    dense = dense_of(store)
     [found] = query(made, {"k": 1, "evidence": 2})
     assert found.metadata["evidence"]
     before = found.model_copy(deep=True)
     for add in (made.add, lambda nodes: asyncio.run(made.async_add(nodes))):
         add([way(found)])
         assert made.get_nodes(["a"]) == [given]
-        again = store.get(["a"], with_vectors=True).vectors
-        assert again is not None
-        assert vectors is not None
-        assert (again[0].dense == vectors[0].dense).all()
+        assert dense_of(store) == dense
     assert found == before
 
 

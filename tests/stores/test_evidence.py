@@ -14,6 +14,7 @@ import pytest
 from trivec import ColbertStorage, Document, Hit, Schema, Store, Vector, Weights, ingest
 from trivec.colbert_storage import Overflow
 from trivec.collection import Collection, Page
+from trivec.document import PRIVATE_KEY
 from trivec.encoders.protocol import Token
 from trivec.errors import (
     EncoderUnavailableError,
@@ -101,7 +102,8 @@ def filled(
 
 def hit_of(id: str, store: Store, query: Vector, **options: Any) -> Hit:
     """Return the hit of one document, with its evidence."""
-    hits = store.search(query, **{"k": 9, "evidence": 1, **options})
+    given: dict[str, Any] = {"k": 9, "evidence": 1, **options}
+    hits = store.search(query, **given)
     return next(hit for hit in hits if hit.document.id == id)
 
 
@@ -351,3 +353,28 @@ def test_bad_numbers(evidence: Any) -> None:
     store, _ = filled(DOCUMENTS, encoder)
     with pytest.raises(InvalidInputError, match="evidence="):
         store.search(encoder.encode_query("whale"), evidence=evidence)
+
+
+@pytest.mark.parametrize("storage", ["bits=16", "bits=4,pool=2", "prune=1/3"])
+def test_passages_of_late_chunking(storage: str) -> None:
+    """They have no vector of the end of the text, and their first word may be cut otherwise."""
+    encoder = Short(model="late")
+    text = text_of("whale", 60)
+    slices = [slice(start, start + 75) for start in range(0, 300, 75)]
+    words = encoder.tokens(text)
+    passages = [
+        Document(
+            f"whale#{n}",
+            text[words[part][0].start + (n % 2) : words[part][-1].end],
+            {"parent": "whale", PRIVATE_KEY: {"passage": n, "passages": 4}},
+        )
+        for n, part in enumerate(slices)
+    ]
+    store, _ = filled([], encoder, storage=storage)
+    store.upsert(passages, encoder.encode_passages(text, slices))
+    query = encoder.encode_query("whale52 eats")
+    hits = store.search(query, k=1, group_by="parent", per_group=4, evidence=1, mode="sparse")
+    assert hits[0].document.id == "whale#3"
+    assert "eats whale52." in hits[0].evidence[0].text
+    assert {hit.group for hit in hits} == {"whale"}
+    assert all(hit.evidence for hit in hits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -120,7 +121,8 @@ def test_documents_without_token_vectors_do_not_look_like_the_end(backend: Recor
     options: dict[str, Any] = {"mode": "colbert", "k": 10, "group_by": "parent"}
     hits = store.search(NEAR, candidates=10, **options)
     assert [hit.group for hit in hits] == [f"p{i}" for i in range(90, 100)]
-    assert len(store.search(NEAR, **{**options, "k": 100})) == 30
+    options["k"] = 100
+    assert len(store.search(NEAR, **options)) == 30
     backend.asked.clear()
     no_tokens = Vector(dense=NEAR.dense, colbert=np.zeros((0, 2)))
     assert store.search(no_tokens, **options) == []
@@ -141,16 +143,17 @@ def test_asking_ends_at_the_limit_of_the_database(
     assert len(caplog.messages) == 1
     assert "1 of 1 queries have fewer than k=3 groups by 'parent'" in caplog.messages[0]
     assert "candidates=50" in caplog.messages[0]
+    assert "the database returns no more" in caplog.messages[0]
     with pytest.raises(InvalidOptionError, match=r"candidates=51, .* at most 50 with group_by"):
-        Store(backend).search(NEAR, **{**options, "candidates": 51})
+        Store(backend).search(NEAR, mode=mode, candidates=51, group_by="parent")
 
 
 def test_asking_ends_at_64_times_the_candidates(
     backend: Recording, caplog: pytest.LogCaptureFixture
 ) -> None:
-    options: dict[str, Any] = {"mode": "dense", "k": 1, "group_by": "parent", "filter": F("n") < 3}
+    options: dict[str, Any] = {"mode": "dense", "k": 2, "candidates": 1, "group_by": "parent"}
     with caplog.at_level(logging.WARNING, "trivec"):
-        hits = Store(backend).search(NEAR, **{**options, "k": 2, "candidates": 1})
+        hits = Store(backend).search(NEAR, filter=F("n") < 3, **options)
     assert backend.candidates == [(1, 2), (1, 8), (1, 32), (1, 128)]
     assert len(hits) == 2
     assert caplog.messages == []
@@ -170,6 +173,7 @@ def test_a_refused_request_for_more_ends_asking(
     assert len(caplog.messages) == 1
     assert "1 of 2 queries" in caplog.messages[0]
     assert "candidates=32" in caplog.messages[0]
+    assert "the database refused to return more: no" in caplog.messages[0]
     backend.most = 7
     with pytest.raises(type(refusal), match="no"):
         Store(backend).search(NEAR, **options)
@@ -257,7 +261,8 @@ async def test_groups_among_given_documents(backend: Recording, mode: Mode) -> N
         few.create(SCHEMA, fields={"n": int})
         assert page.vectors is not None
         few.upsert(page.documents, page.vectors)
-        assert few.search(NEAR, **{**search.options, "candidates": 100}) == hits
+        all_candidates = replace(search, candidates=100)
+        assert few.search(NEAR, **all_candidates.options) == hits
         few.drop()
 
 

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from trivec.checks import tokenizing
+from trivec.cli.hits import hits_table
 from trivec.cli.models import DEMO, ModelFlags
 from trivec.cli.options import AsJson, Colbert, notes, output, print_json
-from trivec.cli.search import hits_table
 from trivec.colbert_storage import ColbertStorage
 from trivec.demo.collection import DemoCollection, Question, load_collection
 from trivec.demo.lesson import matches, representations, shares, verdict

@@ -23,10 +23,10 @@ from trivec.cli.options import (
 )
 from trivec.document import MAX_ID_BYTES
 from trivec.errors import InvalidOptionError
-from trivec.grouping import PARENT
 from trivec.insight.explanation import explain as explain_score
 from trivec.insight.rendering.explanation_html import explanation_page
 from trivec.outputs import check_outputs, written_beside
+from trivec.passages.stored import PARENT
 from trivec.stores.registry import open_store
 from trivec.stores.store import Store
 

@@ -26,6 +26,11 @@ from trivec.encoders.packing import PackedTexts
 _QUERY_BLOCK, _ALIGNED = 32, 16
 
 # The last eighth of the layers, for which `Encoder.encode_passages` reads passages one by one.
+# Recall@1 of dense vectors on XQuAD-R in English, passages of 128 tokens, with the demo model (12
+# layers, mean pooling): 0.58 by the mean of states in the whole window, 0.72, 0.77, 0.79 and 0.80
+# if the last 1, 2, 3 and 6 layers read passages alone, and 0.82 if all do. It was not measured on
+# BGE-M3, which pools by the first token; by the first token, the demo model has 0.18 (no layer),
+# 0.63, 0.65, 0.68, 0.70 and 0.73.
 _SHARE = 8
 
 LinearMaker = Callable[[Tensor, Tensor], Linear]

@@ -28,8 +28,8 @@ def remember(encoder: object) -> None:
     that cannot be referred to weakly.
     """
     for _ in range(_WRAPPERS):
-        if not _lists_tokens(encoder):
-            encoder = getattr(encoder, "encoder", None)
+        inner = getattr(encoder, "encoder", None)
+        encoder = inner if _lists_tokens(inner) else encoder
     if not _lists_tokens(encoder):
         return
     try:

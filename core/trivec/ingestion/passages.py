@@ -18,7 +18,7 @@ from typing_extensions import override
 from trivec.arguments import described
 from trivec.checks import tokenizing
 from trivec.collection import UpsertReport
-from trivec.document import Document
+from trivec.document import MAX_ID_BYTES, Document
 from trivec.encoders.protocol import TextEncoder, Token, TokenizingEncoder
 from trivec.errors import (
     InvalidDocumentError,
@@ -39,6 +39,7 @@ from trivec.passages.stored import (
     count_of,
     is_passage_of,
     look_up,
+    parent_id_of,
     passage_documents,
     passage_id,
 )
@@ -221,13 +222,17 @@ class PassageForm:
     def batches(self, documents: list[Document], refuse: Refuse) -> Iterator[Batch]:
         """Yield passages to encode."""
         parents: list[Parent] = []
-        for document in documents:
-            try:
-                parents.append(self._split(document))
-            except (InvalidOptionError, InvalidVectorsError):
-                raise
-            except InvalidInputError as error:
-                refuse(document, error)
+        try:
+            for document in documents:
+                try:
+                    parents.append(self._split(document))
+                except (InvalidOptionError, InvalidVectorsError):
+                    raise
+                except InvalidInputError as error:
+                    refuse(document, error)
+        except Exception:  # what came before the document that ends the run is kept
+            yield from self._batches(parents)
+            raise
         yield from self._batches(parents)
 
     def with_stored_vectors(
@@ -251,19 +256,29 @@ class PassageForm:
         return len(same), self._with_vectors(same), changed
 
     def missing(self, ids: Sequence[str]) -> list[str]:
-        """Return the ids of documents of which the first or the last passage is not stored."""
+        """Return the ids of documents whose passages are not all stored, or not only these.
+
+        The first and the last one must be stored, and none after them: a database that failed may
+        have lost its last deletions, too.
+        """
         firsts = {passage_id(id, 0): id for id in ids}
-        lasts: dict[str, str] = {}
-        for passage in self._store.get(firsts).documents:
-            id = firsts[passage.id]
-            if is_passage_of(passage, id):
-                lasts[passage_id(id, count_of(passage) - 1)] = id
-        existing = {
-            lasts[passage.id]
-            for passage in self._store.get(lasts).documents
-            if is_passage_of(passage, lasts[passage.id])
+        counts = {
+            firsts[passage.id]: count_of(passage)
+            for passage in self._store.get(firsts).documents
+            if is_passage_of(passage, firsts[passage.id])
         }
-        return [id for id in ids if id not in existing]
+        ends = {id: (passage_id(id, n - 1), passage_id(id, n)) for id, n in counts.items()}
+        wanted = [id for pair in ends.values() for id in pair if len(id.encode()) <= MAX_ID_BYTES]
+        existing = {
+            passage.id
+            for passage in self._store.get(wanted).documents
+            if parent_id_of(passage) is not None
+        }
+        return [
+            id
+            for id in ids
+            if id not in ends or ends[id][0] not in existing or ends[id][1] in existing
+        ]
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete the passages of documents."""

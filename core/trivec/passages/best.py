@@ -38,8 +38,8 @@ def best_passages(
     weight everywhere, as it is stored. The dense score is the same for all passages and left out.
     See the BGE-M3 paper (arXiv 2402.03216, section 3.3) for both scores.
 
-    Every sentence begins a passage, which goes on for as many whole sentences as fit. Longer
-    sentences are cut after clauses and words.
+    Passages are of as many whole sentences as fit; longer sentences are cut after clauses and
+    words. Sentences at the ends of a passage are left out if its score stays within a hundredth.
 
     Where there is one vector for each token, the slices are exact. Otherwise these rules hold:
 

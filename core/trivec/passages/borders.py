@@ -36,17 +36,20 @@ _CLAUSE = regex.compile(
 _BLANK = regex.compile(r"(?V1)[[\s\u200B]--[\u00A0\u2007\u202F]]++")
 _GRAPHEME = regex.compile(r"\X")
 
-_IDEOGRAPHIC = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
+_IDEOGRAPHIC = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}]")
+_WITHOUT_STOPS = regex.compile(r"[\p{Thai}\p{Lao}]")
+"""Scripts whose full stops only end abbreviations."""
+
 _WORD_BEFORE = regex.compile(r"[\p{L}\p{M}\p{N}.]++$")
 _LOOK_BACK = 24  # characters before a full stop that may make it an abbreviation
 _ABBREVIATIONS = frozenset(
     "mr mrs ms dr prof st sr jr rev hon gov sen rep gen col lt sgt capt messrs mme mlle mmes dra "
     "sra srta ud uds sig dott vs cf al viz approx resp bzw usw vgl evtl ggf inkl hr fr str tel "
-    "им ул тел проф акад".split()
+    "им ул тел проф акад डॉ प्रो श्री श्रीमती सुश्री पं".split()
 )
 _NUMBERED = frozenset(
     "no nos nr nrn fig figs p pp vol sec ch chap art eq eqs tab abs bd bl kap § ed núm pág стр рис "
-    "jan feb mar apr jun jul aug sep sept oct nov dec".split()
+    "jan feb mar apr jun jul aug sep sept oct nov dec पृ सं क्र".split()
 )
 """Abbreviations before a number; some are words, too."""
 
@@ -115,8 +118,12 @@ def _ends_sentence(text: str, match: regex.Match[str]) -> bool:
     if not _WEAK.issuperset(marks):
         # 「行こう。」と言った。 is one sentence.
         return not (match["closing"] and not gap and "\u3040" <= after < "\u30a0")
+    before = text[max(0, match.start() - 1) : match.start()]
+    if marks == "." and _WITHOUT_STOPS.match(before):
+        return False
     if not gap:
-        before = text[max(0, match.start() - 1) : match.start()]
+        if match["closing"] and "\uac00" <= after <= "\ud7a3":  # "좋다."라고 말했다. is one, too.
+            return False
         return bool(_IDEOGRAPHIC.match(before) and _IDEOGRAPHIC.match(after))
     if after.islower():
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -67,11 +67,12 @@ def evidence_of(
         ...     Document("a", text), stored, [(query, Weights.GENERAL)], encoder, k=1
         ... )
         >>> best.text
-        'The fox is red. A whale sings.'
+        'A whale sings.'
     """
     text = document.text if encoded is None else encoded
     lead, tokens = read_tokens(encoder, text)
-    if not any(token.end > token.start for token in tokens):
+    place = _place(document.text, text)
+    if not any(place.start < token.end and token.start < place.stop for token in tokens):
         return [()] * len(queries)
     name = f"evidence: document {document.id!r}"
     if _are_foreign([*lead, *tokens], vector):
@@ -79,13 +80,13 @@ def evidence_of(
             f"{name}: its lexical weights are not of the tokens that {encoder!r} makes of its "
             "text; keep an encoder open that makes the same vectors as the collection's"
         )
+    if text != document.text:
+        tokens = _as_many(tokens, place.start, len(lead), vector)
     tokens = _read(text, lead, tokens, vector, encoder, overflow, limit)
     try:
         rows = aligned(tokens, vector, lead=lead, overflow=overflow, edges=EDGES)
         if text != document.text:
-            tokens, rows = _own_tokens(document.text, text, tokens, rows)
-        if not tokens:
-            return [()] * len(queries)
+            tokens, rows = _own_tokens(document.text, place, tokens, rows)
         stored = StoredText(document.text, tokens, vector, rows, TOKENS)
         return [
             tuple(stored.best(query, weights if _counts(weights, vector) else Weights.GENERAL, k))
@@ -105,25 +106,53 @@ def with_evidence(
     ]
 
 
+def _place(text: str, encoded: str) -> slice:
+    """Return where a text, without the blanks around it, is in the longer one that was encoded.
+
+    What else is encoded usually comes before it, so its last occurrence counts.
+    """
+    core = text.strip()
+    start = encoded.rfind(core) if core else -1
+    return slice(start, start + len(core)) if start >= 0 else slice(len(encoded), len(encoded))
+
+
+def _as_many(tokens: list[Token], start: int, lead: int, vector: Vector) -> list[Token]:
+    """Return as many tokens as were encoded, where those before the text are others now.
+
+    A database may return metadata in another form, such as a date as text, which makes a few
+    tokens more or less of it.
+
+    Args:
+        tokens: The tokens.
+        start: The first character of the text.
+        lead: How many tokens are before all of them.
+        vector: The stored vectors.
+    """
+    storage = vector.storage or ColbertStorage()
+    rows = 0 if vector.colbert is None else len(vector.colbert)
+    before = sum(token.end <= start for token in tokens[:-1])
+    for more in sorted(range(-before, before + 1), key=abs) if rows else ():
+        if storage.kept(lead + len(tokens) + more) == rows:
+            unknown = [Token(-1 - i, "", 0, 0) for i in range(more)]
+            return [*unknown, *tokens[max(0, -more) :]]
+    return tokens
+
+
 def _own_tokens(
-    text: str, encoded: str, tokens: Sequence[Token], rows: NDArray[np.int64]
+    text: str, place: slice, tokens: Sequence[Token], rows: NDArray[np.int64]
 ) -> tuple[list[Token], NDArray[np.int64]]:
     """Return the tokens of a text within a longer one that was encoded, and their vectors.
 
     Args:
-        text: The text, which follows whatever else was encoded.
-        encoded: The longer text, which may lack the blanks around the text.
+        text: The text.
+        place: Where it is in the longer text.
         tokens: The tokens of the longer text.
         rows: int64 (tokens,), which ColBERT vector each of them went into.
     """
-    core = text.strip()
-    first = encoded.rfind(core) if core else -1
-    if first < 0:
-        return [], rows[:0]
-    stop, moved = first + len(core), len(text) - len(text.lstrip()) - first
-    own = [i for i, t in enumerate(tokens) if max(t.start, first) < min(t.end, stop)]
+    moved = len(text) - len(text.lstrip()) - place.start
+    own = [i for i, t in enumerate(tokens) if max(t.start, place.start) < min(t.end, place.stop)]
     return [
-        replace(t, start=max(t.start, first) + moved, end=min(t.end, stop) + moved)
+        replace(t, start=max(t.start, place.start) + moved, end=min(t.end, place.stop) + moved)
         for t in (tokens[i] for i in own)
     ], rows[own]
 
@@ -147,10 +176,11 @@ def _read(
     if not rows:
         return tokens
     if rows > storage.kept(len(lead) + len(tokens)):
-        whole = getattr(encoder, "whole_tokens", None)
-        if callable(whole):
-            tokens = list(whole(text))
-        elif text[max(token.end for token in tokens[:-1]) :].strip():
+        whole: Callable[[str], list[Token]] | None = getattr(encoder, "whole_tokens", None)
+        tokens = tokens if whole is None else whole(text)
+        end = max((token.end for token in tokens[:-1]), default=0)
+        is_cut = any(character.isalnum() for character in text[end:])
+        if is_cut and rows > storage.kept(len(lead) + len(tokens)):
             count = _length(storage, rows) - len(lead) - len(tokens)
             unread = [Token(-1 - i, "", len(text), len(text)) for i in range(count)]
             return [*tokens[:-1], *unread, tokens[-1]]

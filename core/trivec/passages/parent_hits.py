@@ -9,10 +9,9 @@ from typing import Any
 from trivec.arguments import expect, named
 from trivec.document import Document
 from trivec.errors import InvalidOptionError
-from trivec.grouping import PARENT
 from trivec.hit import Hit, hit_groups
 from trivec.passages.parents import aread_parents, read_parents
-from trivec.passages.stored import SPAN, parent_id_of
+from trivec.passages.stored import PARENT, SPAN, parent_id_of
 from trivec.scored_passage import ScoredPassage
 from trivec.search import Search
 from trivec.stores.store import Store

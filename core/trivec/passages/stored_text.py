@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trivec.encoders.protocol import Token
 from trivec.errors import InvalidVectorsError
 from trivec.passages.splitting import Cuts
-from trivec.passages.windows import best_apart, window_maxima
+from trivec.passages.windows import best_apart, piece_windows, window_maxima
 from trivec.rows import Float
 from trivec.scored_passage import ScoredPassage
 from trivec.scores import Weights
@@ -26,6 +26,10 @@ TRUST = 0.2
 """The share of the ColBERT score's weight that is left beside lexical weights, if it is unknown or
 estimated which token each vector stands for. Measured on XQuAD-R, pooled and pruned: with all of
 the weight, the passages were worse than by lexical weights alone, with this share better."""
+
+SLACK = 0.01
+"""The share of its score that a window may lose if it becomes shorter by it: sentences around the
+one that answers a question add little to the score."""
 
 USUAL = 0.9
 """A window without token vectors is taken for one as good as the best tenth of the others."""
@@ -64,9 +68,9 @@ class StoredText:
         self._is_exact = not is_pooled and not (is_pruned and len(known) < len(rows))
         self._ids = np.fromiter((token.id for token in tokens), np.int64, len(tokens))
         self._cuts = Cuts(text, tokens)
-        borders = np.array(self._cuts.pieces(most), np.int64)
-        self._starts = borders[:-1]
-        self._ends = borders[np.searchsorted(borders, self._starts + most, side="right") - 1]
+        self._starts, self._ends = piece_windows(np.array(self._cuts.pieces(most), np.int64), most)
+        # The longest window that begins with each piece; the others only make passages shorter.
+        self._is_longest = np.diff(self._starts, append=-1) != 0
 
     def best(self, query: Vector, weights: Weights, k: int) -> list[ScoredPassage]:
         """Return up to k windows that do not overlap, best first, with scores above 0.
@@ -90,11 +94,11 @@ class StoredText:
             colbert, has_vectors = self._colbert(query, REACH if estimate else 0)
             if is_lexical and has_vectors.any():
                 share *= TRUST if estimate or not has_vectors.all() else 1
-                usual = np.quantile(colbert[has_vectors], USUAL)
+                usual = np.quantile(colbert[has_vectors & self._is_longest], USUAL)
                 colbert = np.where(has_vectors | (sparse <= 0), colbert, usual)
         scores = (weights.sparse * sparse + share * colbert) / (weights.sparse + share)
         passages: list[ScoredPassage] = []
-        for best in best_apart(scores, self._starts, self._ends):
+        for best in best_apart(scores, self._starts, self._ends, slack=SLACK):
             if len(passages) == k or scores[best] <= 0:
                 break
             passage = self._cuts.passage(int(self._starts[best]), int(self._ends[best]))
@@ -120,7 +124,7 @@ class StoredText:
             is_token = (self._ids[:, None] == some).astype(np.float32)
             occurs = window_maxima(is_token, self._starts, self._ends)
             weights = np.array([asked[i] * stored[i] for i in some.tolist()])
-            scores += occurs @ (weights * _rarity(occurs))
+            scores += occurs @ (weights * _rarity(occurs[self._is_longest]))
         return scores
 
     def _colbert(self, query: Vector, reach: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -43,8 +43,40 @@ def window_maxima(values: Float, starts: Positions, ends: Positions) -> Float:
     return maxima
 
 
-def best_apart(scores: Float, starts: Positions, ends: Positions) -> Iterator[int]:
+def piece_windows(borders: Positions, most: int) -> tuple[Positions, Positions]:
+    """Return the windows of whole pieces: their first tokens, and the tokens after their last ones.
+
+    Args:
+        borders: int64 (pieces + 1,), ascending, where pieces begin and the last one ends.
+        most: The most tokens of a window; a piece that is longer is a window by itself.
+
+    Returns:
+        int64 (windows,) each, ascending.
+
+    Example:
+        >>> starts, ends = piece_windows(np.array([0, 3, 5, 9]), 6)
+        >>> list(zip(starts.tolist(), ends.tolist()))
+        [(0, 3), (0, 5), (3, 5), (3, 9), (5, 9)]
+    """
+    pieces = np.arange(len(borders) - 1)
+    last = np.searchsorted(borders, borders[:-1] + most, side="right") - 1
+    counts = np.maximum(last - pieces, 1)
+    first = np.repeat(pieces, counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return borders[first], borders[first + 1 + within]
+
+
+def best_apart(
+    scores: Float, starts: Positions, ends: Positions, *, slack: float = 0.0
+) -> Iterator[int]:
     """Yield windows, best first; each overlaps none before it. Of equal ones, the first is taken.
+
+    Args:
+        scores: (windows,) numbers.
+        starts: int64 (windows,), the first row of each window.
+        ends: int64 (windows,), the row after its last one.
+        slack: The share of the best score that a shorter window within the best one may lack to be
+            taken in its place.
 
     >>> scores = np.array([0.5, 0.9, 0.7])
     >>> [*best_apart(scores, np.array([0, 5, 9]), np.array([4, 10, 12]))]
@@ -53,5 +85,9 @@ def best_apart(scores: Float, starts: Positions, ends: Positions) -> Iterator[in
     free = np.ones(len(scores), bool)
     while free.any():
         best = int(np.argmax(np.where(free, scores, -np.inf)))
+        if slack and scores[best] > 0:
+            is_inside = (starts >= starts[best]) & (ends <= ends[best])
+            near = np.flatnonzero(is_inside & (scores >= scores[best] * (1 - slack)))
+            best = int(near[np.argmin(ends[near] - starts[near])])
         yield best
         free &= (ends <= starts[best]) | (starts >= ends[best])

@@ -60,21 +60,24 @@ class GroupedSearch:
     def __init__(self, handle: Handle, collection: Collection) -> None:
         self._handle = handle
         self._collection = collection
-        # For each query that may have more groups: its candidates, and why there are no more.
+        # For each query that may have more groups: its candidates, and the refusal of more, if any.
         self._ended: list[tuple[int, str]] = []
 
     def hits(self, queries: Sequence[Vector], search: Search) -> Flow[list[list[Hit]]]:
         """Return the hits of the best groups of each query; those of a group side by side."""
         backend = self._handle.backend
-        most = min(_MOST_TIMES * search.candidates, backend.limits.max_candidates(search))
-        groups = yield from self._groups(queries, search, most)
+        limit, largest = backend.limits.max_candidates(search), _MOST_TIMES * search.candidates
+        groups = yield from self._groups(queries, search, min(largest, limit))
         if self._ended:
-            candidates, reason = max(self._ended)
+            candidates, refusal = max(self._ended)
+            advice = "the database returns no more at once, so pass a filter or a smaller k"
+            if candidates < limit:
+                advice = "pass a larger candidates, a filter or a smaller k"
             _log.warning(
                 "collection %r: %d of %d queries have fewer than k=%d groups by %r among "
                 "candidates=%d, and there may be more groups: %s",
                 *(backend.name, len(self._ended), len(queries), search.k, search.group_by),
-                *(candidates, reason),
+                *(candidates, refusal or advice),
             )
         return [[hit for members in of_query for hit in members] for of_query in groups]
 
@@ -90,7 +93,7 @@ class GroupedSearch:
         del answers  # thousands of documents for each query
         lacking = yield from self._cut(queries, counts, search)
         if search.candidates >= most:
-            self._end(len(lacking), search, "pass a larger candidates, or a smaller k")
+            self._end(len(lacking), search)
             return groups
         wider = replace(search, candidates=min(_TIMES * search.candidates, most))
         for some in _batches(lacking, wider):
@@ -135,8 +138,8 @@ class GroupedSearch:
     def _ranked(self, queries: Sequence[Vector], search: Search) -> Flow[list[list[Hit]]]:
         return (yield from ranked_hits(self._handle, self._collection, queries, search))
 
-    def _end(self, queries: int, search: Search, reason: str) -> None:
-        self._ended += [(search.candidates, reason)] * queries
+    def _end(self, queries: int, search: Search, refusal: str = "") -> None:
+        self._ended += [(search.candidates, refusal)] * queries
 
 
 def _batches(queries: Sequence[int], search: Search) -> Iterator[Sequence[int]]:

@@ -251,9 +251,9 @@ class Operations(Calls):
         collection = yield from self._handle.known(anew=True)
         bound = yield from self._bound()
         if passages:
-            kept: list[str] = []
+            kept: set[str] = set()
             for batch in batches_of(ids):
-                kept += yield from self._delete_passages(collection, batch, bound)
+                kept |= yield from self._delete_passages(collection, batch, bound)
             ids = [id for id in ids if id not in kept]
         if bound is None:
             if ids:
@@ -267,7 +267,7 @@ class Operations(Calls):
 
     def _delete_passages(
         self, collection: Collection, ids: Sequence[str], bound: Filter | None
-    ) -> Flow[list[str]]:
+    ) -> Flow[set[str]]:
         """Delete the passages of documents, the first ones last: they lead to all others.
 
         Returns:
@@ -292,7 +292,7 @@ class Operations(Calls):
                 yield from call(self._backend.delete, collection, batch)
         both = [id for id in {id for _, id, _ in passages} if "#" in id]
         stored = (yield from read(both)) if both else []
-        return [document.id for document in stored if parent_id_of(document) is not None]
+        return {document.id for document in stored if parent_id_of(document) is not None}
 
     def delete_where(self, filter: Filter) -> Flow[None]:
         """Delete the documents that satisfy a condition."""

@@ -60,6 +60,11 @@ class Searching(Calls):
     ) -> Flow[list[list[Hit]]]:
         """Add evidence to hits."""
         listed = _listed_queries(queries)
+        if len(listed) != len(answers):
+            raise InvalidVectorsError(
+                f"evidence: got {len(listed)} queries and {len(answers)} answers; give the hits of "
+                "each query"
+            )
         hits = self._twice(lambda: self._add_evidence(listed, answers, search))
         return (yield from self._unless_missing(hits, [list(of_query) for of_query in answers]))
 

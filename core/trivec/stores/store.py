@@ -402,12 +402,14 @@ class Store:
     def search(self, query: Vector, **options: Unpack[SearchOptions]) -> list[Hit]:
         """Return the best documents for one query, best first; equal scores in id order.
 
+        With `group_by`, the hits of a group stand side by side, the best group first.
+
         Args:
             query: The encoded question.
             options: See `SearchOptions`.
 
         Raises:
-            InvalidOptionError: If an option is out of range.
+            InvalidOptionError: If an option is out of range, or hits cannot be grouped by a field.
             InvalidVectorsError: If the query lacks the part of the mode or has other dimensions.
             InvalidFilterError: If the filter does not fit the declared fields.
         """

@@ -134,6 +134,8 @@ def shown(hits: Sequence[Hit]) -> list[tuple[str, str]]:
 def _parts(row: int) -> list[dict[str, float]]:
     """Return the scores of each document for a query, without those of the parts that it lacks."""
     query, stored = queries()[row], vectors()
+    assert query.dense is not None
+    assert query.colbert is not None
     table: list[dict[str, float]] = []
     for i in range(COUNT):
         vector, scores = stored[i], dict[str, float]()

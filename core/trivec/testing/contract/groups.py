@@ -86,7 +86,7 @@ class GroupRules(ContractBase):
         with caplog.at_level(logging.WARNING, "trivec"):
             hits = store.search(queries()[0], filter=condition, per_group=2, **options)
             nothing = store.search(queries()[0], filter=F("year") == 1, **options)
-        assert sorted(hit.group for hit in hits) == [False, False, True, True]
+        assert sorted(bool(hit.group) for hit in hits) == [False, False, True, True]
         assert nothing == []
         assert caplog.messages == []
 
@@ -103,6 +103,7 @@ class GroupRules(ContractBase):
             assert len(caplog.messages) == 1
             assert "2 of 3 queries" in caplog.messages[0]
             assert "candidates=128" in caplog.messages[0]
+            assert "pass a larger candidates" in caplog.messages[0]
             answers = store.search_many(chosen, candidates=4, **options)
             assert [len(hits) for hits in answers] == [2, 2, 2]
         assert len(caplog.messages) == 1
