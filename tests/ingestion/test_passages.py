@@ -725,6 +725,12 @@ def test_passages_in_a_collection_with_small_vectors(encoder: HashEncoder, tmp_p
         assert read_parents(store, ["a"]) == [changed]
 
 
+def test_texts_without_tokens_are_written_together(store: Store, encoder: HashEncoder) -> None:
+    documents = [Document(f"d{i}", "") for i in range(200)]
+    report = ingest(documents, encoder, store, passages=16)
+    assert (report.documents, report.passages, report.requests) == (200, 200, 1)
+
+
 def test_documents_of_a_generator_are_read_once(store: Store, encoder: HashEncoder) -> None:
     def source() -> Iterator[Document]:
         for i in range(300):

@@ -44,9 +44,10 @@ DOCUMENTS = st.lists(st.tuples(WORDS, ENDS), max_size=120).map(
 
 
 @settings(deadline=None, max_examples=150)
-@given(DOCUMENTS, st.integers(16, 40), st.integers(0, 15), st.integers(1, 4))
+@given(DOCUMENTS, st.integers(1, 40), st.integers(0, 15), st.integers(1, 4))
 def test_passages(text: str, most: int, overlap: int, piece: int) -> None:
     tokens = pieces(text, piece)
+    overlap = min(overlap, most - 1)
     options = Passages(tokens=most, overlap=overlap)
     passages = split(text, tokens, options)
     assert passages == split(text, tokens, options)
@@ -55,7 +56,8 @@ def test_passages(text: str, most: int, overlap: int, piece: int) -> None:
     covered: set[int] = set()
     for index, passage in enumerate(passages):
         assert 0 < passage.stop - passage.first <= most
-        assert {passage.start, passage.end} <= graphemes
+        # A grapheme that alone has more tokens than a passage is cut.
+        assert most < 16 or {passage.start, passage.end} <= graphemes
         body = tokens[passage.tokens]
         assert (body[0].start, body[-1].end) == (passage.start, passage.end)
         covered.update(range(passage.first, passage.stop))
@@ -172,7 +174,7 @@ def test_marks_without_tokens_belong_to_the_passage_beside_them() -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"tokens": 15},
+        {"tokens": 0},
         {"tokens": True},
         {"tokens": 64.0},
         {"overlap": -1},

@@ -238,7 +238,8 @@ def test_the_open_encoder_reads_less(opened: type[Short], storage: str) -> None:
         end = encoder.tokens(hit.document.text)[-2].end
         [passage] = hit.evidence
         assert passage.end <= end + 1 or opened is Whole
-        if storage != "bits=4,pool=2":
+        # Pruning has dropped the vectors of these words, so without their weights all tie.
+        if storage == "bits=16" or (storage == "prune=1/3" and weights.sparse > 0):
             wanted = "whale30" if opened is Whole else "whale3"
             assert f"eats {wanted}." in passage.text
 

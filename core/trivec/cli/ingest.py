@@ -21,9 +21,9 @@ from trivec.cli.rejects import RejectFlags, print_report
 from trivec.cli.sources import SourceFlags, SourcesArgument
 from trivec.errors import CollectionNotFoundError, InvalidOptionError, TooManyRejectsError
 from trivec.fields import FieldType
+from trivec.ingestion.dividing import passage_encoder
 from trivec.ingestion.ingest import ingest as run
 from trivec.ingestion.options import BATCH_BYTES
-from trivec.ingestion.passages import passage_encoder
 from trivec.ingestion.report import IngestInterrupted
 from trivec.outputs import check_outputs
 from trivec.passages.options import Passages

@@ -14,11 +14,12 @@ from trivec.document import Document
 from trivec.encoders.known import remember
 from trivec.encoders.protocol import TextEncoder
 from trivec.errors import InvalidOptionError, TrivecError
+from trivec.ingestion.dividing import passage_encoder
 from trivec.ingestion.form import Form, WholeDocuments
 from trivec.ingestion.identity import EncoderIdentity, identity
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.options import Ingestion, IngestOptions, Rejects
-from trivec.ingestion.passages import PassageForm, passage_encoder
+from trivec.ingestion.passages import PassageForm
 from trivec.ingestion.pipeline import Pipeline
 from trivec.ingestion.reading import Reading
 from trivec.ingestion.report import IngestInterrupted, IngestReport, Rejected, Tally

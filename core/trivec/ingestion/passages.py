@@ -12,14 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self, TypeAlias
 
-import regex
 from typing_extensions import override
 
-from trivec.arguments import described
-from trivec.checks import tokenizing
 from trivec.collection import UpsertReport
 from trivec.document import MAX_ID_BYTES, Document
-from trivec.encoders.protocol import TextEncoder, Token, TokenizingEncoder
+from trivec.encoders.protocol import TextEncoder
 from trivec.errors import (
     InvalidDocumentError,
     InvalidInputError,
@@ -28,6 +25,7 @@ from trivec.errors import (
     StoreError,
 )
 from trivec.ingestion.batches import Batch, Encode, Written
+from trivec.ingestion.dividing import passage_encoder, whole_tokens
 from trivec.ingestion.form import Refuse
 from trivec.ingestion.journal import Journal
 from trivec.ingestion.options import BATCH_DOCUMENTS
@@ -53,9 +51,7 @@ LATE_TOKENS = 32_768
 """The most tokens of a text that are encoded at once by late chunking: 128 MiB of ColBERT vectors
 at 1,024 dimensions. Passages of the next tokens are encoded in a pass of their own."""
 
-_SPECIAL_TOKENS = 2  # before and after a text
 _PARENTS = 64  # documents whose passages are looked up at once
-_WORD = regex.compile(r"\w")
 
 
 @dataclass(slots=True, eq=False)
@@ -398,54 +394,6 @@ class PassageForm:
 
     def _look_up(self, expected: Mapping[str, int]) -> dict[str, dict[int, Document]]:
         return drive(look_up(expected), lambda ids: self._store.get(ids).documents)
-
-
-def passage_encoder(encoder: TextEncoder, options: Passages) -> TokenizingEncoder:
-    """Return the encoder of passages, whose tokens divide texts.
-
-    Args:
-        encoder: Any encoder.
-        options: How texts are split.
-
-    Raises:
-        InvalidOptionError: If it returns no tokens, reads fewer tokens than a passage may have, or
-            cannot encode passages in their context, as late chunking needs.
-    """
-    divides = tokenizing(encoder, "ingest: passages")
-    most = getattr(encoder, "max_length", None)
-    if isinstance(most, int) and options.tokens + _SPECIAL_TOKENS > most:
-        raise InvalidOptionError(
-            f"passages: tokens={options.tokens} are more than the encoder reads at once, "
-            f"{most - _SPECIAL_TOKENS} without special tokens; make passages shorter"
-        )
-    if options.late and not callable(getattr(encoder, "encode_passages", None)):
-        raise InvalidOptionError(
-            f"passages: late=True needs an encoder whose model is in this process, got "
-            f"{described(encoder)}, which has no method `encode_passages`"
-        )
-    return divides
-
-
-def whole_tokens(encoder: TokenizingEncoder, document: Document) -> list[Token]:
-    """Return all tokens of a document's text.
-
-    Raises:
-        InvalidDocumentError: If the encoder returns only those that the model reads at once, and
-            the text has more.
-    """
-    text = document.text
-    whole: Callable[[str], list[Token]] | None = getattr(encoder, "whole_tokens", None)
-    if callable(whole):
-        return whole(text)
-    tokens = encoder.tokens(text)
-    spans = [(token.start, token.end) for token in tokens if token.start < token.end]
-    before, after = (text[: spans[0][0]], text[spans[-1][1] :]) if spans else (text, "")
-    if _WORD.search(before) or _WORD.search(after):
-        raise InvalidDocumentError(
-            f"document {document.id!r} has more tokens than {described(encoder)} returns of one "
-            "text; split it with an encoder whose model is in this process, or make it shorter"
-        )
-    return tokens
 
 
 def _note_changed(parents: Iterable[Parent]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from trivec.arguments import expect, named
 from trivec.errors import InvalidOptionError
@@ -17,7 +16,7 @@ class Passages:
     """How long texts are split into passages, which are stored as documents.
 
     Args:
-        tokens: The most tokens of a passage, at least 16. Special tokens do not count.
+        tokens: The most tokens of a passage. Special tokens do not count.
         overlap: The most tokens at the end of a passage that the next one begins with, an eighth of
             `tokens` by default. Only whole sentences are repeated.
         late: Whether the whole text is encoded once, so that the vectors of a passage know its
@@ -33,14 +32,12 @@ class Passages:
         'tokens=256,overlap=32,late=true'
     """
 
-    LEAST: ClassVar[int] = 16
-
     tokens: int = 256
     overlap: int | None = None
     late: bool = False
 
     def __post_init__(self) -> None:
-        _check_count("tokens", self.tokens, self.LEAST)
+        _check_count("tokens", self.tokens, 1)
         _check_count("overlap", self.repeated, 0)
         expect(self.late, bool, "Passages: late", "True or False")
         if self.repeated >= self.tokens:
