@@ -94,7 +94,7 @@ def rest(request: Request) -> Behaviour:
         case _, ["points", "query", "batch"]:
             result = [{"points": [HIT]} for _ in json.loads(request.body)["searches"]]
         case "POST", ["points"]:
-            result = [HIT]
+            result = [HIT] if POINT in json.loads(request.body)["ids"] else []
         case _, ["points", "scroll"]:
             result = {"points": [HIT], "next_page_offset": None}
         case _, ["points", "count"]:
@@ -149,7 +149,9 @@ def over_grpc(call: Call) -> bytes:
         case "Get" if "Collections" in call.service:
             message = described(INFO)
         case "Get":
-            message = messages.GetResponse(result=[retrieved()], time=0.001)
+            asked_ids = [id.uuid for id in messages.GetPoints.FromString(call.request).ids]
+            points = [retrieved()] if POINT in asked_ids else []
+            message = messages.GetResponse(result=points, time=0.001)
         case "QueryBatch":
             asked = messages.QueryBatchPoints.FromString(call.request).query_points
             one = messages.BatchResult(result=[scored()])

@@ -14,6 +14,7 @@ from trivec.collection import Capability, Collection, OptimizeReport, Page, Upse
 from trivec.document import Document
 from trivec.errors import (
     CollectionNotFoundError,
+    InvalidDocumentError,
     InvalidFilterError,
     RequestTooLargeError,
     SchemaMismatchError,
@@ -279,7 +280,10 @@ class Operations(Calls):
             page = yield from call(self._backend.get, collection, ids, False)
             return within(page, bound).documents
 
-        existing = yield from answered(look_up(dict.fromkeys(ids, 0)), read)
+        try:
+            existing = yield from answered(look_up(dict.fromkeys(ids, 0)), read)
+        except InvalidDocumentError:  # an attached collection whose ids cannot be those of passages
+            return set()
         passages = [
             (n, id, passage.id)
             for id, numbered in existing.items()
