@@ -64,7 +64,7 @@ def test_the_summary_says_how_many_passages(source: Path, tmp_path: Path) -> Non
     assert " passages" not in run("ingest", source, f"archive:{tmp_path}/b").stderr
 
 
-@pytest.mark.parametrize("text", ["", "8", "x", "256,overlap=256", "tokens=1.5", "late=yes", "-3"])
+@pytest.mark.parametrize("text", ["", "0", "x", "256,overlap=256", "tokens=1.5", "late=yes", "-3"])
 def test_a_wrong_value_is_an_error_of_usage(source: Path, tmp_path: Path, text: str) -> None:
     done = run("ingest", source, f"archive:{tmp_path}/a", f"--passages={text}")
     assert done.exit_code == 2
