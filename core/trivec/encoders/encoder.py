@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -297,18 +297,15 @@ class Encoder(LocalEncoder):
     def _encode_batch(
         self, call: Call, ids: TokenIds, rows: NDArray[np.int64], columns: Columns
     ) -> None:
-        import torch
-
-        texts = ids.packed(rows)
-        try:
+        def encode(some: NDArray[np.int64]) -> None:
+            texts, heads = ids.packed(some), self._heads
             states = self._backbone(texts)
-            heads = self._heads
             skip = self._skipped(call.instruction)
             weights = None
             if heads.sparse is not None and (call.sparse or call.colbert):
                 weights = heads.weights(states, texts)
             columns.put(
-                rows,
+                some,
                 dense=heads.dense(states, texts, skip=skip) if call.dense else None,
                 sparse=lexical_rows(weights, texts)
                 if call.sparse and weights is not None
@@ -318,24 +315,17 @@ class Encoder(LocalEncoder):
                 if call.colbert and weights is not None
                 else [],
             )
-        except torch.OutOfMemoryError:
-            # Smaller batches are encoded below, where the states of this batch are freed.
-            if len(rows) == 1:
-                raise
-            middle = len(rows) // 2
-        else:
-            return
-        self._encode_batch(call, ids, rows[:middle], columns)
-        self._encode_batch(call, ids, rows[middle:], columns)
+
+        _in_memory(encode, rows)
 
     @survives_fork
     def _encode_windows(self, windows: Windows, rows: NDArray[np.int64], columns: Columns) -> None:
         """Compute the vectors of the passages in some windows."""
         import torch
 
-        batch, heads = windows.batch(rows), self._heads
-        passages = batch.passages
-        try:
+        def encode(some: NDArray[np.int64]) -> None:
+            batch, heads = windows.batch(some), self._heads
+            passages = batch.passages
             middle = self._backbone.begin(batch.texts)
             dense = self._dense_of_passages(middle, batch)
             states = self._backbone.finish(middle, batch.texts)
@@ -351,15 +341,8 @@ class Encoder(LocalEncoder):
                 else np.split(heads.tokens(states), passages.indptr[1:-1]),
                 weights=[] if weights is None else weights_of_tokens(weights, passages),
             )
-        except torch.OutOfMemoryError:
-            # Fewer windows are read below, where the states of these are freed.
-            if len(rows) == 1:
-                raise
-            middle_row = len(rows) // 2
-        else:
-            return
-        self._encode_windows(windows, rows[:middle_row], columns)
-        self._encode_windows(windows, rows[middle_row:], columns)
+
+        _in_memory(encode, rows)
 
     def _dense_of_passages(self, states: Tensor, batch: WindowBatch) -> Float:
         """Return unit vectors of passages that the last layers read one by one.
@@ -371,14 +354,31 @@ class Encoder(LocalEncoder):
         import torch
 
         alone = batch.alone()
+        skip = self._skipped(self.document_instruction)
         dense = np.empty((len(alone.rows), self.schema.dense or 0), np.float32)
         for rows in self._batches(alone.lengths()):
             positions = alone.packed(rows)
             ids = PackedTexts(batch.texts.ids[positions.ids], positions.indptr)
             taken = states[torch.from_numpy(positions.ids).to(states.device)]
-            skip = self._skipped(self.document_instruction)
             dense[rows] = self._heads.dense(self._backbone.finish(taken, ids), ids, skip=skip)
         return dense
+
+
+def _in_memory(encode: Callable[[NDArray[np.int64]], None], rows: NDArray[np.int64]) -> None:
+    """Encode rows together, or by halves if the device has too little memory for all."""
+    import torch
+
+    try:
+        encode(rows)
+    except torch.OutOfMemoryError:
+        if len(rows) == 1:
+            raise
+    else:
+        return
+    # Here the states of all rows are freed.
+    middle = len(rows) // 2
+    _in_memory(encode, rows[:middle])
+    _in_memory(encode, rows[middle:])
 
 
 def _check_mcls(checkpoint: Checkpoint) -> None:
