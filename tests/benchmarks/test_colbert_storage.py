@@ -30,13 +30,6 @@ SHOWN = ("bits=4", "bits=1", "bits=1,pool=2", "bits=1,pool=3", "bits=1,prune=1/3
 
 
 @pytest.fixture(scope="module")
-def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the archives."""
-    kept = os.environ.get("TRIVEC_BENCHMARK_VECTORS")
-    return Path(kept) if kept else tmp_path_factory.mktemp("vectors")
-
-
-@pytest.fixture(scope="module")
 def encoder() -> Encoder:
     return Encoder.load(demo_model(), device="cpu")
 

@@ -174,13 +174,6 @@ class Case:
 
 
 @pytest.fixture(scope="module")
-def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the archives."""
-    kept = os.environ.get("TRIVEC_BENCHMARK_VECTORS")
-    return Path(kept) if kept else tmp_path_factory.mktemp("vectors")
-
-
-@pytest.fixture(scope="module")
 def model() -> Encoder:
     return Encoder.load(demo_model(), device="cpu", colbert_dtype="float16")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from trivec import Document, Store
 from trivec.passages.splitting import Passage
@@ -21,6 +22,20 @@ PARENTS = [
     Document("a#b", "One owl.", {}),
 ]
 ALONE = Document("alone", "A whale by itself.", {"lang": "en"})
+
+WRONG_OPTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"per_group": 2}, "per_group=2 needs group_by"),
+    ({"per_group": 0, "group_by": "parent"}, "per_group=0"),
+    ({"evidence": -1}, "evidence=-1"),
+    ({"evidence": "2"}, "evidence='2'"),
+    ({"group_by": 3}, "group_by"),
+    ({"group_by": ""}, "group_by"),
+    ({"group_by": "a..b"}, "group_by"),
+    ({"parents": "yes"}, "parents"),
+    ({"parents": 1}, "parents"),
+    ({"parents": True, "group_by": "lang"}, "group_by='lang' and parents=True"),
+]
+"""Options of searches that do not fit, with a part of the message of each."""
 
 
 def fill(store: Store, encoder: HashEncoder, parents: Sequence[Document] = PARENTS) -> None:

@@ -13,7 +13,7 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.load import dumps, load
-from long_documents import ALONE, PARENTS, fill
+from long_documents import ALONE, PARENTS, WRONG_OPTIONS, fill
 from store_cases import FIELDS
 
 from trivec import Hit, Store, read_parents
@@ -223,19 +223,7 @@ def test_diverse_groups_come_with_all_their_results(made: TrivecVectorStore) -> 
 @pytest.mark.parametrize("is_call", [True, False])
 @pytest.mark.parametrize(
     ("options", "message"),
-    [
-        ({"per_group": 2}, "per_group=2 needs group_by"),
-        ({"per_group": 0, "group_by": "parent"}, "per_group=0"),
-        ({"evidence": -1}, "evidence=-1"),
-        ({"evidence": "2"}, "evidence='2'"),
-        ({"group_by": 3}, "group_by"),
-        ({"group_by": ""}, "group_by"),
-        ({"group_by": "a..b"}, "group_by"),
-        ({"parents": "yes"}, "parents"),
-        ({"parents": 1}, "parents"),
-        ({"parents": True, "group_by": "lang"}, "group_by='lang' and parents=True"),
-        ({"score_key": "evidence", "evidence": 1}, "score_key='evidence'"),
-    ],
+    [*WRONG_OPTIONS, ({"score_key": "evidence", "evidence": 1}, "score_key='evidence'")],
 )
 def test_options_that_do_not_fit(
     made: TrivecVectorStore, options: Any, message: str, is_call: bool

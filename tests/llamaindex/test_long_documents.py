@@ -28,7 +28,7 @@ from llama_index.core.schema import (
 from llama_index.core.vector_stores import MetadataFilters
 from llama_index.core.vector_stores.types import VectorStoreQuery
 from llama_index.core.vector_stores.types import VectorStoreQueryMode as Mode
-from long_documents import ALONE, PARENTS, fill
+from long_documents import ALONE, PARENTS, WRONG_OPTIONS, fill
 from store_cases import FIELDS
 
 from trivec import Hit, Store, read_parents
@@ -294,20 +294,7 @@ def test_diverse_groups_come_with_all_their_nodes(index: VectorStoreIndex) -> No
     assert refs == sorted(refs, key=list(dict.fromkeys(refs)).index)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"per_group": 2}, "per_group=2 needs group_by"),
-        ({"per_group": 0, "group_by": "parent"}, "per_group=0"),
-        ({"evidence": -1}, "evidence=-1"),
-        ({"evidence": "2"}, "evidence='2'"),
-        ({"group_by": 3}, "group_by"),
-        ({"group_by": "a..b"}, "group_by"),
-        ({"parents": "yes"}, "parents"),
-        ({"parents": 1}, "parents"),
-        ({"parents": True, "group_by": "lang"}, "group_by='lang' and parents=True"),
-    ],
-)
+@pytest.mark.parametrize(("options", "message"), WRONG_OPTIONS)
 def test_options_that_do_not_fit(made: TrivecVectorStore, options: Any, message: str) -> None:
     for call in (query, defaults, retriever):
         with pytest.raises(InvalidOptionError, match=message):
