@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from trivec.colbert_storage import ColbertStorage, Overflow
-from trivec.document import Document, private_metadata
+from trivec.document import Document
 from trivec.encoders.protocol import Token, TokenizingEncoder
 from trivec.errors import InvalidVectorsError
 from trivec.passages.alignment import EDGES, aligned
+from trivec.passages.stored import has_place
 from trivec.rows import Tokens
 from trivec.stores.reduction import reduced, vectors_of
 from trivec.vectors import Vector
@@ -74,7 +75,7 @@ def cut(
     if rows is None or len(rows) == len(tokens) or storage.prune or storage.pool > 1:
         return None
     edges = 0
-    if "passage" in private_metadata(document) and abs(len(tokens) - 1 - len(rows)) <= EDGES:
+    if has_place(document) and abs(len(tokens) - 1 - len(rows)) <= EDGES:
         edges = EDGES
     elif overflow != "truncate":
         return None

@@ -6,10 +6,11 @@ from typing import get_args
 
 from trivec.arguments import at_least_one, described, expect, named
 from trivec.colbert_storage import Overflow
-from trivec.document import Document, private_metadata
+from trivec.document import Document
 from trivec.encoders.protocol import TokenizingEncoder
 from trivec.errors import InvalidOptionError, InvalidVectorsError
 from trivec.passages.alignment import EDGES, aligned, check_weighted_tokens, read_tokens
+from trivec.passages.stored import has_place
 from trivec.passages.stored_text import StoredText
 from trivec.scored_passage import ScoredPassage
 from trivec.scores import Weights
@@ -109,7 +110,7 @@ def best_passages(
 
     text = document if isinstance(document, str) else document.text
     # The first and the last tokens of a passage may be others than in the whole text.
-    edges = EDGES if isinstance(document, Document) and _is_passage(document) else 0
+    edges = EDGES if isinstance(document, Document) and has_place(document) else 0
     lead, listed = read_tokens(encoder, text)
     try:
         check_weighted_tokens(listed, vector, lead=lead, foreign=edges)
@@ -117,10 +118,6 @@ def best_passages(
         return StoredText(text, listed, vector, rows, tokens).best(asked, weights, k)
     except InvalidVectorsError as error:
         raise InvalidVectorsError(f"best_passages: {error}") from error
-
-
-def _is_passage(document: Document) -> bool:
-    return "passage" in private_metadata(document)
 
 
 def _check_parts(vector: Vector, weights: Weights, side: str, hint: str) -> None:

@@ -88,6 +88,11 @@ def is_passage_of(document: Document, parent_id: str) -> bool:
     return number_of(document, parent_id) is not None
 
 
+def has_place(document: Document) -> bool:
+    """Return whether a document says that it is a passage, whatever its id is now."""
+    return _NUMBER in private_metadata(document)
+
+
 def parent_id_of(document: Document) -> str | None:
     """Return the id of the parent of a stored passage; None for any other document."""
     parent_id = document.metadata.get(PARENT)

@@ -41,10 +41,7 @@ class Searching(Calls):
         if search.group_by is not None:
             check_group_field(search.group_by, collection.fields)
         self._backend.limits.check_search(search)
-        checked = [
-            self._fit_query(check_query(self._name, collection.schema, query, search))
-            for query in queries
-        ]
+        checked = self._checked(collection, queries, search)
         finder = self._finder(collection, queries, search)
         if not checked or search.filter == NEVER:
             return [[] for _ in checked]
@@ -76,11 +73,17 @@ class Searching(Calls):
         finder = self._finder(collection, queries, search)
         if finder is None:
             return [list(hits) for hits in answers]
-        checked = [
+        checked = self._checked(collection, queries, search)
+        return (yield from finder.add(answers, checked, search))
+
+    def _checked(
+        self, collection: Collection, queries: Sequence[Vector], search: Search
+    ) -> list[Vector]:
+        """Return queries that fit the collection and its database."""
+        return [
             self._fit_query(check_query(self._name, collection.schema, query, search))
             for query in queries
         ]
-        return (yield from finder.add(answers, checked, search))
 
     def _finder(
         self, collection: Collection, queries: Sequence[Vector], search: Search
